@@ -1,0 +1,50 @@
+# fnx: `make` lists the targets. Each target does its own set-up.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+.PHONY: help setup run test test-all lint types format bench docs wheel clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+# Made again when what is installed changes. uv fetches torch and all the rest in about a minute.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v < (3, 14) and f"fnx needs Python 3.11 to 3.13; this is {v[0]}.{v[1]} (set PYTHON=…)")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --constraint constraints.txt --editable '.[demo,dev]'
+	@touch $@
+
+setup: $(STAMP) ## Make .venv and install fnx into it
+
+run: $(STAMP) ## Run the embedded default: real weights on real images, no network
+	$(BIN)/python -m fnx
+
+test: $(STAMP) ## Run the tests (a few minutes)
+	$(BIN)/python -m pytest
+
+test-all: $(STAMP) ## Run the tests, the slow ones too
+	$(BIN)/python -m pytest -m 'slow or not slow'
+
+lint: $(STAMP) ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP) ## Check the types
+	$(BIN)/mypy --strict src
+
+format: $(STAMP) ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## Measure against what a user would use instead
+	$(BIN)/python -m pytest benchmarks --benchmark-only -m 'slow or not slow'
+
+wheel: $(STAMP) ## Build the wheel into dist/
+	$(BIN)/python -m hatchling build --target wheel
+
+clean: ## Remove what the targets made, but not outputs/
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
