@@ -1,0 +1,122 @@
+"""The views of an image that are averaged into its embedding: one resize, then slices and mirrors.
+
+The paper (Section 4) averages ten crops, the four corners and the centre, each mirrored. Importing
+this module does not import torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from fnx.errors import ConfigError, DataError, unknown
+from fnx.images.decode import to_rgb
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_COUNTS = {"ten": 10, "five": 5, "center": 1}
+_RESIZE_MODES = ("short_side", "squash")
+
+
+@dataclass(frozen=True)
+class Crops:
+    """How many views an image has, where they lie, and how large.
+
+    Attributes:
+        name: `ten`, `five` or `center`.
+        resize: side in pixels that an image is resized to before it is cropped.
+        size: side of a crop in pixels.
+        resize_mode: `short_side` keeps the image's shape, `squash` makes it square.
+
+    Raises:
+        ConfigError: an unknown name or mode, or crops larger than the image.
+    """
+
+    name: str
+    resize: int = 256
+    size: int = 224
+    resize_mode: str = "short_side"
+
+    def __post_init__(self) -> None:
+        if self.name not in _COUNTS:
+            raise ConfigError(unknown("crops", self.name, _COUNTS))
+        if self.resize_mode not in _RESIZE_MODES:
+            raise ConfigError(unknown("crops.resize_mode", self.resize_mode, _RESIZE_MODES))
+        if not 1 <= self.size <= self.resize:
+            raise ConfigError(
+                f"crops.size={self.size}: must be between 1 and crops.resize={self.resize}"
+            )
+
+    @property
+    def count(self) -> int:
+        """Number of views of one image.
+
+        >>> Crops("ten").count
+        10
+        """
+        return _COUNTS[self.name]
+
+    def resized(self, image: Image.Image) -> Tensor:
+        """The image as RGB, resized once: uint8 (3, H, W), min(H, W) = `resize`.
+
+        Bilinear with antialiasing, as torchvision's and timm's evaluation of VGG; the long side is
+        cut to whole pixels as theirs is. An image that has the size already is left as it is.
+        """
+        import torch
+
+        rgb = to_rgb(image)
+        size = self._resized_size(*rgb.size)
+        if size != rgb.size:
+            rgb = rgb.resize(size, Image.Resampling.BILINEAR)
+        return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
+
+    def windows(self, image: Tensor) -> list[Tensor]:
+        """The crops before they are mirrored: views (…, size, size) that share `image`'s memory.
+
+        Args:
+            image: (…, H, W), neither side smaller than `size`.
+
+        Returns:
+            `center`: the centre. `five`, `ten`: top left, top right, bottom left, bottom right,
+            centre.
+
+        Raises:
+            DataError: an image smaller than the crop.
+        """
+        height, width = image.shape[-2:]
+        down, right = height - self.size, width - self.size
+        if min(down, right) < 0:
+            raise DataError(
+                f"an image of {width} × {height} pixels has no crop of {self.size} × {self.size}"
+            )
+        # An odd margin is halved as torchvision's center_crop does it.
+        corners = [(round(down / 2.0), round(right / 2.0))]
+        if self.name != "center":
+            corners = [(0, 0), (0, right), (down, 0), (down, right), *corners]
+        return [image[..., top : top + self.size, left : left + self.size] for top, left in corners]
+
+    def views(self, image: Tensor) -> Tensor:
+        """All views of an image, on its device and of its dtype: (3, H, W) → (K, 3, size, size).
+
+        The crops of `windows`; for `ten` their mirrors follow in the same order. One copy is made,
+        into the batch that the network reads.
+
+        >>> import torch
+        >>> Crops("ten", resize=4, size=2).views(torch.arange(16).view(1, 4, 4))[[0, 5], 0].tolist()
+        [[[0, 1], [4, 5]], [[1, 0], [5, 4]]]
+        """
+        import torch
+
+        crops = torch.stack(self.windows(image))
+        return torch.cat([crops, crops.flip(-1)]) if self.name == "ten" else crops
+
+    def _resized_size(self, width: int, height: int) -> tuple[int, int]:
+        if self.resize_mode == "squash":
+            return self.resize, self.resize
+        if width <= height:
+            return self.resize, int(self.resize * height / width)
+        return int(self.resize * width / height), self.resize

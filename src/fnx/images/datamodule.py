@@ -1,0 +1,57 @@
+"""Readable images as a torch data set, resized but of any shape; plain torch, no Lightning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from fnx.errors import DataError
+from fnx.images.check import reason
+from fnx.images.crops import Crops
+from fnx.images.labelled import LabelledImages
+
+
+class VanishedImageError(DataError):
+    """An image that was readable when it was checked, and is not when it is needed."""
+
+    def __init__(self, text: str) -> None:
+        # A DataLoader makes the error of a worker process anew from its whole traceback, whose
+        # last line is the message.
+        last = text.strip().splitlines()[-1]
+        super().__init__(last.split(f"{type(self).__name__}: ", maxsplit=1)[-1])
+
+
+class ImageDataset(Dataset[tuple[int, Tensor]]):
+    """Item `row` is the `row`-th readable image: (row, uint8 (3, H, W)), resized, not yet cropped.
+
+    Raises:
+        VanishedImageError: an image that can no longer be read, by name.
+    """
+
+    def __init__(self, images: LabelledImages, crops: Crops) -> None:
+        self.paths: list[str] = images.ok()["path"].to_list()
+        self.open = images.open
+        self.crops = crops
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> tuple[int, Tensor]:
+        """Decode and resize one image."""
+        path = self.paths[row]
+        try:
+            with self.open(path) as image:
+                return row, self.crops.resized(image)
+        except Exception as error:
+            raise VanishedImageError(
+                f"image {path!r} could be read when it was checked and now cannot: {reason(error)}"
+            ) from error
+
+
+def collate(items: Sequence[tuple[int, Tensor]]) -> tuple[Tensor, list[Tensor]]:
+    """Items of any shapes as one batch: their rows, int64 (B,), and the B images as they are."""
+    rows, images = zip(*items, strict=True)
+    return torch.tensor(rows, dtype=torch.int64), list(images)

@@ -1,0 +1,1 @@
+"""One reader a layout: what lies on disk, as a `Listing`."""

@@ -1,0 +1,64 @@
+"""Readable images as a torch data set of any shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from fnx.errors import DataError
+from fnx.images import LabelledImages, open_images
+from fnx.images.crops import Crops
+from fnx.images.datamodule import ImageDataset, collate
+from fnx.schema import DatasetConfig
+
+CROPS = Crops("ten", 16, 12)
+
+
+@pytest.fixture
+def images(root: Path, write: Callable[..., Path]) -> LabelledImages:
+    (root / "cat/0.png").touch()
+    write(root / "dog/tall.png", size=(10, 33))
+    config = DatasetConfig(name="own", layout="folder", root=str(root))
+    return open_images(config, root.parent / "cache")
+
+
+def test_rows_are_the_readable_images_in_order(images: LabelledImages, root: Path) -> None:
+    dataset = ImageDataset(images, CROPS)
+    assert len(dataset) == 7
+    row, pixels = dataset[0]
+    assert row == 0
+    assert pixels.dtype == torch.uint8
+    with Image.open(root / "cat/1.png") as image:
+        assert torch.equal(pixels, CROPS.resized(image))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_are_ragged(images: LabelledImages, workers: int) -> None:
+    loader = DataLoader(
+        ImageDataset(images, CROPS), batch_size=4, collate_fn=collate, num_workers=workers
+    )
+    batches = list(loader)
+    rows = torch.cat([rows for rows, _ in batches])
+    assert rows.dtype == torch.int64
+    assert rows.tolist() == list(range(7))
+    shapes = [tuple(image.shape) for _, group in batches for image in group]
+    assert shapes == [(3, 16, 21)] * 6 + [(3, 52, 16)]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_fails_after_the_check_is_named_in_one_line(
+    images: LabelledImages, root: Path, workers: int
+) -> None:
+    (root / "cat/2.jpg").write_bytes(b"")
+    loader = DataLoader(ImageDataset(images, CROPS), collate_fn=collate, num_workers=workers)
+    with pytest.raises(DataError) as caught:
+        list(loader)
+    assert str(caught.value) == (
+        "image 'cat/2.jpg' could be read when it was checked and now cannot: "
+        "not an image, or of a format that Pillow does not know"
+    )

@@ -1,0 +1,213 @@
+"""`layout=folder`: folders name classes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fnx.errors import ConfigError, DataError
+from fnx.images.catalogue import read
+from fnx.images.files import from_text, to_text
+from fnx.images.labelled import Listing
+from fnx.schema import DatasetConfig
+
+
+def listing(root: Path | None, depth: int | None = 1) -> Listing:
+    where = None if root is None else str(root)
+    return read(DatasetConfig(name="own", layout="folder", root=where, depth=depth))
+
+
+def make(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    return root
+
+
+def test_a_folder_is_a_class_and_names_sort_naturally(tmp_path: Path) -> None:
+    make(tmp_path, "k10/a.png", "k2/img10.png", "k2/img2.png", "k2/IMG3.png", "k2/img02.png")
+    found = listing(tmp_path)
+    assert found.paths == [
+        "k2/img02.png",
+        "k2/img2.png",
+        "k2/IMG3.png",
+        "k2/img10.png",
+        "k10/a.png",
+    ]
+    assert found.class_names == ["k2"] * 4 + ["k10"]
+    assert found.splits == [None] * 5
+
+
+def test_images_deeper_down_belong_to_the_class_above(tmp_path: Path) -> None:
+    make(tmp_path, "a/x/y/1.png", "a/2.png", "b/z/3.png")
+    found = listing(tmp_path)
+    assert dict(zip(found.paths, found.class_names, strict=True)) == {
+        "a/2.png": "a",
+        "a/x/y/1.png": "a",
+        "b/z/3.png": "b",
+    }
+
+
+def test_two_levels_name_a_class(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make(tmp_path, "cat/black/1.png", "cat/white/s/2.png", "dog/black/3.png", "dog/4.png")
+    found = listing(tmp_path, depth=2)
+    assert found.class_names == ["cat/black", "cat/white", "dog/black"]
+    assert found.paths == ["cat/black/1.png", "cat/white/s/2.png", "dog/black/3.png"]
+    assert "1 files" in caplog.text
+
+
+def test_without_depth_every_folder_with_files_is_a_class(tmp_path: Path) -> None:
+    make(tmp_path, "a/1.png", "a/b/2.png", "a/b/c/d/3.png", "a/4.png")
+    found = listing(tmp_path, depth=None)
+    assert found.class_names == ["a", "a", "a/b", "a/b/c/d"]
+
+
+def test_hidden_names_are_left_out(tmp_path: Path) -> None:
+    make(tmp_path, "a/1.png", "b/2.png", "a/.DS_Store", ".git/x.png", "b/.thumbs/3.png", ".x")
+    assert listing(tmp_path).paths == ["a/1.png", "b/2.png"]
+
+
+def test_a_hidden_root_is_a_root(tmp_path: Path) -> None:
+    make(tmp_path / ".cache", "a/1.png", "b/2.png")
+    assert len(listing(tmp_path / ".cache").paths) == 2
+
+
+def test_files_beside_the_classes_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(tmp_path, "README.md", "list.txt", "a/1.png", "b/2.png")
+    assert listing(tmp_path).paths == ["a/1.png", "b/2.png"]
+    assert "2 files" in caplog.text
+
+
+def test_links_are_followed(tmp_path: Path) -> None:
+    make(tmp_path / "elsewhere", "1.png", "deep/2.png")
+    make(tmp_path / "root", "b/3.png")
+    (tmp_path / "root/a").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "root/b/4.png").symlink_to(tmp_path / "elsewhere/1.png")
+    found = listing(tmp_path / "root")
+    assert found.paths == ["a/1.png", "a/deep/2.png", "b/3.png", "b/4.png"]
+
+
+def test_circles_of_links_end(tmp_path: Path) -> None:
+    make(tmp_path, "a/1.png", "b/2.png")
+    (tmp_path / "a/up").symlink_to(tmp_path)
+    (tmp_path / "a/self").symlink_to(tmp_path / "a")
+    (tmp_path / "b/relative").symlink_to("../b")
+    assert listing(tmp_path).paths == ["a/1.png", "b/2.png"]
+
+
+def test_two_folders_that_link_to_each_other(tmp_path: Path) -> None:
+    make(tmp_path, "a/1.png", "b/2.png")
+    (tmp_path / "a/b").symlink_to(tmp_path / "b")
+    (tmp_path / "b/a").symlink_to(tmp_path / "a")
+    assert listing(tmp_path).paths == ["a/1.png", "a/b/2.png", "b/2.png", "b/a/1.png"]
+
+
+def test_links_that_lead_nowhere_are_candidates(tmp_path: Path) -> None:
+    make(tmp_path, "a/1.png", "b/2.png")
+    (tmp_path / "a/gone.png").symlink_to(tmp_path / "missing")
+    (tmp_path / "a/self.png").symlink_to("self.png")
+    assert listing(tmp_path).paths == ["a/1.png", "a/gone.png", "a/self.png", "b/2.png"]
+
+
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    make(tmp_path, "a/1.png", "b/2.png")
+    os.mkfifo(tmp_path / "a/pipe")
+    (tmp_path / "a/link").symlink_to(tmp_path / "a/pipe")
+    assert listing(tmp_path).paths == ["a/1.png", "b/2.png"]
+
+
+@pytest.mark.parametrize(
+    "name", [b"caf\xe9.png", b"new\nline.png", b"tab\t'\".png", b"\\xe9.png", b"\\\xff.png"]
+)
+def test_any_name_that_the_file_system_takes(tmp_path: Path, name: bytes) -> None:
+    """Also those that are not UTF-8: their path in the table is valid text and leads back."""
+    make(tmp_path, "a/1.png", "b/2.png")
+    file = os.path.join(os.fsencode(tmp_path), b"a", name)  # noqa: PTH118
+    try:
+        Image.new("L", (3, 2)).save(open(file, "wb"), "PNG")  # noqa: PTH123, SIM115
+    except OSError as error:
+        pytest.skip(f"this file system takes no such name: {error}")
+    found = listing(tmp_path)
+    (path,) = set(found.paths) - {"a/1.png", "b/2.png"}
+    path.encode()
+    with found.open(path) as image:
+        assert image.size == (3, 2)
+
+
+def test_text_of_names_can_be_undone() -> None:
+    names = ["a", "\udcff", "\\xff", "\\\udcff", "\\x5cxff", "\\x4\udcaa1", "é\\x", "\\\\x00"]
+    texts = [to_text(name) for name in names]
+    assert [from_text(text) for text in texts] == names
+    assert len(set(texts)) == len(names)
+
+
+def test_a_class_name_with_digits_only_and_with_a_dot(tmp_path: Path) -> None:
+    make(tmp_path, "010.a b/1.png", "9/1.png", "²/1.png")
+    assert listing(tmp_path).class_names == ["9", "010.a b", "²"]
+
+
+def test_the_home_folder_may_be_abbreviated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "pets", "a/1.png", "b/2.png")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(listing(Path("~/pets")).paths) == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "depth", "message"),
+    [
+        ([], 1, "expected <class>/<image> .dataset.depth=1., found no files"),
+        (["1.png", "2.png"], 1, "found 2 files outside of such folders"),
+        (["a/1.png", "a/2.png"], 1, "only one class, 'a', in"),
+        (["i/a/1.png", "i/b/2.png"], 1, "dataset.depth=2 would find 2"),
+        (["a/1.png", "b/2.png"], 2, "expected <folder>/<folder>/<image> .dataset.depth=2."),
+        (["1.png"], None, "every folder with images being a class"),
+        ([".a/1.png", ".b/1.png"], 1, "found no files"),
+    ],
+)
+def test_what_is_no_data_set_is_said_in_one_line(
+    tmp_path: Path, files: list[str], depth: int | None, message: str
+) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        listing(make(tmp_path, *files), depth)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_root_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no folder .*nowhere.*expected a folder with <class>/"):
+        listing(tmp_path / "no\nwhere" / "nowhere")
+
+
+def test_a_root_that_is_a_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"x\.zip' .dataset\.root. is no folder"):
+        listing(make(tmp_path, "x.zip") / "x.zip")
+
+
+def test_no_root() -> None:
+    with pytest.raises(ConfigError, match=r"dataset\.root is not set: give dataset.root=PATH"):
+        listing(None)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all")
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path) -> None:
+    make(tmp_path, "a/1.png", "b/2.png")
+    (tmp_path / "a").chmod(0)
+    try:
+        with pytest.raises(DataError, match=r"cannot list the folder .*Permission denied"):
+            listing(tmp_path)
+    finally:
+        (tmp_path / "a").chmod(0o700)
+
+
+def test_an_unknown_layout() -> None:
+    with pytest.raises(
+        ConfigError, match=r"unknown dataset\.layout 'foldr' .did you mean 'folder'"
+    ):
+        read(DatasetConfig(name="x", layout="foldr"))
