@@ -1,0 +1,44 @@
+"""What every feature of a network says about every class: by presence, by absence, or noise.
+
+The public Python API; nothing heavy is imported until it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fnx.embedding import Embedding
+    from fnx.registry import statistic, threshold
+    from fnx.statistics.api import distances
+    from fnx.thresholds import find_thresholds
+
+    __version__: str
+
+__all__ = ["Embedding", "__version__", "distances", "find_thresholds", "statistic", "threshold"]
+
+_HOMES = {
+    "Embedding": "fnx.embedding",
+    "distances": "fnx.statistics.api",
+    "find_thresholds": "fnx.thresholds",
+    "statistic": "fnx.registry",
+    "threshold": "fnx.registry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("fnx")
+        except PackageNotFoundError:  # run from a source tree that is not installed
+            return "0+unknown"
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'fnx' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,38 @@
+"""What a user can get wrong, said in one line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FnxError(Exception):
+    """A mistake the user can mend: its text is one line, shown without a traceback (exit code 2)."""
+
+
+class ConfigError(FnxError):
+    """A key, a value or an option of the configuration that fnx cannot take."""
+
+
+class DataError(FnxError):
+    """Images, labels or arrays that fnx cannot work on."""
+
+
+class WeightsError(FnxError):
+    """A weights file that is missing, damaged or made for another network."""
+
+
+class PluginError(FnxError):
+    """A plugin that cannot be loaded, compiled or trusted."""
+
+
+def unknown(kind: str, name: str, allowed: Iterable[str]) -> str:
+    """One line that names an unknown thing, the nearest known ones and what is allowed.
+
+    >>> unknown("statistic", "kss", ["ks", "kl"])
+    "unknown statistic 'kss' (did you mean 'ks'?); allowed: kl, ks"
+    """
+    names = sorted(allowed)
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f" (did you mean '{close[0]}'?)" if close else ""
+    return f"unknown {kind} '{name}'{hint}; allowed: {', '.join(names)}"

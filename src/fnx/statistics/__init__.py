@@ -1,0 +1,1 @@
+"""Embedding and labels to distances: definitions, all-pairs kernels, and their engine."""

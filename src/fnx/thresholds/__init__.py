@@ -1,0 +1,10 @@
+"""Distances under real and random labels to what is worth keeping.
+
+The strategies are in `fnx.thresholds.strategies`; nothing heavy is imported before one is used.
+"""
+
+from __future__ import annotations
+
+from fnx.thresholds.api import Curve, Thresholds, find_thresholds
+
+__all__ = ["Curve", "Thresholds", "find_thresholds"]

@@ -1,0 +1,105 @@
+"""The public function and its result: thresholds from real and random distances."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fnx.errors import ConfigError, DataError
+from fnx.registry import bind, discover, get_threshold
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The excess of real over random features at each candidate threshold (paper, Eq. 4).
+
+    `x` (K,) are the magnitudes of the candidates, from 0 up; `davg_minus` at `x` belongs to the
+    threshold -x, and is None for an unsigned statistic.
+    """
+
+    x: NDArray[np.float64]
+    davg_plus: NDArray[np.float64]
+    davg_minus: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What to keep: features with D > `t_plus`, and those with D < `t_minus`.
+
+    `kept_*` is the mean number of features a class with a distance beyond the threshold, under real
+    labels; `kept_random_*` the same under random labels, averaged over the permutations, so the
+    number to expect by chance; `spread_*` its standard deviation over the permutations (NaN for
+    one); `davg_*` = kept - kept_random (paper, Eq. 4). All of the negative side are None for an
+    unsigned statistic.
+    """
+
+    t_plus: float
+    davg_plus: float
+    kept_plus: float
+    kept_random_plus: float
+    spread_plus: float
+    t_minus: float | None
+    davg_minus: float | None
+    kept_minus: float | None
+    kept_random_minus: float | None
+    spread_minus: float | None
+    curve: Curve
+
+
+def find_thresholds(
+    real: NDArray[Any],
+    random: NDArray[Any],
+    *,
+    strategy: str = "randomized_labels",
+    range: tuple[float, float] | None = None,
+    **parameters: Any,
+) -> Thresholds:
+    """Thresholds beyond which distances tell more than noise does (paper, Section 7).
+
+    Args:
+        real: (F, C) distances under the real labels; may be a memory map.
+        random: (R, F, C) distances under R permutations of the labels, R >= 1; an array, a memory
+            map, or R arrays (F, C). An (F, C) array is taken as one permutation.
+        strategy: name of a built-in or of a plugin.
+        range: smallest and largest value of the statistic; default: found from the data (signed if
+            any distance is negative). A statistic whose range starts at 0 or above is unsigned.
+        **parameters: the strategy's own, for example ``step``; ``permutations`` uses only that many
+            of `random`.
+
+    Raises:
+        DataError: shapes that do not fit, or distances that are NaN.
+        ConfigError: an unknown strategy or parameter, or a value that is not allowed.
+
+    >>> import numpy as np, fnx
+    >>> real, noise = np.array([[0.9, -0.8]]), np.array([[[0.1, -0.2]]])
+    >>> found = fnx.find_thresholds(real, noise)
+    >>> found.t_plus, found.t_minus, found.kept_plus, found.kept_random_plus
+    (0.1, -0.2, 0.5, 0.0)
+    """
+    discover()
+    entry = get_threshold(strategy)
+    bound = bind(entry, parameters)
+    wanted = bound.pop("permutations")
+    if getattr(random, "ndim", 3) == 2:
+        random = random[None]
+    shapes = {tuple(np.shape(one)) for one in random}
+    if np.ndim(real) != 2 or shapes != {tuple(np.shape(real))}:
+        raise DataError(
+            f"real distances have shape {np.shape(real)}, random ones {sorted(shapes)}: must be "
+            "(F, C) and (R, F, C) with R of 1 or more"
+        )
+    if "permutations" in parameters:
+        if not 1 <= wanted <= len(random):
+            raise ConfigError(
+                f"threshold.permutations={wanted}: must lie in 1 … {len(random)}, the number given"
+            )
+        random = random[:wanted]
+    if "range" in inspect.signature(entry.function).parameters:
+        bound["range"] = range
+    found = entry.function(real, random, **bound)
+    assert isinstance(found, Thresholds)
+    return found

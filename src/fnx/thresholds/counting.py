@@ -1,0 +1,84 @@
+"""Counts how many distances lie beyond each candidate threshold, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fnx.errors import ConfigError, DataError
+
+BLOCK_VALUES = 1 << 22  # distances read at a time: 16 MiB of float32
+
+
+def grid(step: float, limit: float = 1.0) -> NDArray[np.float64]:
+    """Candidates 0, step, 2 step, … up to `limit`, each the float nearest to its decimal.
+
+    Where 1 / step is an integer m, candidate k is k / m, which rounds once; k * step would drift.
+
+    >>> grid(0.001)[300]
+    np.float64(0.3)
+    """
+    if not 0 < step <= limit:
+        raise ConfigError(f"threshold.step={step:g}: must be above 0 and at most {limit:g}")
+    per_unit = round(1 / step)
+    exact = per_unit > 0 and abs(per_unit * step - 1) < 1e-9
+    count = int(np.floor(limit / step * (1 + 1e-12) + 1e-9))
+    k = np.arange(count + 1, dtype=np.float64)
+    return k / per_unit if exact else k * step
+
+
+def count_beyond(
+    distances: Any, x: NDArray[np.float64], *, negative: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+    """Number of distances D > x, and of D < -x, for every x of an increasing grid from 0.
+
+    Both inequalities are strict. The grid is rounded to the distances' own type before comparing:
+    a distance of three tenths is then not above 0.3, although float32(0.3) > float64(0.3).
+
+    Args:
+        distances: (F, C) floats; may be a memory map.
+        x: (K,) the grid.
+        negative: whether to count the negative side too.
+
+    Raises:
+        DataError: a distance is NaN.
+    """
+    from fnx.thresholds.kernels import tally
+
+    dtype = np.dtype(distances.dtype)
+    edges = x.astype(dtype if dtype in (np.float32, np.float64) else np.float64)
+    # tally[k] holds the distances whose number of candidates below them is k.
+    above = np.zeros(x.size + 1, dtype=np.int64)
+    below = np.zeros(x.size + 1, dtype=np.int64)
+    for start, block in _blocks(distances):
+        values = np.ascontiguousarray(block, dtype=edges.dtype)
+        if np.isnan(values).any():
+            feature, c = np.argwhere(np.isnan(values))[0]
+            raise DataError(f"distance of feature {start + feature} and class {c} is NaN")
+        tally(values.reshape(-1), edges, above, below)
+    return _above(above), _above(below) if negative else None
+
+
+def largest(distances: Any) -> tuple[float, float]:
+    """Smallest and largest finite distance, 0 included."""
+    low = high = 0.0
+    for _, block in _blocks(distances):
+        values = np.asarray(block)
+        finite = np.isfinite(values)
+        low = float(np.min(values, where=finite, initial=low))
+        high = float(np.max(values, where=finite, initial=high))
+    return low, high
+
+
+def _above(tally: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number of distances with more than k candidates below them: those above candidate k."""
+    return tally[:0:-1].cumsum()[::-1]
+
+
+def _blocks(distances: Any) -> Iterator[tuple[int, Any]]:
+    rows = max(1, BLOCK_VALUES // max(1, distances.shape[1]))
+    for start in range(0, distances.shape[0], rows):
+        yield start, distances[start : start + rows]

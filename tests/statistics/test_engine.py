@@ -1,0 +1,217 @@
+"""The engine: any array, many labellings, threads, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+
+import fnx
+from fnx.errors import ConfigError, DataError
+from fnx.registry import get_statistic
+from fnx.statistics.engine import all_distances
+from fnx.statistics.labellings import permutations
+
+STATISTICS = ["ks", "ks_exact"]
+
+
+@pytest.fixture(scope="module")
+def values() -> np.ndarray[Any, np.dtype[np.float32]]:
+    """150 features, so three blocks, the last one narrow and not a multiple of a tile."""
+    return np.maximum(np.random.default_rng(0).normal(size=(90, 150)), 0).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def labels() -> np.ndarray[Any, np.dtype[np.int32]]:
+    return (np.arange(90) % 7).astype(np.int32)
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_every_memory_order_and_kind_of_array_gives_the_same(
+    statistic: str, values: Any, labels: Any, tmp_path: Path
+) -> None:
+    expected = fnx.distances(values, labels, statistic=statistic)
+    np.save(tmp_path / "values.npy", values)
+    stored = zarr.create_array(
+        tmp_path / "v.zarr", shape=values.shape, dtype="f4", chunks=(30, 64), shards=(90, 192)
+    )
+    stored[:] = values
+    wide = np.zeros((180, 300), dtype=np.float32)
+    wide[::2, ::2] = values
+    readonly = values.copy()
+    readonly.flags.writeable = False
+    for same in (
+        np.asfortranarray(values),
+        wide[::2, ::2],
+        readonly,
+        values.astype(">f4"),
+        np.load(tmp_path / "values.npy", mmap_mode="r"),
+        stored,
+        values.tolist(),
+    ):
+        np.testing.assert_array_equal(fnx.distances(same, labels, statistic=statistic), expected)
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+@pytest.mark.parametrize("dtype", ["float16", "float64", "int8", "uint16", "int64", "bool"])
+def test_every_real_type_is_taken_without_loss(statistic: str, dtype: str, labels: Any) -> None:
+    few = np.random.default_rng(1).integers(0, 2 if dtype == "bool" else 100, size=(90, 5))
+    np.testing.assert_array_equal(
+        fnx.distances(few.astype(dtype), labels, statistic=statistic),
+        fnx.distances(few.astype(np.float32), labels, statistic=statistic),
+    )
+
+
+def test_float64_is_not_rounded_to_float32(labels: Any) -> None:
+    fine = 1 + np.arange(90.0)[:, None] * 1e-12
+    expected = fnx.distances(np.arange(90.0)[:, None], labels, statistic="ks_exact")
+    np.testing.assert_array_equal(fnx.distances(fine, labels, statistic="ks_exact"), expected)
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_threads_do_not_change_a_bit(statistic: str, values: Any, labels: Any) -> None:
+    labellings = np.stack([labels, *permutations(labels, 3, seed=1)])
+    one, many = (
+        all_distances(values, labellings, 7, get_statistic(statistic), threads=t).values
+        for t in (1, 5)
+    )
+    np.testing.assert_array_equal(one, many)
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_many_labellings_at_once_are_each_one_alone(
+    statistic: str, values: Any, labels: Any
+) -> None:
+    labellings = np.stack([labels, *permutations(labels, 3, seed=2), labels[::-1] * 0 + labels % 3])
+    labellings[-1, :4] = [3, 4, 5, 6]  # other class sizes too
+    together = all_distances(values, labellings, 7, get_statistic(statistic)).values
+    for k, labelling in enumerate(labellings):
+        np.testing.assert_array_equal(
+            together[k], fnx.distances(values, labelling, statistic=statistic)
+        )
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_more_images_than_sixteen_bits_count(statistic: str) -> None:
+    rng = np.random.default_rng(3)
+    few = rng.integers(0, 40, size=(700, 2)).astype(np.float32)
+    few_labels = rng.integers(0, 3, size=700)
+    np.testing.assert_array_equal(  # each image a hundred times: the same distributions
+        fnx.distances(np.tile(few, (100, 1)), np.tile(few_labels, 100), statistic=statistic),
+        fnx.distances(few, few_labels, statistic=statistic),
+    )
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_as_many_classes_as_images(statistic: str) -> None:
+    values = np.arange(3000.0)[:, None]
+    found = fnx.distances(
+        values,
+        np.arange(3000),
+        statistic=statistic,
+        **({"bins": 3000} if statistic == "ks" else {}),
+    )[0]
+    rank = np.arange(3000)
+    above, below = rank / 2999, (2999 - rank) / 2999
+    np.testing.assert_allclose(found, np.where(above >= below, above, -below), atol=1e-6)
+
+
+def test_results_go_where_asked_with_progress_and_constant_features(
+    values: Any, labels: Any, tmp_path: Path
+) -> None:
+    values = values.copy()
+    values[:, [3, 149]] = 2
+    labellings = np.stack([labels, *permutations(labels, 1, seed=1)])
+    out = [
+        np.lib.format.open_memmap(tmp_path / f"{k}.npy", "w+", np.float32, (150, 7))
+        for k in range(2)
+    ]
+    steps: list[int] = []
+    found = all_distances(
+        values, labellings, 7, get_statistic("ks"), out=out, progress=steps.append
+    )
+    assert sum(steps) == 150
+    assert np.flatnonzero(found.constant).tolist() == [3, 149]
+    np.testing.assert_array_equal(out[0], fnx.distances(values, labels))
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_refused_with_their_place(
+    statistic: str, bad: float, values: Any, labels: Any
+) -> None:
+    values = values.copy()
+    values[41, 70] = values[80, 140] = bad
+    with pytest.raises(DataError, match=f"feature 70 of image 41 is {bad}"):
+        fnx.distances(values, labels, statistic=statistic)
+
+
+def test_largest_and_smallest_numbers() -> None:
+    tiny = np.array([[0.0], [5e-324], [1e-323], [1.5e-323]])
+    np.testing.assert_array_equal(fnx.distances(tiny, [0, 0, 1, 1]), [[-1, 1]])
+    huge = np.array([[-3e38], [-3e38], [3e38], [3e38]], dtype=np.float32)
+    np.testing.assert_array_equal(fnx.distances(huge, [0, 0, 1, 1]), [[-1, 1]])
+    with pytest.raises(DataError, match="feature 0: the range of its values overflows"):
+        fnx.distances(np.array([[-1.7e308], [1.7e308]]), [0, 1])
+
+
+def test_labels_may_be_any_integers_or_strings(values: Any, labels: Any) -> None:
+    expected = fnx.distances(values, labels)
+    names = np.array(["ant", "bee", "cat", "dog", "elk", "fox", "gnu"])
+    for same in (labels * 10 - 7, labels.astype(np.uint8), names[labels], list(names[labels])):
+        np.testing.assert_array_equal(fnx.distances(values, same), expected)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0] * 90, "labels have 1 class"),
+        ([0, 1] * 40, "labels for 80 images, features of 90"),
+        ([0.5, 1.0] * 45, "labels are float64"),
+        ([None, "a"] * 45, "labels must be integers or strings"),
+        ([[0, 1]] * 90, r"labels have shape \(90, 2\)"),
+    ],
+)
+def test_labels_that_make_no_sense_are_refused(values: Any, labels: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        fnx.distances(values, labels)
+
+
+def test_features_that_make_no_sense_are_refused(labels: Any) -> None:
+    for bad, message in (
+        (np.zeros(90), r"shape \(90,\)"),
+        (np.zeros((90, 0)), "nothing to compare"),
+        (np.zeros((90, 2), complex), "complex128"),
+        (np.full((90, 2), "a"), "must be float16"),
+    ):
+        with pytest.raises(DataError, match=message):
+            fnx.distances(bad, labels)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"bins": 0}, "statistic.bins=0: must lie in 1"),
+        ({"bins": 10**6}, "statistic.bins=1000000"),
+        ({"bins": "ten"}, "statistic.bins='ten': must be int or null"),
+        ({"bin": 10}, "unknown parameter of statistic 'ks' 'bin'"),
+        ({"statistic": "kss"}, r"unknown statistic 'kss' \(did you mean 'ks'"),
+    ],
+)
+def test_parameters_that_are_not_allowed(
+    values: Any, labels: Any, parameters: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        fnx.distances(values, labels, **parameters)
+
+
+def test_permutations_keep_the_sizes_of_classes_and_extend_each_other() -> None:
+    labels = np.repeat([0, 1, 2], [3, 5, 9])
+    few, many = permutations(labels, 2, seed=4), permutations(labels, 4, seed=4)
+    np.testing.assert_array_equal(few, many[:2])
+    assert all(np.bincount(row).tolist() == [3, 5, 9] for row in many)
+    assert not (many[0] == many[1]).all()
+    assert not (permutations(labels, 1, seed=5)[0] == few[0]).all()
