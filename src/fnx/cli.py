@@ -1,0 +1,276 @@
+"""The command line: Hydra composes the config, `fnx.app.run` does the work, errors take one line.
+
+Nothing heavy is imported before a job starts, so that ``--help``, ``--cfg job`` and tab completion
+answer at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fnx import registry, schema
+from fnx.errors import FnxError, unknown
+
+USER_ERROR = 2
+
+# In an installed wheel conf/ lies inside the package; in a checkout at the top level.
+_INSTALLED = Path(__file__).parent / "conf"
+CONF = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+class _PluginConfigs(SearchPathPlugin):
+    """Lets the conf/ folders that plugins bring be found."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for number, path in enumerate(registry.search_paths()):
+            search_path.append(provider=f"fnx-plugin-{number}", path=path)
+
+
+# What jobs of this process were told; a sweep goes on with its other jobs.
+_refused: list[str] = []
+_MAIN_PROCESS = os.getpid()
+
+
+def main() -> None:
+    """Run ``python -m fnx``; exit code 2 and one line for what the user can mend."""
+    # Hydra would print its own errors and exit with 1; this makes it raise them instead.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        _prepare()
+        if {"--help", "-h"} & set(sys.argv[1:]):
+            print(help_text())  # noqa: T201
+            return
+        _hydra_main()
+    except KeyboardInterrupt:
+        _leave("interrupted; the same command goes on where this one stopped", 130)
+    except (FnxError, HydraException, OmegaConfBaseException) as error:
+        if debugging():
+            raise
+        _leave(one_line(error), USER_ERROR)
+    if _refused:
+        sys.exit(USER_ERROR)
+
+
+def compose(overrides: Sequence[str] = ()) -> schema.Config:
+    """The checked config that ``python -m fnx OVERRIDES…`` would run with, for tests and notebooks.
+
+    >>> compose(["dataset=digits"]).crops.name
+    'center'
+    """
+    _prepare()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return schema.typed(hydra.compose("config", overrides=list(overrides)))
+
+
+def _prepare() -> None:
+    """Tell Hydra of the schema, of the statistics and strategies, and of the plugins' conf/."""
+    registry.discover()
+    registry.register_configs(ConfigStore.instance())
+    schema.register(ConfigStore.instance())
+    Plugins.instance().register(_PluginConfigs)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def _hydra_main(config: DictConfig) -> None:
+    try:
+        typed = schema.typed(config)
+        run_dir = Path(HydraConfig.get().runtime.output_dir)
+        from fnx import app  # torch and all that: only now, when there is work
+
+        app.run(typed, run_dir, sweep=_sweep())
+    except (FnxError, OmegaConfBaseException) as error:
+        if debugging() or os.getpid() != _MAIN_PROCESS:
+            raise
+        # Raised through Hydra it would come with a line of Hydra's own.
+        _refused.append(one_line(error))
+        sys.stderr.write(f"fnx: {_refused[-1]}\n")
+
+
+def _sweep() -> str | None:
+    """The id of the sweep that this job belongs to, or None: the runs' group in a tracker."""
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode != hydra.types.RunMode.MULTIRUN:
+        return None
+    return "/".join(Path(hydra_config.sweep.dir).parts[-2:])
+
+
+def debugging() -> bool:
+    """Whether the user asked for tracebacks; read from the words typed, for a config may be broken."""
+    return any(re.fullmatch(r"\+{0,2}debug=(true|1|yes|on)", word, re.I) for word in sys.argv[1:])
+
+
+def one_line(error: BaseException) -> str:
+    """The user's mistake in one line: what was found, and what is allowed.
+
+    Hydra and OmegaConf say the same in many lines, with Python's words for YAML's values.
+    """
+    if isinstance(error, FnxError):
+        return str(error)
+    if isinstance(error, MissingConfigException):
+        return _unknown_option(error) or _first_line(error)
+    if isinstance(error, OverrideParseException):
+        return f"'{error.override}' is not KEY=VALUE: {_first_line(error)}"
+    ambiguous = re.search(r"Ambiguous value for argument '([^']+)'", str(error))
+    if ambiguous:
+        return f"{ambiguous.group(1)} names several values: add -m to sweep over them"
+    cause = error.__cause__ if isinstance(error, ConfigCompositionException) else None
+    detail = _first_line(cause if cause is not None else error)
+    missing = re.search(r"[Mm]issing mandatory value: (\S+)", detail)
+    if missing:
+        return f"{missing.group(1)} is missing: give it as {missing.group(1)}=…"
+    key = _full_key(error, cause) or ""
+    stranger = re.match(r"Key '(.+)' (?:is )?not in '(.+)'", detail)
+    if stranger:
+        return _unknown_key(key or stranger.group(1), stranger.group(2))
+    typed = re.search(r"Error merging override (\S+)", str(error))
+    where = typed.group(1) if typed else key
+    return f"{where}: {detail}" if where and where not in detail else detail
+
+
+def _full_key(*errors: BaseException | None) -> str | None:
+    keys = (getattr(error, "full_key", None) for error in errors)
+    return next((key for key in keys if key), None)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _unknown_option(error: MissingConfigException) -> str | None:
+    """``dataset=foo``: Hydra's error knows the group's options."""
+    name, options = error.missing_cfg_file, error.options
+    if name is None or options is None:
+        return None
+    group, _, option = str(name).rpartition("/")
+    return unknown(f"option of {group}", option, options) if group else None
+
+
+def _unknown_key(key: str, owner: str) -> str:
+    """``dataset.foo=1`` or ``foo=1``: `owner` is the name of the class that has no such key."""
+    parent, _, name = key.rpartition(".")
+    if parent in ("statistic", "threshold"):
+        entries = registry.statistics() if parent == "statistic" else registry.thresholds()
+        allowed = list(entries[owner.partition("_")[2]].parameters)
+    else:
+        node: Any = schema.Config
+        for part in filter(None, parent.split(".")):
+            node = schema.child(node, part)
+        allowed = [item.name for item in dataclasses.fields(node)]
+    return unknown(f"key of {parent}" if parent else "key", name, allowed)
+
+
+def groups() -> dict[str, list[str]]:
+    """The config groups and their options, plugins' included."""
+    names = [item.name for item in dataclasses.fields(schema.Config)] + ["experiment"]
+    found: dict[str, list[str]] = {}
+    for name in names:
+        options = {path.stem for folder in _folders() for path in (folder / name).glob("*.yaml")}
+        stored = ConfigStore.instance().repo.get(name, {})
+        options |= {entry.removesuffix(".yaml") for entry in stored if entry.endswith(".yaml")}
+        if options:
+            found[name] = sorted(options)
+    return found
+
+
+def _folders() -> list[Path]:
+    return [CONF, *(Path(path.removeprefix("file://")) for path in registry.search_paths())]
+
+
+def help_text() -> str:
+    """What ``--help`` prints: how to call, the options of each group, every key with its help."""
+    lines = [
+        "fnx tells what every feature of a pretrained network says about every class of a labelled",
+        "image set: by its presence, by its absence, or only noise.",
+        "",
+        "Usage",
+        "  python -m fnx                                          the embedded default",
+        "  python -m fnx dataset=folder dataset.root=PATH model=vgg16",
+        "  python -m fnx -m statistic=ks,ks_exact                 a sweep; embeddings are reused",
+        "  python -m fnx --cfg job                                show the config, run nothing",
+        "  python -m fnx.compare outputs/sweeps/…                 several runs side by side",
+        '  eval "$(fnx --shell-completion install=bash)"          tab completion',
+        "",
+        "Options (GROUP=OPTION)",
+    ]
+    defaults = _defaults()
+    for group, options in groups().items():
+        marked = ", ".join(f"[{o}]" if o == defaults.get(group) else o for o in options)
+        lines.append(f"  {group:<11}{marked}")
+    lines += ["  [in brackets: the default]", "", "Keys (GROUP.KEY=VALUE)"]
+    for item in dataclasses.fields(schema.Config):
+        node = schema.child(schema.Config, item.name)
+        if node is not None:
+            lines += [f"  {item.name}: {(node.__doc__ or '').strip()}"]
+            lines += _key_lines(node, item.name)
+        elif item.name in ("statistic", "threshold"):
+            lines += [f"  {item.name}: {item.metadata['help']}"]
+            lines += _entry_lines(item.name)
+        else:
+            lines += [f"  {item.name:<29}{item.metadata['help']} [{item.default}]"]
+    lines += [
+        "",
+        "Exit code 0: done; 2: something you can mend, said in one line (debug=true: with traceback).",
+        "Hydra's own flags: --hydra-help. Documentation: docs/ and README.md.",
+    ]
+    return "\n".join(lines)
+
+
+def _key_lines(node: Any, prefix: str) -> list[str]:
+    lines = []
+    for item in dataclasses.fields(node):
+        inner = schema.child(node, item.name)
+        if inner is not None:
+            lines += _key_lines(inner, f"{prefix}.{item.name}")
+            continue
+        choices = item.metadata.get("choices")
+        allowed = f" ({'|'.join(choices)})" if choices else ""
+        lines.append(f"    {prefix + '.' + item.name:<27}{item.metadata['help']}{allowed}")
+    return lines
+
+
+def _entry_lines(group: str) -> list[str]:
+    """The statistics or strategies, each with what it is and the parameters that it takes."""
+    entries = registry.statistics() if group == "statistic" else registry.thresholds()
+    lines = []
+    for name, entry in entries.items():
+        lines.append(f"    {name:<27}{registry.summary(entry)}")
+        for key, parameter in entry.parameters.items():
+            default = "null" if parameter.default is None else parameter.default
+            lines.append(f"      {group + '.' + key:<25}default {default}")
+    return lines
+
+
+def _defaults() -> dict[str, str]:
+    primary = OmegaConf.load(CONF / "config.yaml")
+    assert isinstance(primary, DictConfig)
+    chosen: dict[str, str] = {}
+    for entry in primary.defaults:
+        if isinstance(entry, DictConfig):
+            chosen.update({str(key): str(value) for key, value in entry.items()})
+    return chosen
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    sys.stderr.write(f"fnx: {message}\n")
+    sys.exit(code)

@@ -1,0 +1,66 @@
+"""Fixtures of the whole suite."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from fnx.schema import Config
+
+# Untrained, tiny and quick: what most tests of the machinery run through.
+TINY = (
+    "dataset=digits",
+    "dataset.limit_per_class=4",
+    "model=timm",
+    "model.name=test_resnet",
+    "model.weights.source=random",
+    "crops.resize=40",
+    "crops.size=32",
+    "trainer=cpu",
+    "trainer.num_workers=0",
+    "logger=none",
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet_trackers() -> None:
+    """No test may reach a tracker's server, whoever's key lies on the machine."""
+    os.environ["WANDB_MODE"] = "offline"
+    os.environ["WANDB_SILENT"] = "true"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real images and weights that lies beside some checkouts (or FNX_SHARED)."""
+    shared = Path(os.environ.get("FNX_SHARED", Path(__file__).parents[2] / "shared"))
+    if not (shared / "data").is_dir():
+        pytest.skip("real images and weights (FNX_SHARED or ../shared) are not on this machine")
+    return shared / "data"
+
+
+def _compose(outputs: Path, *overrides: str) -> Config:
+    from fnx import cli
+
+    return cli.compose([f"paths.outputs={outputs}", *overrides])
+
+
+@pytest.fixture
+def compose(tmp_path: Path) -> Callable[..., Config]:
+    """Compose a config as the command line does, with its outputs below `tmp_path`."""
+    return partial(_compose, tmp_path / "outputs")
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Callable[..., Config]:
+    """The config of a run that takes seconds; more words override it."""
+    return partial(_compose, tmp_path / "outputs", *TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny_at() -> Callable[..., Config]:
+    """The same with the folder of the outputs given, for runs that several tests look at."""
+    return lambda outputs, *overrides: _compose(outputs, *TINY, *overrides)
