@@ -1,0 +1,48 @@
+"""The fingerprint of an embedding: a digest of all that shapes its numbers, and of nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fnx.images.labelled import LabelledImages
+    from fnx.schema import Config
+
+# Raised when the meaning of a stored number changes, so that no older store is taken for a new one.
+FORMAT = 1
+
+
+def shaping_inputs(images: LabelledImages, config: Config, weights_digest: str) -> dict[str, Any]:
+    """Everything that shapes the embedding, as JSON would hold it.
+
+    The labels are among them, for an embedding's folder holds them too. Batch size, devices and
+    workers are not: they change nothing but the time.
+    """
+    model = config.model
+    return {
+        "format": FORMAT,
+        "images": images.digest(),
+        "n_images": images.ok().height,
+        "network": model.timm_name,
+        "weights": weights_digest,
+        "tap": model.tap,
+        "layers": model.layers,
+        "preprocess": dataclasses.asdict(model.preprocess),
+        "crops": dataclasses.asdict(config.crops),
+        "precision": config.trainer.precision,
+    }
+
+
+def fingerprint(inputs: dict[str, Any]) -> str:
+    """Twelve hexadecimal digits that stand for `inputs`.
+
+    >>> fingerprint({"tap": "post", "layers": "all"}) == fingerprint({"layers": "all", "tap": "post"})
+    True
+    >>> fingerprint({"tap": "post"}) == fingerprint({"tap": "pre"})
+    False
+    """
+    text = json.dumps(inputs, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,25 @@
+"""One progress bar for all long work: what is done, how fast, how long still."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+
+def progress_bar(
+    description: str, *, total: int, unit: str, initial: int = 0, enabled: bool = True
+) -> Any:
+    """A tqdm bar on standard error; in a log file it writes a line every ten seconds only."""
+    return tqdm(
+        desc=description,
+        total=total,
+        initial=initial,
+        unit=f" {unit}",
+        unit_scale=False,
+        disable=not enabled,
+        dynamic_ncols=True,
+        mininterval=0.1 if sys.stderr.isatty() else 10.0,
+        smoothing=0.1,
+    )

@@ -1,0 +1,142 @@
+"""Extraction: the numbers of a plain loop, whole shards, and nothing done twice."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torchvision.transforms.v2.functional as tv
+
+from fnx.embedding import Embedding, embed, extraction, store
+from fnx.embedding.extraction import ShardBatches
+from fnx.embedding.store import Manifest
+from fnx.images import open_images
+from fnx.images.labelled import LabelledImages
+from fnx.schema import Config
+
+
+def opened(config: Config) -> LabelledImages:
+    return open_images(config.dataset, Path(config.paths.cache))
+
+
+def test_rows_equal_a_plain_loop_of_timm_and_torchvision(tiny: Callable[..., Config]) -> None:
+    config = tiny("crops=ten", "model.layers=[conv1.0]", "model.tap=pre")
+    images = opened(config)
+    embedding, _ = embed(images, config)
+
+    torch.manual_seed(config.seed)
+    network = timm.create_model("test_resnet", pretrained=False).eval()
+    mean, std = network.pretrained_cfg["mean"], network.pretrained_cfg["std"]
+    for row, path in enumerate(images.ok()["path"][:3]):
+        pixels = tv.pil_to_tensor(images.open(path).convert("RGB"))
+        pixels = tv.resize(pixels, [40], antialias=True)
+        views = torch.stack(tv.ten_crop(pixels, [32]))
+        with torch.no_grad():
+            convolved = network.conv1[0](tv.normalize(views.float() / 255, mean, std))
+            normed = torch.nn.functional.batch_norm(
+                convolved,
+                network.conv1[1].running_mean,
+                network.conv1[1].running_var,
+                network.conv1[1].weight,
+                network.conv1[1].bias,
+                eps=network.conv1[1].eps,
+            )
+        expected = normed.mean((0, 2, 3)).numpy()
+        np.testing.assert_allclose(embedding.features[row], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_second_run_reuses_the_first(
+    tiny: Callable[..., Config], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny()
+    first, reused = embed(opened(config), config)
+    assert not reused
+
+    def no_network(*_: object, **__: object) -> None:
+        raise AssertionError("a network was built")
+
+    monkeypatch.setattr("fnx.backbones.build", no_network)
+    with caplog.at_level(logging.INFO):
+        second, reused = embed(opened(config), config)
+    assert reused
+    assert second.path == first.path
+    assert "embedding reused" in caplog.text
+
+
+def test_an_interrupted_run_goes_on_at_the_first_missing_shard(
+    tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extraction, "_rows_per_shard", lambda *_: 8)
+    undisturbed, _ = embed(opened(tiny()), tiny())
+    assert undisturbed.manifest.n_shards == 5
+
+    config = tiny(f"paths.cache={tmp_path}/elsewhere")
+    written: list[int] = []
+    write = store.write_shard
+
+    def failing(path: Path, manifest: Manifest, shard: int, block: np.ndarray) -> None:
+        if len(written) == 2:
+            raise OSError("the disk is full")
+        write(path, manifest, shard, block)
+        written.append(shard)
+
+    monkeypatch.setattr(store, "write_shard", failing)
+    with pytest.raises(OSError, match="disk is full"):
+        embed(opened(config), config)
+    (path,) = (tmp_path / "elsewhere").glob("digits-*")
+    assert not Embedding.is_complete(path)
+
+    later: list[int] = []
+
+    def counting(path: Path, manifest: Manifest, shard: int, block: np.ndarray) -> None:
+        write(path, manifest, shard, block)
+        later.append(shard)
+
+    monkeypatch.setattr(store, "write_shard", counting)
+    resumed, reused = embed(opened(config), config)
+    assert not reused
+    assert later == [2, 3, 4]
+    np.testing.assert_array_equal(resumed.features[:], undisturbed.features[:])
+    assert resumed.manifest.shards == undisturbed.manifest.shards
+
+
+def test_the_folder_is_named_by_data_model_and_fingerprint(tiny: Callable[..., Config]) -> None:
+    config = tiny()
+    embedding, _ = embed(opened(config), config)
+    mark = json.loads((embedding.path / "manifest.json").read_text())["fingerprint"]
+    assert embedding.path.name == f"digits-test_resnet-{mark}"
+    names = {entry.name for entry in embedding.path.iterdir()}
+    assert names == {"features.zarr", "images.parquet", "features.parquet", "manifest.json"}
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 7])
+@pytest.mark.parametrize("images", [1, 3, 8, 50])
+def test_each_rank_takes_whole_shards_and_no_batch_crosses_one(ranks: int, images: int) -> None:
+    manifest = Manifest("", {}, rows=45, features=1, rows_per_shard=8)
+    shards = [0, 2, 3, 5]
+    seen: list[int] = []
+    for rank in range(ranks):
+        batches = ShardBatches(manifest, shards, images, rank, ranks)
+        listed = list(batches)
+        assert len(listed) == len(batches)
+        for batch in listed:
+            assert len({row // 8 for row in batch}) == 1
+            assert len(batch) <= images
+        seen += [row for batch in listed for row in batch]
+    assert seen == [row for shard in shards for row in manifest.shard_rows(shard)]
+
+
+def test_a_row_does_not_depend_on_how_many_views_fit_a_pass(tiny: Callable[..., Config]) -> None:
+    config = tiny("crops=ten")
+    wide, _ = embed(opened(config), config)
+    narrow_config = tiny(
+        "crops=ten", "trainer.batch_size=4", f"paths.cache={config.paths.outputs}/n"
+    )
+    narrow, _ = embed(opened(narrow_config), narrow_config)
+    np.testing.assert_allclose(narrow.features[:], wide.features[:], rtol=1e-4, atol=1e-5)
