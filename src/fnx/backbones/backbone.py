@@ -1,0 +1,204 @@
+"""A network that gives one row an image: the pooled activations of the layers asked for."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+import torch
+from torch import Tensor, nn
+
+from fnx.backbones.layers import Layer
+from fnx.backbones.pooling import pooled
+from fnx.backbones.tracing import Site, Trace
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Pixels to a network's input: (pixel · scale / 255 − mean) / std, for each channel.
+
+    Attributes:
+        channels: "RGB" or "BGR", the order in which the network takes the channels.
+        scale: pixels are scaled to 0…scale.
+        mean: mean of each channel in the network's order, in units of scale.
+        std: standard deviation, likewise.
+    """
+
+    channels: str
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """uint8 (B, 3, H, W) in RGB to float32 of the same shape."""
+        values = pixels.float()
+        if self.channels == "BGR":
+            values = values.flip(1)
+        # Made anew each time: as buffers they would be rounded when the network is made bfloat16.
+        mean = values.new_tensor(self.mean).view(-1, 1, 1)
+        std = values.new_tensor(self.std).view(-1, 1, 1)
+        return values.mul_(self.scale / 255).sub_(mean).div_(std)
+
+
+@dataclass(frozen=True)
+class Tap:
+    """Where a layer's values enter the embedding's row.
+
+    Attributes:
+        site: the moment of the forward pass.
+        first: column of the layer's first unit.
+        units: number of columns.
+        calls: how often the layer is called in a pass; its feature is the mean over the calls.
+        channels_last: whether units are the last axis.
+        prefix: class and register tokens left out.
+    """
+
+    site: Site
+    first: int
+    units: int
+    calls: int
+    channels_last: bool
+    prefix: int
+
+
+def plan(trace: Trace, layers: Sequence[Layer], tap: str) -> tuple[Tap, ...]:
+    """The taps of `layers` ("pre" or "post" their activations), columns in the order given."""
+    taps, first = [], 0
+    for layer in layers:
+        readings = trace.readings[layer.module]
+        # VGG's fc6 is a convolution in timm: the module's type, not the layer's kind, says it.
+        last = layer.module in trace.linear
+        taps += [
+            Tap(
+                site=reading.post if tap == "post" else reading.pre,
+                first=first,
+                units=layer.units,
+                calls=len(readings),
+                channels_last=last,
+                prefix=reading.prefix,
+            )
+            for reading in readings
+        ]
+        first += layer.units
+    return tuple(taps)
+
+
+class Backbone(nn.Module):
+    """A frozen network whose output is one row of pooled activations an image.
+
+    It is always in evaluation mode, and runs no further than the last layer asked for.
+
+    Attributes:
+        layers: what the columns are, in order.
+        n_features: number of columns.
+        weights_digest: which weights these are (`WeightsFile.digest`).
+        unseen: module paths of convolutions and linear layers that cannot be read.
+        preprocessing: what turns pixels into the network's input.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        layers: Sequence[Layer],
+        taps: Sequence[Tap],
+        preprocessing: Preprocessing,
+        weights_digest: str,
+        unseen: Sequence[str] = (),
+        memory_format: torch.memory_format = torch.channels_last,
+    ) -> None:
+        super().__init__()
+        self.net = net.requires_grad_(False).eval().to(memory_format=memory_format)
+        self.layers = tuple(layers)
+        self.n_features = sum(layer.units for layer in layers)
+        self.weights_digest = weights_digest
+        self.unseen = tuple(unseen)
+        self.preprocessing = preprocessing
+        self.memory_format = memory_format
+        self._taps = tuple(taps)
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Stay in evaluation mode: features must not depend on the batch or on chance."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Embed a batch.
+
+        Args:
+            pixels: uint8 (B, 3, S, S) in RGB, on the network's device.
+
+        Returns:
+            Float32 (B, n_features), whatever the precision of the network. A convolution's value is
+            its mean over space, a token map's its mean over tokens (class tokens left out), and a
+            layer's that is called several times the mean over its calls.
+        """
+        images = self.preprocessing(pixels).contiguous(memory_format=self.memory_format)
+        dtype = next((p.dtype for p in self.net.parameters() if p.is_floating_point()), None)
+        return read(self.net, images.to(dtype), self._taps, self.n_features)
+
+    def feature_table(self) -> pl.DataFrame:
+        """Columns of the embedding: feature_id, layer, unit (from 0) and kind."""
+        rows = [
+            (layer.name, unit, layer.kind) for layer in self.layers for unit in range(layer.units)
+        ]
+        table = pl.DataFrame(
+            rows, schema={"layer": pl.String, "unit": pl.Int32, "kind": pl.String}, orient="row"
+        )
+        return table.with_row_index("feature_id").with_columns(pl.col("feature_id").cast(pl.Int64))
+
+
+class _Done(Exception):  # noqa: N818 - not an error: everything has been read
+    pass
+
+
+def read(net: nn.Module, images: Tensor, taps: Sequence[Tap], n_features: int) -> Tensor:
+    """Run `net` on `images` until every tap is read; float32 (B, n_features).
+
+    Maps are pooled inside the hooks, so that none outlives its layer. Hooks are there for this call
+    only: the network is left as it was.
+    """
+    rows = torch.zeros(len(images), n_features, dtype=torch.float32, device=images.device)
+    at: dict[tuple[str, bool], dict[int, list[Tap]]] = defaultdict(lambda: defaultdict(list))
+    for tap in taps:
+        at[tap.site.module, tap.site.entry][tap.site.call].append(tap)
+    calls: Counter[tuple[str, bool]] = Counter()
+    left = len(taps)
+
+    def hook(key: tuple[str, bool], value: Any) -> None:
+        nonlocal left
+        number = calls[key]
+        calls[key] += 1
+        for tap in at[key].get(number, ()):
+            row = pooled(
+                value, channels_last=tap.channels_last, images=len(images), prefix=tap.prefix
+            )
+            rows[:, tap.first : tap.first + tap.units] += row if tap.calls == 1 else row / tap.calls
+            left -= 1
+        if left == 0:
+            raise _Done
+
+    handles = []
+    for path, entry in at:
+        module = net.get_submodule(path)
+        if entry:
+            handles.append(
+                module.register_forward_pre_hook(lambda _, args, k=(path, True): hook(k, args[0]))
+            )
+        else:
+            handles.append(
+                module.register_forward_hook(lambda _, args, out, k=(path, False): hook(k, out))
+            )
+    try:
+        net(images)
+    except _Done:
+        return rows
+    finally:
+        for handle in handles:
+            handle.remove()
+    raise RuntimeError(
+        f"{left} of {len(taps)} readings were not made: the network took another way"
+    )

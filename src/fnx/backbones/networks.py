@@ -1,0 +1,159 @@
+"""timm's networks: checked by name, built for an image size, and traced."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from fnx.backbones.architectures import architecture, known_layers
+from fnx.backbones.backbone import Preprocessing
+from fnx.backbones.layers import Layer
+from fnx.backbones.tracing import Trace, trace
+from fnx.errors import ConfigError
+from fnx.schema import ModelConfig
+
+# A prime that divides no size of a known network (windows are 6 to 24 wide): see `trace`.
+_TRACED_IMAGES = 17
+
+
+def check_name(timm_name: str) -> None:
+    """Refuse a name that timm does not know.
+
+    Raises:
+        ConfigError: naming the closest architectures or the tags that exist.
+    """
+    name, _, tag = timm_name.partition(".")
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name, timm.list_models(), n=3)
+        hint = f" (did you mean {', '.join(close)}?)" if close else ""
+        raise ConfigError(f"timm has no model '{name}'{hint}; timm.list_models() lists them")
+    tags = [n.partition(".")[2] for n in timm.list_pretrained(f"{name}.*")]
+    if tag and tag not in tags:
+        raise ConfigError(f"timm has no weights '{tag}' for {name}; allowed: {', '.join(tags)}")
+
+
+def create(timm_name: str, image_size: int) -> nn.Module:
+    """A network of timm's, untrained, in evaluation mode, for square images of `image_size` px.
+
+    Raises:
+        ConfigError: unknown name, or a network that takes no images of this size.
+    """
+    check_name(timm_name)
+    info = timm.models.get_pretrained_cfg(timm_name)
+    native = info.input_size[-1] if info is not None and info.fixed_input_size else image_size
+    options: dict[str, Any] = {} if native == image_size else {"img_size": image_size}
+    try:
+        return timm.create_model(timm_name, pretrained=False, **options).eval()
+    except (TypeError, AssertionError, ValueError, RuntimeError) as error:
+        if not options:
+            raise
+        raise ConfigError(
+            f"crops.size={image_size}: {timm_name} takes only images of {native} px"
+        ) from error
+
+
+def traced(timm_name: str, image_size: int) -> Trace:
+    """Layers of a network and where they are read, with fnx's own names where it has them.
+
+    Nothing is computed: the network lives on torch's meta device, where its code allows that.
+
+    Raises:
+        ConfigError: unknown name, or a network that takes no images of this size.
+    """
+    try:
+        with torch.device("meta"):
+            net = create(timm_name, image_size)
+        result = _trace(net, torch.empty(_TRACED_IMAGES, 3, image_size, image_size, device="meta"))
+    except ConfigError:
+        raise
+    except Exception:  # a network that looks at values while it is built or run
+        with _undisturbed_seed():
+            net = create(timm_name, image_size)
+        try:
+            result = _trace(net, torch.zeros(2, 3, image_size, image_size))
+        except (AssertionError, RuntimeError, ValueError) as error:
+            why = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ConfigError(f"{timm_name} takes no images of {image_size} px: {why}") from error
+    known = known_layers(timm_name)
+    if known is not None:
+        result.layers = _named(result.layers, known, timm_name)
+    return result
+
+
+def _trace(net: nn.Module, images: torch.Tensor) -> Trace:
+    named = (getattr(net, "pretrained_cfg", None) or {}).get("classifier") or ()
+    return trace(net, images, classifiers=(named,) if isinstance(named, str) else tuple(named))
+
+
+def _named(found: list[Layer], known: list[Layer], timm_name: str) -> list[Layer]:
+    by_module = {layer.module: layer for layer in found}
+    for layer in known:
+        other = by_module.get(layer.module)
+        if other is None or other.units != layer.units:
+            raise ConfigError(f"this timm's {architecture(timm_name)} has no {layer.name} as known")
+    return known
+
+
+@contextmanager
+def _undisturbed_seed() -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        yield
+
+
+def untrained(timm_name: str, image_size: int, seed: int) -> nn.Module:
+    """A network of timm's as its authors initialise it, the same for the same seed."""
+    with _undisturbed_seed():
+        torch.manual_seed(seed)
+        return create(timm_name, image_size)
+
+
+def uninitialised(timm_name: str, image_size: int) -> nn.Module:
+    """A network of timm's whose parameters and buffers are all still to be loaded.
+
+    Random values for VGG16's 138 million weights take seconds and are then overwritten. A network
+    that holds more tensors than its weights files do is initialised all the same.
+    """
+    try:
+        with torch.device("meta"):
+            net = create(timm_name, image_size)
+    except ConfigError:
+        raise
+    except Exception:
+        return untrained(timm_name, image_size, seed=0)
+    saved = net.state_dict().keys()
+    unsaved = any(name not in saved for name, _ in net.named_buffers())
+    loose = any(isinstance(v, torch.Tensor) for m in net.modules() for v in vars(m).values())
+    if unsaved or loose:
+        return untrained(timm_name, image_size, seed=0)
+    return net.to_empty(device="cpu")
+
+
+def preprocessing(config: ModelConfig) -> Preprocessing:
+    """How pixels become the network's input; what `config` leaves open is as timm says of the tag.
+
+    Raises:
+        ConfigError: a mean or standard deviation that has not three values, or a deviation of 0.
+    """
+    given = config.preprocess
+    info = timm.models.get_pretrained_cfg(config.timm_name) or timm.models.PretrainedCfg()
+
+    def values(key: str, own: list[float] | None, usual: tuple[float, ...]) -> tuple[float, ...]:
+        if own is None:  # timm's are in RGB and for pixels of 0…1
+            usual = usual[::-1] if given.channels == "BGR" else usual
+            return tuple(given.scale * float(value) for value in usual)
+        if len(own) != 3 or (key == "std" and not all(own)):
+            raise ConfigError(f"model.preprocess.{key}={own}: three values are needed, std not 0")
+        return tuple(float(value) for value in own)
+
+    return Preprocessing(
+        channels=given.channels,
+        scale=float(given.scale),
+        mean=values("mean", given.mean, info.mean),
+        std=values("std", given.std, info.std),
+    )

@@ -1,0 +1,230 @@
+"""Where each layer of a network can be read: one forward pass, followed tensor by tensor.
+
+A layer's value after its activation is another module's output, and which module that is stands
+nowhere in the network's description. Hooks on all modules see the ways of the tensors.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fnx.backbones.layers import Layer
+
+_DROPS = ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "DropPath", "DropBlock2d", "Identity")
+_NO_ACTIVATION = ("MultiheadAttention", "Softmax", "Softmax2d", "LogSoftmax", "Softmin", "GLU")
+
+
+@dataclass(frozen=True)
+class Site:
+    """One moment of a forward pass at which a value can be read.
+
+    Attributes:
+        module: path of the module.
+        entry: whether the value is the module's input or its output.
+        call: which call of the module in a forward pass, from 0.
+        time: its place in the order of all events of the pass.
+    """
+
+    module: str
+    entry: bool
+    call: int
+    time: int
+
+
+@dataclass
+class Reading:
+    """The same value of a layer before and after the activation, and how it is laid out."""
+
+    post: Site
+    pre: Site
+    prefix: int
+
+
+@dataclass
+class Trace:
+    """What one forward pass showed.
+
+    Attributes:
+        layers: every convolution and linear layer that is called, in order of the first call.
+        readings: for each such layer's module, one reading a call.
+        entered: for each module that is called, the time of its first call.
+        linear: modules of `layers` whose units are the last axis.
+        unseen: convolutions and linear layers that no hook can read for each image.
+    """
+
+    layers: list[Layer] = field(default_factory=list)
+    readings: dict[str, list[Reading]] = field(default_factory=dict)
+    entered: dict[str, int] = field(default_factory=dict)
+    linear: frozenset[str] = frozenset()
+    unseen: tuple[str, ...] = ()
+
+    def needs(self, module: str, last: int) -> bool:
+        """Whether a module takes part before time `last`; if never called, as its parent does."""
+        while module not in self.entered and module:
+            module = module.rpartition(".")[0]
+        return self.entered.get(module, 0) <= last
+
+    def beyond(self, last: int) -> list[str]:
+        """The outermost modules that are called after time `last` only."""
+        late = {path for path, time in self.entered.items() if time > last}
+        return [path for path in late if not any(path.startswith(f"{other}.") for other in late)]
+
+
+@dataclass
+class _Live:
+    """A tensor on its way from a layer: still that layer's value until something changes it."""
+
+    tensor: Tensor  # kept, so that its id is not given to another
+    version: int
+    reading: Reading
+    layer: str
+
+
+def trace(net: nn.Module, images: Tensor, *, classifiers: tuple[str, ...] = ()) -> Trace:
+    """Run `net` once on `images` and note where each layer can be read.
+
+    Args:
+        net: the network, in evaluation mode; on the meta device nothing is computed.
+        images: float (B, 3, S, S). B should divide no other size of the network: layers whose
+            output does not hold a row (or several) for each image are told from others by it.
+        classifiers: module paths of the final classifier.
+
+    The rules. A layer's value is followed through norms (batch norm; any other norm that stands
+    beside the layer in the same parent), dropout and identity to the activation that comes next:
+    `pre` is that activation's input and `post` its output. Anything else in between (an addition,
+    a concatenation, a reshape, a change in place) ends the way, and both are the layer's own output
+    or that of its norm.
+    """
+    result, modules = Trace(), dict(net.named_modules())
+    live: dict[int, _Live] = {}
+    calls: Counter[str] = Counter()
+    entries: dict[str, Site] = {}
+    unread: set[str] = set()
+    clock = 0
+    prefix_tokens = int(getattr(net, "num_prefix_tokens", 0) or 0)
+    grid = getattr(getattr(net, "patch_embed", None), "num_patches", None)
+    all_tokens = prefix_tokens + grid if isinstance(grid, int) else None
+
+    def follow(value: Any) -> _Live | None:
+        found = live.get(id(value))
+        # A change in place (ResNet's `x += shortcut`) makes it another value in the same tensor.
+        return found if found and found.version == found.tensor._version else None
+
+    def enter(path: str, inputs: tuple[Any, ...]) -> None:
+        nonlocal clock
+        clock += 1
+        result.entered.setdefault(path, clock)
+        entries[path] = Site(path, True, calls[path], clock)
+        calls[path] += 1
+        if inputs and is_activation(modules[path]) and (found := follow(inputs[0])):
+            found.reading.pre = entries[path]
+            entered_activations[path] = found.reading
+            del live[id(inputs[0])]
+
+    entered_activations: dict[str, Reading] = {}
+
+    def leave(path: str, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal clock
+        clock += 1
+        module, site = modules[path], Site(path, False, calls[path] - 1, clock)
+        if is_layer(module):
+            if path in unread or not _is_read(module, output, len(images)):
+                unread.add(path)
+                return
+            tokens = isinstance(module, nn.Linear) and output.ndim == 3
+            whole = tokens and len(output) == len(images) and output.shape[1] == all_tokens
+            prefix = prefix_tokens if whole else 0
+            reading = Reading(site, site, prefix)
+            result.readings.setdefault(path, []).append(reading)
+            live[id(output)] = _Live(output, output._version, reading, path)
+        elif path in entered_activations:
+            entered_activations.pop(path).post = site
+        elif inputs and isinstance(output, Tensor) and (found := follow(inputs[0])):
+            if is_norm(module) and (is_batch_norm(module) or _siblings(path, found.layer)):
+                del live[id(inputs[0])]
+                found.reading.post = site
+                if inner := [p for p in _activations(module, path) if p in entries]:
+                    found.reading.pre = entries[inner[0]]
+                    return
+                found.reading.pre = site
+            elif type(module).__name__ not in _DROPS:
+                return
+            live[id(output)] = _Live(output, output._version, found.reading, found.layer)
+
+    handles = []
+    for path, module in modules.items():
+        handles.append(module.register_forward_pre_hook(lambda _, i, p=path: enter(p, i)))
+        handles.append(module.register_forward_hook(lambda _, i, o, p=path: leave(p, i, o)))
+    try:
+        with torch.no_grad():
+            net(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    for path in unread:
+        result.readings.pop(path, None)
+    result.layers = [_layer(path, modules[path], classifiers) for path in result.readings]
+    result.linear = frozenset(p for p in result.readings if isinstance(modules[p], nn.Linear))
+    result.unseen = tuple(
+        path for path, m in modules.items() if is_layer(m) and path not in result.readings
+    )
+    return result
+
+
+def is_layer(module: nn.Module) -> bool:
+    """Whether a module is a convolution or a linear layer."""
+    return isinstance(module, (nn.modules.conv._ConvNd, nn.Linear))
+
+
+def is_activation(module: nn.Module) -> bool:
+    """Whether a module is an activation function."""
+    home = type(module).__module__
+    at_home = home == "torch.nn.modules.activation" or home.startswith("timm.layers.activations")
+    return at_home and type(module).__name__ not in _NO_ACTIVATION
+
+
+def is_batch_norm(module: nn.Module) -> bool:
+    """Whether a module is a batch norm, which belongs to the layer before it wherever it stands."""
+    return (
+        isinstance(module, nn.modules.batchnorm._NormBase) or "BatchNorm" in type(module).__name__
+    )
+
+
+def is_norm(module: nn.Module) -> bool:
+    """Whether a module normalises its input (timm's may hold the activation too)."""
+    known = (nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm)
+    homes = ("timm.layers.norm", "timm.layers.evo_norm", "timm.layers.filter_response_norm")
+    return (
+        is_batch_norm(module)
+        or isinstance(module, known)
+        or type(module).__module__.startswith(homes)
+    )
+
+
+def _siblings(one: str, other: str) -> bool:
+    return one.rpartition(".")[0] == other.rpartition(".")[0]
+
+
+def _activations(module: nn.Module, path: str) -> list[str]:
+    return [f"{path}.{name}" for name, child in module.named_modules() if is_activation(child)]
+
+
+def _is_read(module: nn.Module, output: Any, images: int) -> bool:
+    """Whether an output holds one or several rows of this layer's units for each image."""
+    if not isinstance(output, Tensor) or output.ndim < 2 or len(output) % images:
+        return False
+    return output.shape[-1 if isinstance(module, nn.Linear) else 1] == _units(module)
+
+
+def _units(module: nn.Module) -> int:
+    return int(module.out_features if isinstance(module, nn.Linear) else module.out_channels)  # type: ignore[arg-type]
+
+
+def _layer(path: str, module: nn.Module, classifiers: tuple[str, ...]) -> Layer:
+    kind = "fc" if isinstance(module, nn.Linear) else "conv"
+    return Layer(path, _units(module), kind, path, output=path in classifiers)

@@ -1,0 +1,305 @@
+"""Taps: every value against a plain computation with torch's functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fnx.backbones import build
+from fnx.backbones.backbone import Preprocessing, plan, read
+from fnx.backbones.layers import select
+from fnx.backbones.networks import traced, untrained
+from fnx.backbones.pooling import pooled
+from fnx.backbones.tracing import trace
+from fnx.backbones.weights import locate
+from fnx.schema import ModelConfig, PreprocessConfig, WeightsConfig
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def model(timm_name: str, **options: object) -> ModelConfig:
+    random = WeightsConfig(source="random")
+    return ModelConfig(name=timm_name, timm_name=timm_name, weights=random, **options)  # type: ignore[arg-type]
+
+
+def pixels(images: int = 2, size: int = 64) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(0, 256, (images, 3, size, size), dtype=torch.uint8, generator=generator)
+
+
+def features(net: nn.Module, images: Tensor, tap: str, layers: object = "all") -> Tensor:
+    seen = trace(net, images)
+    chosen = select(seen.layers, layers)
+    return read(net, images, plan(seen, chosen, tap), sum(layer.units for layer in chosen))
+
+
+@pytest.fixture(scope="module")
+def vgg16() -> nn.Module:
+    return untrained("vgg16", 64, seed=0)
+
+
+@pytest.mark.parametrize("tap", ["pre", "post"])
+@torch.no_grad()
+def test_vgg16_equals_plain_convolutions(vgg16: nn.Module, tap: str) -> None:
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    state, expected, x = vgg16.state_dict(), [], images
+    for name, module in vgg16.features.named_children():  # type: ignore[union-attr,operator]
+        if isinstance(module, nn.Conv2d):
+            x = functional.conv2d(
+                x, state[f"features.{name}.weight"], state[f"features.{name}.bias"], padding=1
+            )
+            expected.append((x if tap == "pre" else functional.relu(x)).mean((2, 3)))
+            x = functional.relu(x)
+        elif isinstance(module, nn.MaxPool2d):
+            x = functional.max_pool2d(x, 2)
+    x = functional.adaptive_avg_pool2d(x, 7).flatten(1)
+    for name in ("fc1", "fc2"):
+        weight = state[f"pre_logits.{name}.weight"].flatten(1)
+        x = functional.linear(x, weight, state[f"pre_logits.{name}.bias"])
+        expected.append(x if tap == "pre" else functional.relu(x))
+        x = functional.relu(x)
+
+    seen = traced("vgg16", 64)
+    rows = read(vgg16, images, plan(seen, seen.layers, tap), 12_416)
+    torch.testing.assert_close(rows, torch.cat(expected, 1), rtol=1e-4, atol=1e-5)
+    assert bool((rows < 0).any()) is (tap == "pre")
+
+
+@pytest.mark.parametrize("tap", ["pre", "post"])
+@torch.no_grad()
+def test_efficientnet_equals_convolution_norm_and_activation(tap: str) -> None:
+    config = model("tf_efficientnet_lite0", tap=tap)
+    net = untrained(config.timm_name, 64, seed=0)
+    for module in net.modules():  # an untrained batch norm would hide a missing one
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.5, 0.5)  # type: ignore[union-attr]
+            module.weight.uniform_(0.5, 2)
+    inputs: dict[str, Tensor] = {}
+    for path, module in net.named_modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_pre_hook(lambda _, x, p=path: inputs.update({p: x[0].clone()}))
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    net(images)
+
+    def expected(path: str) -> Tensor:
+        parent, _, name = path.rpartition(".")
+        first = path.startswith("blocks.0.")
+        norm, active = {
+            "conv_stem": ("bn1", True),
+            "conv_head": ("bn2", True),
+            "conv_dw": ("bn1" if first else "bn2", True),
+            "conv_pw": ("bn2" if first else "bn1", not first),
+            "conv_pwl": ("bn3", False),
+        }[name]
+        bn = net.get_submodule(f"{parent}.{norm}".lstrip("."))
+        x = net.get_submodule(path)(inputs[path].clone())
+        x = functional.batch_norm(
+            x, bn.running_mean, bn.running_var, bn.weight, bn.bias, eps=bn.eps
+        )  # type: ignore[arg-type]
+        return (functional.relu6(x) if active and tap == "post" else x).mean((2, 3))
+
+    seen = traced(config.timm_name, 64)
+    layers = select(seen.layers, "all")
+    rows = read(net, images, plan(seen, layers, tap), 21_008)
+    plain = torch.cat([expected(layer.module) for layer in layers], 1)
+    torch.testing.assert_close(rows, plain, rtol=1e-4, atol=1e-5)
+
+
+class Residual(nn.Module):
+    """What timm's ResNets do: the addition changes the norm's output in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.bn = nn.BatchNorm2d(3)
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.bn(self.conv(x))
+        y += x
+        return self.act(y)  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def test_an_addition_in_place_ends_the_way_to_the_activation() -> None:
+    net, x = Residual().eval(), torch.randn(2, 3, 8, 8)
+    plain = net.bn(net.conv(x)).mean((2, 3))
+    for tap in ("pre", "post"):
+        torch.testing.assert_close(features(net, x, tap), plain)
+
+
+class Shared(nn.Module):
+    """One activation for two layers, and one layer called twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.act = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act(self.one(x))
+        x = self.act(self.two(x))
+        return self.act(self.two(x))  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def test_shared_activations_and_repeated_layers() -> None:
+    net, x = Shared().eval(), torch.randn(5, 4)
+    one = net.one(x).relu()
+    two = net.two(one).relu()
+    three = net.two(two).relu()
+    torch.testing.assert_close(features(net, x, "post"), torch.cat([one, (two + three) / 2], dim=1))
+
+
+@torch.no_grad()
+def test_tokens_are_averaged_without_the_class_token() -> None:
+    net = untrained("test_vit", 160, seed=0)
+    maps: dict[str, Tensor] = {}
+    net.get_submodule("blocks.0.attn.qkv").register_forward_hook(
+        lambda _, __, out: maps.update(qkv=out.clone())
+    )
+    images = torch.randn(2, 3, 160, 160)
+    rows = features(net, images, "post", ["blocks.0.attn.qkv"])
+    assert maps["qkv"].shape[1] == 101
+    torch.testing.assert_close(rows, maps["qkv"][:, 1:].mean(1))
+
+
+@pytest.mark.parametrize(
+    "name", ["swin_s3_tiny_224", "test_vit", "test_convnext", "test_resnet", "mobilevit_xxs"]
+)
+@torch.no_grad()
+def test_a_row_depends_on_its_own_image_only(name: str) -> None:
+    size = {"swin_s3_tiny_224": 224, "mobilevit_xxs": 128}.get(name, 160)
+    net, images = untrained(name, size, seed=0), torch.randn(2, 3, size, size)
+    seen = traced(name, size)
+    layers = select(seen.layers, "all")
+    taps, units = plan(seen, layers, "post"), sum(layer.units for layer in layers)
+    alone = torch.cat([read(net, image[None], taps, units) for image in images])
+    assert not torch.allclose(alone[0], alone[1])
+    torch.testing.assert_close(read(net, images, taps, units), alone, rtol=1e-3, atol=1e-4)
+
+
+def test_what_no_hook_reads_is_listed() -> None:
+    seen = traced("beit_base_patch16_224", 224)
+    assert "blocks.0.attn.qkv" in seen.unseen  # called as functional.linear with its weights
+    assert "blocks.0.mlp.fc1" not in seen.unseen
+    # Weights of a module that is never called are needed where its parent is.
+    assert seen.needs("blocks.0.attn.qkv", last=10**6)
+    tables = traced("swinv2_tiny_window8_256", 256).unseen
+    assert "layers.0.blocks.0.attn.cpb_mlp.0" in tables  # the same for every image
+
+
+def test_the_backbone_stops_after_the_last_layer_and_keeps_nothing_beyond() -> None:
+    config = model("vgg11", layers=["conv2_1"])
+    backbone = build(config, locate(config, 0), image_size=64, seed=0)
+    assert backbone.n_features == 128
+    assert sum(p.numel() for p in backbone.parameters()) < 100_000
+    assert backbone(pixels()).shape == (2, 128)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in backbone.modules())
+    assert not backbone.train().net.training
+    assert not any(p.requires_grad for p in backbone.parameters())
+
+
+def test_columns_are_described_in_their_order() -> None:
+    config = model("tf_efficientnet_lite0", layers=["conv_stem", "blocks.0.0.conv_dw"])
+    table = build(config, locate(config, 0), image_size=64, seed=0).feature_table()
+    assert table["feature_id"].to_list() == list(range(64))
+    assert table.row(32, named=True) == {
+        "feature_id": 32,
+        "layer": "blocks.0.0.conv_dw",
+        "unit": 0,
+        "kind": "conv",
+    }
+
+
+def test_an_untrained_network_is_the_same_for_the_same_seed() -> None:
+    config = model("test_resnet")
+    before = torch.random.get_rng_state()
+    first, again, other = (
+        build(config, locate(config, seed), image_size=160, seed=seed) for seed in (3, 3, 4)
+    )
+    images = pixels(2, 160)
+    torch.testing.assert_close(first(images), again(images), rtol=0, atol=0)
+    assert not torch.allclose(first(images), other(images))
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert first.weights_digest == "random-3"
+
+
+@pytest.mark.parametrize("cast", ["autocast", "parameters"])
+def test_bfloat16_gives_float32_rows_close_to_float32(cast: str) -> None:
+    config = model("tf_efficientnet_lite0", layers=["conv_stem", "blocks.1.0.*"])
+    backbone = build(config, locate(config, 0), image_size=64, seed=0)
+    exact = backbone(pixels())
+    if cast == "parameters":
+        backbone = backbone.to(torch.bfloat16)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=cast == "autocast"):
+        rows = backbone(pixels())
+    assert rows.dtype == torch.float32
+    assert float((rows - exact).abs().max() / exact.abs().max()) < 0.02
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_means_are_accumulated_in_float32(dtype: torch.dtype, layout: torch.memory_format) -> None:
+    # 10,000 positions: a sum in bfloat16 would stop growing after 256 ones.
+    maps = torch.rand(3, 5, 100, 100).to(dtype).contiguous(memory_format=layout)
+    rows = pooled(maps, channels_last=False, images=3)
+    assert rows.dtype == torch.float32
+    torch.testing.assert_close(rows.double(), maps.double().mean((2, 3)), rtol=2e-5, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels_last", "plain"),
+    [
+        ((4, 6), False, lambda x: x),
+        ((4, 6), True, lambda x: x),
+        ((4, 7, 6), True, lambda x: x.mean(1)),
+        ((4, 6, 7), False, lambda x: x.mean(2)),
+        ((4, 3, 5, 6), True, lambda x: x.mean((1, 2))),
+        ((4, 6, 1, 1), False, lambda x: x[:, :, 0, 0]),
+        ((12, 7, 6), True, lambda x: x.reshape(4, 21, 6).mean(1)),  # three windows an image
+    ],
+)
+def test_every_layout_is_pooled_to_a_row_an_image(
+    shape: tuple[int, ...], channels_last: bool, plain: Callable[[Tensor], Tensor]
+) -> None:
+    value = torch.randn(shape)
+    torch.testing.assert_close(pooled(value, channels_last=channels_last, images=4), plain(value))
+
+
+def test_preprocessing_belongs_to_the_weights() -> None:
+    image = torch.tensor([0, 128, 255], dtype=torch.uint8).view(1, 3, 1, 1)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in IMAGENET)
+    usual = Preprocessing("RGB", 1.0, *IMAGENET)
+    torch.testing.assert_close(usual(image), (image / 255 - mean) / std)
+    caffe = Preprocessing("BGR", 255.0, (104.0, 117.0, 123.0), (1.0, 1.0, 1.0))
+    assert caffe(image).flatten().tolist() == pytest.approx([151.0, 11.0, -123.0], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "expected"),
+    [
+        (PreprocessConfig(), Preprocessing("RGB", 1.0, *IMAGENET)),
+        (
+            PreprocessConfig(mean=[0.5] * 3, std=[0.5] * 3),
+            Preprocessing("RGB", 1.0, (0.5,) * 3, (0.5,) * 3),
+        ),
+        (
+            PreprocessConfig(channels="BGR", scale=2.0),
+            Preprocessing("BGR", 2.0, (0.812, 0.912, 0.97), (0.45, 0.448, 0.458)),
+        ),
+    ],
+)
+def test_what_the_configuration_leaves_open_is_as_timm_says(
+    preprocess: PreprocessConfig, expected: Preprocessing
+) -> None:
+    from fnx.backbones.networks import preprocessing
+
+    found = preprocessing(model("vgg16.tv_in1k", preprocess=preprocess))
+    assert (found.channels, found.scale) == (expected.channels, expected.scale)
+    assert found.mean == pytest.approx(expected.mean)
+    assert found.std == pytest.approx(expected.std)
