@@ -1,0 +1,244 @@
+"""How distances are distributed: by layer (Figs 5 and 10), by value (Fig 6), by class (Fig 9).
+
+Everything reads the distances in blocks of features, so that arrays mapped from disk (12,416
+features × 1,000 classes × 6 labellings) never come into memory as a whole. A comparison with a
+threshold is made in float32, the precision of the distances: D = 0.15, stored, is then not greater
+than 0.15.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from fnx.errors import DataError
+
+Sign = Literal["+", "-"]
+Distances = NDArray[np.float32]
+
+BIN_WIDTH = 0.01
+"""Width of the bins in which the mode of a layer is looked for, in units of D (for |D| ≤ 1)."""
+
+BAR_MASS = 0.68
+"""Share of the values on each side of the mode that a bar of Fig 5 holds."""
+
+BLOCK = 1024
+"""Features read at once where a layer's limits do not matter."""
+
+
+@dataclass(frozen=True)
+class LayerRows:
+    """One layer: its name, kind and the rows (feature ids) it has in the distances."""
+
+    name: str
+    kind: str
+    rows: slice
+
+
+def layer_rows(features: pl.DataFrame) -> list[LayerRows]:
+    """The layers of a feature table, in order.
+
+    Args:
+        features: columns ``feature_id``, ``layer``, ``kind``; the features of a layer lie together.
+
+    Raises:
+        DataError: if a layer's features lie in several places.
+
+    >>> table = pl.DataFrame({"layer": ["a", "a", "b"], "kind": ["conv", "conv", "fc"]})
+    >>> [(layer.name, layer.rows.start, layer.rows.stop) for layer in layer_rows(table)]
+    [('a', 0, 2), ('b', 2, 3)]
+    """
+    names, kinds = features["layer"].to_list(), features["kind"].to_list()
+    starts = [i for i in range(len(names)) if i == 0 or names[i] != names[i - 1]]
+    layers = [
+        LayerRows(names[start], kinds[start], slice(start, stop))
+        for start, stop in zip(starts, [*starts[1:], len(names)], strict=True)
+    ]
+    if len({layer.name for layer in layers}) != len(layers):
+        raise DataError("features table: the features of a layer must lie together")
+    return layers
+
+
+def blocks(distances: Distances, rows: slice) -> Iterator[Distances]:
+    """The distances of some features, one labelling at a time: [F, C] is one, [R, F, C] are R."""
+    if distances.ndim == 2:
+        yield np.asarray(distances[rows])
+    else:
+        for labelling in distances:
+            yield np.asarray(labelling[rows])
+
+
+def row_blocks(n_features: int, size: int = BLOCK) -> Iterator[slice]:
+    """Slices that cover all features."""
+    for start in range(0, n_features, size):
+        yield slice(start, min(start + size, n_features))
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The range in which distances are drawn."""
+
+    low: float
+    high: float
+
+    def edges(self, n_bins: int) -> NDArray[np.float64]:
+        """Edges of bins of equal width over the range; 0 is an edge of a symmetric range."""
+        return np.linspace(self.low, self.high, n_bins + 1)
+
+
+def domain(*arrays: Distances) -> Domain:
+    """The range of drawing: −1…1 or 0…1 if all lie in it, else up to the largest finite distance.
+
+    >>> domain(np.array([[0.2, -0.4]], np.float32))
+    Domain(low=-1.0, high=1.0)
+    >>> domain(np.array([[0.2, np.inf, 7.3]], np.float32))
+    Domain(low=0.0, high=8.0)
+    """
+    largest, negative = 0.0, False
+    for array in arrays:
+        for rows in row_blocks(array.shape[-2]):
+            for block in blocks(array, rows):
+                finite = block[np.isfinite(block)]
+                if finite.size:
+                    largest = max(largest, float(np.abs(finite).max()))
+                negative = negative or bool((block < 0).any())
+    high = 1.0 if largest <= 1.0 else _round_up(largest)
+    return Domain(-high if negative else 0.0, high)
+
+
+def _round_up(value: float) -> float:
+    step = float(10.0 ** np.floor(np.log10(value)))
+    return float(np.ceil(value / step) * step)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mode of a distribution of D⁺ or D⁻ and the ends of its bars (Fig 5)."""
+
+    mode: float
+    low: float
+    high: float
+
+
+def spread(values: Distances, sign: Sign) -> Spread | None:
+    """Empirical mode of D⁺ or D⁻, with bars that hold 68 % of the mass on each side of it (Fig 5).
+
+    The mode is the centre of the fullest bin (the one nearest 0, if several) of a histogram with
+    bins of 0.01 from 0 outwards. The bins are wider where there are too few values for that (the
+    range of the values over the square root of their number), and where distances exceed 1 (a
+    hundredth of the largest finite one). The ends of the bars are observed values; an end may be
+    infinite.
+
+    Args:
+        values: distances of any shape; only those of this sign count.
+        sign: "+" takes D > 0, "-" takes D < 0.
+
+    Returns:
+        None if there is no value of this sign.
+
+    >>> found = spread(np.repeat(np.float32([0.1, 0.205, 0.3]), [10, 100, 10]), "+")
+    >>> round(found.mode, 2), round(found.low, 3), round(found.high, 3)
+    (0.21, 0.205, 0.3)
+    """
+    magnitudes = np.abs(values[values > 0 if sign == "+" else values < 0])
+    if not magnitudes.size:
+        return None
+    finite = magnitudes[np.isfinite(magnitudes)]
+    if not finite.size:
+        mode = low = high = float("inf")
+    else:
+        smallest, largest = float(finite.min()), float(finite.max())
+        width = max(BIN_WIDTH * max(1.0, largest), (largest - smallest) / finite.size**0.5)
+        counts = np.bincount((finite.astype(np.float64) / width).astype(np.int64))
+        mode = (float(np.argmax(counts)) + 0.5) * width
+        low = _quantile(magnitudes[magnitudes <= mode], 1 - BAR_MASS, mode)
+        high = _quantile(magnitudes[magnitudes >= mode], BAR_MASS, mode)
+    return Spread(mode, low, high) if sign == "+" else Spread(-mode, -high, -low)
+
+
+def _quantile(values: Distances, share: float, default: float) -> float:
+    # "inverted_cdf" gives an observed value: nothing is interpolated towards infinity.
+    return float(np.quantile(values, share, method="inverted_cdf")) if values.size else default
+
+
+def percent_beyond(distances: Distances, rows: slice, threshold: float, sign: Sign) -> float:
+    """Percentage of (feature, class) pairs with D > threshold (sign "-": D < threshold).
+
+    Of [R, F, C] it is the mean over the R labellings.
+
+    >>> percent_beyond(np.float32([[0.1, 0.2], [0.3, -0.4]]), slice(0, 2), 0.1, "+")
+    50.0
+    """
+    limit = np.float32(threshold)
+    kept = pairs = 0
+    for block in blocks(distances, rows):
+        kept += int(np.count_nonzero(block > limit if sign == "+" else block < limit))
+        pairs += block.size
+    return 100 * kept / pairs if pairs else 0.0
+
+
+def histogram(
+    distances: Distances, rows: Sequence[slice], edges: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Percentage of the (feature, class) pairs of some layers in each bin (Fig 6).
+
+    Pairs outside the edges (infinite distances, say) count in the total: the sum is then below 100.
+
+    Args:
+        distances: [F, C], or [R, F, C] of which the mean over R is taken.
+        rows: the features, as slices.
+        edges: (B + 1,) increasing.
+
+    Returns:
+        (B,) percentages.
+
+    >>> histogram(np.float32([[0.1, 0.6, np.inf, 0.7]]), [slice(0, 1)], np.array([0, 0.5, 1.0]))
+    array([25., 50.])
+    """
+    counts = np.zeros(len(edges) - 1, np.int64)
+    pairs = 0
+    for part in rows:
+        for block in blocks(distances, part):
+            counts += np.histogram(block[np.isfinite(block)], edges)[0]
+            pairs += block.size
+    return 100 * counts / max(pairs, 1)
+
+
+def counts_beyond(
+    distances: Distances, x: Sequence[float] | NDArray[Any], sign: Sign
+) -> NDArray[Any]:
+    """Number of features with D > x (or D < −x) for each class and each x (Fig 9 and Eq. 4).
+
+    Args:
+        distances: [F, C] or [R, F, C].
+        x: (X,) increasing, not negative; for sign "-" the thresholds are −x.
+        sign: "+" or "-".
+
+    Returns:
+        int64 [C, X] or [R, C, X].
+
+    >>> counts_beyond(np.float32([[0.1], [0.2], [-0.3]]), [0.0, 0.1, 0.2], "+")
+    array([[2, 1, 0]])
+    >>> counts_beyond(np.float32([[0.1], [0.2], [-0.3]]), [0.0, 0.1, 0.2], "-")
+    array([[1, 1, 1]])
+    """
+    grid = np.asarray(x, np.float32)
+    labellings = distances[None] if distances.ndim == 2 else distances
+    n_labellings, n_features, n_classes = labellings.shape
+    width = len(grid) + 1
+    counts = np.zeros((n_labellings, n_classes * width), np.int64)
+    first = np.arange(n_classes, dtype=np.int64) * width
+    for rows in row_blocks(n_features):
+        for number in range(n_labellings):
+            block = np.asarray(labellings[number, rows])
+            # The index is the number of grid points below D, so D > x[j] exactly if index > j.
+            index = np.searchsorted(grid, block if sign == "+" else -block, side="left")
+            counts[number] += np.bincount((index + first).ravel(), minlength=n_classes * width)
+    tails = counts.reshape(n_labellings, n_classes, width)[:, :, ::-1].cumsum(2)[:, :, ::-1]
+    beyond: NDArray[Any] = tails[:, :, 1:]
+    return beyond[0] if distances.ndim == 2 else beyond

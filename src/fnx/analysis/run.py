@@ -1,0 +1,156 @@
+"""A finished run's folder, read lazily: its record, tables and distances."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from fnx.errors import DataError
+
+RECORD = "run.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder. Tables are read when first asked for; distances are mapped, not loaded."""
+
+    path: Path
+    record: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Open a run's folder.
+
+        Raises:
+            DataError: if the folder is missing or is not that of a finished run.
+        """
+        folder = Path(path)
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder")
+        file = folder / RECORD
+        if not file.is_file():
+            raise DataError(f"{folder}: not a finished run of fnx ({RECORD} is missing)")
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{file}: cannot be read ({error})") from error
+        if not isinstance(record, dict):
+            raise DataError(f"{file}: must hold one JSON object")
+        return cls(folder, record)
+
+    def _table(self, name: str) -> pl.DataFrame:
+        file = self.path / f"{name}.parquet"
+        if not file.is_file():
+            raise DataError(f"{self.path}: not a whole run of fnx ({file.name} is missing)")
+        try:
+            return pl.read_parquet(file)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise DataError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from error
+
+    def _array(self, name: str, dimensions: int) -> NDArray[np.float32]:
+        file = self.path / f"{name}.npy"
+        if not file.is_file():
+            raise DataError(f"{self.path}: not a whole run of fnx ({file.name} is missing)")
+        try:
+            array: NDArray[np.float32] = np.load(file, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{file}: cannot be read ({error})") from error
+        shape = (self.features.height, self.classes.height)
+        if array.ndim != dimensions or array.shape[-2:] != shape:
+            raise DataError(
+                f"{file}: has shape {array.shape}; the run has {shape[0]} features and"
+                f" {shape[1]} classes"
+            )
+        return array
+
+    @cached_property
+    def images(self) -> pl.DataFrame:
+        """One row an image: path, class, status and the reason of a failure."""
+        return self._table("images")
+
+    @cached_property
+    def classes(self) -> pl.DataFrame:
+        """``class_id``, ``class_name``, ``n_images``."""
+        return self._table("classes")
+
+    @cached_property
+    def features(self) -> pl.DataFrame:
+        """``feature_id``, ``layer``, ``unit``, ``kind``, ``constant``."""
+        return self._table("features")
+
+    @cached_property
+    def thresholds(self) -> pl.DataFrame:
+        """``sign``, ``threshold``, ``davg``, ``kept``, ``kept_random``."""
+        return self._table("thresholds")
+
+    @cached_property
+    def davg(self) -> pl.DataFrame:
+        """``x``, ``davg_plus``, ``davg_minus``."""
+        return self._table("davg")
+
+    @cached_property
+    def layers(self) -> pl.DataFrame:
+        """See `fnx.analysis.tables.layers_table`."""
+        return self._table("layers")
+
+    @cached_property
+    def top_features(self) -> pl.DataFrame:
+        """``class_id``, ``sign``, ``rank``, ``feature_id``, ``distance``."""
+        return self._table("top_features")
+
+    @cached_property
+    def distances(self) -> NDArray[np.float32]:
+        """[F, C] under the real labels, mapped from disk."""
+        return self._array("distances", 2)
+
+    @cached_property
+    def distances_random(self) -> NDArray[np.float32]:
+        """[R, F, C] under random labels, mapped from disk."""
+        return self._array("distances_random", 3)
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data set."""
+        return str(self.record["dataset"])
+
+    @property
+    def model(self) -> str:
+        """Name of the backbone."""
+        return str(self.record["model"])
+
+    @property
+    def statistic(self) -> str:
+        """Name of the statistic."""
+        return str(self.record["statistic"]["name"])
+
+    @property
+    def signed(self) -> bool:
+        """Whether distances tell presence from absence (there is a t⁻)."""
+        return "-" in self.thresholds["sign"].to_list()
+
+    @property
+    def failed(self) -> pl.DataFrame:
+        """The images that could not be used."""
+        return self.images.filter(pl.col("status") != "ok")
+
+    @property
+    def n_images(self) -> int:
+        """Images that were used."""
+        return int(self.classes["n_images"].sum())
+
+    @property
+    def images_per_class(self) -> float:
+        """Mean |I_c|: images used over classes."""
+        return self.n_images / self.classes.height
+
+    def threshold(self, sign: str) -> dict[str, float] | None:
+        """The row of `thresholds` of one sign, None where there is none."""
+        rows = self.thresholds.filter(pl.col("sign") == sign).rows(named=True)
+        return {key: value for key, value in rows[0].items() if key != "sign"} if rows else None

@@ -1,0 +1,55 @@
+"""Table 3: each run's thresholds and what they keep, in ascending order of images a class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import polars as pl
+
+from fnx.analysis.run import Run
+
+_QUANTITIES = {"t": "threshold", "davg": "davg", "kept": "kept", "kept_random": "kept_random"}
+
+
+def table3_row(run: Run) -> dict[str, Any]:
+    """A run's row: t±, d_avg(t±), features kept a class under real and random labels."""
+    row: dict[str, Any] = {
+        "dataset": run.dataset,
+        "model": run.model,
+        "statistic": run.statistic,
+        "images": run.n_images,
+        "classes": run.classes.height,
+        "images_per_class": run.images_per_class,
+        "features": run.features.height,
+    }
+    for name, sign in (("plus", "+"), ("minus", "-")):
+        found = run.threshold(sign) or {}
+        row |= {f"{key}_{name}": found.get(column) for key, column in _QUANTITIES.items()}
+    return row | {"run": str(run.path)}
+
+
+def table3(runs: Iterable[Run]) -> pl.DataFrame:
+    """Table 3 of some runs, in the paper's order: ascending mean number of images a class.
+
+    Returns:
+        ``dataset``, ``model``, ``statistic``, ``images``, ``classes``, ``images_per_class``,
+        ``features``; ``t_plus``, ``davg_plus``, ``kept_plus``, ``kept_random_plus`` and the same
+        with ``minus`` (null for an unsigned statistic); ``run``, the folder.
+    """
+    numbers = [f"{key}_{sign}" for sign in ("plus", "minus") for key in _QUANTITIES]
+    rows = [table3_row(run) for run in runs]
+    return pl.DataFrame(
+        rows,
+        schema={
+            "dataset": pl.String(),
+            "model": pl.String(),
+            "statistic": pl.String(),
+            "images": pl.Int64(),
+            "classes": pl.Int64(),
+            "images_per_class": pl.Float64(),
+            "features": pl.Int64(),
+            **{name: pl.Float64() for name in numbers},
+            "run": pl.String(),
+        },
+    ).sort("images_per_class", "dataset", maintain_order=True)

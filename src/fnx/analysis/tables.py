@@ -1,0 +1,237 @@
+"""The tables a run leaves: classes, layers, thresholds, d_avg, strongest features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from fnx.analysis.distributions import (
+    Distances,
+    LayerRows,
+    Sign,
+    Spread,
+    blocks,
+    layer_rows,
+    percent_beyond,
+    spread,
+)
+
+CLASS_BLOCK = 64
+"""Classes whose features are ranked at once."""
+
+
+class Curve(Protocol):
+    """d_avg at every x: `davg_minus` is None for an unsigned statistic."""
+
+    @property
+    def x(self) -> NDArray[Any]: ...  # noqa: D102
+    @property
+    def davg_plus(self) -> NDArray[Any]: ...  # noqa: D102
+    @property
+    def davg_minus(self) -> NDArray[Any] | None: ...  # noqa: D102
+
+
+class ThresholdsLike(Protocol):
+    """What the tables need of `fnx.thresholds.Thresholds`; no minus: an unsigned statistic."""
+
+    @property
+    def t_plus(self) -> float: ...  # noqa: D102
+    @property
+    def t_minus(self) -> float | None: ...  # noqa: D102
+    @property
+    def davg_plus(self) -> float: ...  # noqa: D102
+    @property
+    def davg_minus(self) -> float | None: ...  # noqa: D102
+    @property
+    def kept_plus(self) -> float: ...  # noqa: D102
+    @property
+    def kept_minus(self) -> float | None: ...  # noqa: D102
+    @property
+    def kept_random_plus(self) -> float: ...  # noqa: D102
+    @property
+    def kept_random_minus(self) -> float | None: ...  # noqa: D102
+    @property
+    def curve(self) -> Curve: ...  # noqa: D102
+
+
+def classes_table(images: pl.DataFrame, class_names: Sequence[str]) -> pl.DataFrame:
+    """The classes and the number of their images that were used.
+
+    Args:
+        images: columns ``class_id`` and ``status``; only rows with status "ok" count.
+        class_names: name of each class; the index is the class id.
+
+    Returns:
+        ``class_id`` Int32, ``class_name`` String, ``n_images`` Int64.
+
+    >>> images = pl.DataFrame({"class_id": [0, 0, 1, 1], "status": ["ok", "ok", "ok", "failed"]})
+    >>> classes_table(images, ["cat", "dog"])["n_images"].to_list()
+    [2, 1]
+    """
+    ids = images.filter(pl.col("status") == "ok")["class_id"].to_numpy().astype(np.int64)
+    counts = np.bincount(ids, minlength=len(class_names))
+    return pl.DataFrame(
+        {
+            "class_id": pl.Series(range(len(class_names)), dtype=pl.Int32),
+            "class_name": pl.Series(list(class_names), dtype=pl.String),
+            "n_images": pl.Series(counts, dtype=pl.Int64),
+        }
+    )
+
+
+def layers_table(
+    features: pl.DataFrame, real: Distances, random: Distances, thresholds: ThresholdsLike
+) -> pl.DataFrame:
+    """Each layer's distribution of D⁺ and D⁻ (Fig 5) and the pairs the thresholds keep (Fig 10).
+
+    Args:
+        features: columns ``feature_id``, ``layer``, ``kind``.
+        real: [F, C] distances under the real labels.
+        random: [R, F, C] distances under random labels.
+        thresholds: t⁺, and t⁻ unless the statistic is unsigned (then there are no "-" rows).
+
+    Returns:
+        One row a layer and sign: ``layer``, ``sign``; ``mode``, ``low``, ``high`` of D (see
+        `fnx.analysis.distributions.spread`; null if a layer has no value of this sign);
+        ``pct_kept`` and ``pct_kept_random``, percent of the layer's (feature, class) pairs with
+        D > t⁺ (D < t⁻), the latter the mean over the permutations; ``mode_random``,
+        ``low_random``, ``high_random``, the distribution under random labels, pooled.
+    """
+    signs: list[tuple[Sign, float]] = [("+", thresholds.t_plus)]
+    if thresholds.t_minus is not None:
+        signs.append(("-", thresholds.t_minus))
+    rows = [
+        _layer_row(layer, sign, threshold, real, random)
+        for layer in layer_rows(features)
+        for sign, threshold in signs
+    ]
+    numbers = [name for name in rows[0] if name not in ("layer", "sign")] if rows else []
+    return pl.DataFrame(
+        rows, schema={"layer": pl.String, "sign": pl.String} | dict.fromkeys(numbers, pl.Float64)
+    )
+
+
+def _layer_row(
+    layer: LayerRows, sign: Sign, threshold: float, real: Distances, random: Distances
+) -> dict[str, Any]:
+    found = spread(next(blocks(real, layer.rows)), sign)
+    # All permutations of one layer at once: the largest array in memory here, fc6 of 1,000 classes
+    # with 5 permutations, has 80 MB.
+    noise = spread(np.asarray(random[:, layer.rows]), sign) if len(random) else None
+    return {
+        "layer": layer.name,
+        "sign": sign,
+        **_columns(found, ""),
+        "pct_kept": percent_beyond(real, layer.rows, threshold, sign),
+        "pct_kept_random": percent_beyond(random, layer.rows, threshold, sign),
+        **_columns(noise, "_random"),
+    }
+
+
+def _columns(found: Spread | None, suffix: str) -> dict[str, float | None]:
+    return {
+        name + suffix: getattr(found, name) if found else None for name in ("mode", "low", "high")
+    }
+
+
+def top_features_table(real: Distances, k: int) -> pl.DataFrame:
+    """The k features that say most about each class, by presence (D > 0) and by absence (D < 0).
+
+    Args:
+        real: [F, C] distances.
+        k: features listed for each class and sign; fewer if fewer have that sign.
+
+    Returns:
+        ``class_id`` Int32, ``sign`` "+" or "-", ``rank`` Int32 from 1, ``feature_id`` Int64,
+        ``distance`` Float32. Equal distances are ranked by feature id.
+
+    >>> top_features_table(np.float32([[0.2], [0.9], [-0.5]]), 1).rows()
+    [(0, '+', 1, 1, 0.89...), (0, '-', 1, 2, -0.5)]
+    """
+    n_classes = real.shape[1]
+    parts: list[tuple[NDArray[Any], ...]] = []
+    for start in range(0, n_classes, CLASS_BLOCK):
+        columns = np.ascontiguousarray(real[:, start : start + CLASS_BLOCK].T)
+        best = np.argsort(-columns, axis=1, kind="stable")[:, :k]
+        worst = np.argsort(columns, axis=1, kind="stable")[:, :k]
+        for row, column in enumerate(columns):
+            highest, lowest = best[row], worst[row]
+            highest = highest[column[highest] > 0]
+            lowest = lowest[column[lowest] < 0]
+            ids = np.concatenate([highest, lowest])
+            ranks = np.concatenate([np.arange(len(highest)), np.arange(len(lowest))]) + 1
+            negative = np.arange(len(ids)) >= len(highest)
+            parts.append((np.full(len(ids), start + row), negative, ranks, ids, column[ids]))
+    classes, negatives, ranks, ids, values = (
+        (np.concatenate(column) for column in zip(*parts, strict=True))
+        if parts
+        else (np.empty(0) for _ in range(5))
+    )
+    return pl.DataFrame(
+        {
+            "class_id": pl.Series(classes, dtype=pl.Int32),
+            "sign": pl.Series(np.where(negatives, "-", "+").tolist(), dtype=pl.String),
+            "rank": pl.Series(ranks, dtype=pl.Int32),
+            "feature_id": pl.Series(ids, dtype=pl.Int64),
+            "distance": pl.Series(values, dtype=pl.Float32),
+        }
+    )
+
+
+def thresholds_table(thresholds: ThresholdsLike) -> pl.DataFrame:
+    """t⁺ and t⁻ (if the statistic is signed) with what they keep: the run's row of Table 3.
+
+    Returns:
+        ``sign``, ``threshold``, ``davg`` (the maximum of Eq. 4), ``kept`` and ``kept_random``
+        (mean number of features a class, under real and random labels).
+    """
+    rows = [
+        (
+            "+",
+            thresholds.t_plus,
+            thresholds.davg_plus,
+            thresholds.kept_plus,
+            thresholds.kept_random_plus,
+        )
+    ]
+    if thresholds.t_minus is not None:
+        assert thresholds.davg_minus is not None
+        assert thresholds.kept_minus is not None
+        assert thresholds.kept_random_minus is not None
+        rows.append(
+            (
+                "-",
+                thresholds.t_minus,
+                thresholds.davg_minus,
+                thresholds.kept_minus,
+                thresholds.kept_random_minus,
+            )
+        )
+    names = ("threshold", "davg", "kept", "kept_random")
+    return pl.DataFrame(
+        rows, schema={"sign": pl.String} | dict.fromkeys(names, pl.Float64), orient="row"
+    )
+
+
+def davg_table(thresholds: ThresholdsLike) -> pl.DataFrame:
+    """The average distance to random labels at every x (Eq. 4).
+
+    Returns:
+        ``x`` from 0, ``davg_plus`` (features with D > x) and ``davg_minus`` (with D < −x; null for
+        an unsigned statistic), real minus random, mean over classes.
+    """
+    curve = thresholds.curve
+    minus = curve.davg_minus
+    return pl.DataFrame(
+        {
+            "x": pl.Series(np.asarray(curve.x), dtype=pl.Float64),
+            "davg_plus": pl.Series(np.asarray(curve.davg_plus), dtype=pl.Float64),
+            "davg_minus": pl.Series(
+                [None] * len(curve.x) if minus is None else np.asarray(minus), dtype=pl.Float64
+            ),
+        }
+    )
