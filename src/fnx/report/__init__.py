@@ -1,0 +1,32 @@
+"""What people look at: figures, the page, the closing summary and the experiment trackers.
+
+All of it is made from a run's folder alone, so that it can be made again later. Nothing heavy is
+imported before it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fnx.report.closing import summary
+    from fnx.report.trackers import Tracker, check_tracker, open_tracker, track
+    from fnx.report.write import write_report
+
+__all__ = ["Tracker", "check_tracker", "open_tracker", "summary", "track", "write_report"]
+
+_HOMES = {
+    "Tracker": "fnx.report.trackers",
+    "check_tracker": "fnx.report.trackers",
+    "open_tracker": "fnx.report.trackers",
+    "summary": "fnx.report.closing",
+    "track": "fnx.report.trackers",
+    "write_report": "fnx.report.write",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'fnx.report' has no attribute {name!r}")

@@ -1,0 +1,252 @@
+"""How every figure looks: colours, type and ways of saving; Matplotlib without its global state.
+
+Most colours are Okabe and Ito's, told apart by colour-blind readers and, through their lightness,
+marker or hatching, in grey print. Text stays text in the SVG files.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.transforms import ScaledTranslation
+
+from fnx.analysis import Run
+
+INK = "#1a1a1a"
+MUTED = "#666666"
+GRID = "#e3e3e3"
+PAPER = "#ffffff"
+PRESENCE = "#0072b2"  # blue
+ABSENCE = "#d55e00"  # vermillion
+RANDOM_FILL = "#c9c9c9"
+REAL_LINE = "#000000"
+RANDOM_LINE = "#cc2a1e"  # red, as in the paper's Figure 9; its mean line is dashed for grey print
+KEPT = "#0b5d9e"  # blue and green, as in the paper's Figure 10
+KEPT_RANDOM = "#8fd0b4"
+
+THEME = {
+    INK: "ink",
+    MUTED: "muted",
+    GRID: "grid",
+    PAPER: "paper",
+    PRESENCE: "presence",
+    ABSENCE: "absence",
+    RANDOM_FILL: "random-fill",
+    REAL_LINE: "real-line",
+    RANDOM_LINE: "random-line",
+    KEPT: "kept",
+    KEPT_RANDOM: "kept-random",
+}
+"""CSS variable of each colour, with which the page draws the same figures for a dark screen."""
+
+WIDTH = 7.2  # inches: the text width of an A4 or letter page
+DPI = 200
+
+_RC: Any = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial"],
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.7,
+    "axes.facecolor": "none",
+    "figure.facecolor": PAPER,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "hatch.linewidth": 0.5,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "fnx",
+    "pdf.fonttype": 42,
+    "path.simplify": True,
+    "path.simplify_threshold": 0.3,
+    "text.parse_math": False,  # a data set called "$x" is a name, not a formula
+    "axes.unicode_minus": True,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Matplotlib's settings for drawing and for saving, put back afterwards."""
+    with mpl.rc_context(_RC):
+        yield
+
+
+def new_figure(width: float = WIDTH, height: float = 4.0) -> Figure:
+    """An empty figure of a size in inches, apart from pyplot's list of figures."""
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def title(figure: Figure, heading: str, detail: str) -> None:
+    """What is shown, and of what, above a figure and flush left."""
+    figure.suptitle(
+        shorten(heading, 70), x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK
+    )
+    figure.text(0.01, -0.01, shorten(detail, 120), ha="left", va="top", fontsize=7.5, color=MUTED)
+
+
+def describe(run: Run) -> str:
+    """The run in one line, for under a figure: data set, network, statistic and sizes."""
+    return (
+        f"{run.dataset}, {run.model}, {statistic_name(run.record['statistic'])}: "
+        f"{number(run.n_images)} images, {number(run.classes.height)} classes, "
+        f"{number(run.features.height)} features"
+    )
+
+
+def statistic_name(statistic: dict[str, Any]) -> str:
+    """A statistic as readers know it, with its bins.
+
+    >>> statistic_name({"name": "ks", "bins": 100})
+    'signed KS distance (100 bins)'
+    """
+    known = {
+        "ks": "signed KS distance",
+        "ks_exact": "signed KS distance",
+        "kl": "KL divergence",
+        "bhattacharyya": "Bhattacharyya distance",
+    }
+    name = str(statistic["name"])
+    bins = statistic.get("bins")
+    detail = f" ({bins} bins)" if bins else " (exact)" if name.startswith("ks") else ""
+    return known.get(name, name) + detail
+
+
+def distance_label(run: Run) -> str:
+    """Label of an axis of distances; they have no unit."""
+    unit = "nats" if run.statistic in ("kl", "bhattacharyya") else "dimensionless"
+    return f"D, {statistic_name(run.record['statistic'])} / {unit}"
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """A number for people: thousands apart, a true minus, "–" for none.
+
+    >>> number(12416), number(-0.106, 3), number(None)
+    ('12,416', '−0.106', '–')
+    """
+    return "–" if value is None else f"{value:,.{digits}f}".replace("-", "−")
+
+
+def shorten(text: str, limit: int) -> str:
+    """A text of at most `limit` characters, cut in its middle where it is longer, on one line.
+
+    >>> shorten("abcdefghij", 5)
+    'ab…ij'
+    """
+    line = " ".join(text.split())
+    if len(line) <= limit:
+        return line
+    tail = (limit - 1) // 2
+    return f"{line[: limit - 1 - tail]}…{line[-tail:]}"
+
+
+def threshold_line(axes: Axes, value: float, label: str, *, vertical_position: float = 1.0) -> None:
+    """A dashed vertical line at a threshold, named and numbered at its top."""
+    axes.axvline(value, color=INK, linestyle=(0, (4, 2)), linewidth=1.0, zorder=4)
+    axes.annotate(
+        f"{label} = {number(value, 3)}",
+        (value, vertical_position),
+        xycoords=("data", "axes fraction"),
+        xytext=(4 if value >= 0 else -4, -2),
+        textcoords="offset points",
+        ha="left" if value >= 0 else "right",
+        va="top",
+        fontsize=8,
+        color=INK,
+        bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1},
+        zorder=6,
+    )
+
+
+def legend_below(axes: Axes, columns: int, **entries: Any) -> None:
+    """A legend under the label of the x axis, at the same distance whatever the axes' height."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.0),
+        bbox_transform=axes.transAxes + ScaledTranslation(0, -0.48, figure.dpi_scale_trans),
+        ncols=columns,
+        borderaxespad=0,
+        columnspacing=1.5,
+        **entries,
+    )
+
+
+def layer_axis(axes: Axes, names: Sequence[str], kinds: Sequence[str], height: float) -> None:
+    """Layers down the y axis, from input to output, with a rule where the kind changes."""
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    room = max(1, round(len(names) * 9.5 / (72 * height)))  # labels of 9.5 points must not overlap
+    shown = range(0, len(names), room)
+    axes.set_yticks(list(shown), [shorten(names[i], 28) for i in shown])
+    axes.tick_params(axis="y", length=0)
+    axes.grid(False, axis="y")
+    for i in range(1, len(names)):
+        if kinds[i] != kinds[i - 1]:
+            axes.axhline(i - 0.5, color=MUTED, linewidth=0.6, linestyle=":")
+
+
+def layers_height(n_layers: int, per_layer: float = 0.2) -> float:
+    """Height in inches of an axis that lists layers: all of them named, up to a page's height."""
+    return min(max(1.2, n_layers * per_layer), 11.0)
+
+
+def save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
+    """Write a figure as `stem`.png, .svg and so on; the same run gives the same bytes."""
+    _settle(figure)
+    paths = []
+    for suffix in formats:
+        path = stem.with_name(f"{stem.name}.{suffix}")
+        figure.savefig(path, **_options(suffix))
+        paths.append(path)
+    return paths
+
+
+def svg(figure: Figure) -> str:
+    """A figure as SVG text, to be put into a page."""
+    _settle(figure)
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", **_options("svg"))
+    return stream.getvalue()
+
+
+def _settle(figure: Figure) -> None:
+    """Lay a figure out once: each way of saving would do it again, which takes most of its time."""
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+
+
+def _options(suffix: str) -> dict[str, Any]:
+    dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    return {
+        "dpi": DPI,
+        "bbox_inches": "tight",
+        "pad_inches": 0.08,
+        "metadata": dated.get(suffix),
+    }
