@@ -10,12 +10,13 @@ STAMP := $(VENV)/.installed
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-# Made again when what is installed changes. uv fetches torch and all the rest in about a minute.
+# Made again when what is installed changes. Compiled now, for an environment may forbid Python to
+# write bytecode later, and then torch and lightning take half a minute to import, every time.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v < (3, 14) and f"fnx needs Python 3.11 to 3.13; this is {v[0]}.{v[1]} (set PYTHON=…)")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --constraint constraints.txt --editable '.[demo,dev]'
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --constraint constraints.txt --editable '.[demo,dev]'
 	@touch $@
 
 setup: $(STAMP) ## Make .venv and install fnx into it

@@ -61,6 +61,12 @@ def tiny(tmp_path: Path) -> Callable[..., Config]:
 
 
 @pytest.fixture(scope="session")
+def tiny_words() -> tuple[str, ...]:
+    """The words of that config, for a command line."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
 def tiny_at() -> Callable[..., Config]:
     """The same with the folder of the outputs given, for runs that several tests look at."""
     return lambda outputs, *overrides: _compose(outputs, *TINY, *overrides)

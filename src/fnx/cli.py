@@ -9,7 +9,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -116,7 +118,7 @@ def _sweep() -> str | None:
 
 
 def debugging() -> bool:
-    """Whether the user asked for tracebacks; read from the words typed, for a config may be broken."""
+    """Whether the user asked for tracebacks, by the words typed: a config may not compose."""
     return any(re.fullmatch(r"\+{0,2}debug=(true|1|yes|on)", word, re.I) for word in sys.argv[1:])
 
 
@@ -216,7 +218,7 @@ def help_text() -> str:
     defaults = _defaults()
     for group, options in groups().items():
         marked = ", ".join(f"[{o}]" if o == defaults.get(group) else o for o in options)
-        lines.append(f"  {group:<11}{marked}")
+        lines.append(_described(2, group, marked))
     lines += ["  [in brackets: the default]", "", "Keys (GROUP.KEY=VALUE)"]
     for item in dataclasses.fields(schema.Config):
         node = schema.child(schema.Config, item.name)
@@ -230,7 +232,7 @@ def help_text() -> str:
             lines += [f"  {item.name:<29}{item.metadata['help']} [{item.default}]"]
     lines += [
         "",
-        "Exit code 0: done; 2: something you can mend, said in one line (debug=true: with traceback).",
+        "Exit code 0: done; 2: something you can mend, in one line (debug=true: with traceback).",
         "Hydra's own flags: --hydra-help. Documentation: docs/ and README.md.",
     ]
     return "\n".join(lines)
@@ -245,8 +247,16 @@ def _key_lines(node: Any, prefix: str) -> list[str]:
             continue
         choices = item.metadata.get("choices")
         allowed = f" ({'|'.join(choices)})" if choices else ""
-        lines.append(f"    {prefix + '.' + item.name:<27}{item.metadata['help']}{allowed}")
+        lines.append(_described(4, f"{prefix}.{item.name}", item.metadata["help"] + allowed))
     return lines
+
+
+def _described(indent: int, name: str, text: str) -> str:
+    """A name and what it is, in a column of its own that is folded at the terminal's width."""
+    label = f"{' ' * indent}{name} ".ljust(31)
+    width = min(100, shutil.get_terminal_size().columns)
+    folded = textwrap.wrap(text, max(60, width) - len(label), break_on_hyphens=False)
+    return label + f"\n{' ' * 31}".join(folded)
 
 
 def _entry_lines(group: str) -> list[str]:
@@ -254,10 +264,10 @@ def _entry_lines(group: str) -> list[str]:
     entries = registry.statistics() if group == "statistic" else registry.thresholds()
     lines = []
     for name, entry in entries.items():
-        lines.append(f"    {name:<27}{registry.summary(entry)}")
+        lines.append(_described(4, name, registry.summary(entry)))
         for key, parameter in entry.parameters.items():
             default = "null" if parameter.default is None else parameter.default
-            lines.append(f"      {group + '.' + key:<25}default {default}")
+            lines.append(_described(6, f"{group}.{key}", f"default {default}"))
     return lines
 
 

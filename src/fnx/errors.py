@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class FnxError(Exception):
-    """A mistake the user can mend: its text is one line, shown without a traceback (exit code 2)."""
+    """A mistake the user can mend: one line, shown without a traceback (exit code 2)."""
 
 
 class ConfigError(FnxError):

@@ -14,9 +14,16 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
+from fnx import registry
+
 log = logging.getLogger(__name__)
 
-BUILT_IN = ("fnx.statistics.definitions", "fnx.thresholds.strategies")
+BUILT_IN = (
+    "fnx.statistics.definitions",
+    "fnx.statistics.definitions_histogram",
+    "fnx.statistics.definitions_samples",
+    "fnx.thresholds.strategies",
+)
 GROUP = "fnx.plugins"
 
 _LOADED: dict[str, ModuleType] = {}  # what was asked for -> its module
@@ -68,7 +75,8 @@ def _load(key: str, load: Callable[[], ModuleType]) -> bool:
     if key in _FAILED:
         return False
     try:
-        _LOADED[key] = load()
+        with registry.undone_if_it_fails():
+            _LOADED[key] = load()
     # A plugin is anybody's code: whatever it raises must not take the others down.
     except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split())
@@ -94,8 +102,8 @@ def _declared_modules(project: Path) -> list[str]:
     path = project / "pyproject.toml"
     try:
         table = tomllib.loads(path.read_text()) if path.is_file() else {}
-    except tomllib.TOMLDecodeError as error:
-        log.warning("plugin %s: %s is not valid TOML: %s", project, path.name, error)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        log.warning("plugin %s: %s cannot be read: %s", project, path.name, error)
         return []
     points = table.get("project", {}).get("entry-points", {}).get(GROUP, {})
     return list(dict.fromkeys(str(value).partition(":")[0] for value in points.values()))

@@ -9,29 +9,26 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import logging
-import types
-import typing
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fnx.errors import ConfigError, PluginError, unknown
+from fnx.parameters import Parameter, coerce, read_parameters
 
 log = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
+Check = Callable[..., None]
 
-HISTOGRAM, SAMPLES = "histogram", "samples"
-SIMPLE_TYPES = (int, float, bool, str)
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A keyword parameter of a plugin: the type and default of its config key."""
-
-    type: Any
-    default: Any
+# What a statistic's function is given: two histograms, those of many pairs, or two samples.
+HISTOGRAM, HISTOGRAMS, SAMPLES = "histogram", "histograms", "samples"
+COUNTS = ("n_inner", "n_outer")
+# What a strategy may ask for by name beside its own parameters.
+CONTEXT = ("range", "class_sizes", "statistic")
 
 
 @dataclass(frozen=True)
@@ -46,6 +43,9 @@ class Statistic:
     parameters: Mapping[str, Parameter]
     origin: str
     kernel: str | None = None  # fnx's own all-pairs kernel, where there is one
+    counts: bool = False  # whether the function also takes n_inner and n_outer
+    constant: float = 0.0  # value for a constant feature
+    check: Check | None = None
 
     @property
     def signed(self) -> bool:
@@ -61,6 +61,7 @@ class ThresholdStrategy:
     name: str
     parameters: Mapping[str, Parameter]
     origin: str
+    check: Check | None = None
 
 
 Entry = Statistic | ThresholdStrategy
@@ -76,6 +77,8 @@ def statistic(
     on: str = HISTOGRAM,
     compiled: bool = True,
     bins: int | None = 100,
+    constant: float = 0.0,
+    check: Check | None = None,
     kernel: str | None = None,
 ) -> Callable[[F], F]:
     """Register a function of two distributions as a statistic; the function itself is unchanged.
@@ -84,11 +87,20 @@ def statistic(
         name: what ``statistic=NAME`` and ``fnx.distances(..., statistic=NAME)`` call it.
         range: smallest and largest value it can take (``-inf`` and ``inf`` allowed); a negative
             smallest value makes it signed: positive where the class has the higher values.
+            A value outside, or NaN, stops the computation with the statistic's name.
         on: ``"histogram"``: the function gets two probability vectors over the same ``bins``
-            (float64, each sums to 1); ``"samples"``: it gets the two sorted samples.
+            (float64, each sums to 1); ``"samples"``: it gets the two sorted samples (float64);
+            ``"histograms"``: it gets the histograms of many pairs at once, two arrays (P, bins),
+            and returns (P,): for NumPy code, never compiled.
         compiled: whether Numba compiles the function; ``False`` runs it as Python, slower.
         bins: default of the ``bins`` parameter that every statistic on histograms has.
+        constant: the value for a constant feature, for which the function is not called.
+        check: called with the parameters by name before any work; raises ConfigError for values
+            that are not allowed.
         kernel: fnx's own: name of an all-pairs kernel that computes the same, faster.
+
+    A function whose third and fourth arguments are called ``n_inner`` and ``n_outer`` is given the
+    number of images of the class and of all others there.
 
     Raises:
         PluginError: the declaration cannot work, said in one line.
@@ -99,21 +111,36 @@ def statistic(
     >>> get_statistic("doctest_distance").parameters["power"].default
     1.0
     """
+    _check_name("statistic", name)
     low, high = float(range[0]), float(range[1])
     if not low < high:
         raise PluginError(f"statistic '{name}': range=({low:g}, {high:g}) is empty")
-    if on not in (HISTOGRAM, SAMPLES):
-        raise PluginError(f"statistic '{name}': on='{on}'; allowed: {HISTOGRAM}, {SAMPLES}")
+    if on not in (HISTOGRAM, HISTOGRAMS, SAMPLES):
+        allowed = ", ".join((HISTOGRAM, HISTOGRAMS, SAMPLES))
+        raise PluginError(f"statistic '{name}': on='{on}'; allowed: {allowed}")
+    if not low <= constant <= high:
+        raise PluginError(f"statistic '{name}': constant={constant:g} is outside of its range")
 
     def register(function: F) -> F:
-        parameters = _parameters("statistic", name, function, positional=2)
-        if on == HISTOGRAM:
+        counts = takes_counts(function)
+        parameters = read_parameters("statistic", name, function, positional=4 if counts else 2)
+        if on != SAMPLES:
             kind: Any = int if kernel is None else int | None
             parameters = {"bins": Parameter(kind, bins), **parameters}
         _add(
             "statistic",
             Statistic(
-                function, name, (low, high), on, compiled, parameters, _origin(function), kernel
+                function,
+                name,
+                (low, high),
+                on,
+                compiled and on != HISTOGRAMS,
+                parameters,
+                _origin(function),
+                kernel,
+                counts,
+                constant,
+                check,
             ),
         )
         return function
@@ -121,14 +148,18 @@ def statistic(
     return register
 
 
-def threshold(name: str, *, permutations: int = 5) -> Callable[[F], F]:
+def threshold(name: str, *, permutations: int = 5, check: Check | None = None) -> Callable[[F], F]:
     """Register a function ``(real, random, **parameters) -> Thresholds`` as a threshold strategy.
 
     Args:
         name: what ``threshold=NAME`` and ``fnx.find_thresholds(..., strategy=NAME)`` call it.
         permutations: default of the ``permutations`` parameter that every strategy has: the number
-            of random labellings R of ``random`` (R, F, C). A strategy that has a parameter
-            ``range`` is given the statistic's declared range there.
+            of random labellings R of ``random`` (R, F, C).
+        check: as for `statistic`.
+
+    A strategy is given, where it has parameters of these names: ``range``, the statistic's declared
+    range; ``class_sizes`` (C,), the images of each class; ``statistic``, its name (each of them
+    None where it is not known). `fnx.thresholds.evaluate` makes the `Thresholds` to return.
 
     >>> @threshold("doctest_strategy")
     ... def doctest_strategy(real, random, share: float = 0.5):
@@ -136,11 +167,12 @@ def threshold(name: str, *, permutations: int = 5) -> Callable[[F], F]:
     >>> sorted(get_threshold("doctest_strategy").parameters)
     ['permutations', 'share']
     """
+    _check_name("threshold", name)
 
     def register(function: F) -> F:
-        parameters = _parameters("threshold", name, function, positional=2, given=("range",))
+        parameters = read_parameters("threshold", name, function, positional=2, given=CONTEXT)
         parameters = {"permutations": Parameter(int, permutations), **parameters}
-        _add("threshold", ThresholdStrategy(function, name, parameters, _origin(function)))
+        _add("threshold", ThresholdStrategy(function, name, parameters, _origin(function), check))
         return function
 
     return register
@@ -185,7 +217,7 @@ def bind(entry: Entry, parameters: Mapping[str, Any]) -> dict[str, Any]:
     A key ``name`` (the config's) is passed over.
 
     Raises:
-        ConfigError: an unknown parameter or a value of another type.
+        ConfigError: an unknown parameter, a value of another type, or one that is not allowed.
     """
     group = "statistic" if isinstance(entry, Statistic) else "threshold"
     bound = {key: parameter.default for key, parameter in entry.parameters.items()}
@@ -194,7 +226,9 @@ def bind(entry: Entry, parameters: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if key not in bound:
             raise ConfigError(unknown(f"parameter of {group} '{entry.name}'", key, bound))
-        bound[key] = _coerce(f"{group}.{key}", value, entry.parameters[key].type)
+        bound[key] = coerce(f"{group}.{key}", value, entry.parameters[key].type)
+    if entry.check is not None:
+        entry.check(**bound)
     return bound
 
 
@@ -253,6 +287,34 @@ def search_paths() -> list[str]:
     return [f"file://{path}" for path in plugin_loading.conf_folders()]
 
 
+@contextmanager
+def undone_if_it_fails() -> Iterator[None]:
+    """Take back what was registered inside if it raises: a plugin is loaded whole or not at all."""
+    before = {group: dict(entries) for group, entries in _ENTRIES.items()}
+    conflicts = list(_CONFLICTS)
+    try:
+        yield
+    except BaseException:
+        for group, entries in before.items():
+            _ENTRIES[group].clear()
+            _ENTRIES[group].update(entries)
+        _CONFLICTS[:] = conflicts
+        raise
+
+
+def takes_counts(function: Callable[..., Any]) -> bool:
+    """Whether the function's third and fourth arguments are the numbers of images."""
+    try:
+        return tuple(inspect.signature(function).parameters)[2:4] == COUNTS
+    except (TypeError, ValueError):  # `read_parameters` says so in the plugin's name
+        return False
+
+
+def _check_name(group: str, name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z_][\w.-]*", name):
+        raise PluginError(f"{group} '{name}': a name is made of letters, digits, '_', '-' and '.'")
+
+
 def _get(group: str, name: str) -> Entry:
     entries = _ENTRIES[group]
     if name not in entries:
@@ -268,7 +330,7 @@ def _get(group: str, name: str) -> Entry:
 def _add(group: str, entry: Entry) -> None:
     before = _ENTRIES[group].get(entry.name)
     # A function defined again in the same place (a notebook's cell, a reload) replaces itself.
-    if before is not None and before.origin != entry.origin:
+    if before is not None and _place(before.function) != _place(entry.function):
         _CONFLICTS.append(
             f"two plugins use the name {group}={entry.name}: {before.origin} and {entry.origin}; "
             "rename or remove one"
@@ -277,73 +339,13 @@ def _add(group: str, entry: Entry) -> None:
     _ENTRIES[group][entry.name] = entry
 
 
+def _place(function: Callable[..., Any]) -> tuple[str, str]:
+    """File and name of a function: the same for a module imported under two names."""
+    code = getattr(function, "__code__", None)
+    return code.co_filename if code is not None else function.__module__, function.__qualname__
+
+
 def _origin(function: Callable[..., Any]) -> str:
     code = getattr(function, "__code__", None)
     file = f" ({code.co_filename})" if code is not None else ""
     return f"{function.__module__}.{function.__qualname__}{file}"
-
-
-def _parameters(
-    group: str,
-    name: str,
-    function: Callable[..., Any],
-    *,
-    positional: int,
-    given: tuple[str, ...] = (),
-) -> dict[str, Parameter]:
-    """Config parameters of a function: all after the ``positional`` ones, but for ``given``."""
-    try:
-        signature = inspect.signature(function)
-        hints = typing.get_type_hints(function)
-    except (NameError, TypeError, ValueError) as error:
-        raise PluginError(f"{group} '{name}': its signature cannot be read: {error}") from error
-    items = list(signature.parameters.values())
-    if len(items) < positional or any(p.default is not p.empty for p in items[:positional]):
-        raise PluginError(
-            f"{group} '{name}': the function must take {positional} arrays, then parameters"
-        )
-    result: dict[str, Parameter] = {}
-    for item in items[positional:]:
-        if item.name in given:
-            continue
-        if item.kind in (item.VAR_KEYWORD, item.VAR_POSITIONAL):
-            raise PluginError(f"{group} '{name}': parameter '{item}' has no name, type or default")
-        if item.default is item.empty:
-            raise PluginError(f"{group} '{name}': parameter '{item.name}' needs a default")
-        if item.name in ("name", "bins", "permutations"):
-            raise PluginError(f"{group} '{name}': '{item.name}' is fnx's own parameter")
-        kind = hints.get(item.name, type(item.default) if item.default is not None else Any)
-        if not _is_config_type(kind):
-            raise PluginError(
-                f"{group} '{name}': parameter '{item.name}' has type {kind}; allowed: int, float, "
-                "bool, str, lists of them, each also with None"
-            )
-        result[item.name] = Parameter(kind, item.default)
-    return result
-
-
-def _is_config_type(kind: Any) -> bool:
-    if kind is Any or kind in SIMPLE_TYPES:
-        return True
-    arguments = typing.get_args(kind)
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return all(a is types.NoneType or _is_config_type(a) for a in arguments)
-    return typing.get_origin(kind) is list and all(_is_config_type(a) for a in arguments)
-
-
-def _coerce(key: str, value: Any, kind: Any) -> Any:
-    allowed = typing.get_args(kind) or (kind,)
-    if kind is Any or typing.get_origin(kind) is list:
-        return value
-    if value is None and types.NoneType in allowed:
-        return None
-    if isinstance(value, bool) and bool not in allowed:
-        pass
-    elif float in allowed and isinstance(value, int | float):
-        return float(value)
-    elif int in allowed and hasattr(value, "__index__"):
-        return int(value)
-    elif any(isinstance(value, one) for one in allowed if isinstance(one, type)):
-        return value
-    names = " or ".join("null" if a is types.NoneType else a.__name__ for a in allowed)
-    raise ConfigError(f"{key}={value!r}: must be {names}")

@@ -1,8 +1,8 @@
 """The configuration's schema: one dataclass a config group, with types, defaults and help.
 
 The YAML files of ``conf/`` fill these classes in; a key that is not here, or a value of another
-type, is refused by name before any work. ``statistic`` and ``threshold`` have no class here: each of
-their options is made from the signature of the function behind it (see `fnx.registry`).
+type, is refused by name before any work. ``statistic`` and ``threshold`` have no class here: each
+option of theirs is made from the signature of the function behind it (see `fnx.registry`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from fnx.errors import ConfigError
+from fnx import registry
+from fnx.errors import ConfigError, unknown
 
 MISSING: Any = "???"  # OmegaConf's marker of a mandatory value
 
@@ -135,8 +136,14 @@ class TrainerConfig:
 class EngineConfig:
     """What computes the statistic."""
 
-    name: str = option(choices=("local",), help="where the statistic runs")
-    threads: int | None = option(None, minimum=1, help="threads; null: one a core")
+    name: str = option(choices=("local", "dask"), help="where the statistic runs")
+    threads: int | None = option(None, minimum=1, help="local: threads; null: one a core")
+    address: str | None = option(
+        None, help="dask: address of a running scheduler; null: a cluster on this machine"
+    )
+    workers: int | None = option(
+        None, minimum=1, help="dask without an address: processes; null: one a core"
+    )
 
 
 @dataclass
@@ -199,6 +206,8 @@ def check(config: Config) -> None:
     Raises:
         ConfigError: naming the key, the value and what is allowed.
     """
+    for key, allowed in _strangers(config):
+        raise ConfigError(unknown("key", key, allowed))
     for key, value, metadata in _options(config):
         choices, minimum = metadata.get("choices"), metadata.get("minimum")
         if value is None:
@@ -219,6 +228,16 @@ def check(config: Config) -> None:
     unknown_formats = set(config.report.formats) - {"png", "svg", "pdf"}
     if unknown_formats:
         raise ConfigError(f"report.formats={sorted(unknown_formats)}: allowed are png, svg, pdf")
+
+
+def _strangers(node: Any, prefix: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Keys that are in no dataclass (Hydra's ``+key=value`` adds them), and those that are."""
+    known = [prefix + item.name for item in dataclasses.fields(node)]
+    for name, value in vars(node).items():
+        if prefix + name not in known:
+            yield prefix + name, known
+        elif dataclasses.is_dataclass(value):
+            yield from _strangers(value, f"{prefix}{name}.")
 
 
 def _options(node: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -250,16 +269,18 @@ def typed(config: DictConfig) -> Config:
             raise ConfigError(f"{group} is missing: give it as {group}=NAME")
         node = OmegaConf.to_container(config[group], resolve=True, throw_on_missing=True)
         setattr(made, group, node)
+    # The entries' own types were checked as they were composed; what `+key=value` adds was not.
+    registry.bind(registry.get_statistic(made.statistic["name"]), made.statistic)
+    registry.bind(registry.get_threshold(made.threshold["name"]), made.threshold)
     check(made)
     return made
 
 
 def child(node: Any, name: str) -> Any:
     """The dataclass of a group inside a dataclass, or None where there is none."""
-    for item in dataclasses.fields(node):
-        if item.name == name and dataclasses.is_dataclass(item.default_factory):
-            return item.default_factory
-    return None
+    factories: dict[str, Any] = {f.name: f.default_factory for f in dataclasses.fields(node)}
+    factory = factories.get(name)
+    return factory if dataclasses.is_dataclass(factory) else None
 
 
 def folder_name(root: str | None) -> str:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -140,3 +144,25 @@ def test_a_row_does_not_depend_on_how_many_views_fit_a_pass(tiny: Callable[..., 
     )
     narrow, _ = embed(opened(narrow_config), narrow_config)
     np.testing.assert_allclose(narrow.features[:], wide.features[:], rtol=1e-4, atol=1e-5)
+
+
+def test_ctrl_c_ends_with_a_line_that_says_how_to_go_on(
+    tmp_path: Path, tiny_words: tuple[str, ...]
+) -> None:
+    command = [sys.executable, "-m", "fnx", *tiny_words, "dataset.limit_per_class=null"]
+    process = subprocess.Popen(
+        [*command, "report=tables", f"paths.outputs={tmp_path}", "trainer.batch_size=1"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that starts a job in the background has it ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    while process.poll() is None and not list(tmp_path.glob("embeddings/*/manifest.json")):
+        time.sleep(0.05)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "interrupted; the same command goes on" in said.strip().splitlines()[-1]
+    assert "Traceback" not in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from fnx.backbones.architectures import NAME_MAPS, architecture
 from fnx.errors import ConfigError, WeightsError
 from fnx.schema import ModelConfig
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -125,6 +128,9 @@ def _from_hub(timm_name: str) -> tuple[Path, str]:
         cached = try_to_load_from_cache(repo, name, revision=revision or None)
         if isinstance(cached, str):
             return Path(cached), f"hub {repo}"
+    log.info("asking the hub for %s", repo)
+    # The library says each of its six tries twice; what comes of them is said below in one line.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     for name in names:
         try:
             path = hf_hub_download(repo, name, revision=revision or None)

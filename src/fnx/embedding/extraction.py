@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A finished shard is what an interrupted run keeps, so one should not hold more than a minute's work.
+# An interrupted run keeps its finished shards, so one should not hold more than a minute's work.
 SECONDS_PER_SHARD = 60.0
 FEWEST_ROWS, MOST_ROWS = 64, 2048
 
@@ -55,7 +55,7 @@ class Extractor(lightning.LightningModule):
     def forward(self, images: Sequence[Tensor]) -> Tensor:
         """uint8 (3, H, W) images, of any sizes → float32 (images, F)."""
         views = torch.cat([self.crops.views(image) for image in images])
-        rows = torch.cat([self.backbone(part) for part in views.split(self.batch_size)])
+        rows = torch.cat([self.backbone(part) for part in torch.split(views, self.batch_size)])
         return rows.view(len(images), self.crops.count, -1).mean(dim=1, dtype=torch.float32)
 
     def predict_step(self, batch: tuple[Tensor, list[Tensor]], _: int) -> Tensor:
@@ -126,8 +126,9 @@ class ImageProgress(Callback):
 
     def __init__(self, total: int, done: int) -> None:
         self.total, self.done = total, done
+        self.bar: Any = None
 
-    def on_predict_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+    def setup(self, trainer: lightning.Trainer, pl_module: Any, stage: str) -> None:
         """Open the bar."""
         self.bar = progress_bar(
             "extracting",
@@ -146,6 +147,11 @@ class ImageProgress(Callback):
     def on_predict_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Close the bar."""
         self.bar.close()
+
+    def on_exception(self, trainer: lightning.Trainer, pl_module: Any, _: BaseException) -> None:
+        """Close the bar, so that what is said of the exception comes last."""
+        if self.bar is not None:
+            self.bar.close()
 
 
 def extract(
@@ -187,7 +193,13 @@ def extract(
     with warnings.catch_warnings():
         # Lightning's advice on workers and on list batches is not for the people who run fnx.
         warnings.filterwarnings("ignore", module="lightning")
-        trainer.predict(extractor, loader, return_predictions=False)
+        try:
+            trainer.predict(extractor, loader, return_predictions=False)
+        except SystemExit:
+            # What Lightning makes of Ctrl-C; the finished shards are kept.
+            if trainer.interrupted:
+                raise KeyboardInterrupt from None
+            raise
     trainer.strategy.barrier("fnx: all shards are written")
     if trainer.is_global_zero:
         store.finish(path, manifest)
@@ -222,7 +234,8 @@ def _rows_per_shard(backbone: Backbone, config: Config, rows: int) -> int:
         backbone(views)
         seconds_per_image = (time.perf_counter() - start) / len(views) * crops.count
     exact = max(1.0, SECONDS_PER_SHARD / seconds_per_image)
-    return min(max(FEWEST_ROWS, min(MOST_ROWS, 2 ** int(math.log2(exact)))), rows)
+    power_of_two = 1 << int(math.log2(exact))
+    return min(max(FEWEST_ROWS, min(MOST_ROWS, power_of_two)), rows)
 
 
 def _trainer(config: TrainerConfig, callbacks: list[Callback]) -> lightning.Trainer:
@@ -251,4 +264,4 @@ def _workers(configured: int | None) -> int:
         return configured
     affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return min(8, max(1, cores - 1))
+    return min(8, max(1, int(cores) - 1))

@@ -39,7 +39,7 @@ def shaping_inputs(images: LabelledImages, config: Config, weights_digest: str) 
 def fingerprint(inputs: dict[str, Any]) -> str:
     """Twelve hexadecimal digits that stand for `inputs`.
 
-    >>> fingerprint({"tap": "post", "layers": "all"}) == fingerprint({"layers": "all", "tap": "post"})
+    >>> fingerprint({"tap": "post", "seed": 1}) == fingerprint({"seed": 1, "tap": "post"})
     True
     >>> fingerprint({"tap": "post"}) == fingerprint({"tap": "pre"})
     False

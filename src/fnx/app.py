@@ -1,0 +1,136 @@
+"""One run: the paper's method, in the paper's order."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from fnx import backbones, registry
+from fnx.analysis import Run, tables
+from fnx.embedding import Embedding, embed
+from fnx.images import open_images
+from fnx.progress import progress_bar
+from fnx.record import Stopwatch, write_record
+from fnx.report import check_tracker, summary, track, write_report
+from fnx.schema import Config
+from fnx.statistics import on_dask
+from fnx.statistics.engine import all_distances
+from fnx.statistics.labellings import permutations
+from fnx.thresholds import Thresholds, find_thresholds
+
+log = logging.getLogger(__name__)
+
+
+def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
+    """What every feature says about every class, from images to report; all of it in `run_dir`.
+
+    Args:
+        config: the checked configuration.
+        run_dir: folder of the run, made if it is not there.
+        sweep: id of the sweep that the run belongs to, if any.
+
+    Raises:
+        FnxError: what the user can mend, found before the long work where it can be.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    stage = Stopwatch()
+    backbones.check_layers(config.model, config.crops.size)
+    check_tracker(config.logger)
+
+    with stage("images"):  # the target task: labelled images (Section 3.2)
+        images = open_images(config.dataset, Path(config.paths.cache))
+
+    with stage("embedding"):  # crops through the network, pooled and averaged (Section 3.3)
+        embedding, reused = embed(images, config)
+
+    with stage("distances"):  # inner against outer class, real and random labels (Sections 4, 7)
+        constant = measure_distances(embedding, config, run_dir)
+
+    with stage("thresholds"):  # the D beyond which a feature is more than noise (Section 7.1)
+        thresholds = choose_thresholds(config, run_dir)
+
+    with stage("analysis"):  # distributions by layer, strongest features by class (Sections 5 to 7)
+        write_tables(embedding, constant, thresholds, config, run_dir)
+
+    write_record(run_dir, config, embedding, reused=reused, stage=stage)
+    with stage("report"):  # Figures 5, 6, 9, 10, Table 3's row, and the page
+        write_report(run_dir, config.report)
+
+    write_record(run_dir, config, embedding, reused=reused, stage=stage)
+    finished = Run.open(run_dir)
+    track(finished, config.logger, sweep=sweep)
+    print(summary(finished))  # noqa: T201
+    return finished
+
+
+def measure_distances(embedding: Embedding, config: Config, run_dir: Path) -> NDArray[np.bool_]:
+    """Distances of all features and classes under real and random labels; which are constant.
+
+    One pass over the embedding serves all labellings. Writes ``distances.npy`` (F, C) and
+    ``distances_random.npy`` (R, F, C), float32, block by block.
+    """
+    labels = embedding.labels
+    shuffled = permutations(labels, config.threshold["permutations"], config.seed)
+    shape = (embedding.manifest.features, len(embedding.class_names))
+    real = open_memmap(run_dir / "distances.npy", "w+", np.float32, shape)
+    random = open_memmap(
+        run_dir / "distances_random.npy", "w+", np.float32, (len(shuffled), *shape)
+    )
+    statistic = dict(config.statistic)
+    name = statistic.pop("name")
+    engine = config.engine
+    compute = partial(all_distances, threads=engine.threads)
+    if engine.name == "dask":
+        compute = partial(on_dask.all_distances, address=engine.address, workers=engine.workers)
+    bar = progress_bar(f"distances ({name})", total=shape[0], unit="features")
+    with bar:
+        return compute(
+            embedding.features,
+            np.vstack([labels, shuffled]),
+            shape[1],
+            registry.get_statistic(name),
+            statistic,
+            out=[real, *random],
+            progress=bar.update,
+        ).constant
+
+
+def choose_thresholds(config: Config, run_dir: Path) -> Thresholds:
+    """t+ and t− by the configured strategy, from the distances in `run_dir`."""
+    strategy = dict(config.threshold)
+    return find_thresholds(
+        np.load(run_dir / "distances.npy", mmap_mode="r"),
+        np.load(run_dir / "distances_random.npy", mmap_mode="r"),
+        strategy=strategy.pop("name"),
+        range=registry.get_statistic(config.statistic["name"]).range,
+        **strategy,
+    )
+
+
+def write_tables(
+    embedding: Embedding,
+    constant: NDArray[np.bool_],
+    thresholds: Thresholds,
+    config: Config,
+    run_dir: Path,
+) -> None:
+    """Write the run's Parquet tables: see "What a run leaves" in the documentation."""
+    real = np.load(run_dir / "distances.npy", mmap_mode="r")
+    random = np.load(run_dir / "distances_random.npy", mmap_mode="r")
+    features = embedding.feature_table.with_columns(constant=constant)
+    written = {
+        "images": embedding.images,
+        "classes": tables.classes_table(embedding.images, embedding.class_names),
+        "features": features,
+        "thresholds": tables.thresholds_table(thresholds),
+        "davg": tables.davg_table(thresholds),
+        "layers": tables.layers_table(features, real, random, thresholds),
+        "top_features": tables.top_features_table(real, config.report.top_k),
+    }
+    for name, table in written.items():
+        table.write_parquet(run_dir / f"{name}.parquet")

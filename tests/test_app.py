@@ -1,0 +1,166 @@
+"""A whole run: every file and column it promises, and numbers that can be worked out again."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import fnx
+from fnx import app
+from fnx.analysis import Run
+from fnx.errors import DataError
+from fnx.schema import Config
+from fnx.statistics.labellings import permutations
+
+COLUMNS = {
+    "images": "image_id path class_id class_name split status error",
+    "classes": "class_id class_name n_images",
+    "features": "feature_id layer unit kind constant",
+    "thresholds": "sign threshold davg kept kept_random",
+    "davg": "x davg_plus davg_minus",
+    "layers": "layer sign mode low high pct_kept pct_kept_random",
+    "top_features": "class_id sign rank feature_id distance",
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, tiny_at: Callable[..., Config]) -> Run:
+    folder = tmp_path_factory.mktemp("run")
+    return app.run(tiny_at(folder, "threshold.permutations=2"), folder / "first")
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+def test_every_table_has_its_columns(run: Run, table: str) -> None:
+    found = pl.read_parquet(run.path / f"{table}.parquet")
+    assert found.columns[: len(COLUMNS[table].split())] == COLUMNS[table].split()
+    assert found.height > 0
+
+
+def test_every_file_is_there(run: Run) -> None:
+    names = {entry.name for entry in run.path.iterdir()}
+    assert names >= {f"{table}.parquet" for table in COLUMNS}
+    assert names >= {"run.json", "distances.npy", "distances_random.npy", "report.html", "figures"}
+    figures = {file.name for file in (run.path / "figures").iterdir()}
+    for number in ("fig05", "fig06", "fig09", "fig10", "table3"):
+        for ending in (".png", ".svg"):
+            assert any(n.startswith(number) and n.endswith(ending) for n in figures), figures
+
+
+def test_shapes_agree(run: Run) -> None:
+    features, classes = run.features.height, run.classes.height
+    assert run.distances.shape == (features, classes)
+    assert run.distances_random.shape == (2, features, classes)
+    assert run.distances.dtype == run.distances_random.dtype == np.float32
+
+
+def test_the_distances_are_those_of_the_embedding(run: Run) -> None:
+    embedding = fnx.Embedding.open(run.record["embedding"])
+    again = fnx.distances(embedding.features, embedding.labels, statistic="ks", bins=100)
+    np.testing.assert_array_equal(run.distances, again)
+    shuffled = permutations(embedding.labels, 2, run.record["seed"])
+    for labels, found in zip(shuffled, run.distances_random, strict=True):
+        np.testing.assert_array_equal(found, fnx.distances(embedding.features, labels))
+
+
+def test_the_thresholds_are_those_of_the_distances(run: Run) -> None:
+    found = fnx.find_thresholds(np.array(run.distances), np.array(run.distances_random))
+    plus, minus = run.record["thresholds"]["plus"], run.record["thresholds"]["minus"]
+    assert plus["threshold"] == pytest.approx(found.t_plus)
+    assert minus["threshold"] == pytest.approx(found.t_minus)
+    kept = (run.distances > found.t_plus).sum(axis=0).mean()
+    kept_random = (run.distances_random > found.t_plus).sum(axis=1).mean()
+    assert plus["kept"] == pytest.approx(kept)
+    assert plus["kept_random"] == pytest.approx(kept_random)
+    assert plus["davg"] == pytest.approx(kept - kept_random)
+    table = {row["sign"]: row for row in run.thresholds.to_dicts()}
+    assert table["+"]["threshold"] == pytest.approx(plus["threshold"])
+    assert table["-"]["davg"] == pytest.approx(minus["davg"])
+
+
+def test_the_record_tells_what_was_run(run: Run) -> None:
+    record = run.record
+    assert record["counts"]["images"] == 40
+    assert record["counts"]["classes"] == 10
+    assert record["counts"]["features"] == run.features.height
+    assert record["counts"]["constant"] == run.features["constant"].sum()
+    assert set(record["seconds"]) >= {"images", "embedding", "distances", "thresholds", "report"}
+    assert record["fnx_version"] == fnx.__version__
+    assert record["fingerprint"] in record["embedding"]
+    assert record["weights_digest"] == "random-0"
+
+
+def test_another_statistic_reuses_the_embedding(
+    run: Run,
+    tiny_at: Callable[..., Config],
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = tiny_at(run.path.parent, "statistic=ks_exact")
+    with caplog.at_level(logging.INFO):
+        second = app.run(config, run.path.parent / "second")
+    assert "embedding reused" in caplog.text
+    assert second.record["embedding"] == run.record["embedding"]
+    assert second.record["embedding_reused"]
+    assert (np.abs(second.distances) + 1e-6 >= np.abs(run.distances)).all()  # bins only shrink D
+    said = capsys.readouterr().out
+    for word in ("images", "classes", "features", "t+", "t-", "report.html"):
+        assert word in said
+
+
+def folder_of_images(root: Path, classes: int, each: int) -> None:
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for c in range(classes):
+        (root / f"class{c}").mkdir(parents=True)
+        for i in range(each):
+            pixels = rng.integers(0, 255, (40, 50, 3), np.uint8) // (c + 1)
+            Image.fromarray(pixels).save(root / f"class{c}" / f"{i}.png")
+
+
+def test_what_is_not_an_image_is_a_row_with_its_reason(
+    tiny: Callable[..., Config], tmp_path: Path
+) -> None:
+    folder_of_images(tmp_path / "pictures", 3, 4)
+    (tmp_path / "pictures" / "class1" / "2.png").write_text("no picture")
+    config = tiny("dataset=folder", f"dataset.root={tmp_path}/pictures", "report=tables")
+    run = app.run(config, tmp_path / "run")
+    assert run.record["counts"] | {"features": 0, "constant": 0} == {
+        "images": 11,
+        "failed": 1,
+        "classes": 3,
+        "features": 0,
+        "constant": 0,
+    }
+    (failed,) = run.images.filter(pl.col("status") == "failed").to_dicts()
+    assert failed["path"] == "class1/2.png"
+    assert failed["error"]
+    assert run.classes["n_images"].to_list() == [4, 3, 4]
+
+
+def test_it_stops_before_extraction_when_asked_to(
+    tiny: Callable[..., Config], tmp_path: Path
+) -> None:
+    folder_of_images(tmp_path / "pictures", 2, 2)
+    (tmp_path / "pictures" / "class1" / "0.png").write_bytes(b"")
+    config = tiny("dataset=folder", f"dataset.root={tmp_path}/pictures", "dataset.on_error=raise")
+    with pytest.raises(DataError, match=r"class1/0\.png"):
+        app.run(config, tmp_path / "run")
+    assert not list(tmp_path.rglob("features.zarr"))
+
+
+def test_a_csv_logger_leaves_the_scalars(tiny: Callable[..., Config], tmp_path: Path) -> None:
+    run = app.run(tiny("logger=csv", "report=tables"), tmp_path / "run")
+    lines = (run.path / "metrics.csv").read_text()
+    assert f"{run.record['thresholds']['plus']['threshold']}"[:5] in lines
+
+
+def test_run_json_is_json_and_whole(run: Run) -> None:
+    record = json.loads((run.path / "run.json").read_text())
+    assert record["config"]["dataset"]["name"] == "digits"
