@@ -13,10 +13,14 @@ THRESHOLDS = SimpleNamespace(
     davg_plus=2.0,
     kept_plus=3.0,
     kept_random_plus=1.0,
+    spread_plus=0.5,
+    by_class_plus=None,
     t_minus=-0.2,
     davg_minus=1.5,
     kept_minus=2.5,
     kept_random_minus=1.0,
+    spread_minus=float("nan"),
+    by_class_minus=None,
     curve=SimpleNamespace(
         x=np.array([0.0, 0.1]), davg_plus=np.array([0.0, 2.0]), davg_minus=np.array([0.0, 1.5])
     ),
@@ -121,8 +125,8 @@ def test_no_feature_speaks() -> None:
 
 def test_thresholds_and_curve_are_written_as_found() -> None:
     assert tables.thresholds_table(THRESHOLDS).rows() == [
-        ("+", 0.3, 2.0, 3.0, 1.0),
-        ("-", -0.2, 1.5, 2.5, 1.0),
+        ("+", 0.3, 2.0, 3.0, 1.0, 0.5),
+        ("-", -0.2, 1.5, 2.5, 1.0, None),
     ]
     assert tables.davg_table(THRESHOLDS).rows() == [(0.0, 0.0, 0.0), (0.1, 2.0, 1.5)]
 

@@ -20,6 +20,8 @@ from fnx.errors import DataError
 
 Sign = Literal["+", "-"]
 Distances = NDArray[np.float32]
+Threshold = float | NDArray[np.float64]
+"""One for all classes, or (C,) one for each."""
 
 BIN_WIDTH = 0.01
 """Width of the bins in which the mode of a layer is looked for, in units of D (for |D| ≤ 1)."""
@@ -166,7 +168,7 @@ def _quantile(values: Distances, share: float, default: float) -> float:
     return float(np.quantile(values, share, method="inverted_cdf")) if values.size else default
 
 
-def percent_beyond(distances: Distances, rows: slice, threshold: float, sign: Sign) -> float:
+def percent_beyond(distances: Distances, rows: slice, threshold: Threshold, sign: Sign) -> float:
     """Percentage of (feature, class) pairs with D > threshold (sign "-": D < threshold).
 
     Of [R, F, C] it is the mean over the R labellings.
@@ -174,7 +176,7 @@ def percent_beyond(distances: Distances, rows: slice, threshold: float, sign: Si
     >>> percent_beyond(np.float32([[0.1, 0.2], [0.3, -0.4]]), slice(0, 2), 0.1, "+")
     50.0
     """
-    limit = np.float32(threshold)
+    limit = np.asarray(threshold, np.float32)
     kept = pairs = 0
     for block in blocks(distances, rows):
         kept += int(np.count_nonzero(block > limit if sign == "+" else block < limit))

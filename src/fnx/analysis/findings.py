@@ -19,6 +19,7 @@ class Kept:
     davg: float
     kept: float
     kept_random: float
+    spread_random: float | None = None
 
     @property
     def noise_share(self) -> float:

@@ -14,6 +14,7 @@ from fnx.analysis.distributions import (
     LayerRows,
     Sign,
     Spread,
+    Threshold,
     blocks,
     layer_rows,
     percent_beyond,
@@ -54,6 +55,14 @@ class ThresholdsLike(Protocol):
     def kept_random_plus(self) -> float: ...  # noqa: D102
     @property
     def kept_random_minus(self) -> float | None: ...  # noqa: D102
+    @property
+    def spread_plus(self) -> float: ...  # noqa: D102
+    @property
+    def spread_minus(self) -> float | None: ...  # noqa: D102
+    @property
+    def by_class_plus(self) -> NDArray[np.float64] | None: ...  # noqa: D102
+    @property
+    def by_class_minus(self) -> NDArray[np.float64] | None: ...  # noqa: D102
     @property
     def curve(self) -> Curve: ...  # noqa: D102
 
@@ -101,9 +110,10 @@ def layers_table(
         D > t⁺ (D < t⁻), the latter the mean over the permutations; ``mode_random``,
         ``low_random``, ``high_random``, the distribution under random labels, pooled.
     """
-    signs: list[tuple[Sign, float]] = [("+", thresholds.t_plus)]
+    plus = _first(thresholds.by_class_plus, thresholds.t_plus)
+    signs: list[tuple[Sign, Threshold]] = [("+", plus)]
     if thresholds.t_minus is not None:
-        signs.append(("-", thresholds.t_minus))
+        signs.append(("-", _first(thresholds.by_class_minus, thresholds.t_minus)))
     rows = [
         _layer_row(layer, sign, threshold, real, random)
         for layer in layer_rows(features)
@@ -115,8 +125,12 @@ def layers_table(
     )
 
 
+def _first(by_class: NDArray[np.float64] | None, threshold: float) -> Threshold:
+    return threshold if by_class is None else by_class
+
+
 def _layer_row(
-    layer: LayerRows, sign: Sign, threshold: float, real: Distances, random: Distances
+    layer: LayerRows, sign: Sign, threshold: Threshold, real: Distances, random: Distances
 ) -> dict[str, Any]:
     found = spread(next(blocks(real, layer.rows)), sign)
     # All permutations of one layer at once: the largest array in memory here, fc6 of 1,000 classes
@@ -187,7 +201,8 @@ def thresholds_table(thresholds: ThresholdsLike) -> pl.DataFrame:
 
     Returns:
         ``sign``, ``threshold``, ``davg`` (the maximum of Eq. 4), ``kept`` and ``kept_random``
-        (mean number of features a class, under real and random labels).
+        (mean number of features a class, under real and random labels), ``spread_random`` (standard
+        deviation of the latter over the permutations; null for one).
     """
     rows = [
         (
@@ -196,6 +211,7 @@ def thresholds_table(thresholds: ThresholdsLike) -> pl.DataFrame:
             thresholds.davg_plus,
             thresholds.kept_plus,
             thresholds.kept_random_plus,
+            _number(thresholds.spread_plus),
         )
     ]
     if thresholds.t_minus is not None:
@@ -209,11 +225,40 @@ def thresholds_table(thresholds: ThresholdsLike) -> pl.DataFrame:
                 thresholds.davg_minus,
                 thresholds.kept_minus,
                 thresholds.kept_random_minus,
+                _number(thresholds.spread_minus),
             )
         )
-    names = ("threshold", "davg", "kept", "kept_random")
+    names = ("threshold", "davg", "kept", "kept_random", "spread_random")
     return pl.DataFrame(
         rows, schema={"sign": pl.String} | dict.fromkeys(names, pl.Float64), orient="row"
+    )
+
+
+def _number(value: float | None) -> float | None:
+    """NaN as null: the record of a run is JSON."""
+    return None if value is None or np.isnan(value) else value
+
+
+def class_thresholds_table(thresholds: ThresholdsLike, n_classes: int) -> pl.DataFrame:
+    """The thresholds of each class: those of a strategy that has them by class, else the same.
+
+    Returns:
+        ``class_id`` Int32, ``t_plus`` and ``t_minus`` (null for an unsigned statistic) Float64; inf
+        and -inf for a class that keeps nothing.
+    """
+    minus = thresholds.t_minus
+    return pl.DataFrame(
+        {
+            "class_id": pl.Series(range(n_classes), dtype=pl.Int32),
+            "t_plus": np.broadcast_to(
+                _first(thresholds.by_class_plus, thresholds.t_plus), n_classes
+            ).astype(np.float64),
+            "t_minus": pl.Series([None] * n_classes, dtype=pl.Float64)
+            if minus is None
+            else np.broadcast_to(_first(thresholds.by_class_minus, minus), n_classes).astype(
+                np.float64
+            ),
+        }
     )
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from fnx.errors import ConfigError, DataError
-from fnx.registry import bind, discover, get_threshold
+from fnx.errors import ConfigError, DataError, FnxError, PluginError
+from fnx.registry import bind, discover, get_statistic, get_threshold
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,14 @@ class Thresholds:
 
     `kept_*` is the mean number of features a class with a distance beyond the threshold, under real
     labels; `kept_random_*` the same under random labels, averaged over the permutations, so the
-    number to expect by chance; `spread_*` its standard deviation over the permutations (NaN for
-    one); `davg_*` = kept - kept_random (paper, Eq. 4). All of the negative side are None for an
-    unsigned statistic.
+    expected number of false features among those kept, were none of them true; `spread_*` its
+    standard deviation over the permutations (NaN for one); `davg_*` = kept - kept_random (paper,
+    Eq. 4). All of the negative side are None for an unsigned statistic.
+
+    A strategy may have a threshold for each class: `by_class_plus` and `by_class_minus` (C,), else
+    None; inf (-inf) for a class that keeps nothing. They then say what is kept, and `t_plus` and
+    `t_minus` only sum them up: the median over the classes that keep anything, and the largest
+    candidate of the curve if there are none.
     """
 
     t_plus: float
@@ -48,6 +53,8 @@ class Thresholds:
     kept_random_minus: float | None
     spread_minus: float | None
     curve: Curve
+    by_class_plus: NDArray[np.float64] | None = None
+    by_class_minus: NDArray[np.float64] | None = None
 
 
 def find_thresholds(
@@ -56,6 +63,8 @@ def find_thresholds(
     *,
     strategy: str = "randomized_labels",
     range: tuple[float, float] | None = None,
+    class_sizes: ArrayLike | None = None,
+    statistic: str | None = None,
     **parameters: Any,
 ) -> Thresholds:
     """Thresholds beyond which distances tell more than noise does (paper, Section 7).
@@ -67,6 +76,9 @@ def find_thresholds(
         strategy: name of a built-in or of a plugin.
         range: smallest and largest value of the statistic; default: found from the data (signed if
             any distance is negative). A statistic whose range starts at 0 or above is unsigned.
+        class_sizes: (C,) number of images of each class, for the strategies that need it.
+        statistic: name of the statistic that gave the distances, for the strategies that only fit
+            some; its declared range is the default of `range`.
         **parameters: the strategy's own, for example ``step``; ``permutations`` uses only that many
             of `random`.
 
@@ -82,10 +94,10 @@ def find_thresholds(
     """
     discover()
     entry = get_threshold(strategy)
-    bound = bind(entry, parameters)
-    wanted = bound.pop("permutations")
     if getattr(random, "ndim", 3) == 2:
         random = random[None]
+    bound = bind(entry, {"permutations": len(random), **parameters})
+    wanted = bound.pop("permutations")
     shapes = {tuple(np.shape(one)) for one in random}
     if np.ndim(real) != 2 or shapes != {tuple(np.shape(real))}:
         raise DataError(
@@ -98,8 +110,33 @@ def find_thresholds(
                 f"threshold.permutations={wanted}: must lie in 1 … {len(random)}, the number given"
             )
         random = random[:wanted]
-    if "range" in inspect.signature(entry.function).parameters:
-        bound["range"] = range
-    found = entry.function(real, random, **bound)
-    assert isinstance(found, Thresholds)
+    known = get_statistic(statistic).range if statistic is not None else None
+    context = {
+        "range": range or known,
+        "class_sizes": _sizes(class_sizes, np.shape(real)[1]),
+        "statistic": statistic,
+    }
+    asked = inspect.signature(entry.function).parameters
+    bound |= {key: value for key, value in context.items() if key in asked}
+    try:
+        found = entry.function(real, random, **bound)
+    except FnxError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise PluginError(f"threshold '{strategy}' ({entry.origin}) failed: {reason}") from error
+    if not isinstance(found, Thresholds):
+        raise PluginError(
+            f"threshold '{strategy}' ({entry.origin}) returned {type(found).__name__}: must be "
+            "Thresholds, which fnx.thresholds.evaluate makes"
+        )
     return found
+
+
+def _sizes(class_sizes: ArrayLike | None, n_classes: int) -> NDArray[np.int64] | None:
+    if class_sizes is None:
+        return None
+    sizes = np.asarray(class_sizes)
+    if sizes.shape != (n_classes,) or sizes.dtype.kind not in "iu" or (sizes < 1).any():
+        raise DataError(f"class_sizes: must be {n_classes} numbers of images, each 1 or more")
+    return sizes.astype(np.int64)

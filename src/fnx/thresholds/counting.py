@@ -53,7 +53,7 @@ def count_beyond(
     # tally[k] holds the distances whose number of candidates below them is k.
     above = np.zeros(x.size + 1, dtype=np.int64)
     below = np.zeros(x.size + 1, dtype=np.int64)
-    for start, block in _blocks(distances):
+    for start, block in blocks(distances):
         values = np.ascontiguousarray(block, dtype=edges.dtype)
         if np.isnan(values).any():
             feature, c = np.argwhere(np.isnan(values))[0]
@@ -65,7 +65,7 @@ def count_beyond(
 def largest(distances: Any) -> tuple[float, float]:
     """Smallest and largest finite distance, 0 included."""
     low = high = 0.0
-    for _, block in _blocks(distances):
+    for _, block in blocks(distances):
         values = np.asarray(block)
         finite = np.isfinite(values)
         low = float(np.min(values, where=finite, initial=low))
@@ -78,7 +78,8 @@ def _above(tally: NDArray[np.int64]) -> NDArray[np.int64]:
     return tally[:0:-1].cumsum()[::-1]
 
 
-def _blocks(distances: Any) -> Iterator[tuple[int, Any]]:
+def blocks(distances: Any) -> Iterator[tuple[int, Any]]:
+    """First feature and values of each block of an (F, C) array."""
     rows = max(1, BLOCK_VALUES // max(1, distances.shape[1]))
     for start in range(0, distances.shape[0], rows):
         yield start, distances[start : start + rows]

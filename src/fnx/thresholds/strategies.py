@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fnx.errors import ConfigError
 from fnx.registry import threshold
-from fnx.thresholds.api import Curve, Thresholds
-from fnx.thresholds.counting import count_beyond, grid, largest
+from fnx.thresholds.api import Thresholds
+from fnx.thresholds.evaluation import evaluate, on_grid
 
-MAX_CANDIDATES = 100_000  # of a statistic without an upper bound
+Range = tuple[float, float]
 
 
 @threshold("randomized_labels", permutations=5)
@@ -19,7 +20,7 @@ def randomized_labels(
     real: NDArray[Any],
     random: NDArray[Any],
     step: float = 0.001,
-    range: tuple[float, float] | None = None,
+    range: Range | None = None,
 ) -> Thresholds:
     """The threshold with the largest excess of real over random features (paper, Section 7, Eq. 4).
 
@@ -33,41 +34,78 @@ def randomized_labels(
         step: distance of neighbouring candidates.
         range: of the statistic; candidates reach to its end, or to the largest finite distance.
     """
-    signed, limit = _extent(real, random, step, range)
-    x = grid(step, limit)
-    classes, permutations = real.shape[1], len(random)
-    real_plus, real_minus = count_beyond(real, x, negative=signed)
-    counted = [count_beyond(one, x, negative=signed) for one in random]
 
-    def side(kept: NDArray[np.int64], noise: NDArray[np.int64]) -> tuple[Any, ...]:
-        # Whole numbers up to here, so that equal excesses are equal.
-        excess = permutations * kept - noise.sum(axis=0)
-        k = int(np.argmax(excess))
-        by_chance = noise[:, k] / classes
-        spread = float(by_chance.std(ddof=1)) if permutations > 1 else float("nan")
-        davg = excess / (permutations * classes)
-        return k, davg, float(kept[k] / classes), float(by_chance.mean()), spread
+    def largest_excess(x: Any, kept: NDArray[np.int64], noise: NDArray[np.int64]) -> int:
+        # Whole numbers, so that equal excesses are equal.
+        return int(np.argmax(len(noise) * kept - noise.sum(axis=0)))
 
-    k, davg_plus, kept, by_chance, spread = side(real_plus, np.array([c[0] for c in counted]))
-    plus = (float(x[k]), float(davg_plus[k]), kept, by_chance, spread)
-    if real_minus is None:
-        return Thresholds(*plus, None, None, None, None, None, Curve(x, davg_plus, None))
-    k, davg_minus, kept, by_chance, spread = side(real_minus, np.array([c[1] for c in counted]))
-    minus = (0.0 - float(x[k]), float(davg_minus[k]), kept, by_chance, spread)
-    return Thresholds(*plus, *minus, Curve(x, davg_plus, davg_minus))
+    return on_grid(real, random, largest_excess, range=range, step=step)
 
 
-def _extent(
-    real: Any, random: Any, step: float, range: tuple[float, float] | None
-) -> tuple[bool, float]:
-    """Whether there is a negative side, and where the candidates end."""
-    if range is not None and np.isfinite(range).all():
-        return range[0] < 0, max(abs(range[0]), abs(range[1]))
-    found = np.array([largest(one) for one in (real, *random)])
-    low, high = float(found[:, 0].min()), float(found[:, 1].max())
-    signed = low < 0 if range is None else range[0] < 0
-    limit = max(-low if signed else 0.0, high)
-    if range is None and limit <= 1:
-        return signed, 1.0
-    # The last candidate must not lie below the largest distance by more than a step.
-    return signed, min(limit + step, MAX_CANDIDATES * step)
+def _check_fixed(t_plus: float, t_minus: float | None, permutations: int) -> None:
+    if not t_plus >= 0:
+        raise ConfigError(f"threshold.t_plus={t_plus:g}: must be 0 or more")
+    if t_minus is not None and not t_minus <= 0:
+        raise ConfigError(f"threshold.t_minus={t_minus:g}: must be 0 or less")
+
+
+@threshold("fixed", permutations=5, check=_check_fixed)
+def fixed(
+    real: NDArray[Any],
+    random: NDArray[Any],
+    t_plus: float = 0.3,
+    t_minus: float | None = None,
+    range: Range | None = None,
+) -> Thresholds:
+    """Thresholds that are given, for example those of another run.
+
+    Args:
+        real: (F, C) distances.
+        random: (R, F, C) distances under random labels: they tell what chance keeps.
+        t_plus: keep D > t_plus.
+        t_minus: keep D < t_minus; null: -t_plus.
+        range: of the statistic; thresholds outside of it are refused.
+    """
+    if range is not None and not (
+        t_plus <= range[1] and (range[0] >= 0 or t_minus is None or range[0] <= t_minus)
+    ):
+        given = f"t_plus={t_plus:g}" if t_plus > range[1] else f"t_minus={t_minus:g}"
+        raise ConfigError(
+            f"threshold.{given}: the statistic's range is {range[0]:g} … {range[1]:g}"
+        )
+    return evaluate(real, random, t_plus, t_minus, range=range)
+
+
+def _check_quantile(q: float, step: float, permutations: int) -> None:
+    if not 0 < q < 1:
+        raise ConfigError(f"threshold.q={q:g}: must lie between 0 and 1")
+
+
+@threshold("quantile", permutations=5, check=_check_quantile)
+def quantile(
+    real: NDArray[Any],
+    random: NDArray[Any],
+    q: float = 0.99,
+    step: float = 0.001,
+    range: Range | None = None,
+) -> Thresholds:
+    """The quantile of the distances under random labels: a known share of false features.
+
+    t+ is the smallest candidate x from 0 with at most a share 1 - q of the random distances (of all
+    features, classes and permutations) above it, and t- its mirror image; so random labels keep at
+    most (1 - q) F features a class on each side.
+
+    Args:
+        real: (F, C) distances.
+        random: (R, F, C) distances under random labels.
+        q: share of the random distances not above t+ (not below t-).
+        step: distance of neighbouring candidates.
+        range: of the statistic; candidates reach to its end, or to the largest finite distance.
+    """
+    allowed = (1 - q) * len(random) * real.size * (1 + 1e-12)
+
+    def first_allowed(x: Any, kept: NDArray[np.int64], noise: NDArray[np.int64]) -> int:
+        below = np.flatnonzero(noise.sum(axis=0) <= allowed)
+        return int(below[0]) if below.size else x.size - 1
+
+    return on_grid(real, random, first_allowed, range=range, step=step)

@@ -1,0 +1,178 @@
+"""What given thresholds keep under real and under random labels: the end of every strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fnx.thresholds.api import Curve, Thresholds
+from fnx.thresholds.counting import blocks, count_beyond, grid, largest
+
+MAX_CANDIDATES = 100_000  # of a statistic without an upper bound
+
+ByClass = NDArray[np.float64]
+# From the candidates (K,), and the number of distances beyond each under real (K,) and random
+# labels (R, K), the index of the one to take.
+Choice = Callable[[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]], int]
+
+
+class Side(NamedTuple):
+    """One sign's threshold and what it keeps."""
+
+    t: float
+    davg: float
+    kept: float
+    kept_random: float
+    spread: float
+    by_class: ByClass | None
+
+
+def evaluate(
+    real: Any,
+    random: Any,
+    t_plus: float | ByClass,
+    t_minus: float | ByClass | None = None,
+    *,
+    range: tuple[float, float] | None = None,
+    step: float = 0.001,
+) -> Thresholds:
+    """The `Thresholds` that a strategy returns, from the thresholds it found.
+
+    Args:
+        real: (F, C) distances.
+        random: (R, F, C) distances under random labels.
+        t_plus: keep D > t_plus: one number, or (C,) one for each class, inf to keep nothing.
+        t_minus: keep D < t_minus; default -t_plus. Ignored for an unsigned statistic.
+        range: of the statistic; default: found from the data.
+        step: distance of neighbouring points of the curve.
+
+    >>> found = evaluate(np.array([[0.9, 0.2]]), np.array([[[0.1, 0.3]]]), 0.25)
+    >>> found.kept_plus, found.kept_random_plus, found.t_minus
+    (0.5, 0.5, None)
+    """
+    signed, limit = extent(real, random, step, range)
+    if t_minus is None:
+        t_minus = -t_plus
+    x = grid(step, limit)
+    curve = _curve(real, random, x, signed)
+    plus = _side(real, random, t_plus, "+", limit)
+    minus = _side(real, random, t_minus, "-", limit) if signed else None
+    return _thresholds(plus, minus, curve)
+
+
+def on_grid(
+    real: Any,
+    random: Any,
+    choose: Choice,
+    *,
+    range: tuple[float, float] | None,
+    step: float,
+) -> Thresholds:
+    """Thresholds chosen on each side from the numbers of distances beyond each candidate.
+
+    Args:
+        real: (F, C) distances.
+        random: (R, F, C) distances under random labels.
+        choose: from candidates and counts to the index of the one to take; called for each side.
+        range: of the statistic; default: found from the data.
+        step: distance of neighbouring candidates.
+    """
+    signed, limit = extent(real, random, step, range)
+    x = grid(step, limit)
+    classes, permutations = real.shape[1], len(random)
+    kept = count_beyond(real, x, negative=signed)
+    counted = [count_beyond(one, x, negative=signed) for one in random]
+
+    def side(kept: Any, noise: Any, sign: int) -> tuple[Side, NDArray[np.float64]]:
+        k = choose(x, kept, noise)
+        davg = (permutations * kept - noise.sum(axis=0)) / (permutations * classes)
+        t = 0.0 + sign * float(x[k])  # not -0.0
+        chance = _chance(noise[:, k] / classes)
+        return Side(t, float(davg[k]), float(kept[k] / classes), *chance, None), davg
+
+    plus, davg_plus = side(kept[0], np.array([c[0] for c in counted]), 1)
+    if kept[1] is None:
+        return _thresholds(plus, None, Curve(x, davg_plus, None))
+    minus, davg_minus = side(kept[1], np.array([c[1] for c in counted]), -1)
+    return _thresholds(plus, minus, Curve(x, davg_plus, davg_minus))
+
+
+def extent(
+    real: Any, random: Any, step: float, range: tuple[float, float] | None
+) -> tuple[bool, float]:
+    """Whether there is a negative side, and where the candidates end.
+
+    They reach to the end of a bounded range, else to the largest finite distance.
+    """
+    if range is not None and np.isfinite(range).all():
+        return range[0] < 0, max(abs(range[0]), abs(range[1]))
+    found = np.array([largest(one) for one in (real, *random)])
+    low, high = float(found[:, 0].min()), float(found[:, 1].max())
+    signed = low < 0 if range is None else range[0] < 0
+    limit = max(-low if signed else 0.0, high)
+    if range is None and limit <= 1:
+        return signed, 1.0
+    # The last candidate must not lie below the largest distance by more than a step.
+    return signed, min(limit + step, MAX_CANDIDATES * step)
+
+
+def _curve(real: Any, random: Any, x: NDArray[np.float64], signed: bool) -> Curve:
+    counted = [count_beyond(one, x, negative=signed) for one in (real, *random)]
+
+    def davg(side: int) -> NDArray[np.float64]:
+        kept, *noise = (np.asarray(one[side], np.float64) for one in counted)
+        excess: NDArray[np.float64] = (kept - np.mean(noise, axis=0)) / real.shape[1]
+        return excess
+
+    return Curve(x, davg(0), davg(1) if signed else None)
+
+
+def _side(real: Any, random: Any, t: float | ByClass, sign: str, limit: float) -> Side:
+    kept, *noise = (_count(one, t, sign) for one in (real, *random))
+    kept_random, spread = _chance(np.array([one.mean() for one in noise]))
+    by_class = None if np.ndim(t) == 0 else np.array(t, np.float64)
+    if by_class is None:
+        t = float(t)
+    elif kept.any():
+        t = float(np.median(by_class[kept > 0]))
+    else:
+        t = limit if sign == "+" else -limit
+    mean = float(kept.mean())
+    return Side(t, mean - kept_random, mean, kept_random, spread, by_class)
+
+
+def _count(distances: Any, t: float | ByClass, sign: str) -> NDArray[np.int64]:
+    """Number of features beyond the threshold for each class, compared in the distances' type."""
+    dtype = np.dtype(distances.dtype)
+    edge = np.asarray(t, dtype if dtype in (np.float32, np.float64) else np.float64)
+    counts = np.zeros(distances.shape[1], np.int64)
+    for _, block in blocks(distances):
+        counts += np.count_nonzero(block > edge if sign == "+" else block < edge, axis=0)
+    return counts
+
+
+def _chance(by_chance: NDArray[np.float64]) -> tuple[float, float]:
+    """Mean over the permutations, and their standard deviation."""
+    spread = float(by_chance.std(ddof=1)) if by_chance.size > 1 else float("nan")
+    return float(by_chance.mean()), spread
+
+
+def _thresholds(plus: Side, minus: Side | None, curve: Curve) -> Thresholds:
+    return Thresholds(
+        t_plus=plus.t,
+        davg_plus=plus.davg,
+        kept_plus=plus.kept,
+        kept_random_plus=plus.kept_random,
+        spread_plus=plus.spread,
+        t_minus=minus.t if minus else None,
+        davg_minus=minus.davg if minus else None,
+        kept_minus=minus.kept if minus else None,
+        kept_random_minus=minus.kept_random if minus else None,
+        spread_minus=minus.spread if minus else None,
+        curve=curve,
+        by_class_plus=plus.by_class,
+        by_class_minus=minus.by_class if minus else None,
+    )
