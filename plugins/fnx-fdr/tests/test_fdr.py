@@ -1,0 +1,180 @@
+"""p-values against SciPy's, the procedures against the textbook, and errors really made."""
+
+from __future__ import annotations
+
+import fnx_fdr
+import numpy as np
+import pytest
+from fnx_fdr.smirnov import critical, p_value, step_up_threshold
+from scipy.stats import false_discovery_control, ks_2samp
+
+import fnx
+from fnx.errors import ConfigError
+from fnx.registry import get_statistic
+from fnx.statistics.engine import all_distances
+from fnx.statistics.labellings import permutations
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (1, 9), (3, 4), (7, 7), (5, 40), (40, 5), (30, 45)])
+def test_p_values_are_scipys_exact_ones(n, m):
+    rng = np.random.default_rng(n * m)
+    for shift in (0, 0.5, 2):
+        a, b = rng.normal(size=n), rng.normal(size=m) + shift
+        expected = ks_2samp(a, b, method="exact")
+        z = round(expected.statistic * n * m)
+        assert p_value(n, m, z) == pytest.approx(expected.pvalue, rel=1e-9)
+
+
+def test_small_p_values_keep_their_digits():
+    a, b = np.arange(40.0), np.arange(40.0, 80)
+    assert p_value(40, 40, 1600) == pytest.approx(ks_2samp(a, b, method="exact").pvalue, rel=1e-6)
+
+
+def test_large_samples_agree_with_the_asymptotic_distribution():
+    d = 0.05
+    n, m = 1500, 20_000
+    expected = 2 * sum(
+        (-1) ** (k - 1) * np.exp(-2 * k**2 * d**2 * n * m / (n + m)) for k in range(1, 20)
+    )
+    assert p_value(n, m, round(d * n * m)) == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.05, 1e-3, 1e-6, 1e-12])
+@pytest.mark.parametrize(("n", "m"), [(1, 5), (6, 11), (30, 45)])
+def test_the_critical_distance_is_the_smallest_one(n, m, level):
+    z = critical(n, m, level)
+    assert z == n * m + 1 or p_value(n, m, z) <= level
+    assert p_value(n, m, z - 1) > level
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_step_up_rejects_what_scipys_adjusted_p_values_reject(seed):
+    rng = np.random.default_rng(seed)
+    n, m = 12, 40
+    inner, outer = rng.normal(size=(n, 60)), rng.normal(size=(m, 60))
+    inner[:, :15] += 1.2
+    tests = [ks_2samp(inner[:, f], outer[:, f], method="exact") for f in range(60)]
+    distances = np.array([t.statistic for t in tests]).astype(np.float32).astype(float)
+    adjusted = false_discovery_control([t.pvalue for t in tests])
+    for alpha in (0.01, 0.05, 0.2):
+        t = step_up_threshold(distances, n, m, alpha)
+        np.testing.assert_array_equal(distances > t, adjusted <= alpha)
+
+
+def simulate(rng, *, features=40, correlated=0.0, effect=0.0, true=0):
+    """60 images of 3 classes; `true` features are higher by `effect` in class 0."""
+    labels = np.repeat([0, 1, 2], [12, 18, 30])
+    common = rng.normal(size=(60, 1))
+    values = (
+        np.sqrt(1 - correlated) * rng.normal(size=(60, features)) + np.sqrt(correlated) * common
+    )
+    values[:12, :true] += effect
+    return values.astype(np.float32), labels
+
+
+def kept(values, labels, strategy, count, seed, **parameters):
+    """Which (feature, class) pairs a strategy keeps."""
+    labellings = np.vstack([labels, permutations(labels, count, seed)])
+    real, *random = all_distances(values, labellings, 3, get_statistic("ks_exact"), threads=1)[0]
+    found = fnx.find_thresholds(
+        real,
+        np.array(random),
+        strategy=strategy,
+        class_sizes=np.bincount(labels),
+        statistic="ks_exact",
+        **parameters,
+    )
+    plus, minus = found.by_class_plus, found.by_class_minus
+    if plus is None:
+        plus, minus = found.t_plus, found.t_minus
+    beyond = (real > np.float32(plus)), (real < np.float32(minus))
+    assert found.kept_plus == pytest.approx(beyond[0].sum() / 3)
+    assert found.kept_minus == pytest.approx(beyond[1].sum() / 3)
+    return beyond[0] | beyond[1]
+
+
+@pytest.mark.parametrize("strategy", ["benjamini_hochberg", "benjamini_yekutieli"])
+def test_the_false_discovery_rate_is_controlled(strategy):
+    rng = np.random.default_rng(0)
+    shares, found = [], []
+    for _ in range(150):
+        values, labels = simulate(rng, effect=1.5, true=10)
+        selected = kept(values, labels, strategy, 1, 0, alpha=0.2)[:, 0]
+        shares.append(selected[10:].sum() / max(selected.sum(), 1))
+        found.append(selected[:10].mean())
+    # 150 shares of mean 0.2 would have a standard error of about 0.01.
+    assert np.mean(shares) < 0.2 + 0.03
+    assert np.mean(found) > (0.8 if strategy == "benjamini_hochberg" else 0.5)
+
+
+def test_without_any_signal_hardly_anything_is_ever_found():
+    rng = np.random.default_rng(1)
+    wrong = np.array(
+        [
+            kept(*simulate(rng), "benjamini_hochberg", 1, 0, alpha=0.1).any(axis=0)
+            for _ in range(200)
+        ]
+    )
+    # Under the complete null the false discovery rate is the probability of finding anything.
+    assert wrong.mean(axis=0).max() < 0.1 + 3 * np.sqrt(0.1 * 0.9 / 200)
+
+
+@pytest.mark.parametrize("correlated", [0.0, 0.9])
+@pytest.mark.parametrize("family", ["class", "all"])
+def test_the_family_wise_error_is_controlled_with_correlated_features(correlated, family):
+    rng = np.random.default_rng(2)
+    wrong = np.array(
+        [
+            kept(
+                *simulate(rng, features=25, correlated=correlated),
+                "max_statistic", 9, trial, alpha=0.1, family=family,
+            ).any(axis=0)
+            for trial in range(250)
+        ]
+    )  # fmt: skip
+    slack = 3 * np.sqrt(0.1 * 0.9 / 250)
+    rates = wrong.mean(axis=0) if family == "class" else np.array([wrong.any(axis=1).mean()])
+    assert rates.max() < 0.1 + slack
+    # Not for being deaf: ties apart, the level is reached exactly.
+    assert rates.max() > 0.02
+
+
+def test_a_strong_signal_is_found_whatever_the_noise():
+    values, labels = simulate(np.random.default_rng(3), correlated=0.5, effect=4, true=5)
+    for strategy in ("benjamini_hochberg", "benjamini_yekutieli", "max_statistic"):
+        selected = kept(values, labels, strategy, 19, 0)
+        assert selected[:5, 0].all(), strategy
+        assert selected[5:, 0].mean() < 0.2
+
+
+def test_a_class_that_keeps_nothing_has_an_infinite_threshold():
+    rng = np.random.default_rng(4)
+    real = rng.uniform(-0.2, 0.2, size=(30, 2)).astype(np.float32)
+    found = fnx.find_thresholds(
+        real, real[None], strategy="benjamini_hochberg", class_sizes=[10, 10], range=(-1, 1)
+    )
+    assert np.isinf(found.by_class_plus).all()
+    assert (found.kept_plus, found.kept_random_plus) == (0, 0)
+    assert (found.t_plus, found.t_minus) == (1, -1)  # the sum of it stays a number
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"strategy": "benjamini_hochberg"}, "needs class_sizes"),
+        ({"strategy": "benjamini_hochberg", "statistic": "kl"}, "needs p-values of .*found kl"),
+        ({"strategy": "benjamini_yekutieli", "alpha": 0.0}, r"threshold.alpha=0: must lie between"),
+        ({"strategy": "max_statistic"}, "needs threshold.permutations of 19 or more, found 2"),
+        (
+            {"strategy": "max_statistic", "family": "x"},
+            "threshold.family=x: allowed are class, all",
+        ),
+    ],
+)
+def test_mistakes_are_said_in_one_line(parameters, message):
+    with pytest.raises(ConfigError, match=message):
+        fnx.find_thresholds(np.zeros((3, 2)), np.zeros((2, 3, 2)), **parameters)
+
+
+def test_it_is_a_plugin():
+    assert fnx_fdr.max_statistic.__doc__

@@ -1,0 +1,59 @@
+"""The page for newcomers does what it says: its files are written and its code is run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[2] / "docs" / "own-statistic.md"
+BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.M | re.S)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Path:
+    for _, title, text in BLOCK.findall(PAGE.read_text()):
+        if title:
+            (tmp_path / title).parent.mkdir(exist_ok=True)
+            (tmp_path / title).write_text(text)
+    return tmp_path
+
+
+def run(words: list[str], cwd: Path) -> str:
+    environment = {key: value for key, value in os.environ.items() if key != "FNX_PLUGINS"}
+    done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "not loaded" not in done.stderr, done.stderr
+    return done.stdout
+
+
+def test_its_python_runs(workplace: Path) -> None:
+    blocks = [text for kind, title, text in BLOCK.findall(PAGE.read_text()) if kind == "python"]
+    untitled = [t for k, title, t in BLOCK.findall(PAGE.read_text()) if k == "python" and not title]
+    assert len(untitled) >= 3
+    assert len(blocks) > len(untitled)
+    (workplace / "session.py").write_text("\n".join(untitled))
+    run([sys.executable, "session.py"], workplace)
+
+
+def test_its_commands_compose(workplace: Path) -> None:
+    commands = [text.split() for kind, _, text in BLOCK.findall(PAGE.read_text()) if kind == "sh"]
+    assert len(commands) >= 2
+    for command in commands:
+        assert command[:3] == ["python", "-m", "fnx"]
+        shown = run([sys.executable, *command[1:], "--cfg", "job"], workplace)
+        for word in command[3:]:
+            key, _, value = word.partition("=")
+            assert (
+                re.search(rf"\b{key.split('.')[-1]}: {value}", shown) or f"name: {value}" in shown
+            )
+
+
+def test_help_lists_the_plugins_and_their_parameters(workplace: Path) -> None:
+    said = run([sys.executable, "-m", "fnx", "--help"], workplace)
+    for word in ("total_variation", "statistic.power", "center_shift", "sigmas", "threshold.times"):
+        assert word in said
