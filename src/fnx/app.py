@@ -52,7 +52,7 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
         constant = measure_distances(embedding, config, run_dir)
 
     with stage("thresholds"):  # the D beyond which a feature is more than noise (Section 7.1)
-        thresholds = choose_thresholds(config, run_dir)
+        thresholds = choose_thresholds(embedding, config, run_dir)
 
     with stage("analysis"):  # distributions by layer, strongest features by class (Sections 5 to 7)
         write_tables(embedding, constant, thresholds, config, run_dir)
@@ -100,14 +100,15 @@ def measure_distances(embedding: Embedding, config: Config, run_dir: Path) -> ND
         ).constant
 
 
-def choose_thresholds(config: Config, run_dir: Path) -> Thresholds:
+def choose_thresholds(embedding: Embedding, config: Config, run_dir: Path) -> Thresholds:
     """t+ and t− by the configured strategy, from the distances in `run_dir`."""
     strategy = dict(config.threshold)
     return find_thresholds(
         np.load(run_dir / "distances.npy", mmap_mode="r"),
         np.load(run_dir / "distances_random.npy", mmap_mode="r"),
         strategy=strategy.pop("name"),
-        range=registry.get_statistic(config.statistic["name"]).range,
+        statistic=config.statistic["name"],
+        class_sizes=np.bincount(embedding.labels),
         **strategy,
     )
 
@@ -125,7 +126,9 @@ def write_tables(
     features = embedding.feature_table.with_columns(constant=constant)
     written = {
         "images": embedding.images,
-        "classes": tables.classes_table(embedding.images, embedding.class_names),
+        "classes": tables.classes_table(embedding.images, embedding.class_names).join(
+            tables.class_thresholds_table(thresholds, real.shape[1]), on="class_id"
+        ),
         "features": features,
         "thresholds": tables.thresholds_table(thresholds),
         "davg": tables.davg_table(thresholds),

@@ -62,6 +62,7 @@ class ThresholdStrategy:
     parameters: Mapping[str, Parameter]
     origin: str
     check: Check | None = None
+    statistics: tuple[str, ...] | None = None  # those it is defined for; None: all
 
 
 Entry = Statistic | ThresholdStrategy
@@ -148,7 +149,13 @@ def statistic(
     return register
 
 
-def threshold(name: str, *, permutations: int = 5, check: Check | None = None) -> Callable[[F], F]:
+def threshold(
+    name: str,
+    *,
+    permutations: int = 5,
+    check: Check | None = None,
+    statistics: tuple[str, ...] | None = None,
+) -> Callable[[F], F]:
     """Register a function ``(real, random, **parameters) -> Thresholds`` as a threshold strategy.
 
     Args:
@@ -156,6 +163,7 @@ def threshold(name: str, *, permutations: int = 5, check: Check | None = None) -
         permutations: default of the ``permutations`` parameter that every strategy has: the number
             of random labellings R of ``random`` (R, F, C).
         check: as for `statistic`.
+        statistics: names of the statistics it is defined for; default all.
 
     A strategy is given, where it has parameters of these names: ``range``, the statistic's declared
     range; ``class_sizes`` (C,), the images of each class; ``statistic``, its name (each of them
@@ -172,7 +180,9 @@ def threshold(name: str, *, permutations: int = 5, check: Check | None = None) -
     def register(function: F) -> F:
         parameters = read_parameters("threshold", name, function, positional=2, given=CONTEXT)
         parameters = {"permutations": Parameter(int, permutations), **parameters}
-        _add("threshold", ThresholdStrategy(function, name, parameters, _origin(function), check))
+        origin = _origin(function)
+        entry = ThresholdStrategy(function, name, parameters, origin, check, statistics)
+        _add("threshold", entry)
         return function
 
     return register
@@ -198,6 +208,20 @@ def get_threshold(name: str) -> ThresholdStrategy:
     entry = _get("threshold", name)
     assert isinstance(entry, ThresholdStrategy)
     return entry
+
+
+def check_pair(strategy: str, statistic: str) -> None:
+    """Refuse a threshold strategy that is not defined for a statistic.
+
+    Raises:
+        ConfigError: naming both and what the strategy is defined for.
+    """
+    allowed = get_threshold(strategy).statistics
+    if allowed is not None and statistic not in allowed:
+        raise ConfigError(
+            f"threshold={strategy} is not defined for statistic={statistic}; allowed: "
+            + ", ".join(allowed)
+        )
 
 
 def statistics() -> dict[str, Statistic]:

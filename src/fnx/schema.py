@@ -272,6 +272,7 @@ def typed(config: DictConfig) -> Config:
     # The entries' own types were checked as they were composed; what `+key=value` adds was not.
     registry.bind(registry.get_statistic(made.statistic["name"]), made.statistic)
     registry.bind(registry.get_threshold(made.threshold["name"]), made.threshold)
+    registry.check_pair(made.threshold["name"], made.statistic["name"])
     check(made)
     return made
 

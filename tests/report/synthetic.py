@@ -123,7 +123,9 @@ def write_run(folder: Path, spec: Synthetic | None = None) -> Path:
     np.save(folder / "distances_random.npy", random)
     written = {
         "images": images,
-        "classes": tables.classes_table(images, names),
+        "classes": tables.classes_table(images, names).join(
+            tables.class_thresholds_table(thresholds, len(names)), on="class_id"
+        ),
         "features": features,
         "thresholds": tables.thresholds_table(thresholds),
         "davg": tables.davg_table(thresholds),

@@ -162,7 +162,10 @@ def test_a_class_that_keeps_nothing_has_an_infinite_threshold():
     ("parameters", "message"),
     [
         ({"strategy": "benjamini_hochberg"}, "needs class_sizes"),
-        ({"strategy": "benjamini_hochberg", "statistic": "kl"}, "needs p-values of .*found kl"),
+        (
+            {"strategy": "benjamini_hochberg", "statistic": "kl"},
+            "not defined for statistic=kl; allowed: ks, ks_exact",
+        ),
         ({"strategy": "benjamini_yekutieli", "alpha": 0.0}, r"threshold.alpha=0: must lie between"),
         ({"strategy": "max_statistic"}, "needs threshold.permutations of 19 or more, found 2"),
         (

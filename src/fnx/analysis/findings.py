@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
-from fnx.analysis.distributions import counts_beyond
+from fnx.analysis.distributions import row_blocks
 from fnx.analysis.run import Run
 
 
@@ -89,20 +90,17 @@ def findings(run: Run) -> Findings:
 
 
 def kept_by_class(run: Run) -> pl.DataFrame:
-    """Features beyond the thresholds: ``class_id``, ``kept_plus``, ``kept_minus`` (or null)."""
+    """Features beyond the thresholds of each class: ``class_id``, ``kept_plus``, ``kept_minus``."""
     table = run.classes.select("class_id")
-    for name, sign in (("kept_plus", "+"), ("kept_minus", "-")):
-        row = run.threshold(sign)
-        counts = (
-            None
-            if row is None
-            else counts_beyond(run.distances, [abs(row["threshold"])], "+" if sign == "+" else "-")[
-                :, 0
-            ]
-        )
-        table = table.with_columns(
-            pl.Series(name, counts, dtype=pl.Int64)
-            if counts is not None
-            else pl.lit(None, dtype=pl.Int64).alias(name)
-        )
+    for name, limit, negative in (("kept_plus", "t_plus", False), ("kept_minus", "t_minus", True)):
+        if run.classes[limit].null_count():  # an unsigned statistic has no t-
+            table = table.with_columns(pl.lit(None, dtype=pl.Int64).alias(name))
+            continue
+        # In float32, as the distances are: see fnx.thresholds.
+        limits = run.classes[limit].to_numpy().astype(np.float32)
+        counts = np.zeros(table.height, np.int64)
+        for rows in row_blocks(run.features.height):
+            block = run.distances[rows]
+            counts += (block < limits if negative else block > limits).sum(axis=0)
+        table = table.with_columns(pl.Series(name, counts))
     return table

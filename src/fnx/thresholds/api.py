@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fnx.errors import ConfigError, DataError, FnxError, PluginError
-from fnx.registry import bind, discover, get_statistic, get_threshold
+from fnx.registry import bind, check_pair, discover, get_statistic, get_threshold
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,8 @@ def find_thresholds(
                 f"threshold.permutations={wanted}: must lie in 1 … {len(random)}, the number given"
             )
         random = random[:wanted]
+    if statistic is not None:
+        check_pair(strategy, statistic)
     known = get_statistic(statistic).range if statistic is not None else None
     context = {
         "range": range or known,

@@ -23,14 +23,13 @@ def _check_alpha(alpha: float, permutations: int) -> None:
         raise ConfigError(f"threshold.alpha={alpha:g}: must lie between 0 and 1")
 
 
-@threshold("benjamini_hochberg", check=_check_alpha)
+@threshold("benjamini_hochberg", check=_check_alpha, statistics=KOLMOGOROV_SMIRNOV)
 def benjamini_hochberg(
     real: NDArray[Any],
     random: NDArray[Any],
     alpha: float = 0.05,
     range: Range | None = None,
     class_sizes: NDArray[np.int64] | None = None,
-    statistic: str | None = None,
 ) -> Thresholds:
     """False discovery rate of each class at most alpha (Benjamini and Hochberg 1995).
 
@@ -45,20 +44,18 @@ def benjamini_hochberg(
         alpha: the expected share of false features among those kept for a class.
         range: of the statistic.
         class_sizes: (C,) images of each class.
-        statistic: name of the statistic.
     """
-    t = _step_up(real, alpha, class_sizes, statistic)
+    t = _step_up(real, alpha, class_sizes)
     return evaluate(real, random, t, range=range)
 
 
-@threshold("benjamini_yekutieli", check=_check_alpha)
+@threshold("benjamini_yekutieli", check=_check_alpha, statistics=KOLMOGOROV_SMIRNOV)
 def benjamini_yekutieli(
     real: NDArray[Any],
     random: NDArray[Any],
     alpha: float = 0.05,
     range: Range | None = None,
     class_sizes: NDArray[np.int64] | None = None,
-    statistic: str | None = None,
 ) -> Thresholds:
     """False discovery rate of each class at most alpha, however features depend on each other.
 
@@ -70,10 +67,9 @@ def benjamini_yekutieli(
         alpha: the expected share of false features among those kept for a class.
         range: of the statistic.
         class_sizes: (C,) images of each class.
-        statistic: name of the statistic.
     """
     harmonic = float(np.sum(1 / np.arange(1, real.shape[0] + 1)))
-    t = _step_up(real, alpha / harmonic, class_sizes, statistic)
+    t = _step_up(real, alpha / harmonic, class_sizes)
     return evaluate(real, random, t, range=range)
 
 
@@ -134,16 +130,10 @@ def _step_up(
     real: NDArray[Any],
     alpha: float,
     class_sizes: NDArray[np.int64] | None,
-    statistic: str | None,
 ) -> NDArray[np.float64]:
     """Threshold of |D| for each class by Benjamini and Hochberg's step-up procedure."""
     from fnx_fdr.smirnov import step_up_threshold  # Numba: only now
 
-    if statistic is not None and statistic not in KOLMOGOROV_SMIRNOV:
-        raise ConfigError(
-            f"this threshold strategy needs p-values of statistic=ks_exact, found {statistic}; "
-            "threshold=max_statistic works for every statistic"
-        )
     if class_sizes is None:
         raise ConfigError("this threshold strategy needs class_sizes, the images of each class")
     total = int(class_sizes.sum())
