@@ -164,3 +164,21 @@ def test_a_csv_logger_leaves_the_scalars(tiny: Callable[..., Config], tmp_path: 
 def test_run_json_is_json_and_whole(run: Run) -> None:
     record = json.loads((run.path / "run.json").read_text())
     assert record["config"]["dataset"]["name"] == "digits"
+
+
+def test_dask_gives_the_same_bits(run: Run, tiny_at: Callable[..., Config]) -> None:
+    words = ("threshold.permutations=2", "engine=dask", "engine.workers=2", "report=tables")
+    again = app.run(tiny_at(run.path.parent, *words), run.path.parent / "dask")
+    np.testing.assert_array_equal(again.distances, run.distances)
+    np.testing.assert_array_equal(again.distances_random, run.distances_random)
+
+
+def test_thresholds_of_each_class_are_beside_their_class(
+    run: Run, tiny_at: Callable[..., Config]
+) -> None:
+    words = ("threshold=benjamini_hochberg", "statistic=ks_exact", "report=full")
+    found = app.run(tiny_at(run.path.parent, *words), run.path.parent / "fdr")
+    limits = found.classes["t_plus"].to_numpy().astype(np.float32)
+    kept = (found.distances > limits).sum(axis=0).mean()
+    assert found.record["thresholds"]["plus"]["kept"] == pytest.approx(kept)
+    assert run.classes["t_plus"].n_unique() == 1

@@ -41,6 +41,7 @@ def fnx(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProce
         (["statistic.bin=3"], r"unknown key of statistic 'bin' \(did you mean 'bins'\?\)"),
         (["dataset=digit"], r"unknown option of dataset 'digit' \(did you mean 'digits'\?\)"),
         (["statistic=kss"], r"unknown option of statistic 'kss' \(did you mean 'ks'\?\)"),
+        (["statistic.bins=0"], r"statistic.bins=0: must lie in 1 … 65,536"),
         (["+foo=1"], r"unknown key 'foo'"),
         (["+dataset.rot=1"], r"unknown key 'dataset.rot' \(did you mean 'dataset.root'\?\)"),
         (["+statistic.foo=1"], r"unknown parameter of statistic 'ks'"),

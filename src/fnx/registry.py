@@ -67,6 +67,8 @@ class ThresholdStrategy:
 
 Entry = Statistic | ThresholdStrategy
 
+MAX_BINS = 65_536  # the kernels' bin numbers are uint16
+
 _ENTRIES: dict[str, dict[str, Entry]] = {"statistic": {}, "threshold": {}}
 _CONFLICTS: list[str] = []
 
@@ -251,6 +253,9 @@ def bind(entry: Entry, parameters: Mapping[str, Any]) -> dict[str, Any]:
         if key not in bound:
             raise ConfigError(unknown(f"parameter of {group} '{entry.name}'", key, bound))
         bound[key] = coerce(f"{group}.{key}", value, entry.parameters[key].type)
+    bins = bound.get("bins") if isinstance(entry, Statistic) else None
+    if bins is not None and not 1 <= bins <= MAX_BINS:
+        raise ConfigError(f"statistic.bins={bins}: must lie in 1 … {MAX_BINS:,}")
     if entry.check is not None:
         entry.check(**bound)
     return bound

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fnx.errors import ConfigError, DataError, PluginError
+from fnx.errors import DataError, PluginError
 from fnx.registry import SAMPLES, Statistic, bind, get_statistic
 from fnx.statistics.columns import Columns
 
-MAX_BINS = MAX_CLASSES = 65_536  # both are held as uint16
+MAX_CLASSES = 65_536  # held as uint16
 # Up to here counts fit uint16, and N**2 / 4 fits int32.
 SMALL_N = 65_535
 # Columns taken together: two cache lines of each row; fewer where they would fill the memory.
@@ -113,8 +113,6 @@ def kernel_maker(
 ) -> Callable[[], Kernel]:
     """A function that makes a kernel with scratch memory of its own, one for each block."""
     bins = parameters.pop("bins", None) if statistic.on != SAMPLES else None
-    if bins is not None and not 1 <= bins <= MAX_BINS:
-        raise ConfigError(f"statistic.bins={bins}: must lie in 1 … {MAX_BINS:,}")
     if statistic.kernel == "ks" and bins is None:
         statistic = get_statistic("ks_exact")
     if statistic.kernel == "ks" and bins is not None:

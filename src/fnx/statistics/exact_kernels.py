@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from fnx.statistics.kernels import OK, extremes, first_not_finite, signed_distances
+from fnx.statistics.kernels import extremes, first_not_finite, signed_distances
 from fnx.statistics.sorting import (
     RADIX_BITS,
     integer_view,
@@ -47,10 +47,10 @@ def ks_exact_tile(
     state = np.empty((3, sizes.shape[1]), np.int64)
     for f in range(columns.shape[0]):
         column = columns[f, :n]
-        faults[f] = first_not_finite(column)
-        if faults[f] != OK:
-            continue
         low, high = extremes(column)
+        if not (np.isfinite(low) and np.isfinite(high)):
+            faults[f] = first_not_finite(column)
+            continue
         constant[f] = low == high
         if constant[f]:
             values[:, f] = 0

@@ -41,7 +41,7 @@ def first_not_finite(column: Array) -> int:
 
 @njit(nogil=True, cache=True)
 def extremes(column: Array) -> tuple[float, float]:
-    """Smallest and largest of finite values."""
+    """Smallest and largest value; a NaN is beyond the infinity of its sign, so it shows here."""
     bits = integer_view(column)
     kind, mask = bits.dtype.type, sign_mask(bits)
     sign = kind(8 * bits.itemsize - 1)
@@ -194,10 +194,10 @@ def ks_tile(
     n = index.size
     for f in range(columns.shape[0]):
         column = columns[f, :n]
-        faults[f] = first_not_finite(column)
-        if faults[f] != OK:
-            continue
         low, high = extremes(column)
+        if not (np.isfinite(low) and np.isfinite(high)):
+            faults[f] = first_not_finite(column)
+            continue
         constant[f] = low == high
         if constant[f]:
             values[:, f] = 0

@@ -1,0 +1,87 @@
+"""The data of the benchmarks, and the table that a whole run leaves in ``README.md``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+# Of flowers102 through VGG16: conv features, then those of fc6 and fc7.
+IMAGES, CONV, FC, CLASSES = 8_189, 4_224, 8_192, 102
+FEATURES = CONV + FC
+
+MEASURED = pytest.StashKey[dict[str, Any]]()
+
+
+def synthetic(n: int, features: int, classes: int, seed: int = 0) -> tuple[Any, Any]:
+    """Features (N, F) float32 with a little of the class in each, and labels in order of class.
+
+    The last two thirds are as after a ReLU, with half of the values 0; the first third, as pooled
+    conv features, has hardly two values alike (which costs the sorts most).
+    """
+    rng = np.random.default_rng(seed)
+    labels = np.sort(np.arange(n) % classes).astype(np.int32)
+    values = np.empty((n, features), dtype=np.float32)
+    shift = 0.5 * rng.standard_normal((classes, features), dtype=np.float32)
+    for start in range(0, n, 1024):
+        rows = slice(start, min(start + 1024, n))
+        rng.standard_normal(out=values[rows], dtype=np.float32)
+        values[rows] += shift[labels[rows]]
+    values[:, features // 3 :] = np.maximum(values[:, features // 3 :], 0)
+    return values, labels
+
+
+@pytest.fixture(scope="session")
+def embedding() -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Of the size of flowers102: 8,189 × 12,416, 102 classes."""
+    return synthetic(IMAGES, FEATURES, CLASSES)
+
+
+@pytest.fixture(scope="session")
+def make_embedding() -> Any:
+    """The function that makes them."""
+    return synthetic
+
+
+@pytest.fixture(scope="session")
+def measured(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """What is measured beside seconds: peak memory, costs by size."""
+    return request.config.stash.setdefault(MEASURED, {})
+
+
+@pytest.fixture
+def measure(benchmark: Any) -> Any:
+    """Run a function several times; notes how many (feature, class) pairs it computes."""
+
+    def run(title: str, pairs: int, function: Any, *, scale: str, rounds: int = 5) -> Any:
+        result = benchmark.pedantic(function, rounds=rounds, warmup_rounds=1)
+        benchmark.extra_info.update(title=title, pairs=pairs, scale=scale)
+        return result
+
+    return run
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the table if everything was measured."""
+    benchmarks = getattr(session.config, "_benchmarksession", None)
+    if benchmarks is None or not benchmarks.benchmarks:
+        return
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("table", Path(__file__).with_name("table.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    table = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(table)
+    seconds = {
+        bench.name: (bench.extra_info, bench.stats.min)
+        for bench in benchmarks.benchmarks
+        if "title" in bench.extra_info
+    }
+    table.write(
+        Path(__file__).with_name("README.md"), seconds, session.config.stash.get(MEASURED, {})
+    )
