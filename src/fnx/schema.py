@@ -46,6 +46,20 @@ class DatasetConfig:
     depth: int | None = option(
         1, minimum=1, help="levels of folders that name a class; null: every folder with images"
     )
+    file: str | None = option(None, help="csv: table of paths and labels (.csv, .tsv or .parquet)")
+    source: str | None = option(
+        None, help="huggingface: name of a data set on its hub, or a local path"
+    )
+    path_column: str = option("path", help="csv: column of the images' paths")
+    image_column: str | None = option(
+        None, help="huggingface: column of the images; null: the only one that holds images"
+    )
+    label_column: str | None = option(
+        None, help="csv, huggingface: column of the classes; null: label, or the only class column"
+    )
+    split_column: str | None = option(
+        None, help="csv: column of the official split; null: split, if there is one"
+    )
     download: bool = option(False, help="fetch and unpack the authors' archive when it is missing")
     include_background: bool = option(False, help="keep the background or clutter class")
     limit_per_class: int | None = option(
