@@ -107,6 +107,7 @@ class ModelConfig:
         "post", choices=("post", "pre"), help="read a layer after or before its activation"
     )
     layers: Any = option("all", help="all, conv, fc, or a list of layer names and globs")
+    class_token: bool = option(False, help="average class and register tokens with the others")
     weights: WeightsConfig = field(default_factory=WeightsConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
 

@@ -73,7 +73,7 @@ def build(
 
     trace = traced(config.timm_name, image_size)
     layers = select(trace.layers, config.layers)
-    taps = plan(trace, layers, config.tap)
+    taps = plan(trace, layers, config.tap, class_token=config.class_token)
     last = max(tap.site.time for tap in taps)
     if weights.path is None:
         net = untrained(config.timm_name, image_size, seed)
