@@ -76,12 +76,14 @@ class WeightsConfig:
 
     source: str = option(
         "hub",
-        choices=("hub", "package", "random"),
-        help="timm's hub, an installed Python package, or untrained (seeded)",
+        choices=("hub", "url", "package", "path", "random"),
+        help="timm's hub, a URL, an installed package, one's own file, or untrained (seeded)",
     )
+    url: str | None = option(None, help="source=url: address of the weights file")
+    folder: str | None = option(None, help="source=url: folder that keeps the file")
     package: str | None = option(None, help="source=package: name of the Python package")
     file: str | None = option(None, help="source=package: the file inside the package")
-    path: str | None = option(None, help="a file of one's own (.pth, .safetensors) instead")
+    path: str | None = option(None, help="a file (.pth, .safetensors, .caffemodel, .h5) instead")
     sha256: str | None = option(None, help="refuse a weights file with another SHA-256")
 
 
@@ -108,6 +110,9 @@ class ModelConfig:
     )
     layers: Any = option("all", help="all, conv, fc, or a list of layer names and globs")
     class_token: bool = option(False, help="average class and register tokens with the others")
+    input_size: int | None = option(
+        None, minimum=1, help="side in pixels of the weights' training images; others are warned of"
+    )
     weights: WeightsConfig = field(default_factory=WeightsConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
 
