@@ -9,6 +9,7 @@ from fnx import cli
 from fnx.errors import FnxError
 from fnx.images import catalogue
 from fnx.images.table2 import OFFICIAL, Counts, count
+from fnx.schema import DatasetConfig
 
 _ROW = "{:<13}{:>9}{:>8}{:>10}   {:>9}{:>8}{:>10}   {}"
 
@@ -43,7 +44,7 @@ def table(overrides: Sequence[str] = ()) -> list[str]:
     Raises:
         FnxError: an override that cannot be taken.
     """
-    data = cli.compose(["dataset=cub200", *overrides]).paths.data
+    data = cli.compose(list(overrides)).paths.data
     lines = [
         f"data sets in {data} (paths.data, or FNX_DATA)",
         "",
@@ -52,7 +53,7 @@ def table(overrides: Sequence[str] = ()) -> list[str]:
     ]
     hints = []
     for name, data_set in OFFICIAL.items():
-        found, state = _found(name, overrides)
+        found, state = _found(name, f"{data}/{name}")
         if found is not None and found != data_set.published and data_set.note:
             state += f" ({data_set.note})"
         cells = ("–", "–", "–") if found is None else _cells(found)
@@ -69,12 +70,10 @@ def table(overrides: Sequence[str] = ()) -> list[str]:
     return lines
 
 
-def _found(name: str, overrides: Sequence[str]) -> tuple[Counts | None, str]:
+def _found(name: str, root: str) -> tuple[Counts | None, str]:
     """The counts of the files that are there, or None, and what there is to say."""
-    config = cli.compose([f"dataset={name}", *overrides]).dataset
-    config.download = False
     try:
-        listing = catalogue.read(config)
+        listing = catalogue.read(DatasetConfig(name=name, layout=name, root=root))
     except FnxError as error:
         missing = str(error).partition("(dataset.root): ")[2].partition(";")[0]
         return None, missing or str(error)

@@ -131,6 +131,7 @@ def _request(url: str, file: IO[bytes], size: int | None) -> None:
             total=(total or 0) // _BLOCK,
             unit="MB",
             initial=have // _BLOCK,
+            enabled=total is None or total >= _BLOCK,
         )
         with bar:
             while block := response.read(_BLOCK):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +57,8 @@ def open_images(config: DatasetConfig, cache: Path) -> LabelledImages:
     if failed:
         _complain(failed, checked, config.on_error)
     images = _labelled(config.name, listing, rows, checked)
-    warnings = differences(config, images.ok()["class_name"].to_list())
+    gone = sum(checked[path].error == os.strerror(errno.ENOENT) for path in failed)
+    warnings = differences(config, images.ok()["class_name"].to_list(), gone)
     for warning in warnings:
         log.warning("%s", warning)
     log.info(

@@ -258,7 +258,9 @@ def how_to_fetch(layout: str) -> str:
     )
 
 
-def differences(config: DatasetConfig, class_names: Sequence[str]) -> tuple[str, ...]:
+def differences(
+    config: DatasetConfig, class_names: Sequence[str], absent: int = 0
+) -> tuple[str, ...]:
     """Where the images found are not those of Table 2, one line with both numbers.
 
     Empty for other data sets, and with `limit_per_class`, which takes fewer on purpose.
@@ -266,6 +268,7 @@ def differences(config: DatasetConfig, class_names: Sequence[str]) -> tuple[str,
     Args:
         config: the data set.
         class_names: the class of each readable image.
+        absent: how many images its lists name that are not there.
     """
     data_set = OFFICIAL.get(config.layout)
     if data_set is None or config.limit_per_class is not None:
@@ -274,4 +277,10 @@ def differences(config: DatasetConfig, class_names: Sequence[str]) -> tuple[str,
     if found == data_set.published:
         return ()
     reason = f" ({data_set.note})" if data_set.note else ""
-    return (f"{config.name}: {found}; Table 2 of the paper has {data_set.published}{reason}",)
+    lines = [f"{config.name}: {found}; Table 2 of the paper has {data_set.published}{reason}"]
+    if absent:
+        lines.append(
+            f"{config.name}: {absent:,} images that its lists name are not in {config.root}; "
+            f"{how_to_fetch(config.layout)}"
+        )
+    return tuple(lines)
