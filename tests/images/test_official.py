@@ -209,6 +209,17 @@ def test_the_root_may_be_the_folder_the_archive_brings(
         assert inner.digest() == outer.digest(), "one embedding for both"
 
 
+def test_caltechs_class_folders_may_be_the_root_itself(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish("caltech101", server, monkeypatch)
+    opened("caltech101", tmp_path)
+    classes = tmp_path / "data/caltech101/caltech-101/101_ObjectCategories"
+    classes.rename(tmp_path / "mine")
+    config = DatasetConfig(name="c", layout="caltech101", root=str(tmp_path / "mine"))
+    assert read(config).class_names == ["accordion"] * 2 + ["Faces easy"] * 2
+
+
 def test_an_interrupted_download_goes_on(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -158,5 +158,8 @@ def test_columns_are_chosen_by_name(saved: Path) -> None:
 
 def test_a_source_that_cannot_be_loaded(tmp_path: Path) -> None:
     pytest.importorskip("datasets", reason="the extra huggingface is not installed")
-    with pytest.raises(DataError, match=r"cannot load dataset.source=.*: .*expected a name on"):
+    with pytest.raises(DataError, match=r"no folder '.*nothing here' \(dataset.source\)"):
         read(hub(tmp_path / "nothing here"))
+    (tmp_path / "dataset_dict.json").write_text("{")
+    with pytest.raises(DataError, match=r"cannot load dataset.source=.*: .*expected a name on"):
+        read(hub(tmp_path))

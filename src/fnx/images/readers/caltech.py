@@ -32,12 +32,14 @@ def read_256(config: DatasetConfig) -> Listing:
 
 def _read(config: DatasetConfig, folder: str, background: str) -> Listing:
     root = root_of(config)
+    prefix = f"{folder}/"
     if root.name == folder:
-        base, prefix = root.parent, f"{folder}/"
+        base = root.parent
+    elif sum(bool(images_in(root / name)) for name in folders_in(root)) > 1:
+        base, prefix = root, ""  # the classes' folders themselves
     else:
         base = located(config, [folder], folders=("caltech-101", "caltech101", "caltech256"))
-        prefix = f"{folder}/"
-    classes = folders_in(base / folder)
+    classes = folders_in(base / prefix)
     if not classes:
         raise missing(config, f"no classes in {folder}")
     return listing(
@@ -47,6 +49,6 @@ def _read(config: DatasetConfig, folder: str, background: str) -> Listing:
             Row(path, readable(name.split(".", 1)[-1]), None, order)
             for order, name in enumerate(classes)
             if config.include_background or name != background
-            for path in images_in(base / folder / name, f"{prefix}{name}/")
+            for path in images_in(base / prefix / name, f"{prefix}{name}/")
         ),
     )

@@ -86,6 +86,8 @@ def _load(source: str) -> dict[str, Any]:
             "dataset=huggingface needs the package datasets: pip install 'fnx[huggingface]'"
         ) from error
     folder = Path(source).expanduser()
+    if source.startswith(("/", ".", "~")) and not folder.exists():
+        raise DataError(f"no folder {source!r} (dataset.source)")
     saved = ("dataset_dict.json", "state.json")
     try:
         if any((folder / name).is_file() for name in saved):
