@@ -46,6 +46,20 @@ class DatasetConfig:
     depth: int | None = option(
         1, minimum=1, help="levels of folders that name a class; null: every folder with images"
     )
+    file: str | None = option(None, help="csv: table of paths and labels (.csv, .tsv or .parquet)")
+    source: str | None = option(
+        None, help="huggingface: name of a data set on its hub, or a local path"
+    )
+    path_column: str = option("path", help="csv: column of the images' paths")
+    image_column: str | None = option(
+        None, help="huggingface: column of the images; null: the only one that holds images"
+    )
+    label_column: str | None = option(
+        None, help="csv, huggingface: column of the classes; null: label, or the only class column"
+    )
+    split_column: str | None = option(
+        None, help="csv: column of the official split; null: split, if there is one"
+    )
     download: bool = option(False, help="fetch and unpack the authors' archive when it is missing")
     include_background: bool = option(False, help="keep the background or clutter class")
     limit_per_class: int | None = option(
@@ -62,12 +76,14 @@ class WeightsConfig:
 
     source: str = option(
         "hub",
-        choices=("hub", "package", "random"),
-        help="timm's hub, an installed Python package, or untrained (seeded)",
+        choices=("hub", "url", "package", "path", "random"),
+        help="timm's hub, a URL, an installed package, one's own file, or untrained (seeded)",
     )
+    url: str | None = option(None, help="source=url: address of the weights file")
+    folder: str | None = option(None, help="source=url: folder that keeps the file")
     package: str | None = option(None, help="source=package: name of the Python package")
     file: str | None = option(None, help="source=package: the file inside the package")
-    path: str | None = option(None, help="a file of one's own (.pth, .safetensors) instead")
+    path: str | None = option(None, help="a file (.pth, .safetensors, .caffemodel, .h5) instead")
     sha256: str | None = option(None, help="refuse a weights file with another SHA-256")
 
 
@@ -93,6 +109,10 @@ class ModelConfig:
         "post", choices=("post", "pre"), help="read a layer after or before its activation"
     )
     layers: Any = option("all", help="all, conv, fc, or a list of layer names and globs")
+    class_token: bool = option(False, help="average class and register tokens with the others")
+    input_size: int | None = option(
+        None, minimum=1, help="side in pixels of the weights' training images; others are warned of"
+    )
     weights: WeightsConfig = field(default_factory=WeightsConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
 

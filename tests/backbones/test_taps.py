@@ -156,7 +156,7 @@ def test_shared_activations_and_repeated_layers() -> None:
 
 
 @torch.no_grad()
-def test_tokens_are_averaged_without_the_class_token() -> None:
+def test_tokens_are_averaged_without_the_class_token_unless_it_is_asked_for() -> None:
     net = untrained("test_vit", 160, seed=0)
     maps: dict[str, Tensor] = {}
     net.get_submodule("blocks.0.attn.qkv").register_forward_hook(
@@ -166,6 +166,14 @@ def test_tokens_are_averaged_without_the_class_token() -> None:
     rows = features(net, images, "post", ["blocks.0.attn.qkv"])
     assert maps["qkv"].shape[1] == 101
     torch.testing.assert_close(rows, maps["qkv"][:, 1:].mean(1))
+    taps = plan(seen := traced("test_vit", 160), select(seen.layers, ["blocks.0.attn.qkv"]), "post")
+    assert [tap.prefix for tap in taps] == [1]
+    config = model("test_vit", layers=["blocks.0.attn.qkv"], class_token=True)
+    backbone = build(config, locate(config, 0), image_size=160, seed=0)
+    pictures = pixels(size=160)
+    rows, images = backbone(pictures), backbone.preprocessing(pictures)
+    net(images)
+    torch.testing.assert_close(rows, maps["qkv"].mean(1))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -13,12 +18,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fnx.backbones import build
+from fnx.backbones import build, check_layers
 from fnx.backbones.architectures import NAME_MAPS
 from fnx.backbones.networks import create, untrained
 from fnx.backbones.weights import locate, read_state_dict
 from fnx.errors import ConfigError, FnxError, WeightsError
-from fnx.schema import ModelConfig, WeightsConfig
+from fnx.schema import Config, ModelConfig, WeightsConfig
 
 
 def model(timm_name: str = "test_resnet", layers: object = "all", **weights: Any) -> ModelConfig:
@@ -30,6 +35,23 @@ def model(timm_name: str = "test_resnet", layers: object = "all", **weights: Any
 @pytest.fixture(scope="module")
 def state() -> dict[str, Tensor]:
     return untrained("test_resnet", 160, seed=7).state_dict()
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The address of a real server of the files in `folder`."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def rows(config: ModelConfig) -> Tensor:
@@ -89,7 +111,7 @@ def test_damaged_and_harmful_files_are_refused_in_one_line(
     ("weights", "kind", "said"),
     [
         ({"path": "none.pth"}, WeightsError, "model.weights.path=none.pth: there is no such file"),
-        ({"path": __file__}, WeightsError, r"end in .pth, .pt, .bin, .safetensors, not '.py'"),
+        ({"path": __file__}, WeightsError, r"end in .pth, .pt, .*, .caffemodel, .*, not '.py'"),
         ({"source": "package"}, ConfigError, "needs model.weights.package"),
         (
             {"source": "package", "package": "no_such_package", "file": "w.pth"},
@@ -102,6 +124,17 @@ def test_damaged_and_harmful_files_are_refused_in_one_line(
             "holds no file",
         ),
         ({"source": "random", "sha256": "ab"}, ConfigError, "sha256"),
+        ({"source": "url", "url": "https://a.org/w.pth"}, ConfigError, "weights.url and .folder"),
+        (
+            {"source": "url", "url": "https://a.org/w.zip", "folder": "f"},
+            WeightsError,
+            "w.zip: weights files end in",
+        ),
+        (
+            {"source": "path"},
+            WeightsError,
+            "there are no official weights of test_resnet: .* model.weights.path=FILE",
+        ),
     ],
 )
 def test_weights_that_are_not_there(
@@ -205,3 +238,50 @@ def test_fc6_as_a_matrix_is_the_same_layer_as_a_convolution() -> None:
         rtol=1e-4,
         atol=1e-3,
     )
+
+
+def test_the_file_of_a_url_is_fetched_once_and_checked(
+    tmp_path: Path, state: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fnx.download.time.sleep", lambda seconds: None)
+    (tmp_path / "served").mkdir()
+    torch.save(state, tmp_path / "served/wA.pth")
+    digest = hashlib.sha256((tmp_path / "served/wA.pth").read_bytes()).hexdigest()
+    kept = tmp_path / "kept"
+    with serving(tmp_path / "served") as address:
+        config = model(source="url", url=f"{address}/w%41.pth?v=2", folder=str(kept))
+        expected = locate(config, 0)
+        assert (expected.path, expected.digest) == (kept / "wA.pth", digest)
+        wrong = model(source="url", url=f"{address}/wA.pth", folder=str(tmp_path), sha256="00")
+        with pytest.raises(WeightsError, match=f"{digest} where 00 is expected .by hand: .*wA.pth"):
+            locate(wrong, 0)
+        absent = model(source="url", url=f"{address}/no.pth", folder=str(kept))
+        with pytest.raises(WeightsError, match=r"answers 404 .*model.weights.path=FILE"):
+            locate(absent, 0)
+    assert locate(config, 0) == expected  # the server is gone
+    assert [path.name for path in kept.iterdir()] == ["wA.pth"]
+    with pytest.raises(WeightsError, match="cannot be fetched") as caught:
+        locate(model(source="url", url=f"{address}/x.pth", folder=str(kept)), 0)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "wA.pth").exists()
+
+
+def test_options_without_their_weights_say_so_before_any_work(
+    compose: Callable[..., Config], tmp_path: Path
+) -> None:
+    with pytest.raises(WeightsError, match="no official weights of vgg19_places"):
+        check_layers(compose("model=vgg19_places").model, 224)
+    config = compose("model=vgg16_places", f"paths.data={tmp_path}").model
+    check_layers(config, 224)
+    assert config.weights.folder == f"{tmp_path}/weights"
+    with pytest.raises(WeightsError, match="there is no such file"):
+        check_layers(compose("model=vgg16_caffe", "model.weights.path=none.caffemodel").model, 224)
+
+
+def test_a_file_of_keras_says_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    (tmp_path / "w.h5").touch()
+    with pytest.raises(WeightsError, match=r"w.h5 needs h5py: pip install fnx\[keras\]"):
+        read_state_dict(tmp_path / "w.h5")

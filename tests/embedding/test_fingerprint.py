@@ -26,6 +26,7 @@ def mark(config: Config, weights: str = "digest") -> str:
         "model.name=test_vit",
         "model.tap=pre",
         "model.layers=conv",
+        "model.class_token=true",
         "model.preprocess.mean=[0,0,0]",
         "model.preprocess.channels=BGR",
         "crops=ten",

@@ -39,8 +39,16 @@ def layer_names(config: ModelConfig, image_size: int) -> list[Layer]:
 
 
 def check_layers(config: ModelConfig, image_size: int) -> None:
-    """Refuse a model whose name or layers do not exist; see `layer_names`."""
+    """Refuse a model whose name, layers or weights do not exist, before any work.
+
+    Raises:
+        ConfigError: see `layer_names`.
+        WeightsError: weights that cannot be had (see `fnx.backbones.weights.check_source`).
+    """
+    from fnx.backbones.weights import check_source
+
     layer_names(config, image_size)
+    check_source(config)
 
 
 def build(
@@ -73,7 +81,7 @@ def build(
 
     trace = traced(config.timm_name, image_size)
     layers = select(trace.layers, config.layers)
-    taps = plan(trace, layers, config.tap)
+    taps = plan(trace, layers, config.tap, class_token=config.class_token)
     last = max(tap.site.time for tap in taps)
     if weights.path is None:
         net = untrained(config.timm_name, image_size, seed)
@@ -90,6 +98,13 @@ def build(
     for path in trace.beyond(last):
         # Never reached, so their weights (VGG's fc6 alone is 411 MB) need not be kept.
         net.set_submodule(path, nn.Identity())
+    if config.input_size not in (None, image_size):
+        log.warning(
+            "%s was trained on images of %d px and is given %d (crops.size)",
+            config.name,
+            config.input_size,
+            image_size,
+        )
     if trace.unseen:
         some = ", ".join(trace.unseen[:5]) + (", …" if len(trace.unseen) > 5 else "")
         log.warning("%s: no hook can read %d layers (%s)", config.name, len(trace.unseen), some)

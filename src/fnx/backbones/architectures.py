@@ -82,23 +82,50 @@ def known_layers(timm_name: str) -> list[Layer] | None:
     return _efficientnet_lite0() if name == "tf_efficientnet_lite0" else None
 
 
-def _vgg_from_torchvision(state: State) -> State:
-    """From torchvision's names to timm's; fc6 and fc7 are matrices there and convolutions here."""
-    names = {
+_KERAS_FC = {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"}
+
+
+def _vgg_names(name: str) -> dict[str, str]:
+    """Other people's names of a VGG's layers to timm's: Caffe's (the paper's) and torchvision's."""
+    layers = known_layers(name) or []
+    return {layer.name: layer.module for layer in layers} | {
+        "fc8": "head.fc",
         "classifier.0": "pre_logits.fc1",
         "classifier.3": "pre_logits.fc2",
         "classifier.6": "head.fc",
     }
-    mapped = {}
-    for key, value in state.items():
-        module, _, kind = key.rpartition(".")
-        name = f"{names.get(module, module)}.{kind}"
-        if name == "pre_logits.fc1.weight" and value.ndim == 2 and value.shape[1] == 512 * 7 * 7:
-            value = value.reshape(-1, 512, 7, 7)
-        elif name == "pre_logits.fc2.weight" and value.ndim == 2:
-            value = value[:, :, None, None]
-        mapped[name] = value
-    return mapped
+
+
+def _vgg_to_timm(name: str) -> Callable[[State], State]:
+    """A map from torchvision's, Caffe's and Keras' tensors of VGG to timm's."""
+
+    def convert(state: State) -> State:
+        names, mapped = _vgg_names(name), {}
+        for key, value in state.items():
+            module, _, kind = key.rpartition(".")
+            # Keras' block1_conv1, fc1 …; Caffe's fc8a (Places365), fc8_hybrid … are other heads.
+            module = re.sub(r"^block(\d)_conv(\d)$", r"conv\1_\2", _KERAS_FC.get(module, module))
+            module = "fc8" if re.match(r"fc8\w*$", module) else module
+            if kind == "kernel":
+                kind, value = "weight", _from_keras(module, value)
+            module = names.get(module, module)
+            # fc6 and fc7 are matrices there and convolutions in timm.
+            if kind == "weight" and value.ndim == 2:
+                if module == "pre_logits.fc1" and value.shape[1] == 512 * 7 * 7:
+                    value = value.reshape(-1, 512, 7, 7)
+                elif module == "pre_logits.fc2":
+                    value = value[:, :, None, None]
+            mapped[f"{module}.{kind}"] = value
+        return mapped
+
+    return convert
+
+
+def _from_keras(layer: str, kernel: Any) -> Any:
+    """A kernel of Keras in torch's layout; Keras flattens maps as (row, column, channel)."""
+    if layer == "fc6" and kernel.ndim == 2 and kernel.shape[0] == 7 * 7 * 512:
+        kernel = kernel.reshape(7, 7, 512, -1)
+    return kernel.permute(3, 2, 0, 1) if kernel.ndim == 4 else kernel.T
 
 
 def _lite0_from_package(state: State) -> State:
@@ -126,6 +153,6 @@ def _lite0_from_package(state: State) -> State:
 #: Other people's tensor names to timm's, for each architecture. A map leaves alone what it does
 #: not know, so timm's own names pass through every one.
 NAME_MAPS: Mapping[str, Callable[[State], State]] = {
-    **{f"{name}{bn}": _vgg_from_torchvision for name in _VGG_BLOCKS for bn in ("", "_bn")},
+    **{n: _vgg_to_timm(n) for name in _VGG_BLOCKS for n in (name, f"{name}_bn")},
     "tf_efficientnet_lite0": _lite0_from_package,
 }

@@ -64,8 +64,13 @@ class Tap:
     prefix: int
 
 
-def plan(trace: Trace, layers: Sequence[Layer], tap: str) -> tuple[Tap, ...]:
-    """The taps of `layers` ("pre" or "post" their activations), columns in the order given."""
+def plan(
+    trace: Trace, layers: Sequence[Layer], tap: str, *, class_token: bool = False
+) -> tuple[Tap, ...]:
+    """The taps of `layers` ("pre" or "post" their activations), columns in the order given.
+
+    With `class_token`, class and register tokens are averaged with the others.
+    """
     taps, first = [], 0
     for layer in layers:
         readings = trace.readings[layer.module]
@@ -78,7 +83,7 @@ def plan(trace: Trace, layers: Sequence[Layer], tap: str) -> tuple[Tap, ...]:
                 units=layer.units,
                 calls=len(readings),
                 channels_last=last,
-                prefix=reading.prefix,
+                prefix=0 if class_token else reading.prefix,
             )
             for reading in readings
         ]

@@ -8,11 +8,12 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from fnx.backbones.architectures import NAME_MAPS, architecture
-from fnx.errors import ConfigError, WeightsError
+from fnx.errors import ConfigError, FnxError, WeightsError
 from fnx.schema import ModelConfig
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,8 @@ class WeightsFile:
 def locate(config: ModelConfig, seed: int) -> WeightsFile:
     """Find the weights that `config` asks for, fetching them from timm's hub if need be.
 
-    Imports torch and timm for ``source=hub`` only.
+    Imports torch and timm for ``source=hub`` only. What comes from a URL is kept in
+    ``weights.folder`` and found there again without the network.
 
     Args:
         config: the model; ``weights.path`` goes before ``weights.source``.
@@ -52,18 +54,17 @@ def locate(config: ModelConfig, seed: int) -> WeightsFile:
         WeightsError: no such file, package or network; another SHA-256 than ``weights.sha256``.
     """
     weights = config.weights
+    check_source(config)
     if weights.path is not None:
         path, source = Path(weights.path).expanduser(), str(weights.path)
-        if not path.is_file():
-            raise WeightsError(f"model.weights.path={weights.path}: there is no such file")
-        if path.suffix.lower() not in READERS:
-            raise WeightsError(_unknown_ending(path))
     elif weights.source == "random":
         if weights.sha256:
             raise ConfigError("model.weights.sha256 says nothing of model.weights.source=random")
         return WeightsFile(None, f"random-{seed}", f"untrained, seed {seed}")
     elif weights.source == "package":
         path, source = _in_package(weights.package, weights.file), f"package {weights.package}"
+    elif weights.source == "url":
+        path, source = _from_url(config), str(weights.url)
     else:
         path, source = _from_hub(config.timm_name)
     digest = _sha256(path)
@@ -72,6 +73,56 @@ def locate(config: ModelConfig, seed: int) -> WeightsFile:
             f"{path} has SHA-256 {digest}, but model.weights.sha256={weights.sha256.lower()}"
         )
     return WeightsFile(path, digest, source)
+
+
+def check_source(config: ModelConfig) -> None:
+    """Refuse weights that cannot be had, as far as that is seen without reading or fetching any.
+
+    Raises:
+        WeightsError: no file where ``weights.path`` says, or of no known kind; none published.
+        ConfigError: a source that lacks one of its keys.
+    """
+    weights = config.weights
+    if weights.path is not None:
+        path = Path(weights.path).expanduser()
+        if not path.is_file():
+            raise WeightsError(f"model.weights.path={weights.path}: there is no such file")
+        if path.suffix.lower() not in READERS:
+            raise WeightsError(_unknown_ending(path))
+    elif weights.source == "path":
+        raise WeightsError(
+            f"there are no official weights of {config.name}: give your own as "
+            f"model.weights.path=FILE ({', '.join(READERS)})"
+        )
+    elif weights.source == "url":
+        if not weights.url or not weights.folder:
+            raise ConfigError("model.weights.source=url needs model.weights.url and .folder")
+        if Path(_file_name(weights.url)).suffix.lower() not in READERS:
+            raise WeightsError(_unknown_ending(Path(_file_name(weights.url))))
+
+
+def _file_name(url: str) -> str:
+    return PurePosixPath(unquote(urlsplit(url).path)).name
+
+
+def _from_url(config: ModelConfig) -> Path:
+    """The file of a URL, from ``weights.folder`` or fetched into it."""
+    weights = config.weights
+    assert weights.url is not None  # checked by check_source
+    assert weights.folder is not None
+    target = Path(weights.folder).expanduser() / _file_name(weights.url)
+    if target.is_file():
+        return target
+    from fnx.download import download
+
+    log.info("fetching %s to %s", weights.url, target)
+    try:
+        fetched = download(weights.url, target, sha256=weights.sha256)
+    except FnxError as error:
+        raise WeightsError(
+            f"{error} (by hand: put the file at {target}, or give model.weights.path=FILE)"
+        ) from error
+    return fetched
 
 
 def _sha256(path: Path) -> str:
@@ -158,12 +209,27 @@ def _read_safetensors(path: Path) -> Any:
     return load_file(path)
 
 
+def _read_caffemodel(path: Path) -> Any:
+    from fnx.backbones.caffe import read_caffemodel
+
+    return read_caffemodel(path)
+
+
+def _read_keras(path: Path) -> Any:
+    from fnx.backbones.keras import read_keras
+
+    return read_keras(path)
+
+
 #: Reader of each file ending; a reader returns the file's names and tensors, nested or not.
 READERS: Mapping[str, Callable[[Path], Any]] = {
     ".pth": _read_torch,
     ".pt": _read_torch,
     ".bin": _read_torch,
     ".safetensors": _read_safetensors,
+    ".caffemodel": _read_caffemodel,
+    ".h5": _read_keras,
+    ".hdf5": _read_keras,
 }
 
 

@@ -30,6 +30,7 @@ def shaping_inputs(images: LabelledImages, config: Config, weights_digest: str) 
         "weights": weights_digest,
         "tap": model.tap,
         "layers": model.layers,
+        **({"class_token": True} if model.class_token else {}),  # as older stores have it
         "preprocess": dataclasses.asdict(model.preprocess),
         "crops": dataclasses.asdict(config.crops),
         "precision": config.trainer.precision,

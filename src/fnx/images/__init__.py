@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +16,7 @@ from fnx.errors import DataError
 from fnx.images.catalogue import read
 from fnx.images.check import Checked, check_images, remember, remembered
 from fnx.images.labelled import TABLE_SCHEMA, LabelledImages, Listing, Opener
+from fnx.images.table2 import differences
 
 if TYPE_CHECKING:
     from fnx.schema import DatasetConfig
@@ -25,8 +29,10 @@ log = logging.getLogger(__name__)
 def open_images(config: DatasetConfig, cache: Path) -> LabelledImages:
     """Find the images of a data set and check that each can be read, before any other work.
 
-    With `limit_per_class` the first readable images of each class are taken, and no more are
-    checked than that needs. Classes without a readable image are left out, with a warning.
+    The counts of a data set of the paper's Table 2 are compared with it: a difference is logged and
+    kept in `LabelledImages.warnings`. With `limit_per_class` the first readable images of each
+    class are taken, and no more are checked than that needs. Classes without a readable image are
+    left out, with a warning.
 
     Args:
         config: what to read; `on_error` says what an unreadable image means.
@@ -51,6 +57,10 @@ def open_images(config: DatasetConfig, cache: Path) -> LabelledImages:
     if failed:
         _complain(failed, checked, config.on_error)
     images = _labelled(config.name, listing, rows, checked)
+    gone = sum(checked[path].error == os.strerror(errno.ENOENT) for path in failed)
+    warnings = differences(config, images.ok()["class_name"].to_list(), gone)
+    for warning in warnings:
+        log.warning("%s", warning)
     log.info(
         "%s: %d images in %d classes, %d failed",
         config.name,
@@ -58,7 +68,7 @@ def open_images(config: DatasetConfig, cache: Path) -> LabelledImages:
         len(images.class_names),
         len(failed),
     )
-    return images
+    return replace(images, warnings=warnings)
 
 
 def _check_up_to(

@@ -89,12 +89,14 @@ class LabelledImages:
             (nullable), digest (of the file's bytes, hex; null if it failed).
         class_names: names in order of class_id.
         open: opens an image by its path.
+        warnings: what is not as the paper's Table 2 has it, one line each.
     """
 
     name: str
     table: pl.DataFrame
     class_names: tuple[str, ...]
     open: Opener
+    warnings: tuple[str, ...] = ()
 
     def ok(self) -> pl.DataFrame:
         """The rows of readable images, in order: row i is row i of the embedding."""
