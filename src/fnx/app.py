@@ -57,11 +57,11 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
     with stage("analysis"):  # distributions by layer, strongest features by class (Sections 5 to 7)
         write_tables(embedding, constant, thresholds, config, run_dir)
 
-    write_record(run_dir, config, embedding, reused=reused, stage=stage)
+    write_record(run_dir, config, images, embedding, reused=reused, stage=stage)
     with stage("report"):  # Figures 5, 6, 9, 10, Table 3's row, and the page
         write_report(run_dir, config.report)
 
-    write_record(run_dir, config, embedding, reused=reused, stage=stage)
+    write_record(run_dir, config, images, embedding, reused=reused, stage=stage)
     finished = Run.open(run_dir)
     track(finished, config.logger, sweep=sweep)
     print(summary(finished))  # noqa: T201

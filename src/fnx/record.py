@@ -17,6 +17,7 @@ import polars as pl
 
 if TYPE_CHECKING:
     from fnx.embedding import Embedding
+    from fnx.images import LabelledImages
     from fnx.schema import Config
 
 # The libraries whose version can change a number or a picture.
@@ -73,18 +74,19 @@ def versions() -> dict[str, str]:
 def write_record(
     run_dir: Path,
     config: Config,
+    images: LabelledImages,
     embedding: Embedding,
     *,
     reused: bool,
     stage: Stopwatch,
 ) -> None:
     """Write ``run.json``: everything one needs to know to repeat the run, or to trust it."""
-    images, classes, features, thresholds = (
+    listed, classes, features, thresholds = (
         pl.read_parquet(run_dir / f"{name}.parquet")
         for name in ("images", "classes", "features", "thresholds")
     )
     by_sign = {row.pop("sign"): row for row in thresholds.to_dicts()}
-    failed = images.filter(pl.col("status") == "failed").height
+    failed = listed.filter(pl.col("status") == "failed").height
     record = {
         "fnx_version": metadata.version("fnx"),
         "versions": versions(),
@@ -102,7 +104,7 @@ def write_record(
         "embedding_reused": reused,
         "weights_digest": embedding.manifest.inputs["weights"],
         "counts": {
-            "images": images.height - failed,
+            "images": listed.height - failed,
             "failed": failed,
             "classes": classes.height,
             "features": features.height,
@@ -110,7 +112,7 @@ def write_record(
         },
         "thresholds": {"plus": by_sign["+"], "minus": by_sign.get("-")},
         "seconds": stage.seconds,
-        "warnings": [],
+        "warnings": list(images.warnings),
         "config": dataclasses.asdict(config),
     }
     (run_dir / "run.json").write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
