@@ -15,10 +15,7 @@ from fnx.schema import ModelConfig, WeightsConfig
 
 TABLE = Path(__file__).parents[2] / "docs/backbones.md"
 
-QUICK = (
-    "convnext", "cspnet", "deit", "edgenext", "efficientnet", "efficientvit_msra", "ghostnet",
-    "levit", "mobilenetv3", "regnet", "repvit", "resnet", "swin_transformer",
-)  # fmt: skip
+QUICK = ("convnext", "deit", "efficientnet", "ghostnet", "regnet", "resnet", "swin_transformer")
 
 
 def _marked(family: str) -> object:

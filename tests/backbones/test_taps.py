@@ -177,7 +177,14 @@ def test_tokens_are_averaged_without_the_class_token_unless_it_is_asked_for() ->
 
 
 @pytest.mark.parametrize(
-    "name", ["swin_s3_tiny_224", "test_vit", "test_convnext", "test_resnet", "mobilevit_xxs"]
+    "name",
+    [
+        pytest.param("swin_s3_tiny_224", marks=pytest.mark.slow),
+        "test_vit",
+        "test_convnext",
+        "test_resnet",
+        "mobilevit_xxs",
+    ],
 )
 @torch.no_grad()
 def test_a_row_depends_on_its_own_image_only(name: str) -> None:
