@@ -110,6 +110,24 @@ def test_an_interrupted_run_goes_on_at_the_first_missing_shard(
     assert resumed.manifest.shards == undisturbed.manifest.shards
 
 
+def test_a_run_that_ended_after_its_last_shard_is_finished_by_the_next(
+    tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny()
+
+    def killed(*_: object) -> None:
+        raise OSError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "finish", killed)
+        with pytest.raises(OSError, match="killed"):
+            embed(opened(config), config)
+    embedding, reused = embed(opened(config), config)
+    assert not reused
+    assert embedding.features.shape == (40, embedding.manifest.features)
+    assert np.isfinite(embedding.features[:]).all()
+
+
 def test_the_folder_is_named_by_data_model_and_fingerprint(tiny: Callable[..., Config]) -> None:
     config = tiny()
     embedding, _ = embed(opened(config), config)

@@ -170,6 +170,9 @@ def extract(
         log.warning("modules without features (never called): %s", ", ".join(backbone.unseen))
     manifest = _manifest(images, config, inputs, backbone, path)
     missing = store.missing_shards(path, manifest)
+    if not missing:  # the last run ended between its last shard and the manifest
+        store.finish(path, manifest)
+        return
     rows_left = sum(len(manifest.shard_rows(shard)) for shard in missing)
     log.info("extracting %d × %d features into %s", rows_left, manifest.features, path)
     if len(missing) < manifest.n_shards:
