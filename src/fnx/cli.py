@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -172,7 +172,7 @@ def _unknown_key(key: str, owner: str) -> str:
     """``dataset.foo=1`` or ``foo=1``: `owner` is the name of the class that has no such key."""
     parent, _, name = key.rpartition(".")
     if parent in ("statistic", "threshold"):
-        entries = registry.statistics() if parent == "statistic" else registry.thresholds()
+        entries = _entries(parent)
         allowed = list(entries[owner.partition("_")[2]].parameters)
     else:
         node: Any = schema.Config
@@ -180,6 +180,10 @@ def _unknown_key(key: str, owner: str) -> str:
             node = schema.child(node, part)
         allowed = [item.name for item in dataclasses.fields(node)]
     return unknown(f"key of {parent}" if parent else "key", name, allowed)
+
+
+def _entries(group: str) -> Mapping[str, registry.Entry]:
+    return registry.statistics() if group == "statistic" else registry.thresholds()
 
 
 def groups() -> dict[str, list[str]]:
@@ -261,7 +265,7 @@ def _described(indent: int, name: str, text: str) -> str:
 
 def _entry_lines(group: str) -> list[str]:
     """The statistics or strategies, each with what it is and the parameters that it takes."""
-    entries = registry.statistics() if group == "statistic" else registry.thresholds()
+    entries = _entries(group)
     lines = []
     for name, entry in entries.items():
         lines.append(_described(4, name, registry.summary(entry)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -21,50 +21,11 @@ from fnx.analysis.distributions import (
     spread,
 )
 
+if TYPE_CHECKING:
+    from fnx.thresholds import Thresholds
+
 CLASS_BLOCK = 64
 """Classes whose features are ranked at once."""
-
-
-class Curve(Protocol):
-    """d_avg at every x: `davg_minus` is None for an unsigned statistic."""
-
-    @property
-    def x(self) -> NDArray[Any]: ...  # noqa: D102
-    @property
-    def davg_plus(self) -> NDArray[Any]: ...  # noqa: D102
-    @property
-    def davg_minus(self) -> NDArray[Any] | None: ...  # noqa: D102
-
-
-class ThresholdsLike(Protocol):
-    """What the tables need of `fnx.thresholds.Thresholds`; no minus: an unsigned statistic."""
-
-    @property
-    def t_plus(self) -> float: ...  # noqa: D102
-    @property
-    def t_minus(self) -> float | None: ...  # noqa: D102
-    @property
-    def davg_plus(self) -> float: ...  # noqa: D102
-    @property
-    def davg_minus(self) -> float | None: ...  # noqa: D102
-    @property
-    def kept_plus(self) -> float: ...  # noqa: D102
-    @property
-    def kept_minus(self) -> float | None: ...  # noqa: D102
-    @property
-    def kept_random_plus(self) -> float: ...  # noqa: D102
-    @property
-    def kept_random_minus(self) -> float | None: ...  # noqa: D102
-    @property
-    def spread_plus(self) -> float: ...  # noqa: D102
-    @property
-    def spread_minus(self) -> float | None: ...  # noqa: D102
-    @property
-    def by_class_plus(self) -> NDArray[np.float64] | None: ...  # noqa: D102
-    @property
-    def by_class_minus(self) -> NDArray[np.float64] | None: ...  # noqa: D102
-    @property
-    def curve(self) -> Curve: ...  # noqa: D102
 
 
 def classes_table(images: pl.DataFrame, class_names: Sequence[str]) -> pl.DataFrame:
@@ -93,7 +54,7 @@ def classes_table(images: pl.DataFrame, class_names: Sequence[str]) -> pl.DataFr
 
 
 def layers_table(
-    features: pl.DataFrame, real: Distances, random: Distances, thresholds: ThresholdsLike
+    features: pl.DataFrame, real: Distances, random: Distances, thresholds: Thresholds
 ) -> pl.DataFrame:
     """Each layer's distribution of D⁺ and D⁻ (Fig 5) and the pairs the thresholds keep (Fig 10).
 
@@ -196,7 +157,7 @@ def top_features_table(real: Distances, k: int) -> pl.DataFrame:
     )
 
 
-def thresholds_table(thresholds: ThresholdsLike) -> pl.DataFrame:
+def thresholds_table(thresholds: Thresholds) -> pl.DataFrame:
     """t⁺ and t⁻ (if the statistic is signed) with what they keep: the run's row of Table 3.
 
     Returns:
@@ -239,7 +200,7 @@ def _number(value: float | None) -> float | None:
     return None if value is None or np.isnan(value) else value
 
 
-def class_thresholds_table(thresholds: ThresholdsLike, n_classes: int) -> pl.DataFrame:
+def class_thresholds_table(thresholds: Thresholds, n_classes: int) -> pl.DataFrame:
     """The thresholds of each class: those of a strategy that has them by class, else the same.
 
     Returns:
@@ -262,7 +223,7 @@ def class_thresholds_table(thresholds: ThresholdsLike, n_classes: int) -> pl.Dat
     )
 
 
-def davg_table(thresholds: ThresholdsLike) -> pl.DataFrame:
+def davg_table(thresholds: Thresholds) -> pl.DataFrame:
     """The average distance to random labels at every x (Eq. 4).
 
     Returns:
