@@ -36,7 +36,7 @@ def fnx(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProce
         ),
         (["sed=1"], r"unknown key 'sed' \(did you mean 'seed'\?\)"),
         (["model.weights.pth=x"], r"unknown key of model.weights 'pth'"),
-        (["trainer.batch_size=abc"], r"trainer.batch_size.*'abc'.*Integer"),
+        (["trainer.batch_size=abc"], r"trainer.batch_size=abc: must be auto or an integer from 1"),
         (["statistic.bins=abc"], r"statistic.bins.*'abc'.*Integer"),
         (["statistic.bin=3"], r"unknown key of statistic 'bin' \(did you mean 'bins'\?\)"),
         (["dataset=digit"], r"unknown option of dataset 'digit' \(did you mean 'digits'\?\)"),

@@ -122,7 +122,8 @@ class CropsConfig:
     """The views of an image that are averaged into its embedding."""
 
     name: str = option(
-        choices=("ten", "five", "center"), help="corners and centre, mirrored or not, or the centre"
+        choices=("ten", "five", "center", "dense"),
+        help="corners and centre, mirrored or not; the centre; the whole image and its mirror",
     )
     resize: int = option(256, minimum=1, help="size in pixels that an image is resized to")
     size: int = option(224, minimum=1, help="side in pixels of a square crop")
@@ -146,7 +147,9 @@ class TrainerConfig:
         choices=("32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true"),
         help="Lightning's precision of the forward pass; pooling and averages are float32",
     )
-    batch_size: int = option(32, minimum=1, help="crops in one forward pass (not images)")
+    batch_size: int | str = option(
+        "auto", minimum=1, help="crops under way at a time (not images); auto: what memory allows"
+    )
     num_workers: int | None = option(
         None, minimum=0, help="processes that decode images; null: one less than the cores"
     )
@@ -234,7 +237,10 @@ def check(config: Config) -> None:
             continue
         if choices and value not in choices:
             raise ConfigError(f"{key}={value}: allowed are {', '.join(choices)}")
-        if minimum is not None and value < minimum:
+        if minimum is not None and isinstance(value, str):
+            if value != "auto":
+                raise ConfigError(f"{key}={value}: must be auto or an integer from {minimum:g}")
+        elif minimum is not None and value < minimum:
             raise ConfigError(f"{key}={value}: must be at least {minimum:g}")
     if config.dataset.layout == "folder" and not config.dataset.root:
         raise ConfigError("dataset.root is missing: give it as dataset.root=PATH")

@@ -20,6 +20,7 @@ import torchvision.transforms.v2.functional as tv
 from fnx.embedding import Embedding, embed, extraction, store
 from fnx.embedding.extraction import ShardBatches
 from fnx.embedding.store import Manifest
+from fnx.errors import ConfigError
 from fnx.images import open_images
 from fnx.images.labelled import LabelledImages
 from fnx.schema import Config
@@ -154,14 +155,38 @@ def test_each_rank_takes_whole_shards_and_no_batch_crosses_one(ranks: int, image
     assert seen == [row for shard in shards for row in manifest.shard_rows(shard)]
 
 
-def test_a_row_does_not_depend_on_how_many_views_fit_a_pass(tiny: Callable[..., Config]) -> None:
-    config = tiny("crops=ten")
-    wide, _ = embed(opened(config), config)
-    narrow_config = tiny(
-        "crops=ten", "trainer.batch_size=4", f"paths.cache={config.paths.outputs}/n"
+@pytest.mark.parametrize("crops", ["ten", "five", "center", "dense"])
+def test_batch_size_threads_and_workers_change_no_bit(
+    tiny: Callable[..., Config], crops: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Sizes at which torch's own results differ in their last bits (measured on two machines).
+    words = (f"crops={crops}", "crops.resize=40", "crops.size=40", "dataset.limit_per_class=3")
+    config = tiny(*words)
+    expected = embed(opened(config), config)[0].features[:]
+    others = ["batch_size=1", "batch_size=7", "batch_size=1000", "num_workers=2"]
+    for number, other in enumerate(others):
+        config = tiny(*words, f"trainer.{other}", f"paths.cache={config.paths.outputs}/{number}")
+        np.testing.assert_array_equal(embed(opened(config), config)[0].features[:], expected)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
+    config = tiny(*words, f"paths.cache={config.paths.outputs}/threads")
+    np.testing.assert_array_equal(embed(opened(config), config)[0].features[:], expected)
+
+
+def test_whole_images_are_refused_where_a_network_takes_squares_only(
+    tiny: Callable[..., Config],
+) -> None:
+    words = (
+        "model.name=test_vit",
+        "crops=dense",
+        "crops.resize=160",
+        "crops.size=160",
+        "dataset.limit_per_class=1",
     )
-    narrow, _ = embed(opened(narrow_config), narrow_config)
-    np.testing.assert_allclose(narrow.features[:], wide.features[:], rtol=1e-4, atol=1e-5)
+    config = tiny(*words)
+    with pytest.raises(ConfigError, match=r"takes square images only; choose crops.resize_mode="):
+        embed(opened(config), config)
+    config = tiny(*words, "crops.resize_mode=squash", "model.layers=[blocks.0.*]")
+    assert np.isfinite(embed(opened(config), config)[0].features[:]).all()
 
 
 def test_ctrl_c_ends_with_a_line_that_says_how_to_go_on(

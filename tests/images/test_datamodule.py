@@ -43,11 +43,13 @@ def test_batches_are_ragged(images: LabelledImages, workers: int) -> None:
         ImageDataset(images, CROPS), batch_size=4, collate_fn=collate, num_workers=workers
     )
     batches = list(loader)
-    rows = torch.cat([rows for rows, _ in batches])
+    rows = torch.cat([batch.rows for batch in batches])
     assert rows.dtype == torch.int64
     assert rows.tolist() == list(range(7))
-    shapes = [tuple(image.shape) for _, group in batches for image in group]
+    shapes = [tuple(image.shape) for batch in batches for image in batch.images()]
     assert shapes == [(3, 16, 21)] * 6 + [(3, 52, 16)]
+    for row, image in enumerate(image for batch in batches for image in batch.images()):
+        assert torch.equal(image, ImageDataset(images, CROPS)[row][1])
 
 
 @pytest.mark.parametrize("workers", [0, 1])

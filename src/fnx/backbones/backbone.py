@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,12 +131,17 @@ class Backbone(nn.Module):
         """Stay in evaluation mode: features must not depend on the batch or on chance."""
         return super().train(False)
 
+    def replica(self) -> Backbone:
+        """A copy that shares the weights, for another thread: `forward` hooks into the network."""
+        tensors: Iterable[Tensor] = itertools.chain(self.parameters(), self.buffers())
+        return copy.deepcopy(self, {id(tensor): tensor for tensor in tensors})
+
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
         """Embed a batch.
 
         Args:
-            pixels: uint8 (B, 3, S, S) in RGB, on the network's device.
+            pixels: uint8 (B, 3, H, W) in RGB, on the network's device.
 
         Returns:
             Float32 (B, n_features), whatever the precision of the network. A convolution's value is

@@ -22,9 +22,11 @@ from torch.utils.data import DataLoader, Sampler
 from fnx import backbones
 from fnx.embedding import store
 from fnx.embedding.fingerprint import fingerprint
+from fnx.embedding.passes import Batching, Passes, batching
 from fnx.embedding.store import Manifest
+from fnx.errors import ConfigError
 from fnx.images.crops import Crops
-from fnx.images.datamodule import ImageDataset, collate
+from fnx.images.datamodule import Batch, ImageDataset, collate
 from fnx.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -41,27 +43,31 @@ FEWEST_ROWS, MOST_ROWS = 64, 2048
 
 
 class Extractor(lightning.LightningModule):
-    """Images → rows of the embedding: views, network, taps, mean over the views.
+    """Batches of images → rows of the embedding, under Lightning's precision and devices.
 
-    A thin shell: the network is plain torch (`fnx.backbones.Backbone`) and works without it.
+    A thin shell: what it calls is plain torch (`fnx.embedding.passes`) and works without it.
     """
 
-    def __init__(self, backbone: Backbone, crops: Crops, batch_size: int) -> None:
+    def __init__(self, backbone: Backbone, crops: Crops, cut: Batching) -> None:
         super().__init__()
         self.backbone = backbone
         self.crops = crops
-        self.batch_size = batch_size
+        self.cut = cut
+        self.passes: Passes | None = None
 
-    def forward(self, images: Sequence[Tensor]) -> Tensor:
-        """uint8 (3, H, W) images, of any sizes → float32 (images, F)."""
-        views = torch.cat([self.crops.views(image) for image in images])
-        rows = torch.cat([self.backbone(part) for part in torch.split(views, self.batch_size)])
-        return rows.view(len(images), self.crops.count, -1).mean(dim=1, dtype=torch.float32)
+    def on_predict_start(self) -> None:
+        """Share the network, which now is where it runs, among the threads."""
+        self.passes = Passes(self.backbone, self.crops, self.cut)
 
-    def predict_step(self, batch: tuple[Tensor, list[Tensor]], _: int) -> Tensor:
-        """One batch of the loader, without the rows' numbers."""
-        result: Tensor = self(batch[1])
-        return result
+    def predict_step(self, batch: Batch, _: int) -> Tensor:
+        """One batch of the loader, without the rows' numbers: float32 (images, F)."""
+        assert self.passes is not None
+        return self.passes(batch.images())
+
+    def teardown(self, stage: str) -> None:
+        """Leave no thread behind, whatever ended the loop."""
+        if self.passes is not None:
+            self.passes.close()
 
 
 class ShardBatches(Sampler[list[int]]):
@@ -104,12 +110,12 @@ class ShardWriter(BasePredictionWriter):
         pl_module: lightning.LightningModule,
         prediction: Tensor,
         batch_indices: Sequence[int] | None,
-        batch: tuple[Tensor, list[Tensor]],
+        batch: Batch,
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
         """Put the batch's rows into the shard's block; write the block after its last row."""
-        rows = batch[0].tolist()
+        rows = batch.rows.tolist()
         shard = rows[0] // self.manifest.rows_per_shard
         within = self.manifest.shard_rows(shard)
         if self.block is None:
@@ -142,7 +148,7 @@ class ImageProgress(Callback):
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any
     ) -> None:
         """Move the bar by the images of the batch, on all ranks."""
-        self.bar.update(len(batch[1]) * trainer.world_size)
+        self.bar.update(len(batch.rows) * trainer.world_size)
 
     def on_predict_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Close the bar."""
@@ -168,7 +174,16 @@ def extract(
     )
     if backbone.unseen:
         log.warning("modules without features (never called): %s", ", ".join(backbone.unseen))
-    manifest = _manifest(images, config, inputs, backbone, path)
+    _check_shapes(backbone, crops)
+    trainer = _trainer(config.trainer)
+    cut = batching(
+        backbone.to(trainer.strategy.root_device),
+        crops,
+        config.trainer.batch_size,
+        trainer.strategy.root_device,
+    )
+    extractor = Extractor(backbone, crops, cut)
+    manifest = _manifest(images, inputs, extractor, path)
     missing = store.missing_shards(path, manifest)
     if not missing:  # the last run ended between its last shard and the manifest
         store.finish(path, manifest)
@@ -178,21 +193,19 @@ def extract(
     if len(missing) < manifest.n_shards:
         log.info("going on at shard %d of %d", missing[0] + 1, manifest.n_shards)
 
-    trainer = _trainer(
-        config.trainer,
-        [ShardWriter(path, manifest), ImageProgress(manifest.rows, manifest.rows - rows_left)],
-    )
-    images_per_batch = max(1, config.trainer.batch_size // crops.count)
+    trainer.callbacks += [  # type: ignore[attr-defined]  # Lightning's connector makes it
+        ShardWriter(path, manifest),
+        ImageProgress(manifest.rows, manifest.rows - rows_left),
+    ]
     loader = DataLoader(
         ImageDataset(images, crops),
         batch_sampler=ShardBatches(
-            manifest, missing, images_per_batch, trainer.global_rank, trainer.world_size
+            manifest, missing, cut.images, trainer.global_rank, trainer.world_size
         ),
         collate_fn=collate,
         num_workers=_workers(config.trainer.num_workers),
         pin_memory=torch.cuda.is_available(),
     )
-    extractor = Extractor(backbone, crops, config.trainer.batch_size)
     with warnings.catch_warnings():
         # Lightning's advice on workers and on list batches is not for the people who run fnx.
         warnings.filterwarnings("ignore", module="lightning")
@@ -208,40 +221,57 @@ def extract(
         store.finish(path, manifest)
 
 
+def _check_shapes(backbone: Backbone, crops: Crops) -> None:
+    """Refuse whole images for a network that takes squares only.
+
+    Raises:
+        ConfigError: saying what to choose instead.
+    """
+    if not crops.whole or crops.resize_mode == "squash":
+        return
+    oblong = torch.zeros((1, 3, crops.size, crops.size + crops.size // 8), dtype=torch.uint8)
+    try:
+        backbone(oblong)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise ConfigError(
+            "crops=dense: this network takes square images only; choose "
+            "crops.resize_mode=squash, or crops=ten"
+        ) from error
+
+
 def _manifest(
-    images: LabelledImages, config: Config, inputs: dict[str, Any], backbone: Backbone, path: Path
+    images: LabelledImages, inputs: dict[str, Any], extractor: Extractor, path: Path
 ) -> Manifest:
     """The manifest of the store that is there, or of one that is made now."""
     if (path / "manifest.json").is_file():
         return Manifest.read(path)
+    backbone, rows = extractor.backbone, images.ok().height
     manifest = Manifest(
         fingerprint=fingerprint(inputs),
         inputs=inputs,
-        rows=images.ok().height,
+        rows=rows,
         features=backbone.n_features,
-        rows_per_shard=_rows_per_shard(backbone, config, images.ok().height),
+        rows_per_shard=_rows_per_shard(extractor, rows),
     )
     store.create(path, manifest, images.table, backbone.feature_table())
     return manifest
 
 
-def _rows_per_shard(backbone: Backbone, config: Config, rows: int) -> int:
+def _rows_per_shard(extractor: Extractor, rows: int) -> int:
     """Rows that take about a minute: a power of two between 64 and 2,048, and not above `rows`."""
-    if config.trainer.accelerator != "cpu" and torch.cuda.is_available():
+    cut, crops = extractor.cut, extractor.crops
+    if rows <= FEWEST_ROWS or cut.threads == 0:
         return min(MOST_ROWS, rows)
-    crops = Crops(**vars(config.crops))
-    views = torch.zeros((4, 3, crops.size, crops.size), dtype=torch.uint8)
-    with torch.inference_mode():
-        backbone(views[:1])  # the first call sets up what later ones use
+    with torch.inference_mode(), Passes(extractor.backbone, crops, cut) as passes:
         start = time.perf_counter()
-        backbone(views)
-        seconds_per_image = (time.perf_counter() - start) / len(views) * crops.count
+        passes.run([crops.example(cut.views)])
+        seconds_per_image = (time.perf_counter() - start) / cut.views * crops.count / cut.threads
     exact = max(1.0, SECONDS_PER_SHARD / seconds_per_image)
     power_of_two = 1 << int(math.log2(exact))
     return min(max(FEWEST_ROWS, min(MOST_ROWS, power_of_two)), rows)
 
 
-def _trainer(config: TrainerConfig, callbacks: list[Callback]) -> lightning.Trainer:
+def _trainer(config: TrainerConfig) -> lightning.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
@@ -251,7 +281,6 @@ def _trainer(config: TrainerConfig, callbacks: list[Callback]) -> lightning.Trai
             devices=config.devices,
             num_nodes=config.num_nodes,
             precision=config.precision,  # type: ignore[arg-type]  # checked by the schema
-            callbacks=callbacks,
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,

@@ -1,7 +1,8 @@
 """The views of an image that are averaged into its embedding: one resize, then slices and mirrors.
 
-The paper (Section 4) averages ten crops, the four corners and the centre, each mirrored. Importing
-this module does not import torch.
+The paper (Section 4) averages ten crops, the four corners and the centre, each mirrored. The ten
+overlap in most of their pixels; `dense` sees the whole resized image and its mirror instead, each
+pixel once. Importing this module does not import torch.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from fnx.images.decode import to_rgb
 if TYPE_CHECKING:
     from torch import Tensor
 
-_COUNTS = {"ten": 10, "five": 5, "center": 1}
+_COUNTS = {"ten": 10, "five": 5, "center": 1, "dense": 2}
+_MIRRORED = ("ten", "dense")
 _RESIZE_MODES = ("short_side", "squash")
 
 
@@ -27,13 +29,14 @@ class Crops:
     """How many views an image has, where they lie, and how large.
 
     Attributes:
-        name: `ten`, `five` or `center`.
+        name: `ten`, `five`, `center` or `dense`.
         resize: side in pixels that an image is resized to before it is cropped.
-        size: side of a crop in pixels.
+        size: side of a crop in pixels; with `dense`, which cuts nothing off, that of the images.
         resize_mode: `short_side` keeps the image's shape, `squash` makes it square.
 
     Raises:
-        ConfigError: an unknown name or mode, or crops larger than the image.
+        ConfigError: an unknown name or mode, crops larger than the image, or `dense` with crops
+            smaller than it.
     """
 
     name: str
@@ -50,6 +53,11 @@ class Crops:
             raise ConfigError(
                 f"crops.size={self.size}: must be between 1 and crops.resize={self.resize}"
             )
+        if self.whole and self.size != self.resize:
+            raise ConfigError(
+                f"crops.size={self.size}: crops=dense cuts nothing off, so it must be the same as "
+                f"crops.resize={self.resize}"
+            )
 
     @property
     def count(self) -> int:
@@ -59,6 +67,17 @@ class Crops:
         10
         """
         return _COUNTS[self.name]
+
+    @property
+    def whole(self) -> bool:
+        """Whether a view is the whole image, in the image's own shape."""
+        return self.name == "dense"
+
+    def example(self, views: int) -> Tensor:
+        """Black views: uint8 (views, 3, size, size), as a square image has them."""
+        import torch
+
+        return torch.zeros((views, 3, self.size, self.size), dtype=torch.uint8)
 
     def resized(self, image: Image.Image) -> Tensor:
         """The image as RGB, resized once: uint8 (3, H, W), min(H, W) = `resize`.
@@ -82,11 +101,13 @@ class Crops:
 
         Returns:
             `center`: the centre. `five`, `ten`: top left, top right, bottom left, bottom right,
-            centre.
+            centre. `dense`: the image.
 
         Raises:
             DataError: an image smaller than the crop.
         """
+        if self.whole:
+            return [image]
         height, width = image.shape[-2:]
         down, right = height - self.size, width - self.size
         if min(down, right) < 0:
@@ -102,8 +123,9 @@ class Crops:
     def views(self, image: Tensor) -> Tensor:
         """All views of an image, on its device and of its dtype: (3, H, W) → (K, 3, size, size).
 
-        The crops of `windows`; for `ten` their mirrors follow in the same order. One copy is made,
-        into the batch that the network reads.
+        The crops of `windows`; for `ten` and `dense` their mirrors follow in the same order. With
+        `dense` views are (3, H, W) themselves. One copy is made, into the batch that the network
+        reads.
 
         >>> import torch
         >>> Crops("ten", resize=4, size=2).views(torch.arange(16).view(1, 4, 4))[[0, 5], 0].tolist()
@@ -112,7 +134,7 @@ class Crops:
         import torch
 
         crops = torch.stack(self.windows(image))
-        return torch.cat([crops, crops.flip(-1)]) if self.name == "ten" else crops
+        return torch.cat([crops, crops.flip(-1)]) if self.name in _MIRRORED else crops
 
     def _resized_size(self, width: int, height: int) -> tuple[int, int]:
         if self.resize_mode == "squash":

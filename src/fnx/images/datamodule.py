@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -51,7 +52,30 @@ class ImageDataset(Dataset[tuple[int, Tensor]]):
             ) from error
 
 
-def collate(items: Sequence[tuple[int, Tensor]]) -> tuple[Tensor, list[Tensor]]:
-    """Items of any shapes as one batch: their rows, int64 (B,), and the B images as they are."""
+class Batch(NamedTuple):
+    """Images of any sizes in one block of memory, which reaches a device in one copy.
+
+    Attributes:
+        rows: int64 (B,), the images' rows.
+        sizes: (height, width) of each image.
+        pixels: uint8, all images one after the other, each (3, H, W).
+    """
+
+    rows: Tensor
+    sizes: list[tuple[int, int]]
+    pixels: Tensor
+
+    def images(self) -> list[Tensor]:
+        """The images, uint8 (3, H, W), as views of `pixels`."""
+        parts = torch.split(self.pixels, [3 * height * width for height, width in self.sizes])
+        return [part.view(3, *size) for part, size in zip(parts, self.sizes, strict=True)]
+
+
+def collate(items: Sequence[tuple[int, Tensor]]) -> Batch:
+    """Items of any shapes as one batch."""
     rows, images = zip(*items, strict=True)
-    return torch.tensor(rows, dtype=torch.int64), list(images)
+    return Batch(
+        torch.tensor(rows, dtype=torch.int64),
+        [(int(image.shape[1]), int(image.shape[2])) for image in images],
+        torch.cat([image.flatten() for image in images]),
+    )
