@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from functools import partial
 from pathlib import Path
 
@@ -77,10 +78,8 @@ def measure_distances(embedding: Embedding, config: Config, run_dir: Path) -> ND
     labels = embedding.labels
     shuffled = permutations(labels, config.threshold["permutations"], config.seed)
     shape = (embedding.manifest.features, len(embedding.class_names))
-    real = open_memmap(run_dir / "distances.npy", "w+", np.float32, shape)
-    random = open_memmap(
-        run_dir / "distances_random.npy", "w+", np.float32, (len(shuffled), *shape)
-    )
+    real = _reserved(run_dir / "distances.npy", shape)
+    random = _reserved(run_dir / "distances_random.npy", (len(shuffled), *shape))
     statistic = dict(config.statistic)
     name = statistic.pop("name")
     engine = config.engine
@@ -98,6 +97,19 @@ def measure_distances(embedding: Embedding, config: Config, run_dir: Path) -> ND
             out=[real, *random],
             progress=bar.update,
         ).constant
+
+
+def _reserved(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A float32 array on disk, whose space is taken now: writing to a full disk later would kill.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    array = open_memmap(path, "w+", np.float32, shape)
+    if hasattr(os, "posix_fallocate"):  # not on Windows
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def choose_thresholds(embedding: Embedding, config: Config, run_dir: Path) -> Thresholds:

@@ -7,9 +7,11 @@ answer at once.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import re
 import shutil
+import signal
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -31,7 +33,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fnx import registry, schema
+from fnx import launch, registry, schema
 from fnx.errors import FnxError, unknown
 
 USER_ERROR = 2
@@ -52,26 +54,50 @@ class _PluginConfigs(SearchPathPlugin):
 # What jobs of this process were told; a sweep goes on with its other jobs.
 _refused: list[str] = []
 _MAIN_PROCESS = os.getpid()
+_asked_to_end = False
+# A rank that leaves after the extraction has nothing to put into a folder of its own.
+_NO_FOLDER = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=disabled"]
+# What the system says of a disk that takes no more.
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def main() -> None:
     """Run ``python -m fnx``; exit code 2 and one line for what the user can mend."""
     # Hydra would print its own errors and exit with 1; this makes it raise them instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         _prepare()
         if {"--help", "-h"} & set(sys.argv[1:]):
             print(help_text())  # noqa: T201
             return
+        if not launch.is_first():
+            sys.argv += _NO_FOLDER
         _hydra_main()
     except KeyboardInterrupt:
-        _leave("interrupted; the same command goes on where this one stopped", 130)
+        _leave(*_interrupted())
     except (FnxError, HydraException, OmegaConfBaseException) as error:
         if debugging():
             raise
         _leave(one_line(error), USER_ERROR)
     if _refused:
         sys.exit(USER_ERROR)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: what ends an extraction in order on Ctrl-C does so here too."""
+
+
+def _terminate(*_: object) -> None:
+    global _asked_to_end
+    _asked_to_end = True
+    raise _Terminated
+
+
+def _interrupted() -> tuple[str, int]:
+    """What to say of Ctrl-C and SIGTERM, and the shell's exit codes for them."""
+    word, code = ("terminated", 143) if _asked_to_end else ("interrupted", 130)
+    return f"{word}; the same command goes on where this one stopped", code
 
 
 def compose(overrides: Sequence[str] = ()) -> schema.Config:
@@ -101,8 +127,11 @@ def _hydra_main(config: DictConfig) -> None:
         from fnx import app  # torch and all that: only now, when there is work
 
         app.run(typed, run_dir, sweep=_sweep())
-    except (FnxError, OmegaConfBaseException) as error:
-        if debugging() or os.getpid() != _MAIN_PROCESS:
+    except launch.OtherRank:
+        return
+    except (FnxError, OmegaConfBaseException, OSError) as error:
+        full = isinstance(error, OSError) and error.errno in _NO_SPACE
+        if debugging() or os.getpid() != _MAIN_PROCESS or (isinstance(error, OSError) and not full):
             raise
         # Raised through Hydra it would come with a line of Hydra's own.
         _refused.append(one_line(error))
@@ -129,6 +158,12 @@ def one_line(error: BaseException) -> str:
     """
     if isinstance(error, FnxError):
         return str(error)
+    if isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        return (
+            f"{error.strerror}{where}: nothing that is finished is lost; the same command goes on "
+            "once there is space"
+        )
     if isinstance(error, MissingConfigException):
         return _unknown_option(error) or _first_line(error)
     if isinstance(error, OverrideParseException):

@@ -144,7 +144,7 @@ class TrainerConfig:
     num_nodes: int = option(1, minimum=1, help="number of machines")
     precision: str = option(
         "32-true",
-        choices=("32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true"),
+        choices=("32-true", "tf32", "bf16-mixed", "bf16-true", "16-mixed", "16-true"),
         help="Lightning's precision of the forward pass; pooling and averages are float32",
     )
     batch_size: int | str = option(

@@ -18,7 +18,6 @@ import torch
 import torchvision.transforms.v2.functional as tv
 
 from fnx.embedding import Embedding, embed, extraction, store
-from fnx.embedding.extraction import ShardBatches
 from fnx.embedding.store import Manifest
 from fnx.errors import ConfigError
 from fnx.images import open_images
@@ -138,23 +137,6 @@ def test_the_folder_is_named_by_data_model_and_fingerprint(tiny: Callable[..., C
     assert names == {"features.zarr", "images.parquet", "features.parquet", "manifest.json"}
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 3, 7])
-@pytest.mark.parametrize("images", [1, 3, 8, 50])
-def test_each_rank_takes_whole_shards_and_no_batch_crosses_one(ranks: int, images: int) -> None:
-    manifest = Manifest("", {}, rows=45, features=1, rows_per_shard=8)
-    shards = [0, 2, 3, 5]
-    seen: list[int] = []
-    for rank in range(ranks):
-        batches = ShardBatches(manifest, shards, images, rank, ranks)
-        listed = list(batches)
-        assert len(listed) == len(batches)
-        for batch in listed:
-            assert len({row // 8 for row in batch}) == 1
-            assert len(batch) <= images
-        seen += [row for batch in listed for row in batch]
-    assert seen == [row for shard in shards for row in manifest.shard_rows(shard)]
-
-
 @pytest.mark.parametrize("crops", ["ten", "five", "center", "dense"])
 def test_batch_size_threads_and_workers_change_no_bit(
     tiny: Callable[..., Config], crops: str, monkeypatch: pytest.MonkeyPatch
@@ -167,7 +149,7 @@ def test_batch_size_threads_and_workers_change_no_bit(
     for number, other in enumerate(others):
         config = tiny(*words, f"trainer.{other}", f"paths.cache={config.paths.outputs}/{number}")
         np.testing.assert_array_equal(embed(opened(config), config)[0].features[:], expected)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
+    monkeypatch.setattr(extraction, "_threads", lambda _: 5)
     config = tiny(*words, f"paths.cache={config.paths.outputs}/threads")
     np.testing.assert_array_equal(embed(opened(config), config)[0].features[:], expected)
 
@@ -189,12 +171,16 @@ def test_whole_images_are_refused_where_a_network_takes_squares_only(
     assert np.isfinite(embed(opened(config), config)[0].features[:]).all()
 
 
-def test_ctrl_c_ends_with_a_line_that_says_how_to_go_on(
-    tmp_path: Path, tiny_words: tuple[str, ...]
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_ctrl_c_and_sigterm_end_with_a_line_that_says_how_to_go_on(
+    number: signal.Signals, code: int, word: str, tmp_path: Path, tiny_words: tuple[str, ...]
 ) -> None:
     command = [sys.executable, "-m", "fnx", *tiny_words, "dataset.limit_per_class=null"]
     process = subprocess.Popen(
-        [*command, "report=tables", f"paths.outputs={tmp_path}", "trainer.batch_size=1"],
+        [*command, "report=tables", f"paths.outputs={tmp_path}", "trainer.num_workers=1"],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
@@ -204,8 +190,8 @@ def test_ctrl_c_ends_with_a_line_that_says_how_to_go_on(
     while process.poll() is None and not list(tmp_path.glob("embeddings/*/manifest.json")):
         time.sleep(0.05)
     time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
-    assert "interrupted; the same command goes on" in said.strip().splitlines()[-1]
+    process.send_signal(number)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == code, said
+    assert said.strip().splitlines()[-1].startswith(f"fnx: {word}; the same command goes on"), said
     assert "Traceback" not in said

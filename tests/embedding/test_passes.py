@@ -18,6 +18,7 @@ from fnx.embedding.passes import Batching, Passes, batching
 from fnx.images.crops import Crops
 
 CPU = torch.device("cpu")
+THREADS = 2
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ SHAPES = [(64, 64), (64, 80), (64, 64), (70, 64), (64, 80), (64, 64), (64, 64)]
 def test_rows_are_the_means_of_their_views_in_order(backbone: Backbone, name: str) -> None:
     crops = Crops(name, 64, 64)
     given = images(*SHAPES)
-    with Passes(backbone, crops, batching(backbone, crops, "auto", CPU)) as run:
+    with Passes(backbone, crops, batching(backbone, crops, "auto", CPU, THREADS)) as run:
         rows = run(given)
     assert rows.dtype == torch.float32
     expected = torch.stack([backbone(crops.views(image)).mean(0) for image in given])
@@ -62,7 +63,7 @@ def test_a_row_is_the_same_whatever_shares_its_batch(
     crops = Crops(name, 64, 64)
     given = images(*SHAPES)
     network = copy.deepcopy(backbone).to(dtype)
-    cut = batching(network, crops, "auto", CPU)
+    cut = batching(network, crops, "auto", CPU, THREADS)
     with Passes(network, crops, cut) as run, Passes(network, crops, cut) as other:
         rows = run(given)
         alone = torch.cat([other([image]) for image in given])
@@ -73,7 +74,7 @@ def test_a_row_is_the_same_whatever_shares_its_batch(
 
 def test_an_accelerator_gets_whole_batches_and_no_threads(backbone: Backbone) -> None:
     crops = Crops("ten", 64, 64)
-    cut = batching(backbone, crops, 64, torch.device("cuda"))
+    cut = batching(backbone, crops, 64, torch.device("cuda"), THREADS)
     assert cut == Batching(views=60, threads=0, images=6)
     given = images(*SHAPES)
     with Passes(backbone, crops, cut) as run:  # the same way of the data, on the processor
@@ -89,20 +90,19 @@ def test_an_accelerator_gets_whole_batches_and_no_threads(backbone: Backbone) ->
 def test_a_batch_is_a_whole_number_of_passes(
     backbone: Backbone, name: str, size: int, images_in_batch: int
 ) -> None:
-    assert batching(backbone, Crops(name, 64, 64), size, CPU).images == images_in_batch
+    assert batching(backbone, Crops(name, 64, 64), size, CPU, THREADS).images == images_in_batch
 
 
 def test_little_memory_means_fewer_threads(
     backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crops = Crops("ten", 64, 64)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
-    assert batching(backbone, crops, "auto", CPU).threads == 64
+    assert batching(backbone, crops, "auto", CPU, 64).threads == 64
     monkeypatch.setattr(passes, "available_memory", lambda: 40 * 2**20)
-    few = batching(backbone, crops, "auto", CPU)
+    few = batching(backbone, crops, "auto", CPU, 64)
     assert 1 <= few.threads < 64
     monkeypatch.setattr(passes, "available_memory", lambda: 0)
-    assert batching(backbone, crops, "auto", CPU).threads == 1
+    assert batching(backbone, crops, "auto", CPU, 64).threads == 1
     assert few.views == 5  # which would change numbers, so it does not change
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fnx.schema import Config
 
 # Raised when the meaning of a stored number changes, so that no older store is taken for a new one.
-FORMAT = 1
+FORMAT = 2
 
 
 def shaping_inputs(images: LabelledImages, config: Config, weights_digest: str) -> dict[str, Any]:

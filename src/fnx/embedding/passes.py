@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # More views in a pass fall out of a core's cache, fewer read the weights too often: measured on
 # VGG16 and EfficientNet-Lite0, 2 to 10 views.
 _VIEWS_ON_CPU = 5
-_IMAGES_OF_ONE_VIEW = 4  # divides every shard, so that a pass holds the same images in every run
+IMAGES_IN_STEP = 4  # divides every shard, so that a pass holds the same images in every run
 _PASSES_PER_THREAD = 4  # in a batch: what one thread waits for another at its end is then little
 _VIEWS_ON_GPU = 256  # more bring no speed
 _VIEWS_ELSEWHERE = 64
@@ -53,7 +53,11 @@ class Batching:
 
 
 def batching(
-    backbone: Backbone, crops: Crops, batch_size: int | str, device: torch.device
+    backbone: Backbone,
+    crops: Crops,
+    batch_size: int | str,
+    device: torch.device,
+    threads: int,
 ) -> Batching:
     """Cut the work for `device` within the memory that is free.
 
@@ -63,9 +67,10 @@ def batching(
         batch_size: views in a batch, or "auto". On a processor it says how many are in flight, and
             changes no number.
         device: where the network runs.
+        threads: cores that may be used.
     """
     if device.type == "cpu":
-        return _on_cpu(backbone, crops, batch_size)
+        return _on_cpu(backbone, crops, batch_size, threads)
     if batch_size != "auto":
         views = max(int(batch_size), crops.count)
     elif device.type == "cuda":
@@ -77,14 +82,14 @@ def batching(
     return Batching(views=images * crops.count, threads=0, images=images)
 
 
-def _on_cpu(backbone: Backbone, crops: Crops, batch_size: int | str) -> Batching:
+def _on_cpu(backbone: Backbone, crops: Crops, batch_size: int | str, threads: int) -> Batching:
     if crops.count == 1:
-        views = images_in_pass = _IMAGES_OF_ONE_VIEW
+        views = images_in_pass = IMAGES_IN_STEP
     else:
         views = crops.count // math.ceil(crops.count / _VIEWS_ON_CPU)
         images_in_pass = 1
     fitting = _MEMORY_SHARE * available_memory() / (views * _activation_bytes(backbone, crops))
-    threads = max(1, min(torch.get_num_threads(), int(fitting)))
+    threads = max(1, min(threads, int(fitting)))
     if batch_size == "auto":
         images = math.ceil(threads * _PASSES_PER_THREAD * views / crops.count)
     else:

@@ -1,0 +1,240 @@
+"""Ranks: the processes that share an extraction, what each takes of it, and how they end.
+
+On one machine the processes are spawned for the forward passes alone and end with them. On a
+cluster each rank was started as a whole program by srun or torchrun; it joins the first one's
+extraction and leaves after it (`fnx.launch.OtherRank`).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import lightning.pytorch as lightning
+import numpy as np
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import BasePredictionWriter, Callback
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.multiprocessing.spawn import ProcessException
+from torch.utils.data import Sampler
+
+from fnx import errors, launch
+from fnx.embedding import store
+from fnx.embedding.store import Manifest
+from fnx.errors import ConfigError, DataError, FnxError
+from fnx.images.datamodule import Batch
+from fnx.progress import progress_bar
+from fnx.schema import TrainerConfig
+
+T = TypeVar("T")
+
+# Lightning's advice on workers and samplers is not for the people who run fnx. Set as the module is
+# imported, for a spawned process runs nothing of fnx before it runs Lightning.
+warnings.filterwarnings("ignore", module=r"lightning\.")
+for _name in ("lightning.pytorch", "lightning.fabric"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+def make_trainer(config: TrainerConfig) -> lightning.Trainer:
+    """Lightning's trainer for `config`; several devices of one machine get a process each.
+
+    Raises:
+        ConfigError: what the machine does not have, in Lightning's words; machines that nobody
+            started.
+    """
+    if config.num_nodes > 1 and not launch.started_elsewhere():
+        raise ConfigError(
+            f"trainer.num_nodes={config.num_nodes}: start one process a device with srun or "
+            "torchrun (see docs/cluster.md)"
+        )
+    if launch.started_elsewhere():
+        return _lightning_trainer(config)
+    if config.strategy not in ("auto", "ddp"):
+        return _lightning_trainer(config, plugins=[LightningEnvironment()])
+    # Lightning's own "ddp" starts the whole program again for each rank, and each would go on
+    # after the extraction; spawned processes know the forward passes only.
+    plugins = [LightningEnvironment()]
+    trainer = _lightning_trainer(config, strategy="auto", plugins=plugins)
+    if trainer.num_devices > 1:
+        plugins = [LightningEnvironment()]
+        trainer = _lightning_trainer(config, strategy="ddp_spawn", plugins=plugins)
+    return trainer
+
+
+def _lightning_trainer(config: TrainerConfig, **options: Any) -> lightning.Trainer:
+    try:
+        trainer = lightning.Trainer(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            num_nodes=config.num_nodes,
+            precision="32-true" if config.precision == "tf32" else config.precision,  # type: ignore[arg-type]  # checked by the schema
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+            # Lightning's sampler deals rows out one by one; ours keeps shards whole.
+            use_distributed_sampler=False,
+            **{"strategy": config.strategy, **options},
+        )
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
+        raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
+    if config.precision == "tf32" and trainer.strategy.root_device.type != "cuda":
+        raise ConfigError(
+            "trainer.precision=tf32 is a format of NVIDIA's GPUs; allowed here are 32-true, "
+            "bf16-true, …"
+        )
+    return trainer
+
+
+def add_callbacks(trainer: lightning.Trainer, *callbacks: Callback) -> None:
+    """Have `trainer` call these too."""
+    trainer.callbacks += callbacks  # type: ignore[attr-defined]  # Lightning's connector makes it
+
+
+def said_by_first(trainer: lightning.Trainer, said: T) -> T:
+    """What the first of the ranks that srun or torchrun started says, on all of them."""
+    trainer.strategy.setup_environment()  # joins them, if they are not yet
+    result: T = trainer.strategy.broadcast(said)
+    return result
+
+
+def local_ranks(trainer: lightning.Trainer) -> int:
+    """Processes of the extraction that share this machine's cores."""
+    return max(1, trainer.num_devices)
+
+
+def predict(trainer: lightning.Trainer, extractor: lightning.LightningModule) -> None:
+    """Run the extraction on all ranks; none is left behind, whatever ends it.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, or a request to terminate.
+        FnxError: what a rank said.
+    """
+    try:
+        trainer.predict(extractor, return_predictions=False)
+    except ProcessException as error:
+        raise _said_by_rank(error) from error
+    except SystemExit:
+        # What Lightning makes of Ctrl-C; the finished shards are kept.
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        for process in getattr(trainer.strategy.launcher, "procs", []):
+            if process.is_alive():
+                process.kill()  # it can lose no more than the shard under way
+
+
+def _said_by_rank(error: ProcessException) -> Exception:
+    """The error of a spawned process, whose traceback arrives as a text."""
+    last = str(error).strip().splitlines()[-1]
+    name, _, message = last.partition(": ")
+    kind = getattr(errors, name.rpartition(".")[2], None)
+    if isinstance(kind, type) and issubclass(kind, FnxError):
+        return kind(message)
+    if name.endswith(("VanishedImageError", "OSError")):  # the latter: a full disk
+        return DataError(message)
+    ended = re.search(r"terminated with (signal \w+|exit code \d+)", last)
+    if ended:
+        return DataError(
+            f"a process of the extraction ended with {ended[1]} (out of memory?): the same command "
+            "goes on where it stopped"
+        )
+    return RuntimeError(str(error))
+
+
+class ShardBatches(Sampler[list[int]]):
+    """Batches of consecutive rows, none of which crosses a shard's border.
+
+    So a shard's numbers do not depend on which shards were missing, and each rank takes a run of
+    whole shards: two writers never meet in one.
+    """
+
+    def __init__(
+        self, manifest: Manifest, shards: Sequence[int], images: int, rank: int, ranks: int
+    ) -> None:
+        self.mine = [int(shard) for shard in np.array_split(np.array(shards, int), ranks)[rank]]
+        self.manifest = manifest
+        self.images = images
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for shard in self.mine:
+            rows = self.manifest.shard_rows(shard)
+            for start in range(0, len(rows), self.images):
+                yield list(rows[start : start + self.images])
+
+    def __len__(self) -> int:
+        lengths = (len(self.manifest.shard_rows(shard)) for shard in self.mine)
+        return sum(math.ceil(length / self.images) for length in lengths)
+
+
+class ShardWriter(BasePredictionWriter):
+    """Collects the rows of a shard and writes it when it is whole."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        super().__init__("batch")
+        self.path = path
+        self.manifest = manifest
+        self.block: NDArray[np.float32] | None = None
+
+    def write_on_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        prediction: Tensor,
+        batch_indices: Sequence[int] | None,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Put the batch's rows into the shard's block; write the block after its last row."""
+        rows = batch.rows.tolist()
+        shard = rows[0] // self.manifest.rows_per_shard
+        within = self.manifest.shard_rows(shard)
+        if self.block is None:
+            self.block = np.empty((len(within), self.manifest.features), np.float32)
+        first = rows[0] - within.start
+        self.block[first : first + len(rows)] = prediction.cpu().numpy()
+        if rows[-1] == within.stop - 1:
+            store.write_shard(self.path, self.manifest, shard, self.block)
+            self.block = None
+
+
+class ImageProgress(Callback):
+    """A progress bar that counts the images of all ranks: how many a second, how long still."""
+
+    def __init__(self, total: int, done: int) -> None:
+        self.total, self.done = total, done
+        self.bar: Any = None
+
+    def on_predict_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Open the bar, on the first rank."""
+        self.bar = progress_bar(
+            "extracting",
+            total=self.total,
+            initial=self.done,
+            unit="images",
+            enabled=trainer.is_global_zero,
+        )
+
+    def on_predict_batch_end(
+        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Batch, *_: Any
+    ) -> None:
+        """Move the bar by the images of the batch, on all ranks: they work at one speed."""
+        self.bar.update(min(len(batch.rows) * trainer.world_size, self.bar.total - self.bar.n))
+
+    def on_predict_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Close the bar."""
+        self.bar.close()
+
+    def on_exception(self, trainer: lightning.Trainer, pl_module: Any, _: BaseException) -> None:
+        """Close the bar, so that what is said of the exception comes last."""
+        if self.bar is not None:
+            self.bar.close()

@@ -1,0 +1,224 @@
+"""Whatever ends a run, the next one goes on: killed, a full disk, a damaged or locked store."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fnx.embedding import Embedding, embed, extraction, lock, store
+from fnx.embedding.store import Manifest
+from fnx.errors import DataError
+from fnx.images import open_images
+from fnx.images.labelled import LabelledImages
+from fnx.schema import Config
+
+
+def opened(config: Config) -> LabelledImages:
+    return open_images(config.dataset, Path(config.paths.outputs))
+
+
+@pytest.mark.parametrize(
+    ("moments", "workers"),
+    [
+        (5, 0),
+        pytest.param(20, 0, marks=pytest.mark.slow),
+        pytest.param(3, 2, marks=pytest.mark.slow),
+    ],
+)
+def test_killed_at_random_moments_the_next_run_goes_on_and_ends_with_the_same_bits(
+    moments: int, workers: int, tmp_path: Path, tiny_words: tuple[str, ...]
+) -> None:
+    words = [*tiny_words, "dataset.limit_per_class=30", f"trainer.num_workers={workers}"]
+    script = Path(__file__).with_name("killed.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), str(time.time_ns()), str(moments), *words],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    first, *killed = [json.loads(line) for line in done.stdout.splitlines()]
+    assert sorted(first["shards"]) == list(range(19))
+    assert len(killed) == moments
+    for one in killed:
+        assert one["identical"], one
+        # Noted after its marker is there: a shard that a killed run noted is never done again, and
+        # the one that it had written but not noted is the only one that both runs can lack.
+        assert one["again"] == [], one
+        assert 18 <= len(one["before"]) + len(one["after"]) <= 19, one
+
+
+@pytest.fixture
+def made(tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> tuple[Config, Path]:
+    """A finished embedding of five shards."""
+    monkeypatch.setattr(extraction, "_rows_per_shard", lambda *_: 8)
+    config = tiny()
+    embedding, _ = embed(opened(config), config)
+    return config, embedding.path
+
+
+def shard_files(path: Path) -> list[Path]:
+    return sorted(file for file in (path / "features.zarr/c").rglob("*") if file.is_file())
+
+
+def truncated(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def overwritten(file: Path) -> None:
+    before = file.stat()
+    with file.open("r+b") as content:
+        content.seek(100)
+        content.write(b"by hand")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def removed(file: Path) -> None:
+    file.unlink()
+
+
+@pytest.mark.parametrize("damage", [truncated, overwritten, removed])
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_damaged_shard_is_found_and_it_alone_is_done_again(
+    made: tuple[Config, Path],
+    damage: Callable[[Path], None],
+    finished: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config, path = made
+    before = Embedding.open(path).features[:]
+    manifest = Manifest.read(path)
+    expected = [2]
+    if not finished:
+        store.reopen(path, manifest, [4])
+        expected = [2, 4]
+    damage(shard_files(path)[2])
+    done: list[int] = []
+    write = store.write_shard
+
+    def noting(path: Path, manifest: Manifest, shard: int, block: np.ndarray) -> None:
+        done.append(shard)
+        write(path, manifest, shard, block)
+
+    monkeypatch.setattr(store, "write_shard", noting)
+    embedding, reused = embed(opened(config), config)
+    assert not reused
+    assert done == expected
+    assert "extracting anew what is damaged: shards [2]" in caplog.text
+    np.testing.assert_array_equal(embedding.features[:], before)
+    assert embedding.manifest == manifest
+    assert embed(opened(config), config)[1]
+
+
+def test_a_store_of_an_older_version_is_refused(made: tuple[Config, Path]) -> None:
+    config, path = made
+    content = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(content | {"format": 1}))
+    with pytest.raises(DataError, match=r"of format 1, this fnx reads format 2: delete the folder"):
+        embed(opened(config), config)
+
+
+@contextmanager
+def mounted(*words: str, at: Path) -> Iterator[None]:
+    """A file system mounted for a moment; skips where this user may not."""
+    done = subprocess.run(["mount", *words, str(at)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(at)], check=True)
+
+
+def test_a_finished_store_that_is_read_only_is_used(made: tuple[Config, Path]) -> None:
+    config, path = made
+    with mounted("--bind", str(path.parent), at=path.parent):
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(path.parent)], check=True)
+        assert embed(opened(config), config)[1]
+
+
+def test_an_unfinished_store_that_is_read_only_is_refused(made: tuple[Config, Path]) -> None:
+    config, path = made
+    store.reopen(path, Manifest.read(path), [0])
+    with mounted("--bind", str(path.parent), at=path.parent):
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(path.parent)], check=True)
+        with pytest.raises(DataError, match=r"cannot be written .*paths.cache=PATH"):
+            embed(opened(config), config)
+    assert not embed(opened(config), config)[1]
+
+
+def test_a_full_disk_keeps_what_was_finished(
+    made: tuple[Config, Path], tiny: Callable[..., Config], tmp_path: Path
+) -> None:
+    _, whole = made
+    small = tmp_path / "small"
+    small.mkdir()
+    with mounted("-t", "tmpfs", "-o", "size=128k", "tmpfs", at=small):
+        config = tiny(f"paths.cache={small}")
+        with pytest.raises(OSError, match="No space left"):
+            embed(opened(config), config)
+        (path,) = small.glob("digits-*")
+        done = len(list((path / "shards").glob("*.json")))
+        assert 0 < done < 5
+        subprocess.run(["mount", "-o", "remount,size=10m", str(small)], check=True)
+        embedding, _ = embed(opened(config), config)
+        assert embedding.manifest.shards == Manifest.read(whole).shards
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from fnx.embedding.lock import sole
+with sole(Path(sys.argv[1]), lambda: ""):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_one_run_waits_for_another_says_so_and_takes_over_when_it_dies(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "e-0123"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    monkeypatch.setattr(lock, "_ASK_EVERY", 0.01)
+    shards = iter(range(100))
+
+    def progress() -> str:
+        now = next(shards)
+        if now == 3:
+            holder.kill()
+            holder.wait()
+        return f"{now} of 9 shards"
+
+    with caplog.at_level(logging.INFO), lock.sole(path, progress):
+        pass
+    assert f"waiting for process {holder.pid} on" in caplog.text
+    assert "which extracts e-0123: 2 of 9 shards" in caplog.text
+    assert "the wait for e-0123 is over" in caplog.text
+
+
+def test_what_another_run_finished_meanwhile_is_reused(
+    tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny()
+    whole = iter([False, True])  # before the wait for the lock, and after it
+    embed(opened(config), config)
+    monkeypatch.setattr("fnx.embedding._is_whole", lambda _: next(whole))
+    monkeypatch.setattr(extraction, "extract", None)
+    assert embed(opened(config), config)[1]

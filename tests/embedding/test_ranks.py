@@ -1,0 +1,151 @@
+"""Ranks: real processes that share an extraction, and what each says when it cannot go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
+
+from fnx import launch
+from fnx.embedding import embed, extraction, ranks
+from fnx.embedding.ranks import ShardBatches
+from fnx.embedding.store import Manifest
+from fnx.errors import ConfigError, DataError
+from fnx.images import open_images
+from fnx.images.labelled import LabelledImages
+from fnx.schema import Config, TrainerConfig
+
+
+def opened(config: Config) -> LabelledImages:
+    return open_images(config.dataset, Path(config.paths.cache))
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 7])
+@pytest.mark.parametrize("images", [1, 3, 8, 50])
+def test_each_rank_takes_whole_shards_and_no_batch_crosses_one(ranks: int, images: int) -> None:
+    manifest = Manifest("", {}, rows=45, features=1, rows_per_shard=8)
+    shards = [0, 2, 3, 5]
+    seen: list[int] = []
+    for rank in range(ranks):
+        batches = ShardBatches(manifest, shards, images, rank, ranks)
+        listed = list(batches)
+        assert len(listed) == len(batches)
+        for batch in listed:
+            assert len({row // 8 for row in batch}) == 1
+            assert len(batch) <= images
+        seen += [row for batch in listed for row in batch]
+    assert seen == [row for shard in shards for row in manifest.shard_rows(shard)]
+
+
+def ranks_of(count: int, config: Config) -> Config:
+    config.trainer.strategy, config.trainer.devices = "ddp", count
+    return config
+
+
+def test_two_processes_leave_the_bits_of_one(
+    tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("crops=ten", "dataset.limit_per_class=3")  # 30 images, which 8 does not divide
+    monkeypatch.setattr(extraction, "_rows_per_shard", lambda *_: 8)
+    one, _ = embed(opened(tiny(*words)), tiny(*words))
+    config = ranks_of(2, tiny(*words, f"paths.cache={tiny().paths.outputs}/two"))
+    two, reused = embed(opened(config), config)
+    assert not reused
+    assert two.path != one.path
+    assert two.manifest.shards == one.manifest.shards  # checksums of the files themselves
+    np.testing.assert_array_equal(two.features[:], one.features[:])
+    assert len(one.manifest.shards) == 4
+
+
+@pytest.mark.slow
+def test_fewer_images_than_processes(tiny: Callable[..., Config], tmp_path: Path) -> None:
+    for name, color in (("red", (200, 30, 9)), ("blue", (9, 30, 200))):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        Image.new("RGB", (50, 50), color).save(tmp_path / "images" / name / "only.png")
+    words = ("dataset=folder", f"dataset.root={tmp_path}/images", "dataset.limit_per_class=null")
+    one, _ = embed(opened(tiny(*words)), tiny(*words))
+    config = ranks_of(3, tiny(*words, f"paths.cache={tmp_path}/three"))
+    three, _ = embed(opened(config), config)
+    np.testing.assert_array_equal(three.features[:], one.features[:])
+    assert three.features.shape[0] == 2
+
+
+@pytest.mark.parametrize(("rows", "ranks", "expected"), [(30, 2, 16), (1, 4, 1), (9000, 2, 64)])
+def test_each_rank_has_a_shard_of_whole_passes(rows: int, ranks: int, expected: int) -> None:
+    class Trainer:
+        world_size = ranks
+
+    found = extraction._shared_out(64, rows, Trainer())  # type: ignore[arg-type]
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "said"),
+    [
+        ("…\nfnx.errors.ConfigError: no such device", ConfigError, "^no such device$"),
+        ("…\nfnx.images.datamodule.VanishedImageError: image 'a'", DataError, "^image 'a'$"),
+        ("…\nOSError: [Errno 28] No space left on device", DataError, "No space left"),
+        ("…\nZeroDivisionError: float", RuntimeError, "ZeroDivisionError"),
+    ],
+)
+def test_what_a_process_raises_is_said_by_the_first(
+    text: str, kind: type[Exception], said: str
+) -> None:
+    error = ranks._said_by_rank(ProcessRaisedException(text, 1, 1234))
+    assert type(error) is kind
+    with pytest.raises(kind, match=said):
+        raise error
+
+
+def test_a_process_that_is_killed_is_told_of() -> None:
+    error = ProcessExitedException(
+        "process 1 terminated with signal SIGKILL", 1, 1234, exit_code=-9, signal_name="SIGKILL"
+    )
+    with pytest.raises(DataError, match=r"signal SIGKILL \(out of memory\?\)"):
+        raise ranks._said_by_rank(error)
+
+
+@pytest.mark.parametrize(
+    ("environment", "elsewhere", "first"),
+    [
+        ({}, False, True),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "1"}, False, True),
+        ({"SLURM_NTASKS": "2"}, False, True),  # sbatch's own script, not a task of srun's
+        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, True, False),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "2"}, True, True),
+        ({"RANK": "3", "WORLD_SIZE": "4"}, True, False),
+        ({"RANK": "0", "WORLD_SIZE": "4"}, True, True),
+    ],
+)
+def test_srun_and_torchrun_are_recognised(
+    environment: dict[str, str], elsewhere: bool, first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SLURM_PROCID", "SLURM_NTASKS", "RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert launch.started_elsewhere() is elsewhere
+    assert launch.is_first() is first
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"num_nodes": 2}, "start one process a device with srun or torchrun"),
+        ({"accelerator": "gpu"}, "^trainer: .*gpu"),
+        ({"precision": "tf32"}, "NVIDIA's GPUs"),
+    ],
+)
+def test_what_the_machine_has_not_is_said_in_one_line(
+    changes: dict[str, object], said: str
+) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ConfigError, match=said):
+        ranks.make_trainer(TrainerConfig(**{"accelerator": "cpu", **changes}))  # type: ignore[arg-type]
