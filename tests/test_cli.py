@@ -149,3 +149,33 @@ def test_every_option_of_every_group_composes(compose: Callable[..., Config]) ->
             assert isinstance(compose(f"{group}={option}", *extra), Config), (group, option)
             composed += 1
     assert composed >= 20
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["+trainer._target_=os.system"], "trainer._target_=os.system: only Hydra's own"),
+        (
+            ["-m", "hydra.launcher._target_=subprocess.run"],
+            "hydra.launcher._target_=subprocess.run",
+        ),
+        (["model.layers={_target_: os.system, command: ls}"], "must not hold a _target_"),
+    ],
+)
+def test_no_config_chooses_what_python_calls(words: list[str], said: str, tmp_path: Path) -> None:
+    done = fnx(*words, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert not list(tmp_path.rglob("run.json"))
+
+
+def test_nor_does_a_config_file(tmp_path: Path) -> None:
+    experiment = tmp_path / "plugins/evil/conf/experiment"
+    experiment.mkdir(parents=True)
+    (experiment / "evil.yaml").write_text(
+        "# @package _global_\nmodel:\n  layers:\n    - _target_: os.system\n      command: ls\n"
+    )
+    (experiment.parents[1] / "__init__.py").touch()
+    done = fnx("experiment=evil", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "model.layers[0]._target_=os.system: only Hydra's own" in done.stderr

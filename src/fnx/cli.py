@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import logging
 import os
 import re
 import shutil
@@ -34,7 +35,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fnx import launch, registry, schema
-from fnx.errors import FnxError, unknown
+from fnx.errors import ConfigError, FnxError, unknown
+from fnx.secrets import Redacting, redact_files, redacted
 
 USER_ERROR = 2
 
@@ -71,6 +73,7 @@ def main() -> None:
         if {"--help", "-h"} & set(sys.argv[1:]):
             print(help_text())  # noqa: T201
             return
+        _refuse_targets(sys.argv[1:])
         if not launch.is_first():
             sys.argv += _NO_FOLDER
         _hydra_main()
@@ -82,6 +85,40 @@ def main() -> None:
         _leave(one_line(error), USER_ERROR)
     if _refused:
         sys.exit(USER_ERROR)
+
+
+# Hydra's launchers and sweepers, and its logging: nothing of fnx's own is made from a config's
+# `_target_`, for whoever names one chooses what Python runs.
+_TARGETS = re.compile(r"hydra(_plugins)?\.|logging\.|colorlog\.")
+
+
+def _refuse_targets(words: Sequence[str]) -> None:
+    """Refuse words that name what Python shall call, beyond Hydra's own.
+
+    Raises:
+        ConfigError: naming the first.
+    """
+    for word in words:
+        key, _, value = word.partition("=")
+        if "_target_" in key and not all(_TARGETS.match(v.strip("'\" ")) for v in value.split(",")):
+            raise ConfigError(
+                f"{key}={value}: only Hydra's own launchers and sweepers may be named"
+            )
+        if "_target_" in value:
+            raise ConfigError(f"{key}: a value must not hold a _target_")
+
+
+def _refuse_composed_targets(node: Any, key: str = "") -> None:
+    """The same for a composed config, whichever file a target comes from."""
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            inner = f"{key}.{name}" if key else str(name)
+            if name == "_target_" and not _TARGETS.match(str(value)):
+                raise ConfigError(f"{inner}={value}: only Hydra's own may be named")
+            _refuse_composed_targets(value, inner)
+    elif isinstance(node, (list, tuple)):
+        for place, value in enumerate(node):
+            _refuse_composed_targets(value, f"{key}[{place}]")
 
 
 class _Terminated(KeyboardInterrupt):
@@ -122,20 +159,25 @@ def _prepare() -> None:
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _hydra_main(config: DictConfig) -> None:
     try:
-        typed = schema.typed(config)
         run_dir = Path(HydraConfig.get().runtime.output_dir)
+        redact_files(run_dir / ".hydra", "*.yaml")
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(Redacting())
+        _refuse_composed_targets(OmegaConf.to_container(config))
+        _refuse_composed_targets(OmegaConf.to_container(OmegaConf.structured(HydraConfig.get())))
+        typed = schema.typed(config)
         from fnx import app  # torch and all that: only now, when there is work
 
         app.run(typed, run_dir, sweep=_sweep())
     except launch.OtherRank:
         return
     except (FnxError, OmegaConfBaseException, OSError) as error:
-        full = isinstance(error, OSError) and error.errno in _NO_SPACE
-        if debugging() or os.getpid() != _MAIN_PROCESS or (isinstance(error, OSError) and not full):
+        other = isinstance(error, OSError) and error.errno not in _NO_SPACE
+        if other or debugging() or os.getpid() != _MAIN_PROCESS:
             raise
         # Raised through Hydra it would come with a line of Hydra's own.
         _refused.append(one_line(error))
-        sys.stderr.write(f"fnx: {_refused[-1]}\n")
+        sys.stderr.write(f"fnx: {redacted(_refused[-1])}\n")
 
 
 def _sweep() -> str | None:
@@ -158,7 +200,7 @@ def one_line(error: BaseException) -> str:
     """
     if isinstance(error, FnxError):
         return str(error)
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.errno in _NO_SPACE:
         where = f" ({error.filename})" if error.filename else ""
         return (
             f"{error.strerror}{where}: nothing that is finished is lost; the same command goes on "
@@ -321,5 +363,5 @@ def _defaults() -> dict[str, str]:
 
 
 def _leave(message: str, code: int) -> NoReturn:
-    sys.stderr.write(f"fnx: {message}\n")
+    sys.stderr.write(f"fnx: {redacted(message)}\n")
     sys.exit(code)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from fnx.secrets import redacted
+
 if TYPE_CHECKING:
     from fnx.embedding import Embedding
     from fnx.images import LabelledImages
@@ -115,4 +117,5 @@ def write_record(
         "warnings": list(images.warnings),
         "config": dataclasses.asdict(config),
     }
-    (run_dir / "run.json").write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(redacted(record), indent=2, ensure_ascii=False)
+    (run_dir / "run.json").write_text(text + "\n", encoding="utf-8")

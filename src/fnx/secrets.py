@@ -1,0 +1,63 @@
+"""Keeps secrets out of what a run leaves: passwords in addresses, and the environment's keys."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+HIDDEN = "[secret]"
+
+_TELLTALE = r"(?:token|secret|passw|pwd|api.?key|access.?key|auth|credential|signature|\bsig\b)"
+_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+_QUERY = re.compile(rf"([?&;][^=&;#\s]*{_TELLTALE}[^=&;#\s]*=)[^&;#\s'\"]+", re.I)
+_VARIABLE = re.compile(rf"{_TELLTALE}|(?:^|_)key$", re.I)
+_SHORTEST = 8  # a shorter value may stand anywhere by chance
+
+
+def redacted(value: Any) -> Any:
+    """`value`, a text or a structure of them, without secrets.
+
+    Hidden are the user and password of an address, what its query calls a token, a key or the like,
+    and wherever it stands the value of an environment variable with such a name (WANDB_API_KEY,
+    HF_TOKEN).
+
+    >>> redacted({"url": "https://me:pass@host/x.pth?token=abc&part=2"})
+    {'url': 'https://[secret]@host/x.pth?token=[secret]&part=2'}
+    """
+    if isinstance(value, str):
+        return _redacted_text(value)
+    if isinstance(value, Mapping):
+        return {redacted(key): redacted(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(redacted(item) for item in value)
+    return value
+
+
+def _redacted_text(text: str) -> str:
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST and _VARIABLE.search(name):
+            text = text.replace(value, HIDDEN)
+    text = _USERINFO.sub(f"{HIDDEN}@", text)
+    return _QUERY.sub(rf"\g<1>{HIDDEN}", text)
+
+
+class Redacting(logging.Filter):
+    """Lets every line of a log through, without its secrets."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Put the finished line in the place of its parts."""
+        record.msg, record.args = redacted(record.getMessage()), None
+        return True
+
+
+def redact_files(folder: Path, pattern: str) -> None:
+    """Rewrite the text files of `folder` that hold a secret."""
+    for file in folder.glob(pattern):
+        text = file.read_text(encoding="utf-8")
+        clean = redacted(text)
+        if clean != text:
+            file.write_text(clean, encoding="utf-8")
