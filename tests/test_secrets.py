@@ -40,7 +40,11 @@ def test_a_run_leaves_no_secret(tmp_path: Path, tiny_words: tuple[str, ...]) -> 
     secrets = {"WANDB_API_KEY": "k" * 40, "HF_TOKEN": "hf_verysecrettoken"}
     address = "https://me:open-sesame@127.0.0.1:9/w.pth?token=in-the-query"
     words = [*tiny_words, f"paths.outputs={tmp_path}/outputs", "dataset.limit_per_class=2"]
-    words += [f"model.weights.url='{address}'", f"logger.tags=[{secrets['HF_TOKEN']}]", "logger=csv"]
+    words += [
+        f"model.weights.url='{address}'",
+        f"logger.tags=[{secrets['HF_TOKEN']}]",
+        "logger=csv",
+    ]
     command = [sys.executable, "-m", "fnx", *words]
 
     def run(*more: str) -> subprocess.CompletedProcess[str]:

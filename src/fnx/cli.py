@@ -14,8 +14,10 @@ import re
 import shutil
 import signal
 import sys
+import tempfile
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -57,8 +59,6 @@ class _PluginConfigs(SearchPathPlugin):
 _refused: list[str] = []
 _MAIN_PROCESS = os.getpid()
 _asked_to_end = False
-# A rank that leaves after the extraction has nothing to put into a folder of its own.
-_NO_FOLDER = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=disabled"]
 # What the system says of a disk that takes no more.
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -74,9 +74,9 @@ def main() -> None:
             print(help_text())  # noqa: T201
             return
         _refuse_targets(sys.argv[1:])
-        if not launch.is_first():
-            sys.argv += _NO_FOLDER
-        _hydra_main()
+        with _folder_of_other_rank() as words:
+            sys.argv += words
+            _hydra_main()
     except KeyboardInterrupt:
         _leave(*_interrupted())
     except (FnxError, HydraException, OmegaConfBaseException) as error:
@@ -119,6 +119,16 @@ def _refuse_composed_targets(node: Any, key: str = "") -> None:
     elif isinstance(node, (list, tuple)):
         for place, value in enumerate(node):
             _refuse_composed_targets(value, f"{key}[{place}]")
+
+
+@contextmanager
+def _folder_of_other_rank() -> Iterator[list[str]]:
+    """Words that keep a rank that leaves after the extraction from a run's folder of its own."""
+    if launch.is_first():
+        yield []
+        return
+    with tempfile.TemporaryDirectory(prefix="fnx-rank-") as folder:
+        yield [f"hydra.run.dir={folder}", "hydra.output_subdir=null"]
 
 
 class _Terminated(KeyboardInterrupt):
@@ -242,6 +252,9 @@ def _unknown_option(error: MissingConfigException) -> str | None:
     if name is None or options is None:
         return None
     group, _, option = str(name).rpartition("/")
+    extra = {"submitit_slurm": "slurm", "submitit_local": "slurm", "joblib": "joblib"}.get(option)
+    if group == "hydra/launcher" and extra:
+        return f'{group}={option} is not installed: pip install "fnx[{extra}]"'
     return unknown(f"option of {group}", option, options) if group else None
 
 

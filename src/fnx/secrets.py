@@ -14,7 +14,7 @@ HIDDEN = "[secret]"
 _TELLTALE = r"(?:token|secret|passw|pwd|api.?key|access.?key|auth|credential|signature|\bsig\b)"
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 _QUERY = re.compile(rf"([?&;][^=&;#\s]*{_TELLTALE}[^=&;#\s]*=)[^&;#\s'\"]+", re.I)
-_VARIABLE = re.compile(rf"{_TELLTALE}|(?:^|_)key$", re.I)
+_VARIABLE = re.compile(r"token|secret|passw|api_?key|access_?key|credential|_key$", re.I)
 _SHORTEST = 8  # a shorter value may stand anywhere by chance
 
 
@@ -39,7 +39,8 @@ def redacted(value: Any) -> Any:
 
 def _redacted_text(text: str) -> str:
     for name, value in os.environ.items():
-        if len(value) >= _SHORTEST and _VARIABLE.search(name):
+        is_path = value.startswith("/")
+        if len(value) >= _SHORTEST and _VARIABLE.search(name) and not is_path:
             text = text.replace(value, HIDDEN)
     text = _USERINFO.sub(f"{HIDDEN}@", text)
     return _QUERY.sub(rf"\g<1>{HIDDEN}", text)

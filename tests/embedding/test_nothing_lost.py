@@ -222,3 +222,25 @@ def test_what_another_run_finished_meanwhile_is_reused(
     monkeypatch.setattr("fnx.embedding._is_whole", lambda _: next(whole))
     monkeypatch.setattr(extraction, "extract", None)
     assert embed(opened(config), config)[1]
+
+
+@pytest.mark.slow
+def test_jobs_side_by_side_extract_their_embedding_once(
+    tmp_path: Path, tiny_words: tuple[str, ...]
+) -> None:
+    words = [*tiny_words, "dataset.limit_per_class=null", "crops=ten", "report=tables"]
+    words += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "statistic=ks,kl"]
+    done = subprocess.run(
+        [sys.executable, "-m", "fnx", "-m", *words, "paths.outputs=outputs"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("features into") == 1, done.stderr
+    assert "which extracts digits-test_resnet" in done.stderr
+    runs = [json.loads(file.read_text()) for file in tmp_path.rglob("run.json")]
+    assert sorted(run["embedding_reused"] for run in runs) == [False, True]
+    assert len({run["fingerprint"] for run in runs}) == 1

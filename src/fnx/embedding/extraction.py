@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,13 +75,16 @@ class Extractor(lightning.LightningModule):
             self.backbone, self.crops, self.config.batch_size, self.device, _threads(trainer)
         )
         self.passes = Passes(self.backbone, self.crops, cut)
+        workers = _workers(self.config.num_workers, ranks.local_ranks(trainer))
         return DataLoader(
             ImageDataset(self.images, self.crops),
             batch_sampler=ranks.ShardBatches(
                 self.manifest, self.missing, cut.images, trainer.global_rank, trainer.world_size
             ),
             collate_fn=collate,
-            num_workers=_workers(self.config.num_workers, ranks.local_ranks(trainer)),
+            num_workers=workers,
+            # Said outright, for joblib changes what its processes start by default.
+            multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
             pin_memory=self.device.type == "cuda",
         )
 
