@@ -1,9 +1,9 @@
-"""One value a unit: the mean of a layer's map over space or tokens, in float32."""
+"""One value a unit: the mean of a layer's map over space or tokens, or its peak, in float32."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def pooled(value: Tensor, *, channels_last: bool, images: int, prefix: int = 0) -> Tensor:
@@ -44,3 +44,51 @@ def _mean(value: Tensor) -> Tensor:
     total = torch.bmm(value, ones)
     lost = torch.baddbmm(total, value, ones, beta=-1)
     return (total.float() + lost.float())[:, :, 0] / positions
+
+
+def peaks(value: Tensor, *, channels_last: bool, images: int, prefix: int = 0) -> Tensor:
+    """The highest value of each unit over everything but images, and where in its map it is.
+
+    Args:
+        value: as for `pooled`.
+        channels_last: likewise.
+        images: likewise.
+        prefix: likewise.
+
+    Returns:
+        Float32 (images, 3, C): the value, its row and its column in the map, both 0 for a value
+        without a map and -1 where the place is no place in the image (tokens, windows). Of equal
+        values the first counts, row by row.
+
+    >>> peaks(torch.eye(3)[None, None], channels_last=False, images=1).flatten().tolist()
+    [1.0, 0.0, 0.0]
+    """
+    if channels_last:
+        value = value.movedim(-1, 1)
+    place: Tensor | None = None
+    if value.ndim == 2:
+        highest, width = value, 1
+        place = torch.zeros_like(value)
+    elif value.ndim == 4 and not prefix:
+        highest, place = _peak(value)
+        width = value.shape[3]
+    else:
+        highest, width = value.flatten(2)[:, :, prefix:].amax(2), 1
+    if len(highest) != images:
+        highest, place = highest.reshape(images, -1, highest.shape[1]).amax(1), None
+    result = highest.new_full((images, 3, highest.shape[1]), -1, dtype=torch.float32)
+    result[:, 0] = highest
+    if place is not None:
+        result[:, 1], result[:, 2] = place // width, place % width
+    return result
+
+
+def _peak(value: Tensor) -> tuple[Tensor, Tensor]:
+    """Maximum of (B, C, H, W) over the map, and its place row by row: twice (B, C)."""
+    if value.device.type != "cpu":
+        found = value.flatten(2).max(2)
+        return found.values, found.indices
+    # On the CPU the pooling of a whole map takes whole vectors of units where they are innermost:
+    # less than the mean, and a tenth of the time of max() with indices (measured on VGG16).
+    highest, place = nn.functional.max_pool2d(value, value.shape[2:], return_indices=True)
+    return highest[:, :, 0, 0], place[:, :, 0, 0]
