@@ -106,6 +106,16 @@ class Run:
         return self._table("top_features")
 
     @cached_property
+    def strongest(self) -> pl.DataFrame:
+        """What activates each unit most (see `fnx.embedding.Strongest.table`)."""
+        return self._table("strongest")
+
+    @cached_property
+    def strongest_images(self) -> pl.DataFrame:
+        """The images of `strongest`: ``image_id``, ``path``, ``class_name``, ``dataset``."""
+        return self._table("strongest_images")
+
+    @cached_property
     def distances(self) -> NDArray[np.float32]:
         """[F, C] under the real labels, mapped from disk."""
         return self._array("distances", 2)

@@ -56,31 +56,26 @@ def peaks(value: Tensor, *, channels_last: bool, images: int, prefix: int = 0) -
         prefix: likewise.
 
     Returns:
-        Float32 (images, 3, C): the value, its row and its column in the map, both 0 for a value
-        without a map and -1 where the place is no place in the image (tokens, windows). Of equal
-        values the first counts, row by row.
+        Float32 (images, 3, C): the value, and its row and column in the map; of tokens and windows,
+        which have no rows, the position among all of an image and -1. Of equal values the first
+        counts, row by row.
 
     >>> peaks(torch.eye(3)[None, None], channels_last=False, images=1).flatten().tolist()
     [1.0, 0.0, 0.0]
     """
     if channels_last:
         value = value.movedim(-1, 1)
-    place: Tensor | None = None
-    if value.ndim == 2:
-        highest, width = value, 1
-        place = torch.zeros_like(value)
-    elif value.ndim == 4 and not prefix:
+    if value.ndim == 2 and len(value) == images:
+        value = value[:, :, None, None]
+    if value.ndim == 4 and not prefix and len(value) == images:
         highest, place = _peak(value)
-        width = value.shape[3]
+        rows, columns = place // value.shape[3], place % value.shape[3]
     else:
-        highest, width = value.flatten(2)[:, :, prefix:].amax(2), 1
-    if len(highest) != images:
-        highest, place = highest.reshape(images, -1, highest.shape[1]).amax(1), None
-    result = highest.new_full((images, 3, highest.shape[1]), -1, dtype=torch.float32)
-    result[:, 0] = highest
-    if place is not None:
-        result[:, 1], result[:, 2] = place // width, place % width
-    return result
+        listed = value.reshape(*value.shape[:2], -1)[:, :, prefix:]
+        listed = listed.reshape(images, -1, *listed.shape[1:]).movedim(1, 2).flatten(2)
+        highest, rows = listed.max(2)
+        columns = torch.full_like(rows, -1)
+    return torch.stack([highest.float(), rows.float(), columns.float()], 1)
 
 
 def _peak(value: Tensor) -> tuple[Tensor, Tensor]:

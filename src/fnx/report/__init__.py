@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fnx.report.closing import summary
+    from fnx.report.pictures import write_pictures
     from fnx.report.trackers import Tracker, check_tracker, open_tracker, track
     from fnx.report.write import write_report
 
-__all__ = ["Tracker", "check_tracker", "open_tracker", "summary", "track", "write_report"]
+__all__ = [
+    "Tracker",
+    "check_tracker",
+    "open_tracker",
+    "summary",
+    "track",
+    "write_pictures",
+    "write_report",
+]
 
 _HOMES = {
     "Tracker": "fnx.report.trackers",
@@ -22,6 +31,7 @@ _HOMES = {
     "open_tracker": "fnx.report.trackers",
     "summary": "fnx.report.closing",
     "track": "fnx.report.trackers",
+    "write_pictures": "fnx.report.pictures",
     "write_report": "fnx.report.write",
 }
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from fnx.analysis import Run
 from fnx.analysis.table3 import table3
-from fnx.report import fig05, fig06, fig09, fig10
+from fnx.report import fig05, fig06, fig09, fig10, fig_features
 from fnx.report import table3 as table3_picture
 
 
@@ -29,4 +29,8 @@ def pictures(run: Run) -> Iterator[Picture]:
     if run.signed:
         yield Picture("fig09_absence", fig09.draw(run, "-"))
     yield Picture("fig10_kept", fig10.draw(run))
+    for sign, name in (("+", "features_presence"), ("-", "features_absence")):
+        figure = fig_features.draw(run, sign)
+        if figure is not None:
+            yield Picture(name, figure)
     yield Picture("table3", table3_picture.draw(table3([run])))
