@@ -36,6 +36,11 @@ def test_a_box_is_cut_where_it_lies_and_grey_beyond_the_border() -> None:
     assert (outside == GREY).all()
 
 
+def test_a_box_that_holds_the_whole_view_is_the_view() -> None:
+    view = np.random.default_rng(0).integers(0, 256, (TILE, TILE, 3), np.uint8)
+    np.testing.assert_array_equal(cut_out(view, (-500, -300, 700, 900)), view)
+
+
 def test_what_is_not_square_keeps_its_shape() -> None:
     tile = cut_out(np.full((50, 100, 3), 255, np.uint8), (0, 0, 50, 100))
     assert tile.shape == (TILE, TILE, 3)
@@ -188,9 +193,8 @@ def test_pairs_are_read_whatever_a_class_is_called() -> None:
 
 def test_all_features_or_none(run: Run, tiny_at: Callable[..., Config]) -> None:
     words = ("report.reference_limit_per_class=2", "model.layers=[conv1.0]")
-    every = app.run(
-        tiny_at(run.path.parent, *words, "report.pictures=all"), run.path.parent / "all"
-    )
+    folder = run.path.parent
+    every = app.run(tiny_at(folder, *words, "report.pictures=all"), folder / "all")
     fired = every.strongest["feature_id"].n_unique()
     assert len(list((every.path / "pictures").glob("conv1.0/*.jpg"))) == fired
     none = app.run(tiny_at(folder, *words, "report.pictures=none"), folder / "no")

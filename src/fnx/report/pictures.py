@@ -221,11 +221,18 @@ def cut_tiles(
 def cut_out(view: Pixels, box: Box) -> Pixels:
     """A box of a view as a tile, in its own shape; grey beyond the view's border and beside it.
 
+    A box that is larger than the view, as deep layers' are, is cut to the view.
+
     Args:
         view: uint8 (H, W, 3).
         box: top, left, bottom, right; may reach beyond the view.
     """
     top, left, bottom, right = box
+    # Of a field that is larger than the view only the view can be seen: no frame around it.
+    if top <= 0 and bottom >= view.shape[0]:
+        top, bottom = 0, view.shape[0]
+    if left <= 0 and right >= view.shape[1]:
+        left, right = 0, view.shape[1]
     inside = view[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
     framed = np.full((max(1, bottom - top), max(1, right - left), 3), GREY, np.uint8)
     first, start = max(0, -top), max(0, -left)
