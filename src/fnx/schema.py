@@ -150,6 +150,9 @@ class TrainerConfig:
     batch_size: int | str = option(
         "auto", minimum=1, help="crops under way at a time (not images); auto: what memory allows"
     )
+    compile: bool = option(
+        False, help="GPUs: compile the network with torch.compile first, which takes a minute"
+    )
     num_workers: int | None = option(
         None, minimum=0, help="processes that decode images; null: one less than the cores"
     )

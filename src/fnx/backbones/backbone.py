@@ -104,6 +104,7 @@ class Backbone(nn.Module):
         weights_digest: which weights these are (`WeightsFile.digest`).
         unseen: module paths of convolutions and linear layers that cannot be read.
         preprocessing: what turns pixels into the network's input.
+        taps: where the columns are read.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class Backbone(nn.Module):
         self.unseen = tuple(unseen)
         self.preprocessing = preprocessing
         self.memory_format = memory_format
-        self._taps = tuple(taps)
+        self.taps = tuple(taps)
 
     def train(self, mode: bool = True) -> Backbone:
         """Stay in evaluation mode: features must not depend on the batch or on chance."""
@@ -148,9 +149,13 @@ class Backbone(nn.Module):
             its mean over space, a token map's its mean over tokens (class tokens left out), and a
             layer's that is called several times the mean over its calls.
         """
+        return read(self.net, self.prepared(pixels), self.taps, self.n_features)
+
+    def prepared(self, pixels: Tensor) -> Tensor:
+        """The network's input, in its precision and memory format: uint8 (B, 3, H, W) in RGB."""
         images = self.preprocessing(pixels).contiguous(memory_format=self.memory_format)
         dtype = next((p.dtype for p in self.net.parameters() if p.is_floating_point()), None)
-        return read(self.net, images.to(dtype), self._taps, self.n_features)
+        return images.to(dtype)
 
     def feature_table(self) -> pl.DataFrame:
         """Columns of the embedding: feature_id, layer, unit (from 0) and kind."""

@@ -74,7 +74,8 @@ class Extractor(lightning.LightningModule):
         cut = batching(
             self.backbone, self.crops, self.config.batch_size, self.device, _threads(trainer)
         )
-        self.passes = Passes(self.backbone, self.crops, cut)
+        backend = "inductor" if self.config.compile else None
+        self.passes = Passes(self.backbone, self.crops, cut, compile_with=backend)
         workers = _workers(self.config.num_workers, ranks.local_ranks(trainer))
         return DataLoader(
             ImageDataset(self.images, self.crops),
@@ -122,6 +123,8 @@ def extract(
         log.warning("modules without features (never called): %s", ", ".join(backbone.unseen))
     _check_shapes(backbone, crops)
     trainer = ranks.make_trainer(config.trainer)
+    if config.trainer.compile:
+        _check_compiling(trainer, crops)
     work: tuple[Manifest, list[int]] | None = None
     if launch.is_first():
         made = _manifest(images, inputs, backbone, crops, path, trainer)
@@ -167,6 +170,20 @@ def _check_shapes(backbone: Backbone, crops: Crops) -> None:
             "crops=dense: this network takes square images only; choose "
             "crops.resize_mode=squash, or crops=ten"
         ) from error
+
+
+def _check_compiling(trainer: lightning.Trainer, crops: Crops) -> None:
+    """Refuse to compile where it does not fit.
+
+    Raises:
+        ConfigError: on a processor, or views of several shapes.
+    """
+    if trainer.strategy.root_device.type == "cpu":
+        raise ConfigError(
+            "trainer.compile=true is for GPUs: on a processor each core runs a pass of its own"
+        )
+    if crops.whole:
+        raise ConfigError("trainer.compile=true needs views of one shape; crops=dense has others")
 
 
 def _manifest(

@@ -20,7 +20,6 @@ import numpy as np
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import BasePredictionWriter, Callback
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.multiprocessing.spawn import ProcessException
 from torch.utils.data import Sampler
@@ -182,7 +181,7 @@ class ShardWriter(BasePredictionWriter):
         super().__init__("batch")
         self.path = path
         self.manifest = manifest
-        self.block: NDArray[np.float32] | None = None
+        self.block: Tensor | None = None
 
     def write_on_batch_end(
         self,
@@ -199,11 +198,12 @@ class ShardWriter(BasePredictionWriter):
         shard = rows[0] // self.manifest.rows_per_shard
         within = self.manifest.shard_rows(shard)
         if self.block is None:
-            self.block = np.empty((len(within), self.manifest.features), np.float32)
+            # Where the rows are made: a copy to the host for each batch would make a GPU wait.
+            self.block = prediction.new_empty((len(within), self.manifest.features))
         first = rows[0] - within.start
-        self.block[first : first + len(rows)] = prediction.cpu().numpy()
+        self.block[first : first + len(rows)] = prediction
         if rows[-1] == within.stop - 1:
-            store.write_shard(self.path, self.manifest, shard, self.block)
+            store.write_shard(self.path, self.manifest, shard, self.block.cpu().numpy())
             self.block = None
 
 
