@@ -86,6 +86,19 @@ def traced(timm_name: str, image_size: int) -> Trace:
     return result
 
 
+def without_weights(timm_name: str, image_size: int) -> nn.Module:
+    """A network of timm's to look at, on the meta device where its code allows that."""
+    try:
+        with torch.device("meta"):
+            net = create(timm_name, image_size)
+            net(torch.empty(1, 3, image_size, image_size))
+    except ConfigError:
+        raise
+    except Exception:
+        return untrained(timm_name, image_size, seed=0)
+    return net
+
+
 def _trace(net: nn.Module, images: torch.Tensor) -> Trace:
     named = (getattr(net, "pretrained_cfg", None) or {}).get("classifier") or ()
     return trace(net, images, classifiers=(named,) if isinstance(named, str) else tuple(named))
