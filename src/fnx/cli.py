@@ -57,7 +57,8 @@ class _PluginConfigs(SearchPathPlugin):
 
 # What jobs of this process were told; a sweep goes on with its other jobs.
 _refused: list[str] = []
-_MAIN_PROCESS = os.getpid()
+# The process that somebody started, which says what went wrong; a launcher's only import this.
+_main_process: int | None = None
 _asked_to_end = False
 # What the system says of a disk that takes no more.
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -65,6 +66,8 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 def main() -> None:
     """Run ``python -m fnx``; exit code 2 and one line for what the user can mend."""
+    global _main_process
+    _main_process = os.getpid()
     # Hydra would print its own errors and exit with 1; this makes it raise them instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     signal.signal(signal.SIGTERM, _terminate)
@@ -173,6 +176,8 @@ def _hydra_main(config: DictConfig) -> None:
         redact_files(run_dir / ".hydra", "*.yaml")
         for handler in logging.getLogger().handlers:
             handler.addFilter(Redacting())
+        if not launch.is_first():  # the first says the same
+            logging.getLogger().setLevel(logging.WARNING)
         _refuse_composed_targets(OmegaConf.to_container(config))
         _refuse_composed_targets(OmegaConf.to_container(OmegaConf.structured(HydraConfig.get())))
         typed = schema.typed(config)
@@ -183,7 +188,7 @@ def _hydra_main(config: DictConfig) -> None:
         return
     except (FnxError, OmegaConfBaseException, OSError) as error:
         other = isinstance(error, OSError) and error.errno not in _NO_SPACE
-        if other or debugging() or os.getpid() != _MAIN_PROCESS:
+        if other or debugging() or os.getpid() != _main_process:
             raise
         # Raised through Hydra it would come with a line of Hydra's own.
         _refused.append(one_line(error))
@@ -225,10 +230,11 @@ def one_line(error: BaseException) -> str:
         return f"{ambiguous.group(1)} names several values: add -m to sweep over them"
     cause = error.__cause__ if isinstance(error, ConfigCompositionException) else None
     detail = _first_line(cause if cause is not None else error)
+    key = _full_key(error, cause) or ""
     missing = re.search(r"[Mm]issing mandatory value: (\S+)", detail)
     if missing:
-        return f"{missing.group(1)} is missing: give it as {missing.group(1)}=…"
-    key = _full_key(error, cause) or ""
+        name = key if key.endswith(f".{missing.group(1)}") else missing.group(1)
+        return f"{name} is missing: give it as {name}=…"
     stranger = re.match(r"Key '(.+)' (?:is )?not in '(.+)'", detail)
     if stranger:
         return _unknown_key(key or stranger.group(1), stranger.group(2))
