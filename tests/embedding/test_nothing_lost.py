@@ -116,6 +116,8 @@ def test_a_damaged_shard_is_found_and_it_alone_is_done_again(
     embedding, reused = embed(opened(config), config)
     assert not reused
     assert done == expected
+    assert embedding.extraction is not None
+    assert embedding.extraction.images == sum(len(manifest.shard_rows(i)) for i in expected)
     assert "extracting anew what is damaged: shards [2]" in caplog.text
     np.testing.assert_array_equal(embedding.features[:], before)
     assert embedding.manifest == manifest

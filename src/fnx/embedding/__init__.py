@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from contextlib import ExitStack
 from pathlib import Path
@@ -41,7 +42,7 @@ def embed(images: LabelledImages, config: Config) -> tuple[Embedding, bool]:
     cache = Path(config.paths.cache)
     path = find(cache, mark) or cache / f"{config.dataset.name}-{config.model.name}-{mark}"
     with ExitStack() as stack:
-        reused = False
+        reused, extraction = False, None
         if launch.is_first():
             reused = _is_whole(path)
             if not reused:
@@ -58,8 +59,8 @@ def embed(images: LabelledImages, config: Config) -> tuple[Embedding, bool]:
         else:
             from fnx.embedding.extraction import extract
 
-            extract(images, config, located, inputs, path)
-    return Embedding.open(path), reused
+            extraction = extract(images, config, located, inputs, path)
+    return dataclasses.replace(Embedding.open(path), extraction=extraction), reused
 
 
 def _is_whole(path: Path) -> bool:

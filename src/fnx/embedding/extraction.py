@@ -20,7 +20,7 @@ from fnx import backbones, launch
 from fnx.embedding import ranks, store
 from fnx.embedding.fingerprint import fingerprint
 from fnx.embedding.passes import IMAGES_IN_STEP, Passes, batching
-from fnx.embedding.store import Manifest
+from fnx.embedding.store import Extraction, Manifest
 from fnx.errors import ConfigError
 from fnx.images.crops import Crops
 from fnx.images.datamodule import Batch, ImageDataset, collate
@@ -107,7 +107,7 @@ def extract(
     weights: WeightsFile,
     inputs: dict[str, Any],
     path: Path,
-) -> None:
+) -> Extraction:
     """Extract the shards that are missing in the folder `path`, and declare it complete.
 
     Raises:
@@ -133,8 +133,9 @@ def extract(
         work = ranks.said_by_first(trainer, work)
     assert work is not None
     manifest, missing = work
+    rows_left = sum(len(manifest.shard_rows(shard)) for shard in missing)
+    start = time.perf_counter()
     if missing:  # else the last run ended between its last shard and the manifest
-        rows_left = sum(len(manifest.shard_rows(shard)) for shard in missing)
         log.info("extracting %d × %d features into %s", rows_left, manifest.features, path)
         if len(missing) < manifest.n_shards:
             log.info("going on: %d of %d shards are left", len(missing), manifest.n_shards)
@@ -152,6 +153,7 @@ def extract(
     if not trainer.is_global_zero:
         raise launch.OtherRank
     store.finish(path, manifest)
+    return Extraction(rows_left, round(time.perf_counter() - start, 3))
 
 
 def _check_shapes(backbone: Backbone, crops: Crops) -> None:
