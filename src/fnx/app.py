@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fnx import backbones, registry
 from fnx.analysis import Run, tables
+from fnx.analysis.pair import check_pair
 from fnx.embedding import Embedding, embed
 from fnx.images import open_images
 from fnx.progress import progress_bar
@@ -45,6 +46,10 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
 
     with stage("images"):  # the target task: labelled images (Section 3.2)
         images = open_images(config.dataset, Path(config.paths.cache))
+        if config.report.pair is not None:
+            layers = backbones.layer_names(config.model, config.crops.size)
+            units = {layer.name: layer.units for layer in layers}
+            check_pair(config.report.pair, units, images.class_names)
 
     with stage("embedding"):  # crops through the network, pooled and averaged (Section 3.3)
         embedding, reused = embed(images, config)
@@ -59,7 +64,7 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
         write_tables(embedding, constant, thresholds, config, run_dir)
 
     write_record(run_dir, config, images, embedding, reused=reused, stage=stage)
-    with stage("report"):  # Figures 5, 6, 9, 10, Table 3's row, and the page
+    with stage("report"):  # Figures 1, 5, 6, 9, 10, Tables 2 and 3, and the page
         write_report(run_dir, config.report)
 
     write_record(run_dir, config, images, embedding, reused=reused, stage=stage)

@@ -190,6 +190,14 @@ class ReportConfig:
 
     figures: bool = option(True, help="draw the figures and the page")
     formats: list[str] = option(["png", "svg"], help="file formats of the figures")
+    pair: str | None = option(
+        None, help="LAYER/UNIT:CLASS that Figure 1 shows; null: the pair of the highest D"
+    )
+    mode: str = option(
+        "empirical",
+        choices=("empirical", "lognormal"),
+        help="Figure 5: most frequent D of a layer, or the mode of a log-normal fit",
+    )
     top_k: int = option(10, minimum=1, help="features listed for each class and sign")
     reference_dataset: str | None = option(
         None, help="data set whose images illustrate features; null: the run's own"
@@ -251,6 +259,10 @@ def check(config: Config) -> None:
     if config.threshold["permutations"] < 1:
         found = config.threshold["permutations"]
         raise ConfigError(f"threshold.permutations={found}: must be at least 1")
+    if config.report.pair is not None:
+        from fnx.analysis.pair import parse_pair
+
+        parse_pair(config.report.pair)
     unknown_formats = set(config.report.formats) - {"png", "svg", "pdf"}
     if unknown_formats:
         raise ConfigError(f"report.formats={sorted(unknown_formats)}: allowed are png, svg, pdf")
