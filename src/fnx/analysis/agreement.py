@@ -296,3 +296,27 @@ def _pair(a: Run, b: Run, common: Shared, rows: Sequence[dict[str, Any]]) -> dic
         lowest = min(ranked, key=lambda row: float(row["spearman"]))
         row |= {"spearman_lowest": lowest["spearman"], "lowest_layer": lowest["layer"]}
     return {name: row.get(name) for name in PAIR_COLUMNS if name not in (*_TEXT, "note")}
+
+
+def joint_counts(
+    a: Run,
+    b: Run,
+    common: Shared,
+    edges_a: NDArray[np.float64],
+    edges_b: NDArray[np.float64],
+) -> NDArray[np.int64]:
+    """How many shared (feature, class) pairs have a D in each bin of both runs, [A, B].
+
+    Raises:
+        ValueError: if the features of the two runs do not correspond.
+    """
+    if not common.by_unit:
+        raise ValueError("features of networks trained apart do not correspond")
+    counts = np.zeros((len(edges_a) - 1, len(edges_b) - 1), np.int64)
+    for layer in common.layers:
+        first = _block(a, layer.rows_a, common.classes_a).ravel()
+        second = _block(b, layer.rows_b, common.classes_b).ravel()
+        finite = np.isfinite(first) & np.isfinite(second)
+        found = np.histogram2d(first[finite], second[finite], bins=(edges_a, edges_b))[0]
+        counts += found.astype(np.int64)
+    return counts
