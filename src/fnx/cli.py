@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 import hydra
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import (
@@ -156,9 +157,28 @@ def compose(overrides: Sequence[str] = ()) -> schema.Config:
     >>> compose(["dataset=digits"]).crops.name
     'center'
     """
+    return schema.typed(_composed(overrides))
+
+
+def dataset_option(name: str, paths: schema.PathsConfig) -> schema.DatasetConfig:
+    """The data set that ``dataset=NAME`` chooses, below `paths`; within a run too.
+
+    Raises:
+        HydraException, OmegaConfBaseException: see `one_line`.
+    """
+    composed = _composed([f"dataset={name}"])
+    composed.paths = OmegaConf.structured(paths)
+    made = OmegaConf.to_object(composed.dataset)
+    assert isinstance(made, schema.DatasetConfig)
+    return made
+
+
+def _composed(overrides: Sequence[str]) -> DictConfig:
+    if GlobalHydra.instance().is_initialized():  # within a run
+        return hydra.compose("config", overrides=list(overrides))
     _prepare()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return schema.typed(hydra.compose("config", overrides=list(overrides)))
+        return hydra.compose("config", overrides=list(overrides))
 
 
 def _prepare() -> None:

@@ -202,8 +202,27 @@ class ReportConfig:
         help="Figure 5: most frequent D of a layer, or the mode of a log-normal fit",
     )
     top_k: int = option(10, minimum=1, help="features listed for each class and sign")
+    pictures: str = option(
+        "top",
+        choices=("top", "all", "none"),
+        help="pictures of what activates a feature: of the strongest features of each class and "
+        "layer, of all, or none",
+    )
+    pictures_per_feature: int = option(9, minimum=1, help="images shown for a feature, at most")
     reference_dataset: str | None = option(
-        None, help="data set whose images illustrate features; null: the run's own"
+        None,
+        help="images that illustrate features: an option of dataset, or a folder; null: the run's",
+    )
+    reference_limit_per_class: int | None = option(
+        None, minimum=1, help="use at most this many reference images of each class"
+    )
+    reference_crops: str | None = option(
+        "center",
+        choices=("ten", "five", "center", "dense"),
+        help="views of a reference image; null: the run's",
+    )
+    pairs: list[str] = option(
+        [], help="what the figures of features show, as LAYER/UNIT:CLASS; []: each layer's best"
     )
 
 

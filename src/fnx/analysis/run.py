@@ -116,12 +116,12 @@ class Run:
 
     @cached_property
     def strongest(self) -> pl.DataFrame:
-        """The images that activate each feature most, and where: see "What a run leaves"."""
+        """What activates each unit most (see `fnx.embedding.Strongest.table`)."""
         return self._table("strongest")
 
     @cached_property
     def strongest_images(self) -> pl.DataFrame:
-        """``image_id``, ``path``, ``class_name``, ``dataset`` of the images in `strongest`."""
+        """The images of `strongest`: ``image_id``, ``path``, ``class_name``, ``dataset``."""
         return self._table("strongest_images")
 
     @cached_property

@@ -141,7 +141,9 @@ class Passes:
     def __call__(self, images: Sequence[Tensor]) -> Tensor:
         """Embed images: uint8 (3, H, W) of any sizes → float32 (images, F).
 
-        The views' rows are averaged in float32.
+        The views' rows are averaged in float32. A backbone that reads peaks gives float32
+        (images, 4, F): the value, row and column of the best view, and its number; of views that
+        are equal, the first.
         """
         alike = defaultdict(list)  # images whose views have one shape, in order
         for place, image in enumerate(images):
@@ -151,12 +153,16 @@ class Passes:
             views = torch.cat([self.crops.views(images[place]) for place in places])
             parts += torch.split(views, self.cut.views)
         rows = torch.cat(self.run(parts))
-        means = rows.view(len(images), self.crops.count, -1).mean(dim=1, dtype=torch.float32)
+        views_of = rows.view(len(images), self.crops.count, *rows.shape[1:])
+        if self.backbone.reduction == "mean":
+            found = views_of.mean(dim=1, dtype=torch.float32)
+        else:
+            found = _best_view(views_of)
         if len(alike) == 1:
-            return means
+            return found
         order = [place for places in alike.values() for place in places]
-        result = torch.empty_like(means)
-        result[order] = means
+        result = torch.empty_like(found)
+        result[order] = found
         return result
 
     def close(self) -> None:
@@ -189,6 +195,13 @@ class Passes:
             part = torch.cat([part, part[:1].expand(missing, -1, -1, -1)])
         rows = embed(part)
         return rows[: len(rows) - missing]
+
+
+def _best_view(peaks: Tensor) -> Tensor:
+    """The highest peak among an image's views: (N, K, 3, F) → (N, 4, F), the last the view."""
+    view = peaks[:, :, 0].max(1).indices[:, None, None]  # the first of equal ones
+    best = peaks.gather(1, view.expand(-1, -1, 3, -1))[:, 0]
+    return torch.cat([best, view[:, 0].to(best.dtype)], dim=1)
 
 
 def available_memory() -> int:

@@ -30,8 +30,8 @@ from torch.multiprocessing.spawn import ProcessException
 from torch.utils.data import Sampler
 
 from fnx import errors, launch
-from fnx.embedding import store
 from fnx.embedding.store import Manifest
+from fnx.embedding.targets import Collector, Target
 from fnx.errors import ConfigError, DataError, FnxError
 from fnx.images.datamodule import Batch
 from fnx.progress import progress_bar
@@ -191,13 +191,14 @@ class ShardBatches(Sampler[list[int]]):
 
 
 class ShardWriter(BasePredictionWriter):
-    """Collects the rows of a shard and writes it when it is whole."""
+    """Collects what is said of a shard's images and writes the shard when it is whole."""
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, target: Target, path: Path, manifest: Manifest) -> None:
         super().__init__("batch")
+        self.target = target
         self.path = path
         self.manifest = manifest
-        self.block: Tensor | None = None
+        self.collector: Collector | None = None
 
     def write_on_batch_end(
         self,
@@ -209,31 +210,27 @@ class ShardWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        """Put the batch's rows into the shard's block; write the block after its last row."""
-        rows = batch.rows.tolist()
-        shard = rows[0] // self.manifest.rows_per_shard
-        within = self.manifest.shard_rows(shard)
-        if self.block is None:
-            # Where the rows are made: a copy to the host for each batch would make a GPU wait.
-            self.block = prediction.new_empty((len(within), self.manifest.features))
-        first = rows[0] - within.start
-        self.block[first : first + len(rows)] = prediction
-        if rows[-1] == within.stop - 1:
-            store.write_shard(self.path, self.manifest, shard, self.block.cpu().numpy())
-            self.block = None
+        """Hand the batch on to the shard's collector, which writes after the shard's last row."""
+        shard = int(batch.rows[0]) // self.manifest.rows_per_shard
+        if self.collector is None:
+            self.collector = self.target.collector(self.path, self.manifest, shard)
+        self.collector.add(batch, prediction)
+        if int(batch.rows[-1]) == self.manifest.shard_rows(shard).stop - 1:
+            self.collector.write()
+            self.collector = None
 
 
 class ImageProgress(Callback):
     """A progress bar that counts the images of all ranks: how many a second, how long still."""
 
-    def __init__(self, total: int, done: int) -> None:
-        self.total, self.done = total, done
+    def __init__(self, description: str, total: int, done: int) -> None:
+        self.description, self.total, self.done = description, total, done
         self.bar: Any = None
 
     def on_predict_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Open the bar, on the first rank."""
         self.bar = progress_bar(
-            "extracting",
+            self.description,
             total=self.total,
             initial=self.done,
             unit="images",
