@@ -9,7 +9,7 @@ from fnx.schema import ReportConfig
 
 
 def write_report(run_dir: Path, config: ReportConfig) -> Path | None:
-    """Draw the figures into ``figures/``, their numbers beside them, and write ``report.html``.
+    """Draw the figures into ``figures/``, their numbers beside them, and write the page.
 
     Args:
         run_dir: folder of a finished run (see `fnx.analysis.Run`).
@@ -39,6 +39,4 @@ def write_report(run_dir: Path, config: ReportConfig) -> Path | None:
             drawn[picture.name] = style.svg(picture.figure)
             if "svg" in config.formats:
                 (folder / f"{picture.name}.svg").write_text(drawn[picture.name], encoding="utf-8")
-    path = run.path / "report.html"
-    path.write_text(page.render(run, drawn, config.formats), encoding="utf-8")
-    return path
+    return page.write(run, drawn, config.formats)
