@@ -211,7 +211,11 @@ def cut_tiles(
         for found in threads.map(tiles_of, paths[start : start + _IMAGES_AT_ONCE]):
             yield from found
     if unread:
-        log.warning("%d images are gone, their pictures are grey: %r …", len(unread), min(unread))
+        log.warning(
+            "pictures are grey where images can no longer be read (%d, the first: %r)",
+            len(unread),
+            min(unread),
+        )
 
 
 def cut_out(view: Pixels, box: Box) -> Pixels:
