@@ -39,7 +39,7 @@ function chart({ label, series, build, pick = null, ready = null }) {
     const palette = colours();
     const { data, layout, height } = build(palette, on);
     plot.style.height = `${height}px`;
-    await Plotly.react(plot, data, themed(layout, palette, plot.clientWidth), {
+    await Plotly.react(plot, data, themed(layout, palette), {
       displaylogo: false, responsive: true,
       modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "hoverClosestCartesian", "hoverCompareCartesian", "toggleSpikelines"],
     });
@@ -73,13 +73,13 @@ function swatch(one) {
   return mark;
 }
 
-function themed(layout, palette, width) {
+function themed(layout, palette) {
   const axis = {
     gridcolor: palette.grid, zerolinecolor: palette.muted, linecolor: palette.muted, automargin: true,
     tickfont: { size: 12 }, title: { font: { size: 13 } },
   };
   const merged = {
-    autosize: true, showlegend: false, hovermode: "closest", dragmode: width < 560 ? false : "zoom",
+    autosize: true, showlegend: false, hovermode: "closest", dragmode: narrow() ? false : "zoom",
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", uirevision: "kept",
     font: { family: getComputedStyle(document.body).fontFamily, color: palette.ink, size: 12 },
     margin: { l: 8, r: 12, t: 28, b: 8 }, modebar: { color: palette.muted, activecolor: palette.ink, bgcolor: "rgba(0,0,0,0)" },
@@ -119,6 +119,9 @@ function limitLines(palette, signs = SIGNS, across = "x") {
   });
   return { shapes: lines.map((line) => line.shape), annotations: lines.map((line) => line.note) };
 }
+
+/** What an axis of distances is called; the statistic is named where there is room for it. */
+const distanceName = () => (narrow() ? "D" : plain(run.distance));
 
 /** plotly reads a little markup in texts: names must come out as they are. */
 const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");

@@ -10,7 +10,7 @@ function featureCard(id, value) {
       src: source, loading: "lazy", decoding: "async", width: 192, height: 192,
       alt: `Image regions on which ${feature(id).label} is most active`,
     }) : null,
-    el("span", { class: "card-text" }, el("code", {}, feature(id).label), el("b", {}, distance(value))),
+    el("span", { class: "card-text" }, code(feature(id).label), el("b", {}, distance(value))),
     signedBar(value));
 }
 
@@ -89,7 +89,7 @@ function classLayersChart(found) {
     pct_kept: ids.map((i) => (100 * found[sign].kept[i]) / run.layers[i].size),
     pct_kept_random: ids.map((i) => (100 * found[sign].keptRandom[i]) / run.layers[i].size),
   }]));
-  return keptChart(columns, () => ids, "Share of each layer's features that is kept for this class", "features of the layer beyond the threshold / %");
+  return keptChart(columns, () => ids, "Share of each layer's features that is kept for this class", "features of the layer kept / %");
 }
 
 function classCurveChart(found, sign, id) {
@@ -112,8 +112,8 @@ function classCurveChart(found, sign, id) {
       ],
       layout: {
         shapes: line ? [line.shape] : [], annotations: line ? [line.note] : [],
-        xaxis: { title: { text: `threshold x on ${plain(run.distance)}` } },
-        yaxis: { title: { text: `features with ${plain(RELATION[sign])}` }, rangemode: "tozero" },
+        xaxis: { title: { text: `threshold x on ${distanceName()}` } },
+        yaxis: { title: { text: `features with ${plain(RELATION[sign])}` }, rangemode: "tozero", tickformat: "," },
       },
     };
   };

@@ -47,6 +47,7 @@ function number(value, digits = 0) {
     .replace("-", "−");
 }
 
+const narrow = () => innerWidth < 560;
 const distance = (value) => number(value, 3);
 const percent = (value) => (Number.isNaN(value) ? "–" : `${number(value, 1)} %`);
 
@@ -116,8 +117,13 @@ const address = {
 
 const classLink = (id, limit = 80) =>
   el("a", { href: address.class(id), title: run.classNames[id] }, shorten(run.classNames[id], limit));
-const featureLink = (id) => el("a", { href: address.feature(id) }, el("code", {}, feature(id).label));
-const layerLink = (layer) => el("a", { href: address.layer(layer.name) }, el("code", {}, layer.name));
+const featureLink = (id) => el("a", { href: address.feature(id) }, code(feature(id).label));
+const layerLink = (layer) => el("a", { href: address.layer(layer.name) }, code(layer.name));
+
+/** A name of a layer or feature that may break behind its dots and slashes. */
+function code(name) {
+  return el("code", {}, name.split(/(?<=[./_])/).flatMap((part) => [part, el("wbr")]));
+}
 
 /** Address of a feature's picture, or null where none was made. */
 function picture(id) {

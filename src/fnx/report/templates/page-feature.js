@@ -34,7 +34,7 @@ async function featureView(id) {
         { title: "images", numeric: true, cell: (ofClass) => number(run.classImages[ofClass]), value: (ofClass) => run.classImages[ofClass] },
         { title: "D", numeric: true, cell: (ofClass) => distance(distances[ofClass]), value: (ofClass) => distances[ofClass], sorted: "descending" },
         { title: "", cell: (ofClass) => signedBar(distances[ofClass]) },
-        { title: "speaks", cell: (ofClass) => speaks(distances[ofClass], ofClass), value: (ofClass) => keptSign(distances[ofClass], ofClass) },
+        { title: "speaks", class: "nowrap", cell: (ofClass) => speaks(distances[ofClass], ofClass), value: (ofClass) => keptSign(distances[ofClass], ofClass) },
       ],
     }),
     el("p", {}, el("a", { href: address.layer(layer.name) }, "All units of ", el("code", {}, run.layers[i].name)))));
@@ -83,7 +83,7 @@ function featureChart(label, order, distances, random) {
         ...lines, shapes: [...band, ...lines.shapes], bargap: order.length > 100 ? 0 : 0.2,
         xaxis: {
           range: [-0.6, order.length - 0.4], showgrid: false, zeroline: false, title: { text: few ? "" : `${number(order.length)} classes, from the highest D` },
-          ...(few ? { tickvals: range(order.length), ticktext: order.map((id) => plain(shorten(run.classNames[id], 18))), tickangle: order.length > 10 || innerWidth < 560 ? -60 : 0 } : { showticklabels: false }),
+          ...(few ? { tickvals: range(order.length), ticktext: order.map((id) => plain(shorten(run.classNames[id], 18))), tickangle: order.length > 10 || narrow() ? -60 : 0 } : { showticklabels: false }),
         },
         yaxis: { title: { text: "D" } },
       },

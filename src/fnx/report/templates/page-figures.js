@@ -14,8 +14,8 @@ function layerRows(ids = chosen()) {
     names,
     height: Math.min(1600, 110 + Math.max(4, ids.length) * 19),
     axis: {
-      tickvals: range(ids.length), ticktext: names.map((name) => plain(shorten(name, innerWidth < 560 ? 16 : 30))),
-      range: [ids.length - 0.4, -0.6], showgrid: false, zeroline: false, fixedrange: ids.length < 40,
+      tickvals: range(ids.length), ticktext: names.map((name) => plain(shorten(name, narrow() ? 20 : 30))),
+      range: [ids.length - 0.4, -0.6], showgrid: false, zeroline: false, tickfont: { size: narrow() ? 10 : 12 },
     },
   };
 }
@@ -69,7 +69,7 @@ function figure5(data) {
     }
     return {
       data: traces, height,
-      layout: { barmode: "overlay", yaxis: axis, xaxis: { title: { text: `${plain(run.distance)}: mode, and 68 % on each side` }, range: symmetric(ends) } },
+      layout: { barmode: "overlay", yaxis: axis, xaxis: { title: { text: `${distanceName()}: mode, and 68 % on each side` }, range: symmetric(ends) } },
     };
   };
   return chart({ label: "Distribution of the distances of each layer", series, build, pick: toLayer });
@@ -81,7 +81,7 @@ const toLayer = (point) => {
 };
 
 const figure10 = (data) =>
-  keptChart(data.layers, chosen, "Share of each layer that is kept", "pairs of the layer beyond the threshold / %");
+  keptChart(data.layers, chosen, "Share of each layer that is kept", "pairs of the layer kept / %");
 
 /** Bars of what is kept of each layer: columns[sign].pct_kept and .pct_kept_random by layer. */
 function keptChart(columns, layers, label, title) {
@@ -124,7 +124,7 @@ function keptChart(columns, layers, label, title) {
 
 /** Ticks of an axis that counts to both sides: no minus to the left. */
 function unsignedTicks([low, high]) {
-  const rough = (high - low) / (innerWidth < 560 ? 4 : 8);
+  const rough = (high - low) / (narrow() ? 4 : 8);
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((value) => value >= rough);
   const ticks = range(Math.floor((high - low) / step) + 2).map((i) => (Math.ceil(low / step) + i) * step).filter((value) => value <= high);
@@ -191,7 +191,7 @@ function figure6(data) {
         palette, on, { name: `${KINDS[kind]}, `, dash: "solid", keys: [kind, `${kind} random`] },
       ).map((trace) => ({ ...trace, yaxis: `y${suffix}` }));
     });
-    layout.xaxis = { title: { text: plain(run.distance) }, range: run.range, anchor: shown.length > 1 ? `y${shown.length}` : "y" };
+    layout.xaxis = { title: { text: distanceName() }, range: run.range, anchor: shown.length > 1 ? `y${shown.length}` : "y" };
     return { data: traces, layout, height: 150 + 190 * Math.max(1, shown.length) };
   };
   return chart({ label: "Distribution of all distances", series, build });
@@ -252,9 +252,9 @@ function figure9(data, sign) {
       data: traces, height: 480,
       layout: {
         ...limitLines(palette, [sign]),
-        xaxis: { title: { text: `threshold x on ${plain(run.distance)}` }, range: sign === "+" ? [0, run.range[1]] : [-run.range[1], 0], anchor: "y2" },
-        yaxis: { domain: [0.3, 1], title: { text: `features with ${plain(RELATION[sign])}` }, rangemode: "tozero" },
-        yaxis2: { domain: [0, 0.22], title: { text: "d<sub>avg</sub> / features" } },
+        xaxis: { title: { text: `threshold x on ${distanceName()}` }, range: sign === "+" ? [0, run.range[1]] : [-run.range[1], 0], anchor: "y2" },
+        yaxis: { domain: [0.3, 1], title: { text: `features with ${plain(RELATION[sign])}` }, rangemode: "tozero", tickformat: "," },
+        yaxis2: { domain: [0, 0.22], title: { text: "d<sub>avg</sub> / features" }, tickformat: "," },
       },
     };
   };

@@ -52,7 +52,7 @@ function layerChart(layer, found) {
       height: 340,
       data: distributionTraces(found.edges, share(found.histogram, pairs), share(found.histogramRandom, pairs * run.permutations), palette, on),
       layout: {
-        ...limitLines(palette), xaxis: { title: { text: plain(run.distance) }, range: run.range },
+        ...limitLines(palette), xaxis: { title: { text: distanceName() }, range: run.range },
         yaxis: { title: { text: `pairs / % per ${number(found.edges[1] - found.edges[0], 2)} of D` }, rangemode: "tozero" },
       },
     }),
@@ -106,7 +106,7 @@ function unitsOfLayer(layer, found) {
         return [
           { title: `classes ${WORDS[sign]}`, numeric: true, cell: (place) => number(part.classesKept[place]), value: (place) => part.classesKept[place] },
           { title: sign === "+" ? "highest D" : "lowest D", numeric: true, cell: (place) => distance(part.best[place]), value: (place) => part.best[place] },
-          { title: "for", class: "name", cell: (place) => classLink(part.bestClass[place], 30), value: (place) => run.classNames[part.bestClass[place]] },
+          { title: "for", class: "name", cell: (place) => (part.best[place] * (sign === "+" ? 1 : -1) > 0 ? classLink(part.bestClass[place], 30) : "–"), value: (place) => run.classNames[part.bestClass[place]] },
         ];
       }),
     ],
