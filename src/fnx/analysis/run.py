@@ -45,6 +45,10 @@ class Run:
             raise DataError(f"{file}: must hold one JSON object")
         return cls(folder, record)
 
+    def has(self, name: str) -> bool:
+        """Whether the run has the table `name`, for those that older or smaller runs lack."""
+        return (self.path / f"{name}.parquet").is_file()
+
     def _table(self, name: str) -> pl.DataFrame:
         file = self.path / f"{name}.parquet"
         if not file.is_file():
@@ -104,6 +108,11 @@ class Run:
     def top_features(self) -> pl.DataFrame:
         """``class_id``, ``sign``, ``rank``, ``feature_id``, ``distance``."""
         return self._table("top_features")
+
+    @cached_property
+    def network(self) -> pl.DataFrame:
+        """Table 1, one row a stage of the network (see `fnx.backbones.stages.network_table`)."""
+        return self._table("network")
 
     @cached_property
     def distances(self) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from fnx.analysis import Run
 from fnx.analysis.table3 import table3
-from fnx.report import fig05, fig06, fig09, fig10
+from fnx.report import fig05, fig06, fig09, fig10, table1
 from fnx.report import table3 as table3_picture
 
 
@@ -29,4 +29,6 @@ def pictures(run: Run) -> Iterator[Picture]:
     if run.signed:
         yield Picture("fig09_absence", fig09.draw(run, "-"))
     yield Picture("fig10_kept", fig10.draw(run))
+    if run.has("network"):
+        yield Picture("table1", table1.draw(run.network))
     yield Picture("table3", table3_picture.draw(table3([run])))
