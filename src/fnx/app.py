@@ -189,5 +189,7 @@ def write_tables(
         "layers": tables.layers_table(features, real, random, thresholds),
         "top_features": tables.top_features_table(real, config.report.top_k),
     }
+    if embedding.network is not None:
+        written["network"] = embedding.network
     for name, table in written.items():
         table.write_parquet(run_dir / f"{name}.parquet")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -41,7 +42,9 @@ def embed(images: LabelledImages, config: Config) -> tuple[Embedding, bool]:
     """
     name = f"{config.dataset.name}-{config.model.name}"
     path, reused, extraction = _made(images, config, name)
-    return dataclasses.replace(Embedding.open(path), extraction=extraction), reused
+    embedding = dataclasses.replace(Embedding.open(path), extraction=extraction)
+    _describe(embedding, config)
+    return embedding, reused
 
 
 def find_strongest(reference: LabelledImages, config: Config) -> Strongest:
@@ -97,6 +100,24 @@ def _made(
             target = Rows() if k is None else Peaks(k, Crops(**vars(config.crops)))
             extraction = extract(images, config, located, inputs, path, target)
     return path, reused, extraction
+
+
+def _describe(embedding: Embedding, config: Config) -> None:
+    """Put Table 1 beside an embedding that lacks it: a new one, or one of an older version."""
+    file = embedding.path / "network.parquet"
+    if file.is_file():  # timm, which takes seconds to import, is not needed
+        return
+    from fnx.backbones.stages import network_table
+
+    features = dict(embedding.feature_table.group_by("layer").len().iter_rows())
+    try:
+        table = network_table(config.model.timm_name, config.crops.size, features)
+        temporary = file.with_name(f".{file.name}.{os.getpid()}")
+        table.write_parquet(temporary)
+        temporary.replace(file)
+    except Exception as error:  # any network's code; what was extracted is worth more than Table 1
+        why = (str(error).splitlines() or [""])[0]
+        log.warning("no Table 1 of %s: %s %s", config.model.name, type(error).__name__, why)
 
 
 def _is_whole(path: Path) -> bool:

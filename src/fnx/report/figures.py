@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from fnx.analysis import Run
 from fnx.analysis.distributions import Sign
 from fnx.analysis.table3 import table3
-from fnx.report import fig01, fig05, fig06, fig09, fig10, fig_features, table2
+from fnx.report import fig01, fig05, fig06, fig09, fig10, fig_features, table1, table2
 from fnx.report import table3 as table3_picture
 from fnx.schema import ReportConfig
 
@@ -50,6 +50,8 @@ def pictures(run: Run, config: ReportConfig | None = None) -> Iterator[Picture]:
         figure = fig_features.draw(run, sign)
         if figure is not None:
             yield Picture(name, figure, fig_features.table(run, sign))
+    if run.has("network"):
+        yield Picture("table1", table1.draw(run.network), run.network)
     data_set, thresholds = table2.table([run]), table3([run])
     yield Picture("table2", table2.draw(data_set), data_set)
     yield Picture("table3", table3_picture.draw(thresholds), thresholds)
