@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from fnx import launch
 from fnx.embedding.fingerprint import fingerprint, shaping_inputs
-from fnx.embedding.lock import sole
 from fnx.embedding.store import Embedding, Manifest, damaged_shards, find, missing_shards
 from fnx.errors import DataError
+from fnx.lock import sole
 
 if TYPE_CHECKING:
     from fnx.images.labelled import LabelledImages
@@ -45,7 +45,7 @@ def embed(images: LabelledImages, config: Config) -> tuple[Embedding, bool]:
         if launch.is_first():
             reused = _is_whole(path)
             if not reused:
-                stack.enter_context(sole(path, lambda: _how_far(path)))
+                _wait_for_others(path, stack)
                 reused = _is_whole(path)  # by now another run may have finished it
         if launch.started_elsewhere():
             from fnx.embedding import ranks
@@ -60,6 +60,21 @@ def embed(images: LabelledImages, config: Config) -> tuple[Embedding, bool]:
 
             extract(images, config, located, inputs, path)
     return Embedding.open(path), reused
+
+
+def _wait_for_others(path: Path, stack: ExitStack) -> None:
+    """Have the right to extract into `path` until the stack is left.
+
+    Raises:
+        DataError: a folder that cannot be written.
+    """
+    try:
+        stack.enter_context(sole(path, f"extracts {path.name}", lambda: _how_far(path)))
+    except OSError as error:
+        raise DataError(
+            f"{path.parent} cannot be written ({error.strerror or error}), so nothing can be "
+            "extracted there: choose another folder as paths.cache=PATH"
+        ) from error
 
 
 def _is_whole(path: Path) -> bool:
