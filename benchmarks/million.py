@@ -90,7 +90,7 @@ def checked(table: Table, folder: Path, images: int) -> LabelledImages:
     config = cli.compose(["dataset=folder", f"dataset.root={folder}/images"]).dataset
     with table.step("check of all, bookkeeping (8 × 8 pixels)") as remarks:
         found = fnx.images.open_images(config, folder)
-        (file,) = (folder / "checked").iterdir()
+        (file,) = (folder / "checked").glob("*.parquet")
         remarks.append(f"remembered in {file.stat().st_size / 1e6:.0f} MB")
     with table.step("check of all, remembered"):
         again = fnx.images.open_images(config, folder)

@@ -148,7 +148,7 @@ def queued_again(folder: Path) -> str:
     with (folder / "queued-again.log").open("w") as said:
         sweep = subprocess.Popen(command, stdout=said, stderr=said)
         wait_for(lambda: any((outputs / "embeddings").glob("*/shards/*.json")), 600)
-        (job,) = {path.name.split("_")[0] for path in outputs.rglob(".submitit/*_*")}
+        (job,) = {path.name.split("_")[0] for path in outputs.rglob(".submitit/[0-9]*")}
         subprocess.run(["scancel", "--signal=USR2", job], check=True)
         code = sweep.wait(1800)
     check(code == 0, f"exit code {code}: {logs(outputs)}")

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from fnx import launch
 from fnx.embedding import strongest
 from fnx.embedding.fingerprint import fingerprint, shaping_inputs
-from fnx.embedding.lock import sole
 from fnx.embedding.store import Embedding, Manifest, damaged_shards, find, missing_shards
 from fnx.embedding.strongest import Strongest
 from fnx.errors import DataError
 from fnx.images.reference import reference_crops
+from fnx.lock import sole
 
 if TYPE_CHECKING:
     from fnx.embedding.store import Extraction
@@ -82,7 +82,7 @@ def _made(
         if launch.is_first():
             reused = is_whole(path)
             if not reused:
-                stack.enter_context(sole(path, lambda: _how_far(path, missing)))
+                _wait_for_others(path, lambda: _how_far(path, missing), stack)
                 reused = is_whole(path)  # by now another run may have finished it
         if launch.started_elsewhere():
             from fnx.embedding import ranks
@@ -118,6 +118,21 @@ def _describe(embedding: Embedding, config: Config) -> None:
     except Exception as error:  # any network's code; what was extracted is worth more than Table 1
         why = (str(error).splitlines() or [""])[0]
         log.warning("no Table 1 of %s: %s %s", config.model.name, type(error).__name__, why)
+
+
+def _wait_for_others(path: Path, how_far: Callable[[], str], stack: ExitStack) -> None:
+    """Have the right to extract into `path` until the stack is left.
+
+    Raises:
+        DataError: a folder that cannot be written.
+    """
+    try:
+        stack.enter_context(sole(path, f"extracts {path.name}", how_far))
+    except OSError as error:
+        raise DataError(
+            f"{path.parent} cannot be written ({error.strerror or error}), so nothing can be "
+            "extracted there: choose another folder as paths.cache=PATH"
+        ) from error
 
 
 def _is_whole(path: Path) -> bool:

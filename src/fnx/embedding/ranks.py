@@ -136,9 +136,10 @@ def predict(trainer: lightning.Trainer, extractor: lightning.LightningModule) ->
         trainer.predict(extractor, return_predictions=False)
     except ProcessException as error:
         raise _said_by_rank(error) from error
-    except SystemExit:
-        # What Lightning makes of Ctrl-C; the finished shards are kept.
-        if trainer.interrupted:
+    except SystemExit as exit_:
+        # What Lightning makes of Ctrl-C; the finished shards are kept. Others (submitit's, of a job
+        # that it has queued again) are meant.
+        if isinstance(exit_.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
         raise
     finally:
