@@ -101,28 +101,32 @@ def draw(run: Run, drawn: pl.DataFrame) -> Figure:
     """
     first = drawn.row(0, named=True)
     cumulative = run.statistic in _CUMULATIVE
+    feature = f"{first['layer']}/{first['unit']}"
+    said = _said(first["distance"], first["threshold"])
     figure = style.new_figure(height=3.3)
     panels = figure.subplots(1, 2 if cumulative else 1, squeeze=False)[0]
     _densities(panels[0], drawn.filter(curve="density"))
-    feature = f"{first['layer']}/{first['unit']}"
+    if cumulative:
+        exact = run.record["statistic"].get("bins") is None
+        _distributions(panels[1], drawn, said, exact=exact)
+    else:
+        panels[0].set_title(said.replace("\n", " "), loc="right", fontsize=9)
     for panel in panels:
         panel.set_xlabel(f"value of {style.shorten(feature, 32)} / activation")
-    if cumulative:
-        _distributions(panels[1], drawn, exact=run.record["statistic"].get("bins") is None)
-    panels[0].legend(loc="upper right")
-    limit = first["threshold"]
-    beyond = ""
-    if limit is not None:
-        sign, relation = ("⁻", "<") if first["distance"] < 0 else ("⁺", ">")
-        kept = first["distance"] < limit if first["distance"] < 0 else first["distance"] > limit
-        beyond = f", {relation if kept else 'not ' + relation} t{sign} = {style.number(limit, 3)}"
-    style.title(
-        figure,
-        f"{style.shorten(feature, 28)} and class {style.shorten(first['class_name'], 24)}: "
-        f"D = {style.number(first['distance'], 3)}",
-        f"D = {style.number(first['distance'], 3)}{beyond}. {style.describe(run)}",
-    )
+        panel.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.3)
+    heading = f"{style.shorten(feature, 32)} and class {style.shorten(first['class_name'], 28)}"
+    style.title(figure, heading, style.describe(run))
     return figure
+
+
+def _said(distance: float, threshold: float | None) -> str:
+    """The distance, and on which side of the threshold it lies."""
+    text = f"D = {style.number(distance, 3)}"
+    if threshold is None:
+        return text
+    sign, beyond = ("⁻", distance < threshold) if distance < 0 else ("⁺", distance > threshold)
+    relation = ("<" if distance < 0 else ">") if beyond else "not beyond"
+    return f"{text}\n{relation} t{sign} = {style.number(threshold, 3)}"
 
 
 def _densities(axes: Axes, rows: pl.DataFrame) -> None:
@@ -145,7 +149,7 @@ def _densities(axes: Axes, rows: pl.DataFrame) -> None:
     axes.set_ylim(bottom=0)
 
 
-def _distributions(axes: Axes, drawn: pl.DataFrame, *, exact: bool) -> None:
+def _distributions(axes: Axes, drawn: pl.DataFrame, said: str, *, exact: bool) -> None:
     rows = drawn.filter(curve="cumulative")
     drawing = "steps-post" if exact else "default"
     x = rows["x"].to_numpy()
@@ -166,18 +170,19 @@ def _distributions(axes: Axes, drawn: pl.DataFrame, *, exact: bool) -> None:
     at, inner, outer = widest(drawn)
     axes.plot([at, at], [inner, outer], color=style.INK, linewidth=2, zorder=4)
     axes.plot([at, at], [inner, outer], "o", color=style.INK, markersize=4, zorder=5)
-    middle = (x[0] + x[-1]) / 2
     axes.annotate(
-        f"D = {style.number(drawn['distance'][0], 3)}",
+        said,
         (at, (inner + outer) / 2),
-        xytext=(6 if at <= middle else -6, 0),
-        textcoords="offset points",
-        ha="left" if at <= middle else "right",
-        va="center",
+        # The corner below both curves is empty, whichever rises first.
+        xytext=(0.97, 0.06),
+        textcoords="axes fraction",
+        ha="right",
+        va="bottom",
         fontsize=9,
-        bbox={"facecolor": style.PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1},
+        linespacing=1.4,
+        arrowprops={"arrowstyle": "-", "color": style.INK, "linewidth": 0.7},
+        bbox={"facecolor": style.PAPER, "edgecolor": style.GRID, "pad": 3},
         zorder=6,
     )
     axes.set_ylim(0, 1.02)
     axes.set_ylabel("images at most at the value / share")
-    axes.legend(loc="lower right")

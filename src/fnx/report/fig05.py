@@ -142,7 +142,7 @@ def series_styles(count: int) -> list[tuple[Any, str, Any]]:
     """Colour, marker and line style of each of several runs, darker to lighter in their order."""
     from matplotlib import colormaps
 
-    colours = colormaps["viridis"](np.linspace(0.0, 0.88, count))
+    colours = colormaps["viridis"](np.linspace(0.0, 0.82, count))
     markers = "osD^vP*X<>h"
     lines = ["-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1.5, 1.5, 1.5))]
     return [

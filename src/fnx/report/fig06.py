@@ -72,7 +72,7 @@ def draw(run: Run, drawn: pl.DataFrame | None = None) -> Figure:
     """
     drawn = table([run], [run.dataset]) if drawn is None else drawn
     kinds = _kinds([run])
-    figure = style.new_figure(height=0.9 + 2.0 * len(kinds))
+    figure = style.new_figure(height=1.2 + 2.0 * len(kinds))
     panels = np.atleast_1d(figure.subplots(len(kinds), 1, sharex=True))
     for panel, kind in zip(panels, kinds, strict=True):
         rows = drawn.filter(kind=kind)
@@ -96,7 +96,7 @@ def draw(run: Run, drawn: pl.DataFrame | None = None) -> Figure:
                 fontsize=7.5,
                 color=style.MUTED,
             )
-    panels[0].legend(loc="upper left" if run.signed else "upper right")
+    style.legend_below(panels[-1], 2)
     panels[-1].set_xlabel(style.distance_label(run))
     style.title(
         figure, f"All distances between features and classes of {run.dataset}", style.describe(run)

@@ -38,14 +38,15 @@ def pictures(run: Run, config: ReportConfig | None = None) -> Iterator[Picture]:
     pair = fig01.table(run, config.pair)
     if pair is not None:
         yield Picture(fig01.NAME, fig01.draw(run, pair), pair)
-    yield Picture("fig05_layers", fig05.draw(run, config.mode), fig05.table(*only, config.mode))
-    distances = fig06.table(*only)
+    layers = fig05.table(*only, config.mode).drop("run")
+    yield Picture("fig05_layers", fig05.draw(run, config.mode), layers)
+    distances = fig06.table(*only).drop("run")
     yield Picture("fig06_distribution", fig06.draw(run, distances), distances)
     signs: list[tuple[str, Sign]] = [("fig09_presence", "+"), ("fig09_absence", "-")]
     for name, sign in signs[: 2 if run.signed else 1]:
-        counts = fig09.table(*only, sign)
+        counts = fig09.table(*only, sign).drop("run")
         yield Picture(name, fig09.draw(run, sign, counts), counts)
-    yield Picture("fig10_kept", fig10.draw(run), fig10.table(*only))
+    yield Picture("fig10_kept", fig10.draw(run), fig10.table(*only).drop("run"))
     data_set, thresholds = table2.table([run]), table3([run])
     yield Picture("table2", table2.draw(data_set), data_set)
     yield Picture("table3", table3_picture.draw(thresholds), thresholds)
