@@ -54,7 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = options.out or Path("outputs/compare") / f"{datetime.now():%Y-%m-%d-%H%M%S}"
         reference = None
         if options.reference is not None:
-            reference = find_runs([str(options.reference)])[0]
+            found = find_runs([str(options.reference)])
+            if len(found) > 1:
+                raise DataError(
+                    f"{options.reference}: --reference is one run, here are {len(found)}"
+                )
+            reference = found[0]
             if reference not in runs:
                 runs = [*runs, reference]
         from fnx.report.comparison import compare

@@ -13,9 +13,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from fnx.analysis import Run
 from fnx.analysis.fits import CURVES
-from fnx.report import style
+from fnx.report import style, table2
 from fnx.report.comparison import Comparison
-from fnx.report.comparison_text import answers
+from fnx.report.comparison_text import answers, numbered
 from fnx.report.page import inline
 
 MOST_DETAILS = 60
@@ -116,6 +116,8 @@ def render(
         labels=compared.labels,
         differences=compared.differences.rows(),
         pairs=pairs,
+        notes=numbered(pair["note"] for pair in pairs if pair["note"]),
+        table2=table2.table(compared.runs).rows(named=True),
         details=details,
         left_out=len(pairs) - min(len(pairs), MOST_DETAILS),
         figures=_figures(figures),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,10 @@ def answers(compared: Comparison) -> list[str]:
         said.append(f"{'Closest: ' if unit.height > 1 else ''}{_agreement_of(best)}")
         if unit.height > 1:
             said.append(f"Farthest: {_agreement_of(ordered.row(-1, named=True))}")
-    for pair in compared.pairs.filter(by="distribution").head(3).rows(named=True):
-        said.append(_sources(compared.layers, pair))
+    said += [
+        _sources(compared.layers, pair)
+        for pair in compared.pairs.filter(by="distribution").head(3).rows(named=True)
+    ]
     if compared.pairs.is_empty() and len(compared.runs) > 1:
         said.append(
             "No two of these runs are of the same data set, so no agreement is measured by layer."
@@ -137,29 +139,37 @@ def _pairs(pairs: pl.DataFrame) -> list[str]:
         "agreement of", "and", "by", "layers", "rank corr.", "least in", "kept by both",
         "Wasserstein", "t+ shift", "t- shift", "note",
     ]  # fmt: skip
-    notes: dict[str, int] = {}
-    rows = []
-    for pair in pairs.head(_MOST_ROWS).rows(named=True):
-        note = notes.setdefault(pair["note"], len(notes) + 1) if pair["note"] else None
-        rows.append(
-            [
-                pair["run_a"],
-                pair["run_b"],
-                pair["by"],
-                str(pair["layers"]),
-                _number(pair["spearman"], 3),
-                pair["lowest_layer"] or "-",
-                "-" if pair["jaccard"] is None else f"{100 * pair['jaccard']:.0f} %",
-                _number(pair["wasserstein"], 3),
-                _number(pair["t_plus_shift"], 3, "+"),
-                _number(pair["t_minus_shift"], 3, "+"),
-                f"[{note}]" if note else "",
-            ]
-        )
+    shown = pairs.head(_MOST_ROWS).rows(named=True)
+    notes = numbered(pair["note"] for pair in shown if pair["note"])
+    rows = [
+        [
+            pair["run_a"],
+            pair["run_b"],
+            pair["by"],
+            str(pair["layers"]),
+            _number(pair["spearman"], 3),
+            pair["lowest_layer"] or "-",
+            "-" if pair["jaccard"] is None else f"{100 * pair['jaccard']:.0f} %",
+            _number(pair["wasserstein"], 3),
+            _number(pair["t_plus_shift"], 3, "+"),
+            _number(pair["t_minus_shift"], 3, "+"),
+            f"[{notes[pair['note']]}]" if pair["note"] else "",
+        ]
+        for pair in shown
+    ]
     lines = aligned([heads, *rows], texts=3)
     if pairs.height > _MOST_ROWS:
         lines.append(f"and {pairs.height - _MOST_ROWS} more, in agreement_pairs.csv")
     return [*lines, *(f"[{number}] {note}" for note, number in notes.items())]
+
+
+def numbered(notes: Iterable[str]) -> dict[str, int]:
+    """Each note once, with its number from 1, in order.
+
+    >>> numbered(["b", "a", "b"])
+    {'b': 1, 'a': 2}
+    """
+    return {note: number for number, note in enumerate(dict.fromkeys(notes), 1)}
 
 
 def aligned(rows: Sequence[Sequence[str]], *, texts: int) -> list[str]:

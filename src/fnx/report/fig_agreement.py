@@ -100,9 +100,15 @@ def _dots(
     names: Sequence[str],
     kinds: Sequence[str],
 ) -> Figure:
-    height = style.layers_height(len(names), 0.15 + 0.05 * len(pairs))
-    figure = style.new_figure(height=height + 1.2 + 0.18 * len(pairs))
-    panels = np.atleast_1d(figure.subplots(1, len(measures), sharey=True))
+    height, legend = style.layers_height(len(names), 0.15 + 0.05 * len(pairs)), 0.18 * len(pairs)
+    figure = style.new_figure(height=height + 1.2 + legend)
+    grid = figure.add_gridspec(2, len(measures), height_ratios=(height, legend))
+    panels: list[Axes] = []
+    for i in range(len(measures)):
+        panels.append(figure.add_subplot(grid[0, i], sharey=panels[0] if panels else None))
+        panels[i].tick_params(axis="y", labelleft=not i)
+    foot = figure.add_subplot(grid[1, :])
+    foot.axis("off")
     y = {name: i for i, name in enumerate(names)}
     offsets = (np.arange(len(pairs)) - (len(pairs) - 1) / 2) * (0.6 / len(pairs))
     for panel, measure in zip(panels, measures, strict=True):
@@ -112,7 +118,7 @@ def _dots(
             rows = table.filter(pl.col("pair") == pair).drop_nulls(measure.column)
             at = np.array([y[name] for name in rows["layer"]], np.float64) + offset
             values = rows[measure.column].to_numpy()
-            panel.hlines(at, measure.best, values, color=style.GRID, linewidth=1.2, zorder=1)
+            panel.hlines(at, measure.best, values, color=style.GRID, linewidth=0.7, zorder=1)
             panel.plot(
                 values, at, marker, color=colour, markersize=5, linestyle="none",
                 markeredgecolor=style.PAPER, markeredgewidth=0.4, label=style.shorten(pair, 90),
@@ -127,7 +133,7 @@ def _dots(
         style.layer_axis(panel, names, kinds, height)
     panels[0].set_ylabel("layer, input at the top")
     handles, called = panels[0].get_legend_handles_labels()
-    figure.legend(handles, called, loc="outside lower center", ncols=1)
+    foot.legend(handles, called, loc="upper center", ncols=1, borderaxespad=0)
     return figure
 
 
@@ -268,4 +274,6 @@ def _panel(panel: Axes, part: pl.DataFrame, a: Run, b: Run) -> None:
     if shared(a, b).same_scale:
         ends = [max(x[0], y[0]), min(x[-1], y[-1])]
         panel.plot(ends, ends, color=style.ABSENCE, linewidth=0.9)
-        panel.set_aspect("equal", adjustable="box")
+        for limit in (panel.set_xlim, panel.set_ylim):
+            limit(min(x[0], y[0]), max(x[-1], y[-1]))
+    panel.set_box_aspect(1)
