@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fnx import backbones, registry
 from fnx.analysis import Run, tables
+from fnx.analysis.pair import check_pair
 from fnx.embedding import Embedding, embed, find_strongest
 from fnx.images import LabelledImages, open_images
 from fnx.images.reference import check_reference, open_reference
@@ -49,6 +50,10 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
 
     with stage("images"):  # the target task: labelled images (Section 3.2)
         images = open_images(config.dataset, Path(config.paths.cache))
+        if config.report.pair is not None:
+            layers = backbones.layer_names(config.model, config.crops.size)
+            units = {layer.name: layer.units for layer in layers}
+            check_pair(config.report.pair, units, images.class_names)
         reference = open_reference(images, config)
         check_pairs(config, images.class_names)
 
@@ -68,7 +73,7 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
     with stage("pictures"):  # what each feature answers to (Figures 2, 3, 4, 7)
         write_pictures(run_dir, images, reference, config)
 
-    with stage("report"):  # Figures 5, 6, 9, 10, Table 3's row, and the page
+    with stage("report"):  # Figures 1, 5, 6, 9, 10, Tables 2 and 3, and the page
         write_report(run_dir, config.report)
 
     write_record(run_dir, config, images, embedding, reused=reused, stage=stage)
@@ -184,5 +189,7 @@ def write_tables(
         "layers": tables.layers_table(features, real, random, thresholds),
         "top_features": tables.top_features_table(real, config.report.top_k),
     }
+    if embedding.network is not None:
+        written["network"] = embedding.network
     for name, table in written.items():
         table.write_parquet(run_dir / f"{name}.parquet")

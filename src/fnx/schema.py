@@ -150,6 +150,9 @@ class TrainerConfig:
     batch_size: int | str = option(
         "auto", minimum=1, help="crops under way at a time (not images); auto: what memory allows"
     )
+    compile: bool = option(
+        False, help="GPUs: compile the network with torch.compile first, which takes a minute"
+    )
     num_workers: int | None = option(
         None, minimum=0, help="processes that decode images; null: one less than the cores"
     )
@@ -190,6 +193,14 @@ class ReportConfig:
 
     figures: bool = option(True, help="draw the figures and the page")
     formats: list[str] = option(["png", "svg"], help="file formats of the figures")
+    pair: str | None = option(
+        None, help="LAYER/UNIT:CLASS that Figure 1 shows; null: the pair of the highest D"
+    )
+    mode: str = option(
+        "empirical",
+        choices=("empirical", "lognormal"),
+        help="Figure 5: most frequent D of a layer, or the mode of a log-normal fit",
+    )
     top_k: int = option(10, minimum=1, help="features listed for each class and sign")
     pictures: str = option(
         "top",
@@ -270,6 +281,10 @@ def check(config: Config) -> None:
     if config.threshold["permutations"] < 1:
         found = config.threshold["permutations"]
         raise ConfigError(f"threshold.permutations={found}: must be at least 1")
+    if config.report.pair is not None:
+        from fnx.analysis.pair import parse_pair
+
+        parse_pair(config.report.pair)
     unknown_formats = set(config.report.formats) - {"png", "svg", "pdf"}
     if unknown_formats:
         raise ConfigError(f"report.formats={sorted(unknown_formats)}: allowed are png, svg, pdf")

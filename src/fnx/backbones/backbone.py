@@ -107,6 +107,7 @@ class Backbone(nn.Module):
         weights_digest: which weights these are (`WeightsFile.digest`).
         unseen: module paths of convolutions and linear layers that cannot be read.
         preprocessing: what turns pixels into the network's input.
+        taps: where the columns are read.
         reduction: what is made of a map, "mean" or "peak" (see `forward`).
     """
 
@@ -131,7 +132,7 @@ class Backbone(nn.Module):
         self.preprocessing = preprocessing
         self.memory_format = memory_format
         self.reduction = reduction
-        self._taps = tuple(taps)
+        self.taps = tuple(taps)
 
     def train(self, mode: bool = True) -> Backbone:
         """Stay in evaluation mode: features must not depend on the batch or on chance."""
@@ -156,9 +157,14 @@ class Backbone(nn.Module):
             "peak", float32 (B, 3, n_features): the maximum over all of these, and its row and
             column in the layer's map (see `fnx.backbones.pooling.peaks`).
         """
+        images = self.prepared(pixels)
+        return read(self.net, images, self.taps, self.n_features, self.reduction)
+
+    def prepared(self, pixels: Tensor) -> Tensor:
+        """The network's input, in its precision and memory format: uint8 (B, 3, H, W) in RGB."""
         images = self.preprocessing(pixels).contiguous(memory_format=self.memory_format)
         dtype = next((p.dtype for p in self.net.parameters() if p.is_floating_point()), None)
-        return read(self.net, images.to(dtype), self._taps, self.n_features, self.reduction)
+        return images.to(dtype)
 
     def feature_table(self) -> pl.DataFrame:
         """Columns of the embedding: feature_id, layer, unit (from 0) and kind."""

@@ -2,9 +2,9 @@
 
 Beside every tensor that comes from the image go four of the same shape: the edges of the box of
 pixels that each element depends on. What moves elements (reshapes, windows, rolls, concatenations)
-moves the boxes; what mixes elements (convolutions, pools, products, softmax) unites them. So nothing
-has to be known of a network's layout, and an operation without a rule is still sound: each of its
-outputs depends on the union of all its inputs.
+moves the boxes; what mixes elements (convolutions, pools, products, softmax) unites them. So
+nothing has to be known of a network's layout, and an operation without a rule is still sound: each
+of its outputs depends on the union of all its inputs.
 
 Where a map is padded its boxes go on beyond its edge at their own distance, so that they are as
 large at the border as inside; cut to the image they are what a unit can see.
@@ -59,23 +59,21 @@ class Following(TorchDispatchMode):
     ) -> Any:
         """Run one operation, and give its outputs their boxes."""
         kwargs = kwargs or {}
-        inputs = [a for a in tree_flatten((args, kwargs))[0] if self.of(a) is not None]
-        boxes = [self.of(tensor) for tensor in inputs]  # an operation in place keeps its input's
+        names = [argument.name for argument in func._schema.arguments]
+        named = {**dict(zip(names, args, strict=False)), **kwargs}
+        boxes = [own for a in tree_flatten(named)[0] if (own := self.of(a)) is not None]
+        target = named.get("self")
+        before = self.of(target)
         result = func(*args, **kwargs)
         outputs = [r for r in tree_flatten(result)[0] if isinstance(r, Tensor)]
         if not boxes or not outputs:
             return result
-        named = {
-            **dict(zip((a.name for a in func._schema.arguments), args, strict=False)),
-            **kwargs,
-        }
         found = self._apply(func, named, outputs, boxes)
         for output, own in zip(outputs, found, strict=True):
             if own is not None:
                 self._boxes[output] = own
-        target = named.get("self")
         if func._schema.is_mutable and isinstance(target, Tensor) and target._is_view():
-            self._into_base(target, boxes)
+            self._into_base(target, before)
         return result
 
     def _apply(
@@ -92,17 +90,17 @@ class Following(TorchDispatchMode):
         found = None if rule is None else rule(func, named, outputs, self.of)
         if found is None:
             found = [_everything(boxes, output) for output in outputs]
-        elif isinstance(found[0], Tensor):
+        elif found and isinstance(found[0], Tensor):
             found = [found]
         found = [*found, *[None] * (len(outputs) - len(found))]
         for output, own in zip(outputs, found, strict=True):
             assert own is None or own[0].shape == output.shape, (name, own[0].shape, output.shape)
         return found
 
-    def _into_base(self, view: Tensor, before: Sequence[Boxes]) -> None:
-        """What is written into a part of a tensor is in the tensor from now on, nobody knows where."""
+    def _into_base(self, view: Tensor, before: Boxes | None) -> None:
+        """What is written into a part of a tensor is somewhere in the tensor from now on."""
         base, written = view._base, self.of(view)
-        if base is not None and written is not None and not any(b is written for b in before[:1]):
+        if base is not None and written is not None and written is not before:
             known = [written, *([own] if (own := self.of(base)) is not None else [])]
             self._boxes[base] = _everything(known, base)
 
@@ -123,9 +121,15 @@ def _narrowed(value: Tensor) -> Tensor:
     return value
 
 
-def _least(value: Tensor, dims: Sequence[int], keepdim: bool = True) -> Tensor:
-    """The minimum over some dimensions (all of them, if none is named)."""
-    return _narrowed(value).amin(tuple(dims) or tuple(range(value.ndim)), keepdim=keepdim)
+def least(value: Tensor, dim: int) -> Tensor:
+    """The minimum over a dimension, which goes."""
+    whole = value.select(dim, 0).shape
+    return _narrowed(value).amin(dim).expand(whole)
+
+
+def _least(value: Tensor, dims: Sequence[int]) -> Tensor:
+    """The minimum over some dimensions, which stay."""
+    return _narrowed(value).amin(tuple(dims), keepdim=True)
 
 
 # Elements that stay where they are ----------------------------------------------------------------
@@ -167,6 +171,10 @@ def _is_gate(operands: Sequence[Tensor], boxes: Sequence[Boxes], which: int) -> 
 def _varies(edge: Tensor, dims: Sequence[int]) -> bool:
     value = _narrowed(edge)
     return bool((value.amin(tuple(dims)) != value.amax(tuple(dims))).any())
+
+
+def _constant(_: Any, named: dict[str, Any], outputs: Sequence[Tensor], of: Any) -> Any:
+    return [None] * len(outputs)
 
 
 def _same(_: Any, named: dict[str, Any], outputs: Sequence[Tensor], of: Any) -> Boxes | None:
@@ -451,6 +459,11 @@ _RULES: dict[str, Rule] = {
             *("_batch_norm_no_update", "_batch_norm_with_update", "native_dropout"),
         ),
         _same,
+    ),
+    # Element by element, though torch does not say so of them.
+    **dict.fromkeys(("hardswish", "mish", "_prelu_kernel", "rsub"), _pointwise),
+    **dict.fromkeys(
+        ("ones_like", "zeros_like", "empty_like", "new_zeros", "new_ones", "new_empty"), _constant
     ),
     "copy": _copied,
     "constant_pad_nd": _padded,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from fnx.backbones.boxes import Boxes, Following
+from fnx.backbones.boxes import Boxes, Following, least
 from fnx.backbones.layers import Layer
 
 
@@ -39,7 +40,7 @@ class ReceptiveField:
     start: tuple[int, int]
     whole: bool
     map: tuple[int, int]
-    boxes: NDArray[np.int32] | None = field(default=None, repr=False, compare=False)
+    boxes: NDArray[np.int32] | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def box(self, row: int, column: int, image: tuple[int, int]) -> tuple[int, int, int, int]:
         """Top, left, bottom and right of the field of one position, in pixels of the image.
@@ -85,12 +86,17 @@ def receptive_fields(
     >>> receptive_fields("vgg16", 224)["conv2_1"].size
     (10, 10)
     """
-    from fnx.backbones.networks import traced, without_weights
+    from fnx.backbones.networks import looked_at, traced
 
     trace = traced(timm_name, image_size)
     prefixes = {path: readings[0].prefix for path, readings in trace.readings.items()}
-    net = without_weights(timm_name, image_size)
-    return fields_of(net, trace.layers, image or (image_size, image_size), prefixes=prefixes)
+    return looked_at(
+        timm_name,
+        image_size,
+        lambda net: fields_of(
+            net, trace.layers, image or (image_size, image_size), prefixes=prefixes
+        ),
+    )
 
 
 def fields_of(
@@ -98,7 +104,7 @@ def fields_of(
     layers: Sequence[Layer],
     image: tuple[int, int],
     *,
-    prefixes: dict[str, int] | None = None,
+    prefixes: Mapping[str, int] | None = None,
 ) -> dict[str, ReceptiveField]:
     """The receptive fields of some layers of a network, on any device.
 
@@ -108,27 +114,75 @@ def fields_of(
         image: height and width of the images.
         prefixes: class and register tokens in front of a layer's map (by module), left out.
     """
+    modules = {layer.module for layer in layers}
+    found = outputs(net, image, lambda path, module: path in modules, prefixes=prefixes)
+    return {layer.name: found[layer.module].field for layer in layers if layer.module in found}
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a module gives for one image.
+
+    Attributes:
+        field: what each position of it sees.
+        plane: rows and columns of its map; None where it has none, as tokens and windows.
+        neurons: number of values, of all calls.
+        smaller: whether it has fewer positions than what went in.
+        seen: whether it depends on the image at all.
+    """
+
+    field: ReceptiveField
+    plane: tuple[int, int] | None
+    neurons: int
+    smaller: bool
+    seen: bool
+
+
+def outputs(
+    net: nn.Module,
+    image: tuple[int, int],
+    chosen: Callable[[str, nn.Module], bool],
+    *,
+    prefixes: Mapping[str, int] | None = None,
+) -> dict[str, Output]:
+    """What some modules give for an image, in the order in which they are first called.
+
+    Args:
+        net: the network, in evaluation mode, on any device.
+        image: height and width.
+        chosen: whether a module, with its path, is asked for.
+        prefixes: class and register tokens in front of a module's map, left out.
+    """
     parameter = next(net.parameters(), torch.empty(0))
     images = torch.zeros(1, 3, *image, dtype=parameter.dtype, device=parameter.device)
-    names = {layer.module: layer.name for layer in layers}
-    fields: dict[str, ReceptiveField] = {}
+    found: dict[str, Output] = {}
     with Following(images) as following:
 
-        def read(path: str, module: nn.Module, output: Any) -> None:
-            found = _field(
-                following.of(output),
-                output.shape,
-                image,
-                last=isinstance(module, nn.Linear),
-                prefix=(prefixes or {}).get(path, 0),
+        def read(path: str, module: nn.Module, inputs: Sequence[Any], output: Any) -> None:
+            if not isinstance(output, Tensor) or output.ndim < 2:
+                return
+            boxes = following.of(output)
+            prefix = (prefixes or {}).get(path, 0)
+            last = isinstance(module, nn.Linear)
+            field = _field(boxes, image, last=last, prefix=prefix)
+            entered = inputs[0] if inputs and isinstance(inputs[0], Tensor) else output
+            now = Output(
+                field=field,
+                plane=field.map if output.ndim == 4 and len(output) == 1 else None,
+                neurons=output.numel(),
+                smaller=output.shape[2:].numel() < entered.shape[2:].numel(),
+                seen=boxes is not None,
             )
-            name = names[path]
-            fields[name] = found if fields.get(name, found) == found else _whole(image, found.map)
+            if (before := found.get(path)) is not None:  # called again: its feature is of all calls
+                same = before.field == field and before.field.boxes is None
+                field = before.field if same else _whole(image, field.map)
+                now = replace(before, field=field, neurons=before.neurons + now.neurons)
+            found[path] = now
 
         handles = [
-            module.register_forward_hook(lambda m, _, output, p=path: read(p, m, output))
+            module.register_forward_hook(lambda m, a, out, p=path: read(p, m, a, out))
             for path, module in net.named_modules()
-            if path in names
+            if chosen(path, module)
         ]
         try:
             with torch.no_grad():
@@ -136,7 +190,7 @@ def fields_of(
         finally:
             for handle in handles:
                 handle.remove()
-    return {layer.name: fields[layer.name] for layer in layers if layer.name in fields}
+    return found
 
 
 def _whole(image: tuple[int, int], layout: tuple[int, int]) -> ReceptiveField:
@@ -144,12 +198,12 @@ def _whole(image: tuple[int, int], layout: tuple[int, int]) -> ReceptiveField:
 
 
 def _field(
-    boxes: Boxes | None, shape: Sequence[int], image: tuple[int, int], *, last: bool, prefix: int
+    boxes: Boxes | None, image: tuple[int, int], *, last: bool, prefix: int
 ) -> ReceptiveField:
     """The field of a layer from the boxes of its output, (B', C, …) or, with `last`, (B', …, C)."""
     if boxes is None:  # made of parameters alone
         return _whole(image, (1, 1))
-    edges = torch.stack([edge.amin(-1 if last else 1) for edge in boxes], -1)  # (B', …, 4)
+    edges = torch.stack([least(edge, -1 if last else 1) for edge in boxes], -1)  # (B', …, 4)
     layout = edges.shape[:-1]
     edges = edges.reshape(len(edges), -1, 4)[:, prefix:].reshape(-1, 4).double().numpy()
     edges[:, 2:] *= -1
@@ -166,9 +220,9 @@ def _raster(edges: NDArray[np.float64]) -> tuple[int, int]:
     columns = int((edges[:, 0] == edges[0, 0]).argmin()) or len(edges)
     if len(edges) % columns == 0:
         grid = edges.reshape(-1, columns, 4)
-        if (grid[:, :, ::2] == grid[:, :1, ::2]).all() and (
-            grid[:, :, 1::2] == grid[:1, :, 1::2]
-        ).all():
+        tops, lefts = grid[:, :1, 0], grid[:1, :, 1]
+        lined_up = (grid[..., 0] == tops).all() and (grid[..., 1] == lefts).all()
+        if lined_up and (np.diff(tops, axis=0) > 0).all() and (np.diff(lefts) > 0).all():
             return len(grid), columns
     return 1, len(edges)
 

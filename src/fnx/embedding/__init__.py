@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fnx import launch
 from fnx.embedding import strongest
 from fnx.embedding.fingerprint import fingerprint, shaping_inputs
-from fnx.embedding.lock import sole
 from fnx.embedding.store import Embedding, Manifest, damaged_shards, find, missing_shards
 from fnx.embedding.strongest import Strongest
 from fnx.errors import DataError
 from fnx.images.reference import reference_crops
+from fnx.lock import sole
 
 if TYPE_CHECKING:
+    from fnx.embedding.store import Extraction
     from fnx.images.labelled import LabelledImages
     from fnx.schema import Config
 
@@ -38,8 +40,11 @@ def embed(images: LabelledImages, config: Config) -> tuple[Embedding, bool]:
         DataError: an embedding of another version, a folder that cannot be written.
         OtherRank: in a process that srun or torchrun started, on all ranks but the first.
     """
-    path, reused = _made(images, config, f"{config.dataset.name}-{config.model.name}")
-    return Embedding.open(path), reused
+    name = f"{config.dataset.name}-{config.model.name}"
+    path, reused, extraction = _made(images, config, name)
+    embedding = dataclasses.replace(Embedding.open(path), extraction=extraction)
+    _describe(embedding, config)
+    return embedding, reused
 
 
 def find_strongest(reference: LabelledImages, config: Config) -> Strongest:
@@ -51,16 +56,16 @@ def find_strongest(reference: LabelledImages, config: Config) -> Strongest:
     Raises:
         WeightsError, DataError, OtherRank: see `embed`.
     """
-    searching = replace(config, crops=reference_crops(config))
+    searching = dataclasses.replace(config, crops=reference_crops(config))
     name = f"strongest-{reference.name}-{config.model.name}"
-    path, _ = _made(reference, searching, name, config.report.pictures_per_feature)
+    path, _, _ = _made(reference, searching, name, config.report.pictures_per_feature)
     return Strongest.open(path)
 
 
 def _made(
     images: LabelledImages, config: Config, name: str, k: int | None = None
-) -> tuple[Path, bool]:
-    """The folder of an embedding, or of the k strongest images, and whether it was there."""
+) -> tuple[Path, bool, Extraction | None]:
+    """The folder of an embedding, or of the k strongest images; was it there; else how it went."""
     from fnx.backbones import weights
 
     located = weights.locate(config.model, config.seed)
@@ -73,11 +78,11 @@ def _made(
     cache = Path(config.paths.cache)
     path = find(cache, mark) or cache / f"{name}-{mark}"
     with ExitStack() as stack:
-        reused = False
+        reused, extraction = False, None
         if launch.is_first():
             reused = is_whole(path)
             if not reused:
-                stack.enter_context(sole(path, lambda: _how_far(path, missing)))
+                _wait_for_others(path, lambda: _how_far(path, missing), stack)
                 reused = is_whole(path)  # by now another run may have finished it
         if launch.started_elsewhere():
             from fnx.embedding import ranks
@@ -93,8 +98,41 @@ def _made(
             from fnx.images.crops import Crops
 
             target = Rows() if k is None else Peaks(k, Crops(**vars(config.crops)))
-            extract(images, config, located, inputs, path, target)
-    return path, reused
+            extraction = extract(images, config, located, inputs, path, target)
+    return path, reused, extraction
+
+
+def _describe(embedding: Embedding, config: Config) -> None:
+    """Put Table 1 beside an embedding that lacks it: a new one, or one of an older version."""
+    file = embedding.path / "network.parquet"
+    if file.is_file():  # timm, which takes seconds to import, is not needed
+        return
+    from fnx.backbones.stages import network_table
+
+    features = dict(embedding.feature_table.group_by("layer").len().iter_rows())
+    try:
+        table = network_table(config.model.timm_name, config.crops.size, features)
+        temporary = file.with_name(f".{file.name}.{os.getpid()}")
+        table.write_parquet(temporary)
+        temporary.replace(file)
+    except Exception as error:  # any network's code; what was extracted is worth more than Table 1
+        why = (str(error).splitlines() or [""])[0]
+        log.warning("no Table 1 of %s: %s %s", config.model.name, type(error).__name__, why)
+
+
+def _wait_for_others(path: Path, how_far: Callable[[], str], stack: ExitStack) -> None:
+    """Have the right to extract into `path` until the stack is left.
+
+    Raises:
+        DataError: a folder that cannot be written.
+    """
+    try:
+        stack.enter_context(sole(path, f"extracts {path.name}", how_far))
+    except OSError as error:
+        raise DataError(
+            f"{path.parent} cannot be written ({error.strerror or error}), so nothing can be "
+            "extracted there: choose another folder as paths.cache=PATH"
+        ) from error
 
 
 def _is_whole(path: Path) -> bool:

@@ -20,7 +20,7 @@ from fnx import backbones, launch
 from fnx.embedding import ranks
 from fnx.embedding.fingerprint import fingerprint
 from fnx.embedding.passes import IMAGES_IN_STEP, Passes, batching
-from fnx.embedding.store import Manifest
+from fnx.embedding.store import Extraction, Manifest
 from fnx.embedding.targets import Target
 from fnx.errors import ConfigError
 from fnx.images.crops import Crops
@@ -75,7 +75,8 @@ class Extractor(lightning.LightningModule):
         cut = batching(
             self.backbone, self.crops, self.config.batch_size, self.device, _threads(trainer)
         )
-        self.passes = Passes(self.backbone, self.crops, cut)
+        backend = "inductor" if self.config.compile else None
+        self.passes = Passes(self.backbone, self.crops, cut, compile_with=backend)
         workers = _workers(self.config.num_workers, ranks.local_ranks(trainer))
         return DataLoader(
             ImageDataset(self.images, self.crops),
@@ -108,7 +109,7 @@ def extract(
     inputs: dict[str, Any],
     path: Path,
     target: Target,
-) -> None:
+) -> Extraction:
     """Extract the shards that are missing in the folder `path`, and declare it complete.
 
     Args:
@@ -136,6 +137,8 @@ def extract(
         log.warning("modules without features (never called): %s", ", ".join(backbone.unseen))
     _check_shapes(backbone, crops)
     trainer = ranks.make_trainer(config.trainer)
+    if config.trainer.compile:
+        _check_compiling(trainer, crops)
     work: tuple[Manifest, list[int]] | None = None
     if launch.is_first():
         made = _manifest(target, images, inputs, backbone, crops, path, trainer)
@@ -144,8 +147,9 @@ def extract(
         work = ranks.said_by_first(trainer, work)
     assert work is not None
     manifest, missing = work
+    rows_left = sum(len(manifest.shard_rows(shard)) for shard in missing)
+    start = time.perf_counter()
     if missing:  # else the last run ended between its last shard and the manifest
-        rows_left = sum(len(manifest.shard_rows(shard)) for shard in missing)
         log.info("%s %d × %d features into %s", target.doing, rows_left, manifest.features, path)
         if len(missing) < manifest.n_shards:
             log.info("going on: %d of %d shards are left", len(missing), manifest.n_shards)
@@ -163,6 +167,7 @@ def extract(
     if not trainer.is_global_zero:
         raise launch.OtherRank
     target.finish(path, manifest)
+    return Extraction(rows_left, round(time.perf_counter() - start, 3))
 
 
 def _check_shapes(backbone: Backbone, crops: Crops) -> None:
@@ -181,6 +186,20 @@ def _check_shapes(backbone: Backbone, crops: Crops) -> None:
             "crops=dense: this network takes square images only; choose "
             "crops.resize_mode=squash, or crops=ten"
         ) from error
+
+
+def _check_compiling(trainer: lightning.Trainer, crops: Crops) -> None:
+    """Refuse to compile where it does not fit.
+
+    Raises:
+        ConfigError: on a processor, or views of several shapes.
+    """
+    if trainer.strategy.root_device.type == "cpu":
+        raise ConfigError(
+            "trainer.compile=true is for GPUs: on a processor each core runs a pass of its own"
+        )
+    if crops.whole:
+        raise ConfigError("trainer.compile=true needs views of one shape; crops=dense has others")
 
 
 def _manifest(

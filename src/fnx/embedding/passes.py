@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import queue
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -105,12 +105,23 @@ class Passes:
         backbone: the network, on the device of the images.
         crops: the views of an image.
         cut: how the work is cut.
+        compile_with: a backend of torch.compile (see `fnx.backbones.compiled`), for an accelerator
+            and views of one shape; None: as it is.
     """
 
-    def __init__(self, backbone: Backbone, crops: Crops, cut: Batching) -> None:
+    def __init__(
+        self, backbone: Backbone, crops: Crops, cut: Batching, *, compile_with: str | None = None
+    ) -> None:
         self.backbone = backbone
         self.crops = crops
         self.cut = cut
+        self._on_device: Callable[[Tensor], Tensor] = backbone
+        if compile_with:
+            from fnx.backbones.compiled import CompiledBackbone
+
+            assert cut.threads == 0, "each thread would need a network of its own"
+            assert not crops.whole, "views of other shapes"
+            self._on_device = CompiledBackbone(backbone, cut.views, compile_with)
         # Each thread's own hooks need a network of its own; the weights are shared.
         self._replicas: queue.SimpleQueue[Backbone] = queue.SimpleQueue()
         self._threads: ThreadPoolExecutor | None = None
@@ -162,7 +173,7 @@ class Passes:
     def run(self, parts: Sequence[Tensor]) -> list[Tensor]:
         """The rows of each part: uint8 (at most `cut.views`, 3, H, W) → float32 (views, F)."""
         if self._threads is None:
-            return [self._padded(part, self.backbone) for part in parts]
+            return [self._padded(part, self._on_device) for part in parts]
         device = parts[0].device.type
         # Autocasting, like inference mode, is a thread's own.
         enabled, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
@@ -177,12 +188,12 @@ class Passes:
 
         return list(self._threads.map(on_thread, parts))
 
-    def _padded(self, part: Tensor, backbone: Backbone) -> Tensor:
+    def _padded(self, part: Tensor, embed: Callable[[Tensor], Tensor]) -> Tensor:
         """The rows of a part, which is filled up to a whole pass."""
         missing = 0 if self.crops.whole else self.cut.views - len(part)
         if missing:
             part = torch.cat([part, part[:1].expand(missing, -1, -1, -1)])
-        rows: Tensor = backbone(part)
+        rows = embed(part)
         return rows[: len(rows) - missing]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,11 @@ from typing import Any, TypeVar
 
 import lightning.pytorch as lightning
 import numpy as np
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments import (
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import BasePredictionWriter, Callback
 from torch import Tensor
@@ -54,7 +59,8 @@ def make_trainer(config: TrainerConfig) -> lightning.Trainer:
             "torchrun (see docs/cluster.md)"
         )
     if launch.started_elsewhere():
-        return _lightning_trainer(config)
+        launch.tell_tasks_per_node()
+        return _lightning_trainer(config, plugins=_started_by_slurm())
     if config.strategy not in ("auto", "ddp"):
         return _lightning_trainer(config, plugins=[LightningEnvironment()])
     # Lightning's own "ddp" starts the whole program again for each rank, and each would go on
@@ -65,6 +71,16 @@ def make_trainer(config: TrainerConfig) -> lightning.Trainer:
         plugins = [LightningEnvironment()]
         trainer = _lightning_trainer(config, strategy="ddp_spawn", plugins=plugins)
     return trainer
+
+
+def _started_by_slurm() -> list[SLURMEnvironment]:
+    """Lightning's view of srun's tasks, without its requeuing, which is for trainings."""
+    if TorchElasticEnvironment.detect() or "SLURM_STEP_NUM_TASKS" not in os.environ:
+        return []
+    try:
+        return [SLURMEnvironment(auto_requeue=False)]
+    except RuntimeError as error:
+        raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
 
 
 def _lightning_trainer(config: TrainerConfig, **options: Any) -> lightning.Trainer:
@@ -120,9 +136,10 @@ def predict(trainer: lightning.Trainer, extractor: lightning.LightningModule) ->
         trainer.predict(extractor, return_predictions=False)
     except ProcessException as error:
         raise _said_by_rank(error) from error
-    except SystemExit:
-        # What Lightning makes of Ctrl-C; the finished shards are kept.
-        if trainer.interrupted:
+    except SystemExit as exit_:
+        # What Lightning makes of Ctrl-C; the finished shards are kept. Others (submitit's, of a job
+        # that it has queued again) are meant.
+        if isinstance(exit_.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
         raise
     finally:

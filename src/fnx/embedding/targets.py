@@ -114,14 +114,19 @@ class _Block:
 
     def __init__(self, path: Path, manifest: Manifest, shard: int) -> None:
         self.path, self.manifest, self.shard = path, manifest, shard
-        self.block = np.empty((len(manifest.shard_rows(shard)), manifest.features), np.float32)
+        self.block: Tensor | None = None
 
     def add(self, batch: Batch, prediction: Tensor) -> None:
-        first = int(batch.rows[0]) - self.manifest.shard_rows(self.shard).start
-        self.block[first : first + len(prediction)] = prediction.cpu().numpy()
+        rows = self.manifest.shard_rows(self.shard)
+        if self.block is None:
+            # Where the rows are made: a copy to the host for each batch would make a GPU wait.
+            self.block = prediction.new_empty((len(rows), self.manifest.features))
+        first = int(batch.rows[0]) - rows.start
+        self.block[first : first + len(prediction)] = prediction
 
     def write(self) -> None:
-        store.write_shard(self.path, self.manifest, self.shard, self.block)
+        assert self.block is not None
+        store.write_shard(self.path, self.manifest, self.shard, self.block.cpu().numpy())
 
 
 @dataclass(frozen=True)
