@@ -147,7 +147,9 @@ def address(parts: Sequence[object]) -> str:
 
 def figure_files(run: Run, name: str, formats: Sequence[str]) -> list[str]:
     """Suffixes of a figure's files, and of the table behind it where there is one."""
-    tables = [kind for kind in ("csv", "parquet") if (run.path / f"figures/{name}.{kind}").is_file()]
+    tables = [
+        kind for kind in ("csv", "parquet") if (run.path / f"figures/{name}.{kind}").is_file()
+    ]
     return [*formats, *tables]
 
 

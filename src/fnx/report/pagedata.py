@@ -210,9 +210,7 @@ def classes_per_chunk(run: Run, measures: Measures) -> int:
     return max(1, min(run.classes.height, CHUNK_BYTES // one))
 
 
-def classes(
-    run: Run, measures: Measures, curves: dict[Sign, _Curves]
-) -> Iterator[dict[str, Any]]:
+def classes(run: Run, measures: Measures, curves: dict[Sign, _Curves]) -> Iterator[dict[str, Any]]:
     """Each class: what every layer keeps for it, its curve and its strongest features."""
     step = classes_per_chunk(run, measures)
     # Columns lie apart on the disk: many of them are read at once, then handed out chunk by chunk.
