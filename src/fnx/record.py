@@ -104,6 +104,7 @@ def write_record(
         "fingerprint": embedding.manifest.fingerprint,
         "embedding": str(embedding.path),
         "embedding_reused": reused,
+        "extraction": dataclasses.asdict(embedding.extraction) if embedding.extraction else None,
         "weights_digest": embedding.manifest.inputs["weights"],
         "counts": {
             "images": listed.height - failed,

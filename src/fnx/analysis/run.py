@@ -45,6 +45,10 @@ class Run:
             raise DataError(f"{file}: must hold one JSON object")
         return cls(folder, record)
 
+    def has(self, name: str) -> bool:
+        """Whether the run has the table `name`, for those that older or smaller runs lack."""
+        return (self.path / f"{name}.parquet").is_file()
+
     def _table(self, name: str) -> pl.DataFrame:
         file = self.path / f"{name}.parquet"
         if not file.is_file():
@@ -106,6 +110,21 @@ class Run:
         return self._table("top_features")
 
     @cached_property
+    def network(self) -> pl.DataFrame:
+        """Table 1, one row a stage of the network (see `fnx.backbones.stages.network_table`)."""
+        return self._table("network")
+
+    @cached_property
+    def strongest(self) -> pl.DataFrame:
+        """What activates each unit most (see `fnx.embedding.Strongest.table`)."""
+        return self._table("strongest")
+
+    @cached_property
+    def strongest_images(self) -> pl.DataFrame:
+        """The images of `strongest`: ``image_id``, ``path``, ``class_name``, ``dataset``."""
+        return self._table("strongest_images")
+
+    @cached_property
     def distances(self) -> NDArray[np.float32]:
         """[F, C] under the real labels, mapped from disk."""
         return self._array("distances", 2)
@@ -134,6 +153,17 @@ class Run:
     def signed(self) -> bool:
         """Whether distances tell presence from absence (there is a t⁻)."""
         return "-" in self.thresholds["sign"].to_list()
+
+    @property
+    def embedding_path(self) -> Path | None:
+        """The embedding's folder; None if it is no longer there.
+
+        The record holds it as the command saw it, from the working directory: where that is another
+        one now, it is looked for from the folders above the run's.
+        """
+        recorded = Path(str(self.record["embedding"]))
+        places = [recorded, *(folder / recorded for folder in self.path.resolve().parents)]
+        return next((place for place in places if (place / "manifest.json").is_file()), None)
 
     @property
     def failed(self) -> pl.DataFrame:

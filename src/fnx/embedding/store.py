@@ -81,6 +81,14 @@ class Manifest:
 
 
 @dataclass(frozen=True)
+class Extraction:
+    """What this process extracted: fewer images than all where it went on with an earlier one."""
+
+    images: int
+    seconds: float  # of the loop over the images, without the building of the network
+
+
+@dataclass(frozen=True)
 class Embedding:
     """A finished embedding: N images × F features, read lazily.
 
@@ -93,6 +101,7 @@ class Embedding:
 
     path: Path
     manifest: Manifest
+    extraction: Extraction | None = None  # None where it was there already
 
     @staticmethod
     def is_complete(path: Path) -> bool:
@@ -126,6 +135,12 @@ class Embedding:
     def feature_table(self) -> pl.DataFrame:
         """feature_id, layer, unit, kind: the columns of `features`."""
         return pl.read_parquet(self.path / "features.parquet")
+
+    @cached_property
+    def network(self) -> pl.DataFrame | None:
+        """Table 1 (see `fnx.backbones.stages.network_table`); None where it could not be made."""
+        file = self.path / "network.parquet"
+        return pl.read_parquet(file) if file.is_file() else None
 
     @property
     def layers(self) -> tuple[str, ...]:

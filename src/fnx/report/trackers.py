@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import polars as pl
 
-from fnx.analysis import Run
-from fnx.analysis.table3 import table3, table3_row
 from fnx.errors import ConfigError, unknown
 from fnx.schema import LoggerConfig
 
-log = logging.getLogger(__name__)
+PICTURE = "picture"
+"""Column of a table that holds the path of a picture for the row, or null."""
 
-TEXT_ROWS = 200
-"""Rows of a table that TensorBoard shows as text."""
+
+@dataclass(frozen=True)
+class StoredEmbedding:
+    """An embedding as trackers refer to it."""
+
+    path: Path
+    fingerprint: str
+    metadata: Mapping[str, Any]
+    reused: bool
+    """Whether the run found it there, and did not make it."""
 
 
 class Tracker(Protocol):
@@ -29,10 +36,13 @@ class Tracker(Protocol):
         """Keep one value for each name."""
 
     def log_table(self, name: str, table: pl.DataFrame) -> None:
-        """Keep a table."""
+        """Keep a table; its column `PICTURE`, if there is one, names a picture for each row."""
 
     def log_figure(self, name: str, path: Path) -> None:
         """Keep a PNG picture."""
+
+    def log_embedding(self, embedding: StoredEmbedding) -> None:
+        """Keep a reference to the embedding, so that it shows which runs share it."""
 
     def close(self, *, failed: bool = False) -> None:
         """Finish; always to be called, also after an error."""
@@ -48,6 +58,9 @@ class NoTracker:
         """Keep nothing."""
 
     def log_figure(self, name: str, path: Path) -> None:
+        """Keep nothing."""
+
+    def log_embedding(self, embedding: StoredEmbedding) -> None:
         """Keep nothing."""
 
     def close(self, *, failed: bool = False) -> None:
@@ -78,52 +91,12 @@ class CsvTracker:
     def log_figure(self, name: str, path: Path) -> None:
         """The figures lie in the run's folder already."""
 
+    def log_embedding(self, embedding: StoredEmbedding) -> None:
+        """The embedding's place and fingerprint, among the scalars."""
+        self.log_summary({"embedding": str(embedding.path), "fingerprint": embedding.fingerprint})
+
     def close(self, *, failed: bool = False) -> None:
         """Nothing is open."""
-
-
-class TensorBoardTracker:
-    """Event files in ``tensorboard/`` of the run's folder."""
-
-    def __init__(self, run_dir: Path, run_config: Mapping[str, Any]) -> None:
-        import json
-
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._writer: Any = SummaryWriter(run_dir / "tensorboard")
-        text = json.dumps(run_config, indent=2, default=str, ensure_ascii=False)
-        self._writer.add_text("config", _code_block(text))
-
-    def log_summary(self, values: Mapping[str, float | int | str | bool]) -> None:
-        """Numbers as scalars, the rest as text."""
-        for name, value in values.items():
-            if isinstance(value, str):
-                self._writer.add_text(name, value)
-            else:
-                self._writer.add_scalar(name, float(value))
-
-    def log_table(self, name: str, table: pl.DataFrame) -> None:
-        """The first rows as a Markdown table."""
-        head = table.head(TEXT_ROWS)
-        rows = [head.columns, ["---"] * head.width, *map(list, head.rows())]
-        cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
-        self._writer.add_text(name, "\n".join("| " + " | ".join(row) + " |" for row in cells))
-
-    def log_figure(self, name: str, path: Path) -> None:
-        """The picture, as it was drawn."""
-        import numpy as np
-        from PIL import Image
-
-        with Image.open(path) as image:
-            self._writer.add_image(name, np.asarray(image.convert("RGB")), dataformats="HWC")
-
-    def close(self, *, failed: bool = False) -> None:
-        """Write what is pending."""
-        self._writer.close()
-
-
-def _code_block(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.splitlines())
 
 
 def check_tracker(config: LoggerConfig) -> None:
@@ -147,6 +120,7 @@ def open_tracker(
     *,
     run_config: Mapping[str, Any],
     name: str,
+    job_type: str,
     group: str | None = None,
     tags: Sequence[str] = (),
 ) -> Tracker:
@@ -157,6 +131,7 @@ def open_tracker(
         run_dir: folder of the run; trackers write into it.
         run_config: the whole configuration, kept with the run.
         name: display name of the run.
+        job_type: what kind of work it was; W&B groups by it.
         group: what runs of one sweep share; `config.group` goes before it.
         tags: tags, before those of the configuration.
 
@@ -172,6 +147,7 @@ def open_tracker(
             run_config,
             project=config.project,
             name=name,
+            job_type=job_type,
             group=config.group or group,
             tags=list(dict.fromkeys([*tags, *config.tags])),
             mode=config.mode,
@@ -179,61 +155,7 @@ def open_tracker(
     if config.name == "csv":
         return CsvTracker(run_dir)
     if config.name == "tensorboard":
+        from fnx.report.tensorboard_tracker import TensorBoardTracker
+
         return TensorBoardTracker(run_dir, run_config)
     return NoTracker()
-
-
-def track(run: Run, config: LoggerConfig, *, sweep: str | None = None) -> None:
-    """Hand a finished run's numbers, tables and figures to the configured tracker.
-
-    A tracker that fails takes nothing from a finished run: the reason is logged as a warning.
-
-    Raises:
-        ConfigError: for an unknown tracker, or one whose package is not installed.
-    """
-    check_tracker(config)
-    tags = [run.dataset, run.model, run.statistic]
-    try:
-        tracker = open_tracker(
-            config,
-            run.path,
-            run_config=run.record.get("config") or {},
-            name="-".join(tags),
-            group=sweep,
-            tags=tags,
-        )
-        failed = True
-        try:
-            tracker.log_summary(metrics(run))
-            for name, table in tracked_tables(run).items():
-                tracker.log_table(name, table)
-            for path in sorted((run.path / "figures").glob("*.png")):
-                tracker.log_figure(path.stem, path)
-            failed = False
-        finally:
-            tracker.close(failed=failed)
-    except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        log.warning("logger=%s failed, the run's folder is complete: %s", config.name, reason)
-
-
-def metrics(run: Run) -> dict[str, float | int | str | bool]:
-    """A run's scalars: sizes, thresholds with what they keep, seconds of each stage."""
-    row = {key: value for key, value in table3_row(run).items() if value is not None}
-    row["failed"] = run.failed.height
-    row["embedding_reused"] = bool(run.record.get("embedding_reused", False))
-    seconds = {f"seconds/{stage}": value for stage, value in run.record["seconds"].items()}
-    return row | seconds
-
-
-def tracked_tables(run: Run) -> dict[str, pl.DataFrame]:
-    """The tables that are compared across runs; features and classes by their names."""
-    features = run.features.select("feature_id", "layer", "unit")
-    classes = run.classes.select("class_id", "class_name")
-    top = run.top_features.join(classes, on="class_id", how="left", maintain_order="left")
-    return {
-        "table3": table3([run]),
-        "thresholds": run.thresholds,
-        "layers": run.layers,
-        "top_features": top.join(features, on="feature_id", how="left", maintain_order="left"),
-    }
