@@ -42,32 +42,39 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
-@pytest.fixture
-def open_page(browser: Any) -> Iterator[Open]:
-    """Opens a page; whatever it complains about or asks for elsewhere fails the test."""
-    complaints: list[str] = []
-    opened = []
+@pytest.fixture(scope="module")
+def complaints() -> list[str]:
+    return []
 
-    def opener(path: Path, at: str = "", width: int = 1400, **options: Any) -> Any:
-        shown = browser.new_page(viewport={"width": width, "height": 900}, **options)
-        opened.append(shown)
-        shown.set_default_timeout(60_000)
-        shown.on("console", lambda message: complaints.append(message.text))
-        shown.on("pageerror", lambda error: complaints.append(str(error)))
-        shown.on(
-            "request",
-            lambda asked: (
-                None
-                if asked.url.startswith(("file:", "data:", "blob:"))
-                else complaints.append(asked.url)
-            ),
-        )
-        shown.goto(path.as_uri() + at)
-        return shown
+
+@pytest.fixture(scope="module")
+def window(browser: Any, complaints: list[str]) -> Any:
+    """One window for all tests: plotly, once compiled, is then quickly there again."""
+    shown = browser.new_page()
+    shown.set_default_timeout(60_000)
+    shown.on("console", lambda message: complaints.append(message.text))
+    shown.on("pageerror", lambda error: complaints.append(str(error)))
+
+    def elsewhere(asked: Any) -> None:
+        if not asked.url.startswith(("file:", "data:", "blob:")):
+            complaints.append(asked.url)
+
+    shown.on("request", elsewhere)
+    return shown
+
+
+@pytest.fixture
+def open_page(window: Any, complaints: list[str]) -> Iterator[Open]:
+    """Opens a page; whatever it complains about or asks for elsewhere fails the test."""
+    complaints.clear()
+
+    def opener(path: Path, at: str = "", width: int = 1400, scheme: str = "light") -> Any:
+        window.set_viewport_size({"width": width, "height": 900})
+        window.emulate_media(color_scheme=scheme)
+        window.goto(path.as_uri() + at)
+        return window
 
     yield opener
-    for shown in opened:
-        shown.close()
     assert complaints == []
 
 
@@ -237,10 +244,13 @@ def test_the_search_box_finds_with_the_keyboard(small: Path, open_page: Open) ->
 def test_hostile_names_do_no_harm(hostile: Path, open_page: Open) -> None:
     shown = open_page(hostile)
     drawn(shown, "#fig05_layers")
-    for link in ("#class-table tbody tr:nth-child(1) th a", "#view .card"):
-        shown.locator(link).first.click()
-        shown.wait_for_selector("#view:not([aria-busy]) h1")
-        drawn(shown, "#view")
+    shown.locator("#class-table tbody tr:nth-child(1) th a").click()
+    at_view(shown, HOSTILE)
+    drawn(shown, "#view")
+    label = shown.locator("#view .card code").first.text_content()
+    shown.locator("#view .card").first.click()
+    at_view(shown, label)
+    drawn(shown, "#view")
     run = Run.open(hostile.parent)
     for at in (report_page.address((run.features["layer"][0],)), "#/layer/__proto__"):
         shown.goto(hostile.as_uri() + at)
@@ -254,12 +264,17 @@ def test_hostile_names_do_no_harm(hostile: Path, open_page: Open) -> None:
 def test_a_narrow_window_does_not_scroll_sideways(
     hostile: Path, open_page: Open, scheme: str
 ) -> None:
-    shown = open_page(hostile, width=390, color_scheme=scheme)
+    shown = open_page(hostile, width=390, scheme=scheme)
     drawn(shown, "#fig10_kept")
-    for at in ("", "#/class/1", "#/feature/__proto__/2", "#/layer/__proto__"):
-        shown.goto(hostile.as_uri() + at)
-        if at:
-            drawn(shown, "#view")
+    for at, heading in (
+        ("class/1", f"{'x' * 80}…{'x' * 79}"),
+        ("feature/__proto__/2", "__proto__/2"),
+        ("layer/__proto__", "__proto__"),
+    ):
+        assert shown.evaluate("document.documentElement.scrollWidth") <= 390
+        shown.goto(f"{hostile.as_uri()}#/{at}")
+        at_view(shown, heading)
+        drawn(shown, "#view")
         assert shown.evaluate("document.documentElement.scrollWidth") <= 390
     paper = shown.evaluate("getComputedStyle(document.body).backgroundColor")
     assert paper == {"light": "rgb(246, 246, 244)", "dark": "rgb(20, 21, 22)"}[scheme]

@@ -149,6 +149,14 @@ function outline(edges, values) {
   return { x, y };
 }
 
+/** Says how many pairs lie outside the range that is drawn, if there are any. */
+function beyond(real, suffix = "") {
+  const rest = 100 - sum(real);
+  return rest < 0.005 ? [] : [{
+    text: `${number(rest, 2)} % of the pairs lie beyond: not drawn`, showarrow: false, xref: "paper", yref: `y${suffix} domain`, x: 0.99, y: 0.5, xanchor: "right",
+  }];
+}
+
 /** Traces of a distribution of distances: random labels filled, real ones as a line. */
 function distributionTraces(edges, real, random, palette, on, { name = "", keys = ["real", "random"] } = {}) {
   const traces = [];
@@ -183,7 +191,7 @@ function figure6(data) {
       const ids = [...chosenLayers].filter((i) => run.layers[i].kind === kind);
       const suffix = row ? row + 1 : "";
       layout[`yaxis${suffix}`] = { title: { ...title, font: { size: 11 } }, rangemode: "tozero" };
-      layout.annotations.push({ text: `${KINDS[kind]} layers`, showarrow: false, xref: "paper", yref: `y${suffix} domain`, x: 0.01, y: 0.98, xanchor: "left", yanchor: "top" });
+      layout.annotations.push(...beyond(pooled(data, "histogram", "pairs", ids), suffix), { text: `${KINDS[kind]} layers`, showarrow: false, xref: "paper", yref: `y${suffix} domain`, x: 0.01, y: 0.98, xanchor: "left", yanchor: "top" });
       return distributionTraces(
         data.edges, pooled(data, "histogram", "pairs", ids), pooled(data, "histogramRandom", "pairsRandom", ids),
         palette, on, { name: `${KINDS[kind]}, `, keys: [kind, `${kind} random`] },
