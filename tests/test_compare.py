@@ -32,7 +32,15 @@ def test_a_sweep_gives_table_3_fits_and_figures(
     assert pl.read_csv(out / "table3.csv")["t_plus"].to_list() == table["t_plus"].to_list()
     fits = pl.read_parquet(out / "fits.parquet")
     assert fits.filter(sign="+", curve="log")["slope"].item() < 0
-    drawn = ("table2", "table3", "fits", "fig05_layers", "fig06_distribution", "fig08_fc", "fig10_kept")
+    drawn = (
+        "table2",
+        "table3",
+        "fits",
+        "fig05_layers",
+        "fig06_distribution",
+        "fig08_fc",
+        "fig10_kept",
+    )
     for name in drawn:
         for suffix in ("csv", "parquet", "png", "svg"):
             assert (out / f"{name}.{suffix}").stat().st_size > 0
