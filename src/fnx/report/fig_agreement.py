@@ -274,6 +274,7 @@ def _panel(panel: Axes, part: pl.DataFrame, a: Run, b: Run) -> None:
     if shared(a, b).same_scale:
         ends = [max(x[0], y[0]), min(x[-1], y[-1])]
         panel.plot(ends, ends, color=style.ABSENCE, linewidth=0.9)
-        for limit in (panel.set_xlim, panel.set_ylim):
-            limit(min(x[0], y[0]), max(x[-1], y[-1]))
+        span = float(min(x[0], y[0])), float(max(x[-1], y[-1]))
+        panel.set_xlim(span)
+        panel.set_ylim(span)
     panel.set_box_aspect(1)
