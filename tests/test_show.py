@@ -334,7 +334,7 @@ def test_colour_is_for_a_terminal_that_wants_it(monkeypatch: pytest.MonkeyPatch)
 def test_a_table_fits_and_stays_aligned() -> None:
     rows = [["漢字" * 20, "1"], ["ascii", "1,000"], [("é" * 60, "+"), "–"]]
     for width in (40, 60, 200):
-        lines = table(rows, "<>", dataclasses.replace(Terminal(), width=width))
+        lines = table(rows, "~>", dataclasses.replace(Terminal(), width=width))
         assert all(columns(line) <= width for line in lines)
         assert len({columns(line) for line in lines}) == 1
     ascii_only = Terminal(encoding="ascii")

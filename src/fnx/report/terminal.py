@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 
 import polars as pl
 
@@ -10,7 +11,7 @@ from fnx.analysis import Run
 from fnx.analysis.findings import findings
 from fnx.analysis.portraits import ClassPortrait, FeaturePortrait, LayerPortrait
 from fnx.report.closing import summary
-from fnx.report.text import Cell, Terminal, bar, number, plain, table
+from fnx.report.text import Cell, Terminal, bar, facts, number, plain, table
 from fnx.report.values import Values
 
 ENDS = 10
@@ -24,12 +25,13 @@ def show_run(run: Run, terminal: Terminal) -> list[str]:
     """The closing summary, and each layer's share of pairs beyond noise."""
     layers = findings(run).layers
     largest = max(layers["pct_kept"].max() or 0, 1e-9)
+    room = _room(terminal, 56)
     rows: list[list[Cell]] = [
         _heads("layer", "kind", "features", "kept %", "by chance %", "┊ by chance")
     ]
     for row in layers.rows(named=True):
         share, chance = row["pct_kept"], row["pct_kept_random"]
-        drawn = bar(share / largest, _BAR, chance / largest)
+        drawn = bar(share / largest, room, chance / largest)
         rows.append(
             [
                 plain(row["layer"]),
@@ -41,10 +43,10 @@ def show_run(run: Run, terminal: Terminal) -> list[str]:
             ]
         )
     return [
-        *summary(run).splitlines(),
+        *_folded(summary(run), terminal),
         "",
         *_head("kept pairs (feature, class) of each layer", terminal),
-        *table(rows, "<<>>><", terminal),
+        *table(rows, "~<>>><", terminal),
         "",
         "more: --class NAME, --layer LAYER, --feature LAYER/UNIT",
     ]
@@ -53,34 +55,34 @@ def show_run(run: Run, terminal: Terminal) -> list[str]:
 def show_class(run: Run, portrait: ClassPortrait, terminal: Terminal) -> list[str]:
     """How many features speak about a class, which most, and of which layers."""
     failed = f", {number(portrait.n_failed)} more failed" if portrait.n_failed else ""
-    facts: list[list[Cell]] = [["images", f"{number(portrait.n_images)}{failed}"]]
-    facts += [
-        [
+    known = [("images", f"{number(portrait.n_images)}{failed}")]
+    known += [
+        (
             "kept",
             f"{number(row['kept'])} of {number(run.features.height)} features"
             f" {_how(run, row['sign'])}, D {_beyond(row['sign'], row['threshold'])};"
             f" shuffled labels keep {number(row['kept_random'])}",
-        ]
+        )
         for row in portrait.kept.rows(named=True)
     ]
     limits = {row["sign"]: row["threshold"] for row in portrait.kept.rows(named=True)}
     lines = [
         *_head(f"{plain(portrait.name)} {_of(portrait.class_id, run.classes.height)}", terminal),
         f"  {_source(run)}",
-        *table(facts, "<<", terminal),
+        *facts(known, terminal),
     ]
-    scale = _scale(portrait.strongest["distance"])
+    scale, room = _scale(portrait.strongest["distance"]), _room(terminal, 40)
     for (sign,), part in portrait.strongest.group_by("sign", maintain_order=True):
         rows = [
             [
                 number(row["rank"]),
                 plain(f"{row['layer']}/{row['unit']}"),
-                *_distance(row["distance"], str(sign), scale, limits.get(str(sign))),
+                *_distance(row["distance"], str(sign), scale, room, limits.get(str(sign))),
             ]
             for row in part.rows(named=True)
         ]
         lines += ["", *_head(f"strongest {_how(run, str(sign))}", terminal)]
-        lines += table(rows, "><><", terminal)
+        lines += table(rows, ">~><", terminal)
     signs = _signs(run)
     layers: list[list[Cell]] = [_heads("layer", "features", *(_how(run, sign) for sign in signs))]
     layers += [
@@ -95,7 +97,7 @@ def show_class(run: Run, portrait: ClassPortrait, terminal: Terminal) -> list[st
         *lines,
         "",
         *_head("kept of each layer", terminal),
-        *table(layers, "<>>>"[: 2 + len(signs)], terminal),
+        *table(layers, "~>>>"[: 2 + len(signs)], terminal),
     ]
 
 
@@ -123,19 +125,19 @@ def show_feature(
         for sign, count in spoken.items()
         if sign in _signs(run)
     )
-    facts: list[list[Cell]] = [
-        ["speaks about", f"{ways}, of {number(portrait.classes.height)} classes"],
-        ["thresholds", _thresholds(portrait.classes)],
+    known = [
+        ("speaks about", f"{ways}, of {number(portrait.classes.height)} classes"),
+        ("thresholds", _thresholds(portrait.classes)),
     ]
     if portrait.random_low is not None:
         low, high = (number(v, 3, sign=True) for v in (portrait.random_low, portrait.random_high))
-        facts.append(["shuffled", f"D from {low} to {high}"])
+        known.append(("shuffled", f"D from {low} to {high}"))
     if portrait.constant:
-        facts.append(["constant", "has one value on all images: it says nothing"])
+        known.append(("constant", "has one value on all images: it says nothing"))
     lines = [
         *_head(f"{name} {_of(portrait.feature_id, run.features.height, portrait.kind)}", terminal),
         f"  {_source(run)}",
-        *table(facts, "<<", terminal),
+        *facts(known, terminal),
         "",
         *_head("D for each class, ┊ at the threshold", terminal),
         *_class_rows(portrait.classes, terminal, every_class=every_class),
@@ -151,30 +153,30 @@ def show_feature(
             for row in portrait.images.rows(named=True)
         ]
         lines += ["", *_head("what activates it most", terminal)]
-        lines += table(rows, ">><<", terminal) or ["  nothing"]
+        lines += table(rows, ">><~", terminal) or ["  nothing"]
     return [*lines, "", *_histograms(values, terminal)]
 
 
 def show_layer(run: Run, portrait: LayerPortrait, terminal: Terminal) -> list[str]:
     """A layer's shares, the distribution of its D, and its strongest pairs."""
     constant = f", {number(portrait.constant)} constant" if portrait.constant else ""
-    facts: list[list[Cell]] = [["features", f"{number(portrait.features)}{constant}"]]
+    known = [("features", f"{number(portrait.features)}{constant}")]
     stage = portrait.stage or {}
     if stage.get("height"):
-        facts.append(["map", f"{stage['height']} × {stage['width']}"])
+        known.append(("map", f"{stage['height']} × {stage['width']}"))
     if stage.get("receptive_field"):
-        facts.append(["sees", f"{number(stage['receptive_field'])} px of the input a side"])
+        known.append(("sees", f"{number(stage['receptive_field'])} px of the input a side"))
     for row in portrait.shares.rows(named=True):
         how = _how(run, row["sign"])
-        facts.append(
-            [
+        known.append(
+            (
                 f"kept {how}",
                 f"{number(row['pct_kept'], 2)} % of its pairs;"
                 f" shuffled labels keep {number(row['pct_kept_random'], 2)} %",
-            ]
+            )
         )
         mode, low, high = (number(row[key], 3, sign=True) for key in ("mode", "low", "high"))
-        facts.append(["", f"mode of D {mode}, bars from {low} to {high}"])
+        known.append(("", f"mode of D {mode}, bars from {low} to {high}"))
     layers = run.features["layer"].n_unique()
     lines = [
         *_head(
@@ -182,25 +184,39 @@ def show_layer(run: Run, portrait: LayerPortrait, terminal: Terminal) -> list[st
             terminal,
         ),
         f"  {_source(run)}",
-        *table(facts, "<<", terminal),
+        *facts(known, terminal),
         "",
         *_head("distribution of D, ┊ under shuffled labels", terminal),
         *_distribution(portrait, terminal),
     ]
-    scale = _scale(portrait.pairs["distance"])
+    scale, room = _scale(portrait.pairs["distance"]), _room(terminal, 50)
     for (sign,), part in portrait.pairs.group_by("sign", maintain_order=True):
         rows = [
             [
                 number(row["rank"]),
                 plain(row["class_name"]),
                 plain(f"{portrait.layer}/{row['unit']}"),
-                *_distance(row["distance"], str(sign), scale, None),
+                *_distance(row["distance"], str(sign), scale, room),
             ]
             for row in part.rows(named=True)
         ]
         lines += ["", *_head(f"strongest pairs {_how(run, str(sign))}", terminal)]
-        lines += table(rows, "><<><", terminal)
+        lines += table(rows, ">~<><", terminal)
     return lines
+
+
+def _folded(text: str, terminal: Terminal) -> list[str]:
+    """Lines of a text in two columns, folded in the second."""
+    return [
+        part
+        for line in text.splitlines()
+        for part in textwrap.wrap(line, terminal.width, subsequent_indent=" " * 12)
+    ]
+
+
+def _room(terminal: Terminal, taken: int, bars: int = 1) -> int:
+    """Columns of a bar beside `taken` columns of text."""
+    return max(6, min(_BAR, (terminal.width - taken) // bars))
 
 
 def _head(text: str, terminal: Terminal) -> list[str]:
@@ -238,9 +254,11 @@ def _scale(distances: pl.Series) -> float:
     return max(1.0, float(largest)) if isinstance(largest, float) else 1.0
 
 
-def _distance(value: float, role: str, scale: float, limit: float | None) -> list[Cell]:
+def _distance(
+    value: float, role: str, scale: float, room: int, limit: float | None = None
+) -> list[Cell]:
     mark = None if limit is None or not math.isfinite(limit) else abs(limit) / scale
-    return [(number(value, 3, sign=True), role), (bar(abs(value) / scale, _BAR, mark), role)]
+    return [(number(value, 3, sign=True), role), (bar(abs(value) / scale, room, mark), role)]
 
 
 def _thresholds(classes: pl.DataFrame) -> str:
@@ -256,7 +274,7 @@ def _thresholds(classes: pl.DataFrame) -> str:
 
 
 def _class_rows(classes: pl.DataFrame, terminal: Terminal, *, every_class: bool) -> list[str]:
-    scale = _scale(classes["distance"])
+    scale, room = _scale(classes["distance"]), _room(terminal, 40)
     rows: list[list[Cell]] = []
     left_out = 0 if every_class else max(0, classes.height - 2 * ENDS)
     for place, row in enumerate(classes.rows(named=True)):
@@ -269,26 +287,26 @@ def _class_rows(classes: pl.DataFrame, terminal: Terminal, *, every_class: bool)
         rows.append(
             [
                 plain(row["class_name"]),
-                *_distance(row["distance"], role, scale, limit),
+                *_distance(row["distance"], role, scale, room, limit),
                 (row["sign"] or "", role),
             ]
         )
-    return table(rows, "<><<", terminal)
+    return table(rows, "~><<", terminal)
 
 
 def _histograms(values: Values | str, terminal: Terminal) -> list[str]:
     if isinstance(values, str):
         return [f"its values are not shown: {values}"]
     largest = max(values.inner.max(), values.outer.max(), 1e-9)
-    name = plain(values.class_name)
+    name, room = plain(values.class_name), _room(terminal, 48, 2)
     rows: list[list[Cell]] = [
         _heads(
             "value from",
             "to",
-            f"% of {name}",
-            f"{number(values.n_inner)} images",
-            "% of others",
-            f"{number(values.n_outer)} images",
+            "inside %",
+            "",
+            "outside %",
+            "",
         )
     ]
     digits = _digits(float(values.edges[1] - values.edges[0]))
@@ -298,12 +316,13 @@ def _histograms(values: Values | str, terminal: Terminal) -> list[str]:
                 number(float(values.edges[i]), digits),
                 number(float(values.edges[i + 1]), digits),
                 number(float(inner), 1),
-                (bar(float(inner / largest), _BAR), "+"),
+                (bar(float(inner / largest), room), "+"),
                 number(float(outer), 1),
-                (bar(float(outer / largest), _BAR), "dim"),
+                (bar(float(outer / largest), room), "dim"),
             ]
         )
-    title = f"its values: inside {name}, and outside"
+    inside, outside = number(values.n_inner), number(values.n_outer)
+    title = f"its values: inside {name} ({inside} images), and outside ({outside})"
     return [*_head(title, terminal), *table(rows, ">>><><", terminal)]
 
 
@@ -320,6 +339,7 @@ def _distribution(portrait: LayerPortrait, terminal: Terminal) -> list[str]:
     ]
     if not filled:
         return ["  no finite distance"]
+    room = 2 * _room(terminal, 42, 2)
     rows: list[list[Cell]] = [_heads("D from", "to", "real %", "shuffled %", "")]
     digits = _digits(float(portrait.edges[1] - portrait.edges[0]))
     for i in range(filled[0], filled[-1] + 1):
@@ -331,7 +351,7 @@ def _distribution(portrait: LayerPortrait, terminal: Terminal) -> list[str]:
                 number(high, digits, sign=True),
                 number(real, 1),
                 number(random, 1),
-                (bar(real / largest, 2 * _BAR, random / largest), "+" if low >= 0 else "-"),
+                (bar(real / largest, room, random / largest), "+" if low >= 0 else "-"),
             ]
         )
     return table(rows, ">>>><", terminal)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import textwrap
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
 FALLBACK_WIDTH = 100
-NARROWEST = 40
+NARROWEST = 60
 
 _EIGHTHS = "▏▎▍▌▋▊▉█"
 # As many characters as they stand for, so that columns stay columns.
@@ -112,12 +113,23 @@ def bar(share: float, width: int, mark: float | None = None) -> str:
     return f"{drawn[:place]}┊{drawn[place + 1 :]}"
 
 
+def facts(rows: Sequence[tuple[str, str]], terminal: Terminal) -> list[str]:
+    """Names, and what there is to say of each, folded in a column of its own."""
+    indent = 4 + max((len(name) for name, _ in rows), default=0)
+    lines = []
+    for name, text in rows:
+        first = f"  {name}".ljust(indent)
+        folded = textwrap.wrap(text, terminal.width - indent) or [""]
+        lines += [first + folded[0], *(" " * indent + line for line in folded[1:])]
+    return lines
+
+
 def table(rows: Sequence[Sequence[Cell]], aligned: str, terminal: Terminal) -> list[str]:
-    """Rows in columns two spaces apart; the first left-aligned one gives way if they do not fit.
+    """Rows in columns two spaces apart.
 
     Args:
         rows: cells; a shorter row leaves its last columns empty.
-        aligned: "<" or ">" for each column.
+        aligned: "<", ">" or "~" for each column: "~" is a left one that gives way for the others.
         terminal: where they will stand.
     """
     texts = [[cell if isinstance(cell, str) else cell[0] for cell in row] for row in rows]
@@ -126,9 +138,9 @@ def table(rows: Sequence[Sequence[Cell]], aligned: str, terminal: Terminal) -> l
     ]
     room = terminal.width - 2 * len(aligned)
     excess = sum(widths) - room
-    if excess > 0 and "<" in aligned:
-        first = aligned.index("<")
-        widths[first] = max(8, widths[first] - excess)
+    if excess > 0 and "~" in aligned:
+        yielding = aligned.index("~")
+        widths[yielding] = max(8, widths[yielding] - excess)
     lines = []
     for row in rows:
         cells = []
