@@ -13,7 +13,7 @@ def sprite_path(run_dir: Path, layer: str, unit: int) -> Path:
     >>> sprite_path(Path("run"), "conv4_3", 458).as_posix()
     'run/pictures/conv4_3/458.jpg'
     >>> sprite_path(Path("run"), "../a b", 0).as_posix()
-    'run/pictures/_.._a_b-6bb4ae1b/0.jpg'
+    'run/pictures/__a_b-2c2c791a/0.jpg'
     """
     folder = re.sub(r"[^\w.-]|^\.+", "_", layer, flags=re.ASCII)
     if folder != layer or layer == "classes":
