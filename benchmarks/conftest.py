@@ -70,18 +70,25 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     benchmarks = getattr(session.config, "_benchmarksession", None)
     if benchmarks is None or not benchmarks.benchmarks:
         return
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("table", Path(__file__).with_name("table.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    table = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(table)
     seconds = {
         bench.name: (bench.extra_info, bench.stats.min)
         for bench in benchmarks.benchmarks
         if "title" in bench.extra_info
     }
-    table.write(
-        Path(__file__).with_name("README.md"), seconds, session.config.stash.get(MEASURED, {})
-    )
+    here = Path(__file__).parent
+    measured = session.config.stash.get(MEASURED, {})
+    table = _module(here / "table.py")
+    table.write(here / "README.md", seconds, measured)
+    _module(here / "extraction_table.py").write(here / "extraction.md", measured, table.machine)
+
+
+def _module(path: Path) -> Any:
+    """A module that lies beside this one, which is no package."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -179,3 +179,29 @@ def test_nor_does_a_config_file(tmp_path: Path) -> None:
     done = fnx("experiment=evil", cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert "model.layers[0]._target_=os.system: only Hydra's own" in done.stderr
+
+
+@pytest.mark.parametrize("mode", [[], ["-m"]])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("callbacks.x._target_", "{callbacks: {x: {_target_: pathlib.Path.touch, self: made}}}"),
+        ("launcher._target_", "{launcher: {_target_: hydra.utils.call}}"),
+        ("job_logging.handlers.x.()", "{job_logging: {handlers: {x: {(): os.mkdir, path: made}}}}"),
+        (
+            "hydra_logging.handlers.x.class",
+            "{hydra_logging: {handlers: {x: {class: os.mkdir, path: made}}}}",
+        ),
+    ],
+)
+def test_nor_what_hydra_calls_before_a_run(
+    key: str, value: str, mode: list[str], tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipes/experiment/evil.yaml"
+    recipe.parent.mkdir(parents=True)
+    recipe.write_text(f"# @package _global_\nhydra: {value}\n")
+    done = fnx(*mode, "--config-dir", "recipes", "experiment=evil", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert f"hydra.{key}=" in done.stderr
+    assert "only Hydra's own" in done.stderr
+    assert list(tmp_path.iterdir()) == [tmp_path / "recipes"]

@@ -8,6 +8,8 @@ import pytest
 from tests.report.synthetic import Synthetic, write_run
 
 from fnx import compare
+from fnx.analysis import Run
+from fnx.report.comparison import labels
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,8 @@ def test_a_sweep_gives_table_3_fits_and_figures(
     assert pl.read_csv(out / "table3.csv")["t_plus"].to_list() == table["t_plus"].to_list()
     fits = pl.read_parquet(out / "fits.parquet")
     assert fits.filter(sign="+", curve="log")["slope"].item() < 0
-    for name in ("table3", "fits", "fig05_layers", "fig06_distribution"):
+    drawn = ("table2", "table3", "fits", "fig05_layers", "fig06_distribution", "fig08_fc", "fig10_kept")
+    for name in drawn:
         for suffix in ("csv", "parquet", "png", "svg"):
             assert (out / f"{name}.{suffix}").stat().st_size > 0
     printed = capsys.readouterr().out
@@ -62,6 +65,60 @@ def test_statistics_do_not_share_an_axis(sweep: Path, tmp_path: Path) -> None:
         "fig06_distribution_kl.png",
         "fig06_distribution_ks.png",
     }
+
+
+def test_runs_of_places_have_figure_11(sweep: Path, tmp_path: Path) -> None:
+    places = Synthetic(dataset="big", model="vgg16_places", class_sizes=(90, 94, 88))
+    run = write_run(tmp_path / "places", places)
+    out = tmp_path / "out"
+    compare.main([str(sweep / "0"), str(run), "--out", str(out), "--formats", "png"])
+    tables = [pl.read_parquet(out / f"{name}_layers.parquet") for name in ("fig05", "fig11")]
+    assert [table["run"].unique().to_list() for table in tables] == [
+        ["big, tinynet"],
+        ["big, vgg16_places"],
+    ]
+
+
+def test_names_tell_runs_apart_by_what_differs(tmp_path: Path) -> None:
+    runs = []
+    for i, precision in enumerate(("32-true", "bf16-true", "bf16-true")):
+        file = write_run(tmp_path / str(i)) / "run.json"
+        record = json.loads(file.read_text())
+        record["config"]["trainer"] = {"precision": precision}
+        file.write_text(json.dumps(record))
+        runs.append(Run.open(file.parent))
+    assert labels(runs) == ["shapes, 32-true", "shapes, bf16-true", "shapes, bf16-true (2)"]
+
+
+def test_a_reference_is_compared_with_all_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [write_run(tmp_path / str(i), Synthetic(seed=i)) for i in range(4)]
+    out = tmp_path / "out"
+    options = ["--out", str(out), "--formats", "png"]
+    compare.main([*map(str, folders[:3]), "--reference", str(folders[3]), *options])
+    pairs = pl.read_parquet(out / "agreement_pairs.parquet")
+    assert pairs["run_a"].to_list() == ["shapes (4)"] * 3
+    assert "rank corr." in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        compare.main([str(folders[0]), "--reference", str(tmp_path), *options])
+    assert "--reference is one run, here are 4" in capsys.readouterr().err
+
+
+def test_the_summary_says_what_a_comparison_leaves_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a = write_run(tmp_path / "a")
+    b = write_run(tmp_path / "b", Synthetic(layers=(("conv1_2", 16, "conv"),)))
+    c = write_run(tmp_path / "c", Synthetic(statistic="kl", unbounded=True))
+    out = tmp_path / "out"
+    compare.main([str(a), str(b), str(c), "--out", str(out), "--formats", "png"])
+    printed = capsys.readouterr().out
+    assert "2 layers of the first run alone, not compared: conv1_1, fc6." in printed
+    assert "ks and kl have no common scale" in printed
+    layers = pl.read_parquet(out / "agreement.parquet")
+    assert layers.height == 1 + 3 + 1
+    assert layers["note"].str.len_chars().min() > 0
 
 
 @pytest.mark.parametrize(

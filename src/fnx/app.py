@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 
 from fnx import backbones, registry
 from fnx.analysis import Run, tables
-from fnx.embedding import Embedding, embed
-from fnx.images import open_images
+from fnx.analysis.pair import check_pair
+from fnx.embedding import Embedding, embed, find_strongest
+from fnx.images import LabelledImages, open_images
+from fnx.images.reference import check_reference, open_reference
+from fnx.launch import OtherRank
 from fnx.progress import progress_bar
 from fnx.record import Stopwatch, write_record
-from fnx.report import check_tracker, summary, track, write_report
+from fnx.report import check_tracker, summary, track, write_pictures, write_report
+from fnx.report.pairs import check_pairs
 from fnx.schema import Config
 from fnx.statistics import on_dask
 from fnx.statistics.engine import all_distances
@@ -42,12 +46,19 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
     stage = Stopwatch()
     backbones.check_layers(config.model, config.crops.size)
     check_tracker(config.logger)
+    check_reference(config)
 
     with stage("images"):  # the target task: labelled images (Section 3.2)
         images = open_images(config.dataset, Path(config.paths.cache))
+        if config.report.pair is not None:
+            layers = backbones.layer_names(config.model, config.crops.size)
+            units = {layer.name: layer.units for layer in layers}
+            check_pair(config.report.pair, units, images.class_names)
+        reference = open_reference(images, config)
+        check_pairs(config, images.class_names)
 
-    with stage("embedding"):  # crops through the network, pooled and averaged (Section 3.3)
-        embedding, reused = embed(images, config)
+    # crops through the network, pooled and averaged (Section 3.3); what excites each feature most
+    embedding, reused = extract(images, reference, config, run_dir, stage)
 
     with stage("distances"):  # inner against outer class, real and random labels (Sections 4, 7)
         constant = measure_distances(embedding, config, run_dir)
@@ -59,7 +70,10 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
         write_tables(embedding, constant, thresholds, config, run_dir)
 
     write_record(run_dir, config, images, embedding, reused=reused, stage=stage)
-    with stage("report"):  # Figures 5, 6, 9, 10, Table 3's row, and the page
+    with stage("pictures"):  # what each feature answers to (Figures 2, 3, 4, 7)
+        write_pictures(run_dir, images, reference, config)
+
+    with stage("report"):  # Figures 1, 5, 6, 9, 10, Tables 2 and 3, and the page
         write_report(run_dir, config.report)
 
     write_record(run_dir, config, images, embedding, reused=reused, stage=stage)
@@ -67,6 +81,34 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
     track(finished, config.logger, sweep=sweep)
     print(summary(finished))  # noqa: T201
     return finished
+
+
+def extract(
+    images: LabelledImages,
+    reference: LabelledImages | None,
+    config: Config,
+    run_dir: Path,
+    stage: Stopwatch,
+) -> tuple[Embedding, bool]:
+    """All that needs the network: the embedding, and whether it was there; what excites features.
+
+    The latter is written as ``strongest.parquet`` and ``strongest_images.parquet``, if there are
+    reference images.
+
+    Raises:
+        OtherRank: in a process that srun or torchrun started, on all ranks but the first.
+    """
+    try:
+        with stage("embedding"):
+            embedding, reused = embed(images, config)
+    except OtherRank:
+        if reference is not None:  # this rank's share of the other pass, where it leaves as well
+            find_strongest(reference, config)
+        raise
+    if reference is not None:
+        with stage("strongest"):
+            find_strongest(reference, config).copy_to(run_dir)
+    return embedding, reused
 
 
 def measure_distances(embedding: Embedding, config: Config, run_dir: Path) -> NDArray[np.bool_]:
@@ -147,5 +189,7 @@ def write_tables(
         "layers": tables.layers_table(features, real, random, thresholds),
         "top_features": tables.top_features_table(real, config.report.top_k),
     }
+    if embedding.network is not None:
+        written["network"] = embedding.network
     for name, table in written.items():
         table.write_parquet(run_dir / f"{name}.parquet")

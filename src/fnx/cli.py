@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import (
@@ -37,8 +39,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fnx import launch, registry, schema
-from fnx.errors import ConfigError, FnxError, unknown
+from fnx.errors import FnxError, unknown
 from fnx.secrets import Redacting, redact_files, redacted
+from fnx.targets import refuse_composed_targets, refuse_targets
 
 USER_ERROR = 2
 
@@ -55,9 +58,23 @@ class _PluginConfigs(SearchPathPlugin):
             search_path.append(provider=f"fnx-plugin-{number}", path=path)
 
 
+# Hydra calls what a config's `hydra.callbacks` and logging name before anything of ours runs, and
+# has no hook before that: so each config is looked at where it is composed, whichever process.
+_load_configuration = ConfigLoaderImpl.load_configuration
+
+
+def _load_checked(self: ConfigLoaderImpl, *arguments: Any, **options: Any) -> DictConfig:
+    config = _load_configuration(self, *arguments, **options)
+    refuse_composed_targets(OmegaConf.to_container(config))
+    return config
+
+
+ConfigLoaderImpl.load_configuration = _load_checked  # type: ignore[method-assign]
+
 # What jobs of this process were told; a sweep goes on with its other jobs.
 _refused: list[str] = []
-_MAIN_PROCESS = os.getpid()
+# The process that somebody started, which says what went wrong; a launcher's only import this.
+_main_process: int | None = None
 _asked_to_end = False
 # What the system says of a disk that takes no more.
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -65,6 +82,8 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 def main() -> None:
     """Run ``python -m fnx``; exit code 2 and one line for what the user can mend."""
+    global _main_process
+    _main_process = os.getpid()
     # Hydra would print its own errors and exit with 1; this makes it raise them instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     signal.signal(signal.SIGTERM, _terminate)
@@ -73,7 +92,7 @@ def main() -> None:
         if {"--help", "-h"} & set(sys.argv[1:]):
             print(help_text())  # noqa: T201
             return
-        _refuse_targets(sys.argv[1:])
+        refuse_targets(sys.argv[1:])
         with _folder_of_other_rank() as words:
             sys.argv += words
             _hydra_main()
@@ -85,40 +104,6 @@ def main() -> None:
         _leave(one_line(error), USER_ERROR)
     if _refused:
         sys.exit(USER_ERROR)
-
-
-# Hydra's launchers and sweepers, and its logging: nothing of fnx's own is made from a config's
-# `_target_`, for whoever names one chooses what Python runs.
-_TARGETS = re.compile(r"hydra(_plugins)?\.|logging\.|colorlog\.")
-
-
-def _refuse_targets(words: Sequence[str]) -> None:
-    """Refuse words that name what Python shall call, beyond Hydra's own.
-
-    Raises:
-        ConfigError: naming the first.
-    """
-    for word in words:
-        key, _, value = word.partition("=")
-        if "_target_" in key and not all(_TARGETS.match(v.strip("'\" ")) for v in value.split(",")):
-            raise ConfigError(
-                f"{key}={value}: only Hydra's own launchers and sweepers may be named"
-            )
-        if "_target_" in value:
-            raise ConfigError(f"{key}: a value must not hold a _target_")
-
-
-def _refuse_composed_targets(node: Any, key: str = "") -> None:
-    """The same for a composed config, whichever file a target comes from."""
-    if isinstance(node, Mapping):
-        for name, value in node.items():
-            inner = f"{key}.{name}" if key else str(name)
-            if name == "_target_" and not _TARGETS.match(str(value)):
-                raise ConfigError(f"{inner}={value}: only Hydra's own may be named")
-            _refuse_composed_targets(value, inner)
-    elif isinstance(node, (list, tuple)):
-        for place, value in enumerate(node):
-            _refuse_composed_targets(value, f"{key}[{place}]")
 
 
 @contextmanager
@@ -153,9 +138,28 @@ def compose(overrides: Sequence[str] = ()) -> schema.Config:
     >>> compose(["dataset=digits"]).crops.name
     'center'
     """
+    return schema.typed(_composed(overrides))
+
+
+def dataset_option(name: str, paths: schema.PathsConfig) -> schema.DatasetConfig:
+    """The data set that ``dataset=NAME`` chooses, below `paths`; within a run too.
+
+    Raises:
+        HydraException, OmegaConfBaseException: see `one_line`.
+    """
+    composed = _composed([f"dataset={name}"])
+    composed.paths = OmegaConf.structured(paths)
+    made = OmegaConf.to_object(composed.dataset)
+    assert isinstance(made, schema.DatasetConfig)
+    return made
+
+
+def _composed(overrides: Sequence[str]) -> DictConfig:
+    if GlobalHydra.instance().is_initialized():  # within a run
+        return hydra.compose("config", overrides=list(overrides))
     _prepare()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return schema.typed(hydra.compose("config", overrides=list(overrides)))
+        return hydra.compose("config", overrides=list(overrides))
 
 
 def _prepare() -> None:
@@ -173,8 +177,8 @@ def _hydra_main(config: DictConfig) -> None:
         redact_files(run_dir / ".hydra", "*.yaml")
         for handler in logging.getLogger().handlers:
             handler.addFilter(Redacting())
-        _refuse_composed_targets(OmegaConf.to_container(config))
-        _refuse_composed_targets(OmegaConf.to_container(OmegaConf.structured(HydraConfig.get())))
+        if not launch.is_first():  # the first says the same
+            logging.getLogger().setLevel(logging.WARNING)
         typed = schema.typed(config)
         from fnx import app  # torch and all that: only now, when there is work
 
@@ -183,7 +187,7 @@ def _hydra_main(config: DictConfig) -> None:
         return
     except (FnxError, OmegaConfBaseException, OSError) as error:
         other = isinstance(error, OSError) and error.errno not in _NO_SPACE
-        if other or debugging() or os.getpid() != _MAIN_PROCESS:
+        if other or debugging() or os.getpid() != _main_process:
             raise
         # Raised through Hydra it would come with a line of Hydra's own.
         _refused.append(one_line(error))
@@ -225,10 +229,11 @@ def one_line(error: BaseException) -> str:
         return f"{ambiguous.group(1)} names several values: add -m to sweep over them"
     cause = error.__cause__ if isinstance(error, ConfigCompositionException) else None
     detail = _first_line(cause if cause is not None else error)
+    key = _full_key(error, cause) or ""
     missing = re.search(r"[Mm]issing mandatory value: (\S+)", detail)
     if missing:
-        return f"{missing.group(1)} is missing: give it as {missing.group(1)}=…"
-    key = _full_key(error, cause) or ""
+        name = key if key.endswith(f".{missing.group(1)}") else missing.group(1)
+        return f"{name} is missing: give it as {name}=…"
     stranger = re.match(r"Key '(.+)' (?:is )?not in '(.+)'", detail)
     if stranger:
         return _unknown_key(key or stranger.group(1), stranger.group(2))

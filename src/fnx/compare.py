@@ -1,4 +1,4 @@
-"""``python -m fnx.compare RUN…``: what needs several runs: Table 3, its fits, Figures 5 and 6."""
+"""``python -m fnx.compare RUN…``: several runs side by side, and how far they agree."""
 
 from __future__ import annotations
 
@@ -9,12 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-import polars as pl
-
 from fnx.analysis import Run
-from fnx.analysis.fits import CURVES
 from fnx.analysis.run import RECORD
-from fnx.analysis.table3 import table3
 from fnx.errors import DataError, FnxError
 
 
@@ -22,8 +18,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command: exit code 0, or 2 after one line that says what the user can mend."""
     parser = argparse.ArgumentParser(
         prog="python -m fnx.compare",
-        description="Compare runs of fnx: Table 3 with the fits of t+ and t- against the number of "
-        "images a class, and the distributions of D by layer and over all pairs.",
+        description="Compare runs of fnx: Tables 2 and 3, the fits of t+ and t- against the number "
+        "of images a class, Figures 5, 6, 8, 10 and 11 over the runs, the settings that differ, "
+        "and for runs of the same data set how far they agree, layer by layer. Leaves tables, "
+        "figures and a page, compare.html.",
     )
     parser.add_argument(
         "runs",
@@ -43,15 +41,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=["png", "svg"],
         help="file formats of the figures (default: png svg)",
     )
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        metavar="RUN",
+        help="folder of the run that all others are compared with, layer by layer"
+        " (default: each with each)",
+    )
     options = parser.parse_args(arguments)
     try:
         runs = find_runs(options.runs)
         folder = options.out or Path("outputs/compare") / f"{datetime.now():%Y-%m-%d-%H%M%S}"
-        from fnx.report.comparison import compare, in_order
+        reference = None
+        if options.reference is not None:
+            found = find_runs([str(options.reference)])
+            if len(found) > 1:
+                raise DataError(
+                    f"{options.reference}: --reference is one run, here are {len(found)}"
+                )
+            reference = found[0]
+            if reference not in runs:
+                runs = [*runs, reference]
+        from fnx.report.comparison import compare
+        from fnx.report.comparison_text import summary
 
-        runs = in_order(runs)
-        fits = compare(runs, folder, options.formats)
-        sys.stdout.write(summary(runs, fits, folder) + "\n")
+        compared = compare(runs, folder, options.formats, reference)
+        sys.stdout.write(summary(compared, folder) + "\n")
     except (FnxError, OSError) as error:
         sys.stderr.write(f"fnx.compare: {' '.join(str(error).split())}\n")
         raise SystemExit(2) from None
@@ -86,46 +101,6 @@ def _runs_below(folder: Path) -> list[Path]:
 def _shortest(path: Path) -> Path:
     """The path below the working directory, where it lies there."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def summary(runs: Sequence[Run], fits: pl.DataFrame, folder: Path) -> str:
-    """Table 3 and the fits in aligned plain text."""
-    heads = ["data set", "model", "statistic", "images/class", "t+", "d_avg", "t-", "d_avg"]
-    rows = [heads]
-    for row in table3(runs).rows(named=True):
-        numbers = [
-            "-" if row[name] is None else f"{row[name]:,.{digits}f}"
-            for name, digits in (
-                ("images_per_class", 1),
-                ("t_plus", 3),
-                ("davg_plus", 0),
-                ("t_minus", 3),
-                ("davg_minus", 0),
-            )
-        ]
-        rows.append([row["dataset"], row["model"], row["statistic"], *numbers])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if i < 3 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    lines.append("")
-    for fit in fits.rows(named=True):
-        curve = {"log": "a + b ln(n)", "inverse_sqrt": "a + b / sqrt(n)"}[fit["curve"]]
-        lines.append(
-            f"t{fit['sign']} = {curve}, n images a class ({fit['model']}, {fit['statistic']},"
-            f" {fit['points']} runs): a = {fit['intercept']:.4f}, b = {fit['slope']:.4f},"
-            f" R2 = {fit['r_squared']:.3f}"
-        )
-    if fits.is_empty():
-        lines.append(
-            f"no fit ({', '.join(CURVES)}): needs 3 runs of one model and statistic whose numbers"
-            " of images a class differ"
-        )
-    return "\n".join([*lines, f"written to {folder}"])
 
 
 if __name__ == "__main__":

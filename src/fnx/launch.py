@@ -13,8 +13,12 @@ class OtherRank(Exception):  # noqa: N818 - not an error: this process's part is
 
 
 def started_elsewhere() -> bool:
-    """Whether srun or torchrun started several ranks, each as a program of its own."""
-    tasks = os.environ.get("SLURM_NTASKS", "1") if "SLURM_PROCID" in os.environ else "1"
+    """Whether srun or torchrun started several ranks, each as a program of its own.
+
+    A batch script has SLURM_PROCID and SLURM_NTASKS too, so they tell nothing: SLURM_STEP_NUM_TASKS
+    is there only in what srun started.
+    """
+    tasks = os.environ.get("SLURM_STEP_NUM_TASKS", "1")
     return int(tasks) > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
@@ -23,3 +27,14 @@ def is_first() -> bool:
     if not started_elsewhere():
         return True
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
+
+
+def tell_tasks_per_node() -> None:
+    """Make ``srun -n N`` mean what ``srun --ntasks-per-node=N`` does, which Lightning insists on.
+
+    Where the machines have unlike numbers of tasks nothing is changed, and Lightning refuses it.
+    """
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    nodes = int(os.environ.get("SLURM_STEP_NUM_NODES", "1"))
+    if tasks > 1 and tasks % nodes == 0:
+        os.environ["SLURM_NTASKS_PER_NODE"] = str(tasks // nodes)

@@ -150,6 +150,9 @@ class TrainerConfig:
     batch_size: int | str = option(
         "auto", minimum=1, help="crops under way at a time (not images); auto: what memory allows"
     )
+    compile: bool = option(
+        False, help="GPUs: compile the network with torch.compile first, which takes a minute"
+    )
     num_workers: int | None = option(
         None, minimum=0, help="processes that decode images; null: one less than the cores"
     )
@@ -190,9 +193,36 @@ class ReportConfig:
 
     figures: bool = option(True, help="draw the figures and the page")
     formats: list[str] = option(["png", "svg"], help="file formats of the figures")
+    pair: str | None = option(
+        None, help="LAYER/UNIT:CLASS that Figure 1 shows; null: the pair of the highest D"
+    )
+    mode: str = option(
+        "empirical",
+        choices=("empirical", "lognormal"),
+        help="Figure 5: most frequent D of a layer, or the mode of a log-normal fit",
+    )
     top_k: int = option(10, minimum=1, help="features listed for each class and sign")
+    pictures: str = option(
+        "top",
+        choices=("top", "all", "none"),
+        help="pictures of what activates a feature: of the strongest features of each class and "
+        "layer, of all, or none",
+    )
+    pictures_per_feature: int = option(9, minimum=1, help="images shown for a feature, at most")
     reference_dataset: str | None = option(
-        None, help="data set whose images illustrate features; null: the run's own"
+        None,
+        help="images that illustrate features: an option of dataset, or a folder; null: the run's",
+    )
+    reference_limit_per_class: int | None = option(
+        None, minimum=1, help="use at most this many reference images of each class"
+    )
+    reference_crops: str | None = option(
+        "center",
+        choices=("ten", "five", "center", "dense"),
+        help="views of a reference image; null: the run's",
+    )
+    pairs: list[str] = option(
+        [], help="what the figures of features show, as LAYER/UNIT:CLASS; []: each layer's best"
     )
 
 
@@ -251,6 +281,10 @@ def check(config: Config) -> None:
     if config.threshold["permutations"] < 1:
         found = config.threshold["permutations"]
         raise ConfigError(f"threshold.permutations={found}: must be at least 1")
+    if config.report.pair is not None:
+        from fnx.analysis.pair import parse_pair
+
+        parse_pair(config.report.pair)
     unknown_formats = set(config.report.formats) - {"png", "svg", "pdf"}
     if unknown_formats:
         raise ConfigError(f"report.formats={sorted(unknown_formats)}: allowed are png, svg, pdf")

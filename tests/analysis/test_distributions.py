@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.optimize import minimize_scalar
+from scipy.stats import lognorm
 
 from fnx.analysis.distributions import (
     Domain,
@@ -16,6 +18,7 @@ from fnx.analysis.distributions import (
     domain,
     histogram,
     layer_rows,
+    lognormal_spread,
     percent_beyond,
     spread,
 )
@@ -83,6 +86,30 @@ def test_the_mode_of_a_log_normal_is_found() -> None:
     found = spread(d, "+")
     assert found is not None
     assert found.mode == pytest.approx(0.2 * np.exp(-(0.4**2)), abs=0.02)
+
+
+def test_the_fitted_law_is_that_of_scipy() -> None:
+    rng = np.random.default_rng(4)
+    d = np.tanh(rng.lognormal(np.log(0.2), 0.6, 3000)).astype(np.float32)
+    law = lognorm(*lognorm.fit(d.astype(float), floc=0))
+    with_others = np.concatenate([d, -d, np.float32([0, np.inf, np.inf])])
+    found = lognormal_spread(with_others, "+")
+    assert found is not None
+    peak = minimize_scalar(lambda x: -law.pdf(x), bounds=(0.01, 0.9), method="bounded").x
+    assert found.mode == pytest.approx(peak, rel=1e-3)
+    below = law.cdf(found.mode)
+    assert law.cdf(found.mode) - law.cdf(found.low) == pytest.approx(0.68 * below, rel=1e-4)
+    assert law.cdf(found.high) - below == pytest.approx(0.68 * (1 - below), rel=1e-4)
+    mirrored = lognormal_spread(with_others, "-")
+    assert mirrored is not None
+    assert (mirrored.mode, mirrored.low) == (-found.mode, -found.high)
+
+
+def test_a_law_needs_a_finite_value_and_may_have_no_width() -> None:
+    assert lognormal_spread(np.float32([np.inf, -0.5]), "+") is None
+    found = lognormal_spread(np.float32([-0.5, -0.5]), "-")
+    assert found is not None
+    assert (found.low, found.mode, found.high) == pytest.approx((-0.5, -0.5, -0.5))
 
 
 def test_zeros_have_no_sign_and_infinities_stay_at_the_end() -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fnx.embedding import Embedding, embed, extraction, lock, store
+from fnx import lock
+from fnx.embedding import Embedding, embed, extraction, store
 from fnx.embedding.store import Manifest
 from fnx.errors import DataError
 from fnx.images import open_images
@@ -182,8 +183,8 @@ def test_a_full_disk_keeps_what_was_finished(
 HOLDER = """
 import sys, time
 from pathlib import Path
-from fnx.embedding.lock import sole
-with sole(Path(sys.argv[1]), lambda: ""):
+from fnx.lock import sole
+with sole(Path(sys.argv[1]), "extracts", lambda: ""):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -208,11 +209,11 @@ def test_one_run_waits_for_another_says_so_and_takes_over_when_it_dies(
             holder.wait()
         return f"{now} of 9 shards"
 
-    with caplog.at_level(logging.INFO), lock.sole(path, progress):
+    with caplog.at_level(logging.INFO), lock.sole(path, "extracts e-0123", progress):
         pass
     assert f"waiting for process {holder.pid} on" in caplog.text
     assert "which extracts e-0123: 2 of 9 shards" in caplog.text
-    assert "the wait for e-0123 is over" in caplog.text
+    assert "the wait is over: nobody extracts e-0123 any more" in caplog.text
 
 
 def test_what_another_run_finished_meanwhile_is_reused(

@@ -113,10 +113,11 @@ def test_a_process_that_is_killed_is_told_of() -> None:
     ("environment", "elsewhere", "first"),
     [
         ({}, False, True),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "1"}, False, True),
-        ({"SLURM_NTASKS": "2"}, False, True),  # sbatch's own script, not a task of srun's
-        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, True, False),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "2"}, True, True),
+        ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}, False, True),
+        # A batch script itself, not a task of srun's in it: the names that slurm 22.05 sets there.
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "2"}, False, True),
+        ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2"}, True, False),
+        ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2"}, True, True),
         ({"RANK": "3", "WORLD_SIZE": "4"}, True, False),
         ({"RANK": "0", "WORLD_SIZE": "4"}, True, True),
     ],
@@ -124,7 +125,7 @@ def test_a_process_that_is_killed_is_told_of() -> None:
 def test_srun_and_torchrun_are_recognised(
     environment: dict[str, str], elsewhere: bool, first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("SLURM_PROCID", "SLURM_NTASKS", "RANK", "WORLD_SIZE"):
+    for name in ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_STEP_NUM_TASKS", "RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -23,6 +23,10 @@ CROPS = Crops("ten", 16, 12)
 def images(root: Path, write: Callable[..., Path]) -> LabelledImages:
     (root / "cat/0.png").touch()
     write(root / "dog/tall.png", size=(10, 33))
+    return opened(root)
+
+
+def opened(root: Path) -> LabelledImages:
     config = DatasetConfig(name="own", layout="folder", root=str(root))
     return open_images(config, root.parent / "cache")
 
@@ -35,6 +39,14 @@ def test_rows_are_the_readable_images_in_order(images: LabelledImages, root: Pat
     assert pixels.dtype == torch.uint8
     with Image.open(root / "cat/1.png") as image:
         assert torch.equal(pixels, CROPS.resized(image))
+
+
+def test_rows_have_the_names_of_the_table_whatever_characters(
+    root: Path, write: Callable[..., Path]
+) -> None:
+    write(root / "cat/ä 🦜.png", size=(20, 20))
+    images = opened(root)
+    assert list(ImageDataset(images, CROPS).paths) == images.ok()["path"].to_list()
 
 
 @pytest.mark.parametrize("workers", [0, 1])

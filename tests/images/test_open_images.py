@@ -6,8 +6,11 @@ import io
 import logging
 import os
 import shutil
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,8 @@ import polars as pl
 import pytest
 from PIL import Image
 
+import fnx.images
+from fnx import lock
 from fnx.errors import DataError
 from fnx.images import LabelledImages, open_images
 from fnx.images.check import check_images, reason
@@ -211,6 +216,30 @@ def test_a_changed_file_is_read_again(
     assert after.digest() != before.digest()
 
 
+def test_of_two_runs_at_once_one_checks_and_the_other_finds_it_remembered(
+    root: Path, reads: Counter[str], monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr(lock, "_ASK_EVERY", 0.02)
+    together = threading.Barrier(2)
+    known = fnx.images.remembered
+
+    def slow(root: Path, file: Path) -> Any:
+        time.sleep(0.1)  # the other meets the lock
+        return known(root, file)
+
+    monkeypatch.setattr(fnx.images, "remembered", slow)
+
+    def run() -> LabelledImages:
+        together.wait()
+        return opened(root)
+
+    with caplog.at_level(logging.INFO), ThreadPoolExecutor(2) as threads:
+        one, two = (future.result() for future in [threads.submit(run) for _ in range(2)])
+    assert set(reads.values()) == {1}
+    assert one.table.equals(two.table)
+    assert f"which checks the images of {root}" in caplog.text
+
+
 def test_failures_of_the_system_are_not_remembered(root: Path) -> None:
     (root / "cat/late.png").symlink_to(root.parent / "late.png")
     assert opened(root).table.filter(pl.col("status") == "failed").height == 1
@@ -220,7 +249,7 @@ def test_failures_of_the_system_are_not_remembered(root: Path) -> None:
 
 def test_a_damaged_cache_is_made_anew(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     first = opened(root)
-    (file,) = (root.parent / "cache/checked").iterdir()
+    (file,) = (root.parent / "cache/checked").glob("*.parquet")
     for content in (b"rubbish", b""):
         file.write_bytes(content)
         assert opened(root).table.equals(first.table)

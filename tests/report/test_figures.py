@@ -17,6 +17,7 @@ NAMES = (
     "fig09_presence",
     "fig09_absence",
     "fig10_kept",
+    "table2",
     "table3",
 )
 

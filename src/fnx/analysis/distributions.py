@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
 from fnx.errors import DataError
 
@@ -28,6 +29,11 @@ BIN_WIDTH = 0.01
 
 BAR_MASS = 0.68
 """Share of the values on each side of the mode that a bar of Fig 5 holds."""
+
+BEYOND = 0.001
+"""Share of the distances of an unbounded statistic that a figure may leave out."""
+
+_OCTAVES, _PER_OCTAVE = 300, 32  # float32 spans 2**-149 … 2**128
 
 BLOCK = 1024
 """Features read at once where a layer's limits do not matter."""
@@ -94,7 +100,10 @@ class Domain:
 
 
 def domain(*arrays: Distances) -> Domain:
-    """The range of drawing: −1…1 or 0…1 if all lie in it, else up to the largest finite distance.
+    """The range of drawing: −1…1 or 0…1 if all distances lie in it, else one that holds most.
+
+    Of an unbounded statistic that is all but the `BEYOND` largest of the finite distances: a single
+    one, far out, would leave no room for the others.
 
     >>> domain(np.array([[0.2, -0.4]], np.float32))
     Domain(low=-1.0, high=1.0)
@@ -102,14 +111,23 @@ def domain(*arrays: Distances) -> Domain:
     Domain(low=0.0, high=8.0)
     """
     largest, negative = 0.0, False
+    sizes = np.zeros(_OCTAVES * _PER_OCTAVE, np.int64)
     for array in arrays:
         for rows in row_blocks(array.shape[-2]):
             for block in blocks(array, rows):
-                finite = block[np.isfinite(block)]
+                finite = np.abs(block[np.isfinite(block) & (block != 0)])
                 if finite.size:
-                    largest = max(largest, float(np.abs(finite).max()))
+                    largest = max(largest, float(finite.max()))
+                    steps = np.log2(finite.astype(np.float64)) * _PER_OCTAVE
+                    sizes += np.bincount(
+                        (steps + sizes.size // 2).astype(np.int64), minlength=sizes.size
+                    )
                 negative = negative or bool((block < 0).any())
-    high = 1.0 if largest <= 1.0 else _round_up(largest)
+    high = 1.0
+    if largest > 1.0:
+        last = int(np.searchsorted(sizes.cumsum(), (1 - BEYOND) * sizes.sum()))
+        upper_edge = 2.0 ** ((last + 1 - sizes.size // 2) / _PER_OCTAVE)
+        high = _round_up(min(largest, upper_edge))
     return Domain(-high if negative else 0.0, high)
 
 
@@ -160,6 +178,36 @@ def spread(values: Distances, sign: Sign) -> Spread | None:
         mode = (float(np.argmax(counts)) + 0.5) * width
         low = _quantile(magnitudes[magnitudes <= mode], 1 - BAR_MASS, mode)
         high = _quantile(magnitudes[magnitudes >= mode], BAR_MASS, mode)
+    return Spread(mode, low, high) if sign == "+" else Spread(-mode, -high, -low)
+
+
+def lognormal_spread(values: Distances, sign: Sign) -> Spread | None:
+    """Mode and bars of D⁺ or D⁻ as `spread` has them, of a log-normal law fitted to the values.
+
+    The law has the mean m and the standard deviation s of ln |D| (its maximum-likelihood fit); its
+    mode is exp(m − s²), below which lies a share Φ(−s) of it. Infinite distances are left out. Bars
+    of a bounded statistic can pass its bound, for the law has none.
+
+    Args:
+        values: distances of any shape; only those of this sign count.
+        sign: "+" takes D > 0, "-" takes D < 0.
+
+    Returns:
+        None if there is no finite value of this sign.
+
+    >>> found = lognormal_spread(np.float32([0.1, 0.2, 0.4]), "+")
+    >>> round(found.mode, 3), round(found.low, 3), round(found.high, 3)
+    (0.145, 0.094, 0.305)
+    """
+    magnitudes = np.abs(values[values > 0 if sign == "+" else values < 0])
+    logarithms = np.log(magnitudes[np.isfinite(magnitudes)].astype(np.float64))
+    if not logarithms.size:
+        return None
+    mean, deviation = float(logarithms.mean()), float(logarithms.std())
+    below = float(ndtr(-deviation))
+    ends = ndtri([(1 - BAR_MASS) * below, below + BAR_MASS * (1 - below)])
+    low, high = (float(end) for end in np.exp(mean + deviation * ends))
+    mode = float(np.exp(mean - deviation**2))
     return Spread(mode, low, high) if sign == "+" else Spread(-mode, -high, -low)
 
 

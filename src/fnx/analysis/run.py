@@ -46,7 +46,7 @@ class Run:
         return cls(folder, record)
 
     def has(self, name: str) -> bool:
-        """Whether the run left the table `name`: some are made only where a configuration asks."""
+        """Whether the run has the table `name`, for those that older or smaller runs lack."""
         return (self.path / f"{name}.parquet").is_file()
 
     def _table(self, name: str) -> pl.DataFrame:
@@ -111,17 +111,17 @@ class Run:
 
     @cached_property
     def network(self) -> pl.DataFrame:
-        """One row a stage of the network: sizes, receptive fields and features."""
+        """Table 1, one row a stage of the network (see `fnx.backbones.stages.network_table`)."""
         return self._table("network")
 
     @cached_property
     def strongest(self) -> pl.DataFrame:
-        """The images that activate each feature most, and where: see "What a run leaves"."""
+        """What activates each unit most (see `fnx.embedding.Strongest.table`)."""
         return self._table("strongest")
 
     @cached_property
     def strongest_images(self) -> pl.DataFrame:
-        """``image_id``, ``path``, ``class_name``, ``dataset`` of the images in `strongest`."""
+        """The images of `strongest`: ``image_id``, ``path``, ``class_name``, ``dataset``."""
         return self._table("strongest_images")
 
     @cached_property

@@ -17,6 +17,7 @@ from fnx.analysis.distributions import (
     Threshold,
     blocks,
     layer_rows,
+    lognormal_spread,
     percent_beyond,
     spread,
 )
@@ -69,7 +70,9 @@ def layers_table(
         `fnx.analysis.distributions.spread`; null if a layer has no value of this sign);
         ``pct_kept`` and ``pct_kept_random``, percent of the layer's (feature, class) pairs with
         D > t⁺ (D < t⁻), the latter the mean over the permutations; ``mode_random``,
-        ``low_random``, ``high_random``, the distribution under random labels, pooled.
+        ``low_random``, ``high_random``, the distribution under random labels, pooled; the same six
+        with ``lognormal_`` before them, of the fitted law (see
+        `fnx.analysis.distributions.lognormal_spread`).
     """
     plus = _first(thresholds.by_class_plus, thresholds.t_plus)
     signs: list[tuple[Sign, Threshold]] = [("+", plus)]
@@ -93,23 +96,26 @@ def _first(by_class: NDArray[np.float64] | None, threshold: float) -> Threshold:
 def _layer_row(
     layer: LayerRows, sign: Sign, threshold: Threshold, real: Distances, random: Distances
 ) -> dict[str, Any]:
-    found = spread(next(blocks(real, layer.rows)), sign)
+    found = next(blocks(real, layer.rows))
     # All permutations of one layer at once: the largest array in memory here, fc6 of 1,000 classes
     # with 5 permutations, has 80 MB.
-    noise = spread(np.asarray(random[:, layer.rows]), sign) if len(random) else None
+    noise = np.asarray(random[:, layer.rows])
     return {
         "layer": layer.name,
         "sign": sign,
-        **_columns(found, ""),
+        **_columns(spread(found, sign), "{}"),
         "pct_kept": percent_beyond(real, layer.rows, threshold, sign),
         "pct_kept_random": percent_beyond(random, layer.rows, threshold, sign),
-        **_columns(noise, "_random"),
+        **_columns(spread(noise, sign), "{}_random"),
+        **_columns(lognormal_spread(found, sign), "lognormal_{}"),
+        **_columns(lognormal_spread(noise, sign), "lognormal_{}_random"),
     }
 
 
-def _columns(found: Spread | None, suffix: str) -> dict[str, float | None]:
+def _columns(found: Spread | None, called: str) -> dict[str, float | None]:
     return {
-        name + suffix: getattr(found, name) if found else None for name in ("mode", "low", "high")
+        called.format(name): getattr(found, name) if found else None
+        for name in ("mode", "low", "high")
     }
 
 

@@ -43,6 +43,15 @@ _LITE0_STAGES = ((1, 16), (2, 24), (2, 40), (3, 80), (3, 112), (4, 192), (1, 320
 _LITE0_EXPANSION = 6
 
 
+def _vgg_others(blocks: tuple[int, ...], step: int) -> dict[str, str]:
+    """pool1 … pool5 and the output, which are no layers of the embedding, by their modules."""
+    names, index = {}, 0
+    for block, count in enumerate(blocks, start=1):
+        index += count * step + 1
+        names[f"features.{index - 1}"] = f"pool{block}"
+    return {**names, "head.fc": "output"}
+
+
 def _efficientnet_lite0() -> list[Layer]:
     def conv(name: str, units: int) -> Layer:
         return Layer(name, units, "conv", name)
@@ -80,6 +89,17 @@ def known_layers(timm_name: str) -> list[Layer] | None:
     if name.removesuffix("_bn") in _VGG_BLOCKS:
         return _vgg(_VGG_BLOCKS[name.removesuffix("_bn")], step=3 if name.endswith("_bn") else 2)
     return _efficientnet_lite0() if name == "tf_efficientnet_lite0" else None
+
+
+def stage_names(timm_name: str) -> dict[str, str]:
+    """The paper's names (Table 1) of modules that are no layers of the embedding.
+
+    >>> stage_names("vgg16")["features.4"]
+    'pool1'
+    """
+    name = architecture(timm_name)
+    blocks = _VGG_BLOCKS.get(name.removesuffix("_bn"))
+    return _vgg_others(blocks, step=3 if name.endswith("_bn") else 2) if blocks else {}
 
 
 _KERAS_FC = {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"}

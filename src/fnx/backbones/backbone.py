@@ -7,15 +7,18 @@ import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 import torch
 from torch import Tensor, nn
 
 from fnx.backbones.layers import Layer
-from fnx.backbones.pooling import pooled
+from fnx.backbones.pooling import peaks, pooled
 from fnx.backbones.tracing import Site, Trace
+
+#: What is made of a layer's map: its mean, or its highest value and where it is.
+Reduction = Literal["mean", "peak"]
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,8 @@ class Backbone(nn.Module):
         weights_digest: which weights these are (`WeightsFile.digest`).
         unseen: module paths of convolutions and linear layers that cannot be read.
         preprocessing: what turns pixels into the network's input.
+        taps: where the columns are read.
+        reduction: what is made of a map, "mean" or "peak" (see `forward`).
     """
 
     def __init__(
@@ -116,6 +121,7 @@ class Backbone(nn.Module):
         weights_digest: str,
         unseen: Sequence[str] = (),
         memory_format: torch.memory_format = torch.channels_last,
+        reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
         self.net = net.requires_grad_(False).eval().to(memory_format=memory_format)
@@ -125,7 +131,8 @@ class Backbone(nn.Module):
         self.unseen = tuple(unseen)
         self.preprocessing = preprocessing
         self.memory_format = memory_format
-        self._taps = tuple(taps)
+        self.reduction = reduction
+        self.taps = tuple(taps)
 
     def train(self, mode: bool = True) -> Backbone:
         """Stay in evaluation mode: features must not depend on the batch or on chance."""
@@ -146,11 +153,18 @@ class Backbone(nn.Module):
         Returns:
             Float32 (B, n_features), whatever the precision of the network. A convolution's value is
             its mean over space, a token map's its mean over tokens (class tokens left out), and a
-            layer's that is called several times the mean over its calls.
+            layer's that is called several times the mean over its calls. With the reduction
+            "peak", float32 (B, 3, n_features): the maximum over all of these, and its row and
+            column in the layer's map (see `fnx.backbones.pooling.peaks`).
         """
+        images = self.prepared(pixels)
+        return read(self.net, images, self.taps, self.n_features, self.reduction)
+
+    def prepared(self, pixels: Tensor) -> Tensor:
+        """The network's input, in its precision and memory format: uint8 (B, 3, H, W) in RGB."""
         images = self.preprocessing(pixels).contiguous(memory_format=self.memory_format)
         dtype = next((p.dtype for p in self.net.parameters() if p.is_floating_point()), None)
-        return read(self.net, images.to(dtype), self._taps, self.n_features)
+        return images.to(dtype)
 
     def feature_table(self) -> pl.DataFrame:
         """Columns of the embedding: feature_id, layer, unit (from 0) and kind."""
@@ -167,13 +181,24 @@ class _Done(Exception):  # noqa: N818 - not an error: everything has been read
     pass
 
 
-def read(net: nn.Module, images: Tensor, taps: Sequence[Tap], n_features: int) -> Tensor:
-    """Run `net` on `images` until every tap is read; float32 (B, n_features).
+def read(
+    net: nn.Module,
+    images: Tensor,
+    taps: Sequence[Tap],
+    n_features: int,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Run `net` on `images` until every tap is read; float32 (B, n_features), of peaks (B, 3, …).
 
     Maps are pooled inside the hooks, so that none outlives its layer. Hooks are there for this call
     only: the network is left as it was.
     """
-    rows = torch.zeros(len(images), n_features, dtype=torch.float32, device=images.device)
+    if reduction == "mean":
+        rows = torch.zeros(len(images), n_features, dtype=torch.float32, device=images.device)
+        reduce = pooled
+    else:
+        rows = torch.full((len(images), 3, n_features), -torch.inf, device=images.device)
+        reduce = peaks
     at: dict[tuple[str, bool], dict[int, list[Tap]]] = defaultdict(lambda: defaultdict(list))
     for tap in taps:
         at[tap.site.module, tap.site.entry][tap.site.call].append(tap)
@@ -185,10 +210,14 @@ def read(net: nn.Module, images: Tensor, taps: Sequence[Tap], n_features: int) -
         number = calls[key]
         calls[key] += 1
         for tap in at[key].get(number, ()):
-            row = pooled(
+            row = reduce(
                 value, channels_last=tap.channels_last, images=len(images), prefix=tap.prefix
             )
-            rows[:, tap.first : tap.first + tap.units] += row if tap.calls == 1 else row / tap.calls
+            mine = rows[..., tap.first : tap.first + tap.units]
+            if reduction == "mean":
+                mine += row if tap.calls == 1 else row / tap.calls
+            else:
+                mine.copy_(torch.where(row[:, :1] > mine[:, :1], row, mine))
             left -= 1
         if left == 0:
             raise _Done

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import timm
 import torch
@@ -17,6 +17,8 @@ from fnx.backbones.layers import Layer
 from fnx.backbones.tracing import Trace, trace
 from fnx.errors import ConfigError
 from fnx.schema import ModelConfig
+
+_T = TypeVar("_T")
 
 # A prime that divides no size of a known network (windows are 6 to 24 wide): see `trace`.
 _TRACED_IMAGES = 17
@@ -84,6 +86,18 @@ def traced(timm_name: str, image_size: int) -> Trace:
     if known is not None:
         result.layers = _named(result.layers, known, timm_name)
     return result
+
+
+def looked_at(timm_name: str, image_size: int, look: Callable[[nn.Module], _T]) -> _T:
+    """What `look` finds in a network without its weights: on the meta device, if that can be."""
+    try:
+        with torch.device("meta"):
+            net = create(timm_name, image_size)
+        return look(net)
+    except ConfigError:
+        raise
+    except Exception:  # a network that looks at values while it is built or run
+        return look(untrained(timm_name, image_size, seed=0))
 
 
 def _trace(net: nn.Module, images: torch.Tensor) -> Trace:

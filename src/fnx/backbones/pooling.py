@@ -1,9 +1,9 @@
-"""One value a unit: the mean of a layer's map over space or tokens, in float32."""
+"""One value a unit: the mean of a layer's map over space or tokens, or its peak, in float32."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def pooled(value: Tensor, *, channels_last: bool, images: int, prefix: int = 0) -> Tensor:
@@ -44,3 +44,46 @@ def _mean(value: Tensor) -> Tensor:
     total = torch.bmm(value, ones)
     lost = torch.baddbmm(total, value, ones, beta=-1)
     return (total.float() + lost.float())[:, :, 0] / positions
+
+
+def peaks(value: Tensor, *, channels_last: bool, images: int, prefix: int = 0) -> Tensor:
+    """The highest value of each unit over everything but images, and where in its map it is.
+
+    Args:
+        value: as for `pooled`.
+        channels_last: likewise.
+        images: likewise.
+        prefix: likewise.
+
+    Returns:
+        Float32 (images, 3, C): the value, and its row and column in the map; of tokens and windows,
+        which have no rows, the position among all of an image and -1. Of equal values the first
+        counts, row by row.
+
+    >>> peaks(torch.eye(3)[None, None], channels_last=False, images=1).flatten().tolist()
+    [1.0, 0.0, 0.0]
+    """
+    if channels_last:
+        value = value.movedim(-1, 1)
+    if value.ndim == 2 and len(value) == images:
+        value = value[:, :, None, None]
+    if value.ndim == 4 and not prefix and len(value) == images:
+        highest, place = _peak(value)
+        rows, columns = place // value.shape[3], place % value.shape[3]
+    else:
+        listed = value.reshape(*value.shape[:2], -1)[:, :, prefix:]
+        listed = listed.reshape(images, -1, *listed.shape[1:]).movedim(1, 2).flatten(2)
+        highest, rows = listed.max(2)
+        columns = torch.full_like(rows, -1)
+    return torch.stack([highest.float(), rows.float(), columns.float()], 1)
+
+
+def _peak(value: Tensor) -> tuple[Tensor, Tensor]:
+    """Maximum of (B, C, H, W) over the map, and its place row by row: twice (B, C)."""
+    if value.device.type != "cpu":
+        found = value.flatten(2).max(2)
+        return found.values, found.indices
+    # On the CPU the pooling of a whole map takes whole vectors of units where they are innermost:
+    # less than the mean, and a tenth of the time of max() with indices (measured on VGG16).
+    highest, place = nn.functional.max_pool2d(value, value.shape[2:], return_indices=True)
+    return highest[:, :, 0, 0], place[:, :, 0, 0]

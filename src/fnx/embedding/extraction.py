@@ -17,10 +17,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from fnx import backbones, launch
-from fnx.embedding import ranks, store
+from fnx.embedding import ranks
 from fnx.embedding.fingerprint import fingerprint
 from fnx.embedding.passes import IMAGES_IN_STEP, Passes, batching
 from fnx.embedding.store import Extraction, Manifest
+from fnx.embedding.targets import Target
 from fnx.errors import ConfigError
 from fnx.images.crops import Crops
 from fnx.images.datamodule import Batch, ImageDataset, collate
@@ -39,7 +40,7 @@ FEWEST_ROWS, MOST_ROWS = 64, 2048
 
 
 class Extractor(lightning.LightningModule):
-    """Missing shards' images → rows of the embedding, under Lightning's precision and devices.
+    """Missing shards' images → the target's rows, under Lightning's precision and devices.
 
     A thin shell: what it calls is plain torch (`fnx.embedding.passes`) and works without it.
     """
@@ -74,7 +75,8 @@ class Extractor(lightning.LightningModule):
         cut = batching(
             self.backbone, self.crops, self.config.batch_size, self.device, _threads(trainer)
         )
-        self.passes = Passes(self.backbone, self.crops, cut)
+        backend = "inductor" if self.config.compile else None
+        self.passes = Passes(self.backbone, self.crops, cut, compile_with=backend)
         workers = _workers(self.config.num_workers, ranks.local_ranks(trainer))
         return DataLoader(
             ImageDataset(self.images, self.crops),
@@ -106,8 +108,17 @@ def extract(
     weights: WeightsFile,
     inputs: dict[str, Any],
     path: Path,
+    target: Target,
 ) -> Extraction:
     """Extract the shards that are missing in the folder `path`, and declare it complete.
+
+    Args:
+        images: what is extracted.
+        config: with what.
+        weights: where the network's weights lie.
+        inputs: what the fingerprint was made of.
+        path: folder of the store.
+        target: what is made of the activations.
 
     Raises:
         ConfigError: a network that does not take images of these shapes, a device that is not
@@ -116,16 +127,22 @@ def extract(
     """
     crops = Crops(**vars(config.crops))
     backbone = backbones.build(
-        config.model, weights, image_size=config.crops.size, seed=config.seed
+        config.model,
+        weights,
+        image_size=config.crops.size,
+        seed=config.seed,
+        reduction=target.reduction,
     )
     if backbone.unseen:
         log.warning("modules without features (never called): %s", ", ".join(backbone.unseen))
     _check_shapes(backbone, crops)
     trainer = ranks.make_trainer(config.trainer)
+    if config.trainer.compile:
+        _check_compiling(trainer, crops)
     work: tuple[Manifest, list[int]] | None = None
     if launch.is_first():
-        made = _manifest(images, inputs, backbone, crops, path, trainer)
-        work = made, store.missing_shards(path, made)
+        made = _manifest(target, images, inputs, backbone, crops, path, trainer)
+        work = made, target.missing(path, made)
     if launch.started_elsewhere():
         work = ranks.said_by_first(trainer, work)
     assert work is not None
@@ -133,13 +150,13 @@ def extract(
     rows_left = sum(len(manifest.shard_rows(shard)) for shard in missing)
     start = time.perf_counter()
     if missing:  # else the last run ended between its last shard and the manifest
-        log.info("extracting %d × %d features into %s", rows_left, manifest.features, path)
+        log.info("%s %d × %d features into %s", target.doing, rows_left, manifest.features, path)
         if len(missing) < manifest.n_shards:
             log.info("going on: %d of %d shards are left", len(missing), manifest.n_shards)
         ranks.add_callbacks(
             trainer,
-            ranks.ShardWriter(path, manifest),
-            ranks.ImageProgress(manifest.rows, manifest.rows - rows_left),
+            ranks.ShardWriter(target, path, manifest),
+            ranks.ImageProgress(target.doing, manifest.rows, manifest.rows - rows_left),
         )
         extractor = Extractor(backbone, crops, images, path, manifest, missing, config.trainer)
         try:
@@ -149,7 +166,7 @@ def extract(
         trainer.strategy.barrier("fnx: all shards are written")
     if not trainer.is_global_zero:
         raise launch.OtherRank
-    store.finish(path, manifest)
+    target.finish(path, manifest)
     return Extraction(rows_left, round(time.perf_counter() - start, 3))
 
 
@@ -171,7 +188,22 @@ def _check_shapes(backbone: Backbone, crops: Crops) -> None:
         ) from error
 
 
+def _check_compiling(trainer: lightning.Trainer, crops: Crops) -> None:
+    """Refuse to compile where it does not fit.
+
+    Raises:
+        ConfigError: on a processor, or views of several shapes.
+    """
+    if trainer.strategy.root_device.type == "cpu":
+        raise ConfigError(
+            "trainer.compile=true is for GPUs: on a processor each core runs a pass of its own"
+        )
+    if crops.whole:
+        raise ConfigError("trainer.compile=true needs views of one shape; crops=dense has others")
+
+
 def _manifest(
+    target: Target,
     images: LabelledImages,
     inputs: dict[str, Any],
     backbone: Backbone,
@@ -182,10 +214,10 @@ def _manifest(
     """The manifest of the store that is there, or of one that is made now."""
     if (path / "manifest.json").is_file():
         manifest = Manifest.read(path)
-        damaged = store.damaged_shards(path, manifest)
+        damaged = target.damaged(path, manifest)
         if damaged:
             log.warning("extracting anew what is damaged: shards %s", damaged)
-        return store.reopen(path, manifest, damaged)
+        return target.reopen(path, manifest, damaged)
     rows = images.ok().height
     manifest = Manifest(
         fingerprint=fingerprint(inputs),
@@ -194,7 +226,7 @@ def _manifest(
         features=backbone.n_features,
         rows_per_shard=_shared_out(_rows_per_shard(backbone, crops, trainer, rows), rows, trainer),
     )
-    store.create(path, manifest, images.table, backbone.feature_table())
+    target.create(path, manifest, images, backbone)
     return manifest
 
 

@@ -34,6 +34,7 @@ def shaping_inputs(images: LabelledImages, config: Config, weights_digest: str) 
         "preprocess": dataclasses.asdict(model.preprocess),
         "crops": dataclasses.asdict(config.crops),
         "precision": config.trainer.precision,
+        **({"compile": True} if config.trainer.compile else {}),  # rounds differently
     }
 
 

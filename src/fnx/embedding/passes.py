@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import queue
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -105,12 +105,23 @@ class Passes:
         backbone: the network, on the device of the images.
         crops: the views of an image.
         cut: how the work is cut.
+        compile_with: a backend of torch.compile (see `fnx.backbones.compiled`), for an accelerator
+            and views of one shape; None: as it is.
     """
 
-    def __init__(self, backbone: Backbone, crops: Crops, cut: Batching) -> None:
+    def __init__(
+        self, backbone: Backbone, crops: Crops, cut: Batching, *, compile_with: str | None = None
+    ) -> None:
         self.backbone = backbone
         self.crops = crops
         self.cut = cut
+        self._on_device: Callable[[Tensor], Tensor] = backbone
+        if compile_with:
+            from fnx.backbones.compiled import CompiledBackbone
+
+            assert cut.threads == 0, "each thread would need a network of its own"
+            assert not crops.whole, "views of other shapes"
+            self._on_device = CompiledBackbone(backbone, cut.views, compile_with)
         # Each thread's own hooks need a network of its own; the weights are shared.
         self._replicas: queue.SimpleQueue[Backbone] = queue.SimpleQueue()
         self._threads: ThreadPoolExecutor | None = None
@@ -130,7 +141,9 @@ class Passes:
     def __call__(self, images: Sequence[Tensor]) -> Tensor:
         """Embed images: uint8 (3, H, W) of any sizes → float32 (images, F).
 
-        The views' rows are averaged in float32.
+        The views' rows are averaged in float32. A backbone that reads peaks gives float32
+        (images, 4, F): the value, row and column of the best view, and its number; of views that
+        are equal, the first.
         """
         alike = defaultdict(list)  # images whose views have one shape, in order
         for place, image in enumerate(images):
@@ -140,12 +153,16 @@ class Passes:
             views = torch.cat([self.crops.views(images[place]) for place in places])
             parts += torch.split(views, self.cut.views)
         rows = torch.cat(self.run(parts))
-        means = rows.view(len(images), self.crops.count, -1).mean(dim=1, dtype=torch.float32)
+        views_of = rows.view(len(images), self.crops.count, *rows.shape[1:])
+        if self.backbone.reduction == "mean":
+            found = views_of.mean(dim=1, dtype=torch.float32)
+        else:
+            found = _best_view(views_of)
         if len(alike) == 1:
-            return means
+            return found
         order = [place for places in alike.values() for place in places]
-        result = torch.empty_like(means)
-        result[order] = means
+        result = torch.empty_like(found)
+        result[order] = found
         return result
 
     def close(self) -> None:
@@ -156,7 +173,7 @@ class Passes:
     def run(self, parts: Sequence[Tensor]) -> list[Tensor]:
         """The rows of each part: uint8 (at most `cut.views`, 3, H, W) → float32 (views, F)."""
         if self._threads is None:
-            return [self._padded(part, self.backbone) for part in parts]
+            return [self._padded(part, self._on_device) for part in parts]
         device = parts[0].device.type
         # Autocasting, like inference mode, is a thread's own.
         enabled, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
@@ -171,13 +188,20 @@ class Passes:
 
         return list(self._threads.map(on_thread, parts))
 
-    def _padded(self, part: Tensor, backbone: Backbone) -> Tensor:
+    def _padded(self, part: Tensor, embed: Callable[[Tensor], Tensor]) -> Tensor:
         """The rows of a part, which is filled up to a whole pass."""
         missing = 0 if self.crops.whole else self.cut.views - len(part)
         if missing:
             part = torch.cat([part, part[:1].expand(missing, -1, -1, -1)])
-        rows: Tensor = backbone(part)
+        rows = embed(part)
         return rows[: len(rows) - missing]
+
+
+def _best_view(peaks: Tensor) -> Tensor:
+    """The highest peak among an image's views: (N, K, 3, F) → (N, 4, F), the last the view."""
+    view = peaks[:, :, 0].max(1).indices[:, None, None]  # the first of equal ones
+    best = peaks.gather(1, view.expand(-1, -1, 3, -1))[:, 0]
+    return torch.cat([best, view[:, 0].to(best.dtype)], dim=1)
 
 
 def available_memory() -> int:

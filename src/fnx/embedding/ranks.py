@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,17 +18,20 @@ from typing import Any, TypeVar
 
 import lightning.pytorch as lightning
 import numpy as np
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments import (
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import BasePredictionWriter, Callback
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.multiprocessing.spawn import ProcessException
 from torch.utils.data import Sampler
 
 from fnx import errors, launch
-from fnx.embedding import store
 from fnx.embedding.store import Manifest
+from fnx.embedding.targets import Collector, Target
 from fnx.errors import ConfigError, DataError, FnxError
 from fnx.images.datamodule import Batch
 from fnx.progress import progress_bar
@@ -55,7 +59,8 @@ def make_trainer(config: TrainerConfig) -> lightning.Trainer:
             "torchrun (see docs/cluster.md)"
         )
     if launch.started_elsewhere():
-        return _lightning_trainer(config)
+        launch.tell_tasks_per_node()
+        return _lightning_trainer(config, plugins=_started_by_slurm())
     if config.strategy not in ("auto", "ddp"):
         return _lightning_trainer(config, plugins=[LightningEnvironment()])
     # Lightning's own "ddp" starts the whole program again for each rank, and each would go on
@@ -66,6 +71,16 @@ def make_trainer(config: TrainerConfig) -> lightning.Trainer:
         plugins = [LightningEnvironment()]
         trainer = _lightning_trainer(config, strategy="ddp_spawn", plugins=plugins)
     return trainer
+
+
+def _started_by_slurm() -> list[SLURMEnvironment]:
+    """Lightning's view of srun's tasks, without its requeuing, which is for trainings."""
+    if TorchElasticEnvironment.detect() or "SLURM_STEP_NUM_TASKS" not in os.environ:
+        return []
+    try:
+        return [SLURMEnvironment(auto_requeue=False)]
+    except RuntimeError as error:
+        raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
 
 
 def _lightning_trainer(config: TrainerConfig, **options: Any) -> lightning.Trainer:
@@ -121,9 +136,10 @@ def predict(trainer: lightning.Trainer, extractor: lightning.LightningModule) ->
         trainer.predict(extractor, return_predictions=False)
     except ProcessException as error:
         raise _said_by_rank(error) from error
-    except SystemExit:
-        # What Lightning makes of Ctrl-C; the finished shards are kept.
-        if trainer.interrupted:
+    except SystemExit as exit_:
+        # What Lightning makes of Ctrl-C; the finished shards are kept. Others (submitit's, of a job
+        # that it has queued again) are meant.
+        if isinstance(exit_.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
         raise
     finally:
@@ -176,13 +192,14 @@ class ShardBatches(Sampler[list[int]]):
 
 
 class ShardWriter(BasePredictionWriter):
-    """Collects the rows of a shard and writes it when it is whole."""
+    """Collects what is said of a shard's images and writes the shard when it is whole."""
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, target: Target, path: Path, manifest: Manifest) -> None:
         super().__init__("batch")
+        self.target = target
         self.path = path
         self.manifest = manifest
-        self.block: NDArray[np.float32] | None = None
+        self.collector: Collector | None = None
 
     def write_on_batch_end(
         self,
@@ -194,30 +211,27 @@ class ShardWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        """Put the batch's rows into the shard's block; write the block after its last row."""
-        rows = batch.rows.tolist()
-        shard = rows[0] // self.manifest.rows_per_shard
-        within = self.manifest.shard_rows(shard)
-        if self.block is None:
-            self.block = np.empty((len(within), self.manifest.features), np.float32)
-        first = rows[0] - within.start
-        self.block[first : first + len(rows)] = prediction.cpu().numpy()
-        if rows[-1] == within.stop - 1:
-            store.write_shard(self.path, self.manifest, shard, self.block)
-            self.block = None
+        """Hand the batch on to the shard's collector, which writes after the shard's last row."""
+        shard = int(batch.rows[0]) // self.manifest.rows_per_shard
+        if self.collector is None:
+            self.collector = self.target.collector(self.path, self.manifest, shard)
+        self.collector.add(batch, prediction)
+        if int(batch.rows[-1]) == self.manifest.shard_rows(shard).stop - 1:
+            self.collector.write()
+            self.collector = None
 
 
 class ImageProgress(Callback):
     """A progress bar that counts the images of all ranks: how many a second, how long still."""
 
-    def __init__(self, total: int, done: int) -> None:
-        self.total, self.done = total, done
+    def __init__(self, description: str, total: int, done: int) -> None:
+        self.description, self.total, self.done = description, total, done
         self.bar: Any = None
 
     def on_predict_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Open the bar, on the first rank."""
         self.bar = progress_bar(
-            "extracting",
+            self.description,
             total=self.total,
             initial=self.done,
             unit="images",

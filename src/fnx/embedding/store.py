@@ -136,6 +136,12 @@ class Embedding:
         """feature_id, layer, unit, kind: the columns of `features`."""
         return pl.read_parquet(self.path / "features.parquet")
 
+    @cached_property
+    def network(self) -> pl.DataFrame | None:
+        """Table 1 (see `fnx.backbones.stages.network_table`); None where it could not be made."""
+        file = self.path / "network.parquet"
+        return pl.read_parquet(file) if file.is_file() else None
+
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers, in order of their columns."""

@@ -43,7 +43,7 @@ _SCHEMA = pl.Schema(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there is one for each image
 class Checked:
     """What is known of an image: the digest of its bytes, or why it cannot be used.
 
@@ -111,9 +111,8 @@ def reason(error: BaseException) -> str:
     return text.encode(errors="backslashreplace").decode()[:300]
 
 
-def remembered(root: Path, cache: Path) -> dict[str, Checked]:
-    """What earlier checks of the images below `root` have found, by path."""
-    file = _file(root, cache)
+def remembered(root: Path, file: Path) -> dict[str, Checked]:
+    """What earlier checks of the images below `root` have left in `file`, by path."""
     if not file.is_file():
         return {}
     try:
@@ -129,14 +128,13 @@ def remembered(root: Path, cache: Path) -> dict[str, Checked]:
     }
 
 
-def remember(known: dict[str, Checked], root: Path, cache: Path) -> None:
-    """Write what is known of the images below `root` for the next run; whole or not at all."""
+def remember(known: dict[str, Checked], file: Path) -> None:
+    """Write what is known of images into `file` for the next run; whole or not at all."""
     rows = [
         (path, *checked.stamp, checked.digest, checked.error)
         for path, checked in known.items()
         if checked.stamp is not None
     ]
-    file = _file(root, cache)
     # Several jobs of a sweep, on several machines, may write it at once.
     unfinished = file.with_name(f"{file.name}.{uuid.uuid4().hex}")
     try:
@@ -147,7 +145,8 @@ def remember(known: dict[str, Checked], root: Path, cache: Path) -> None:
         log.warning("the next run will check the images again: %s", reason(error))
 
 
-def _file(root: Path, cache: Path) -> Path:
+def memory_file(root: Path, cache: Path) -> Path:
+    """Where what is known of the images below `root` is kept."""
     # Another version of Pillow may read other files.
     key = b"\0".join([os.fsencode(root.resolve()), PIL.__version__.encode(), b"%d" % _VERSION])
     return cache / "checked" / f"{hashlib.blake2b(key, digest_size=16).hexdigest()}.parquet"

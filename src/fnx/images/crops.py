@@ -8,9 +8,10 @@ pixel once. Importing this module does not import torch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from fnx.errors import ConfigError, DataError, unknown
@@ -18,6 +19,8 @@ from fnx.images.decode import to_rgb
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    Pixels = TypeVar("Pixels", Tensor, NDArray[np.uint8])
 
 _COUNTS = {"ten": 10, "five": 5, "center": 1, "dense": 2}
 _MIRRORED = ("ten", "dense")
@@ -87,13 +90,26 @@ class Crops:
         """
         import torch
 
+        return torch.from_numpy(self._pixels(image)).permute(2, 0, 1).contiguous()
+
+    def view(self, image: Image.Image, number: int) -> NDArray[np.uint8]:
+        """One of the views of an image as the network saw it, for the eye: uint8 (H, W, 3).
+
+        It is the same as the one of this number in `views`, without torch.
+        """
+        windows = self.windows(self._pixels(image).transpose(2, 0, 1))
+        window = windows[number % len(windows)]
+        return (window if number < len(windows) else window[..., ::-1]).transpose(1, 2, 0)
+
+    def _pixels(self, image: Image.Image) -> NDArray[np.uint8]:
+        """The image as RGB, resized once: (H, W, 3)."""
         rgb = to_rgb(image)
         size = self._resized_size(*rgb.size)
         if size != rgb.size:
             rgb = rgb.resize(size, Image.Resampling.BILINEAR)
-        return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
+        return np.array(rgb)
 
-    def windows(self, image: Tensor) -> list[Tensor]:
+    def windows(self, image: Pixels) -> list[Pixels]:
         """The crops before they are mirrored: views (…, size, size) that share `image`'s memory.
 
         Args:
@@ -115,9 +131,10 @@ class Crops:
                 f"an image of {width} × {height} pixels has no crop of {self.size} × {self.size}"
             )
         # An odd margin is halved as torchvision's center_crop does it.
-        corners = [(round(down / 2.0), round(right / 2.0))]
+        middle = (round(down / 2.0), round(right / 2.0))
+        corners = [middle]
         if self.name != "center":
-            corners = [(0, 0), (0, right), (down, 0), (down, right), *corners]
+            corners = [(0, 0), (0, right), (down, 0), (down, right), middle]
         return [image[..., top : top + self.size, left : left + self.size] for top, left in corners]
 
     def views(self, image: Tensor) -> Tensor:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -25,6 +26,25 @@ class VanishedImageError(DataError):
         super().__init__(last.split(f"{type(self).__name__}: ", maxsplit=1)[-1])
 
 
+class _Texts(Sequence[str]):
+    """Texts in two blocks of memory.
+
+    The worker processes share them. Of a list of a million texts each would soon have a copy, for
+    reading an object writes its count of references.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        encoded = [text.encode() for text in texts]
+        self.ends = np.cumsum([0, *map(len, encoded)])
+        self.content = np.frombuffer(b"".join(encoded), np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.content[self.ends[place] : self.ends[place + 1]].tobytes().decode()
+
+
 class ImageDataset(Dataset[tuple[int, Tensor]]):
     """Item `row` is the `row`-th readable image: (row, uint8 (3, H, W)), resized, not yet cropped.
 
@@ -33,7 +53,7 @@ class ImageDataset(Dataset[tuple[int, Tensor]]):
     """
 
     def __init__(self, images: LabelledImages, crops: Crops) -> None:
-        self.paths: list[str] = images.ok()["path"].to_list()
+        self.paths = _Texts(images.ok()["path"])
         self.open = images.open
         self.crops = crops
 

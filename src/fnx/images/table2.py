@@ -234,6 +234,22 @@ OFFICIAL: dict[str, DataSet] = {
     ),
 }
 
+# Section 6.2: the classes of (a) are some of ImageNet 2012's, of (b) some are, of (c) none.
+_OVERLAP = {
+    "a": ("imagenet", "stanforddogs", "catsdogs", "caltech101", "caltech256"),
+    "b": ("cub200", "flowers102", "food101"),
+    "c": ("wood", "mit67", "textures"),
+}
+
+
+def overlap(name: str) -> str | None:
+    """The paper's group of a data set by its overlap with ImageNet 2012; None for any other.
+
+    >>> overlap("food101"), overlap("my own")
+    ('b', None)
+    """
+    return next((group for group, members in _OVERLAP.items() if name in members), None)
+
 
 def count(class_names: Sequence[str]) -> Counts:
     """The counts of a data set, from the class of each image.

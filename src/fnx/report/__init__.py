@@ -11,11 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fnx.report.closing import summary
+    from fnx.report.pictures import write_pictures
     from fnx.report.trackers import Tracker, check_tracker, open_tracker
     from fnx.report.tracking import track
     from fnx.report.write import write_report
 
-__all__ = ["Tracker", "check_tracker", "open_tracker", "summary", "track", "write_report"]
+__all__ = [
+    "Tracker",
+    "check_tracker",
+    "open_tracker",
+    "summary",
+    "track",
+    "write_pictures",
+    "write_report",
+]
 
 _HOMES = {
     "Tracker": "fnx.report.trackers",
@@ -23,6 +32,7 @@ _HOMES = {
     "open_tracker": "fnx.report.trackers",
     "summary": "fnx.report.closing",
     "track": "fnx.report.tracking",
+    "write_pictures": "fnx.report.pictures",
     "write_report": "fnx.report.write",
 }
 

@@ -1,38 +1,109 @@
-"""Several runs side by side: Table 3 with its fits, and Figures 5 and 6 over data sets."""
+"""Several runs side by side: tables, figures and a page of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import polars as pl
-from matplotlib.figure import Figure
 
 from fnx.analysis import Run
-from fnx.analysis.fits import CURVES, Fit, fits_table
+from fnx.analysis.agreement import agreement, comparable_pairs
+from fnx.analysis.differences import config_differences
+from fnx.analysis.fits import fits_table
 from fnx.analysis.table3 import table3
 from fnx.errors import DataError
-from fnx.report import fig05, fig06, style
+from fnx.progress import progress_bar
+from fnx.report import (
+    fig05,
+    fig06,
+    fig08,
+    fig10,
+    fig11,
+    fig_agreement,
+    fig_fits,
+    style,
+    table2,
+)
 from fnx.report import table3 as table3_picture
+from fnx.report.figures import Picture, save_table
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Some runs and what they have to say together.
+
+    Attributes:
+        runs: in the paper's order.
+        labels: a name for each run, all different.
+        table3: see `fnx.analysis.table3.table3`, with ``label``.
+        fits: see `fnx.analysis.fits.fits_table`.
+        differences: see `fnx.analysis.differences.config_differences`.
+        indices: of the runs that are compared, two and two.
+        pairs, layers: see `fnx.analysis.agreement.agreement`.
+    """
+
+    runs: tuple[Run, ...]
+    labels: tuple[str, ...]
+    table3: pl.DataFrame
+    fits: pl.DataFrame
+    differences: pl.DataFrame
+    indices: tuple[tuple[int, int], ...]
+    pairs: pl.DataFrame
+    layers: pl.DataFrame
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
     """Short names that tell runs apart: the data set, and whatever else differs among them.
 
-    Runs that differ in none of data set, network, statistic and tap are numbered.
+    Runs whose data set, network, statistic and tap are the same are told apart by what else they
+    were told differently; if there is no such thing, by number.
     """
-    parts = [
-        [run.dataset, run.model, run.statistic, str(run.record.get("tap", ""))] for run in runs
+    names = _by_differences(
+        [[run.dataset, run.model, run.statistic, str(run.record.get("tap", ""))] for run in runs]
+    )
+    for name in {name for name in names if names.count(name) > 1}:
+        alike = [i for i, other in enumerate(names) if other == name]
+        finer = _by_differences([[name, *_details(runs[i])] for i in alike])
+        for i, text in zip(alike, finer, strict=True):
+            names[i] = text
+    used: set[str] = set()
+    return [_unused(name, used, " ({})") for name in names]
+
+
+def _by_differences(parts: Sequence[Sequence[str]]) -> list[str]:
+    differing = [i for i in range(len(parts[0])) if not i or len({part[i] for part in parts}) > 1]
+    return [", ".join(part[i] for i in differing if part[i]) for part in parts]
+
+
+def _details(run: Run) -> list[str]:
+    record = run.record
+    config: dict[str, Any] = record.get("config") or {}
+    bins = record["statistic"].get("bins")
+    limit = (config.get("dataset") or {}).get("limit_per_class")
+    return [
+        str((config.get("trainer") or {}).get("precision") or ""),
+        str(record["crops"].get("name", "")),
+        str(record["crops"].get("resize_mode", "")),
+        f"{bins} bins" if bins else "exact",
+        str(record["threshold"].get("name", "")),
+        f"{limit} a class" if limit else "all images",
+        f"seed {record.get('seed')}",
+        f"weights {str(record.get('weights_digest'))[:8]}",
     ]
-    differing = [i for i in range(4) if i == 0 or len({part[i] for part in parts}) > 1]
-    names = [", ".join(part[i] for i in differing) for part in parts]
-    seen: dict[str, int] = {}
-    unique = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        unique.append(f"{name} ({seen[name]})" if names.count(name) > 1 else name)
-    return unique
+
+
+def _unused(name: str, used: set[str], number: str) -> str:
+    """The name, with a number if it is taken; what is returned is taken from then on."""
+    found, count = name, 1
+    while found in used:
+        count += 1
+        found = name + number.format(count)
+    used.add(found)
+    return found
 
 
 def in_order(runs: Sequence[Run]) -> list[Run]:
@@ -40,107 +111,114 @@ def in_order(runs: Sequence[Run]) -> list[Run]:
     return sorted(runs, key=lambda run: (run.images_per_class, run.dataset))
 
 
-def compare(runs: Sequence[Run], folder: Path, formats: Sequence[str]) -> pl.DataFrame:
-    """Write the tables (Parquet and CSV) and figures of several runs into a folder.
+def compare(
+    runs: Sequence[Run], folder: Path, formats: Sequence[str], reference: Run | None = None
+) -> Comparison:
+    """Write the tables (Parquet and CSV), figures and page of several runs into a folder.
 
-    Figures 5 and 6 are drawn apart for each statistic, whose distances cannot share an axis.
+    Figures of distances are drawn apart for each statistic, whose distances cannot share an axis.
 
     Args:
         runs: at least one run.
         folder: made if it is not there.
         formats: of the figures.
-
-    Returns:
-        The fits (see `fnx.analysis.fits.fits_table`).
+        reference: one of the runs: the one that all others are compared with, layer by layer.
+            None: each with each.
     """
     if not runs:
         raise DataError("no runs to compare")
-    runs = in_order(runs)
-    names = labels(runs)
-    folder.mkdir(parents=True, exist_ok=True)
-    table = table3(runs).with_columns(pl.Series("label", names))
-    fits = fits_table(table)
-    layers = [
-        run.layers.select(pl.lit(name).alias("run"), pl.all())
-        for run, name in zip(runs, names, strict=True)
-    ]
-    _write(table, folder / "table3")
-    _write(fits, folder / "fits")
-    _write(pl.concat(layers, how="diagonal_relaxed"), folder / "fig05_layers")
-
-    groups: dict[str, list[int]] = {}
-    for i, run in enumerate(runs):
-        groups.setdefault(run.statistic, []).append(i)
-    with style.style():
-        style.save(table3_picture.draw(table, names), folder / "table3", formats)
-        for statistic, members in groups.items():
-            suffix = f"_{statistic}" if len(groups) > 1 else ""
-            chosen, called = [runs[i] for i in members], [names[i] for i in members]
-            _write(fig06.table(chosen, called), folder / f"fig06_distribution{suffix}")
-            for name, figure in (
-                ("fig05_layers", fig05.draw_many(chosen, called)),
-                ("fig06_distribution", fig06.draw_many(chosen, called)),
-            ):
-                style.save(figure, folder / f"{name}{suffix}", formats)
-        for (model, statistic), found in fits.group_by(["model", "statistic"], maintain_order=True):
-            group = table.filter(model=model, statistic=statistic)
-            several = fits.select("model", "statistic").unique().height > 1
-            suffix = f"_{model}_{statistic}" if several else ""
-            style.save(draw_fits(group, found), folder / f"fits{suffix}", formats)
-    return fits
-
-
-def draw_fits(table: pl.DataFrame, fits: pl.DataFrame) -> Figure:
-    """Thresholds against the mean number of images a class, with both curves (Section 7.1)."""
-    signs = [sign for sign in ("+", "-") if sign in fits["sign"].to_list()]
-    figure = style.new_figure(height=3.5)
-    panels = np.atleast_1d(figure.subplots(1, len(signs)))
-    n = table["images_per_class"].to_numpy()
-    x = np.geomspace(n.min() * 0.85, n.max() * 1.18, 200)
-    for panel, sign in zip(panels, signs, strict=True):
-        plus = sign == "+"
-        colour = style.PRESENCE if plus else style.ABSENCE
-        thresholds = table["t_plus" if plus else "t_minus"].to_numpy()
-        panel.plot(n, thresholds, "o" if plus else "s", color=colour, zorder=3)
-        for row in fits.filter(sign=sign).rows(named=True):
-            curve = Fit(
-                row["curve"], row["intercept"], row["slope"], row["r_squared"], row["points"]
-            )
-            panel.plot(
-                x,
-                curve(x),
-                color=style.INK,
-                linewidth=1.2,
-                linestyle="-" if row["curve"] == "log" else (0, (4, 2)),
-                label=f"{CURVES[row['curve']][0]}, R² = {style.number(row['r_squared'], 3)}",
-            )
-        for position, value, name in zip(n, thresholds, table["label"], strict=True):
-            panel.annotate(
-                style.shorten(name, 20),
-                (position, value),
-                xytext=(5, 4 if plus else -4),
-                textcoords="offset points",
-                fontsize=7,
-                color=style.MUTED,
-                va="bottom" if plus else "top",
-            )
-        panel.set_xscale("log")
-        panel.xaxis.set_major_formatter(lambda value, _: style.number(value))
-        panel.xaxis.set_minor_formatter(
-            lambda value, _: style.number(value) if f"{value:.0f}"[0] in "25" else ""
-        )
-        panel.tick_params(axis="x", which="minor", labelsize=8)
-        panel.set_xlabel("mean number of images a class (logarithmic)")
-        panel.set_ylabel(f"{'t⁺' if plus else 't⁻'} / units of D")
-        panel.legend(loc="upper right" if plus else "lower right")
-    style.title(
-        figure,
-        "Fewer images a class, thresholds farther from 0",
-        f"{table['model'][0]}, {table['statistic'][0]}: {table.height} data sets or runs",
+    ordered = in_order(runs)
+    names = labels(ordered)
+    table = table3(ordered).with_columns(pl.Series("label", names))
+    at = None if reference is None else ordered.index(reference)
+    indices = comparable_pairs(ordered, at)
+    with progress_bar("agreement", total=len(indices), unit="pairs", enabled=bool(indices)) as bar:
+        pairs, layers = agreement(ordered, names, indices, bar.update)
+    compared = Comparison(
+        runs=tuple(ordered),
+        labels=tuple(names),
+        table3=table,
+        fits=fits_table(table),
+        differences=config_differences(ordered, names),
+        indices=tuple(indices),
+        pairs=pairs,
+        layers=layers,
     )
-    return figure
+    folder.mkdir(parents=True, exist_ok=True)
+    save_table(compared.fits, folder / "fits")
+    save_table(compared.differences, folder / "config_differences")
+    save_table(pairs, folder / "agreement_pairs")
+    save_table(layers, folder / "agreement")
+    drawn: dict[str, str] = {}
+    with style.style():
+        for picture in pictures(compared):
+            save_table(picture.table, folder / picture.name)
+            others = [suffix for suffix in formats if suffix != "svg"]
+            style.save(picture.figure, folder / picture.name, others)
+            drawn[picture.name] = style.svg(picture.figure)
+            if "svg" in formats:
+                (folder / f"{picture.name}.svg").write_text(drawn[picture.name], encoding="utf-8")
+    from fnx.report.comparison_page import render
+
+    page = render(compared, drawn, folder, formats)
+    (folder / "compare.html").write_text(page, encoding="utf-8")
+    return compared
 
 
-def _write(table: pl.DataFrame, stem: Path) -> None:
-    table.write_parquet(stem.with_name(f"{stem.name}.parquet"))
-    table.write_csv(stem.with_name(f"{stem.name}.csv"))
+def pictures(compared: Comparison) -> Iterator[Picture]:
+    """Draw all figures, one after the other; call within `fnx.report.style.style`."""
+    runs, names = compared.runs, compared.labels
+    data_sets = table2.table(runs)
+    yield Picture("table2", table2.draw(data_sets), data_sets)
+    yield Picture("table3", table3_picture.draw(compared.table3, names), compared.table3)
+    yield from _fits(compared)
+    statistics = dict.fromkeys(run.statistic for run in runs)
+    for statistic in statistics:
+        suffix = f"_{_slug(statistic)}" if len(statistics) > 1 else ""
+        chosen = [(r, n) for r, n in zip(runs, names, strict=True) if r.statistic == statistic]
+        yield from _of_one_statistic([r for r, _ in chosen], [n for _, n in chosen], suffix)
+    yield Picture("fig10_kept", fig10.draw_many(runs, names), fig10.table(runs, names))
+    for by, name in (("unit", "agreement_features"), ("distribution", "agreement_distributions")):
+        rows = compared.layers.filter(by=by)
+        if not rows.is_empty():
+            yield Picture(name, fig_agreement.draw(rows, by), rows)
+    by_unit = [
+        index
+        for index, by in zip(compared.indices, compared.pairs["by"], strict=True)
+        if by == "unit"
+    ]
+    joint = fig_agreement.joint_table(runs, names, by_unit[: fig_agreement.MOST_PANELS])
+    if not joint.is_empty():
+        yield Picture("agreement_joint", fig_agreement.draw_joint(runs, names, joint), joint)
+
+
+def _of_one_statistic(runs: list[Run], names: list[str], suffix: str) -> Iterator[Picture]:
+    places = [fig11.of_places(run) for run in runs]
+    others = [(r, n) for r, n, of_places in zip(runs, names, places, strict=True) if not of_places]
+    if others:
+        chosen = [r for r, _ in others], [n for _, n in others]
+        yield Picture(f"fig05_layers{suffix}", fig05.draw_many(*chosen), fig05.table(*chosen))
+    distances = fig06.table(runs, names)
+    figure = fig06.draw_many(runs, names, distances)
+    yield Picture(f"fig06_distribution{suffix}", figure, distances)
+    if "fc" in distances["kind"].to_list():
+        rows = fig08.table(runs, names, distances)
+        yield Picture(f"fig08_fc{suffix}", fig08.draw_many(runs, names, rows), rows)
+    if any(places):
+        rows = fig11.table(runs, names)
+        yield Picture(f"fig11_layers{suffix}", fig11.draw_many(runs, names), rows)
+
+
+def _fits(compared: Comparison) -> Iterator[Picture]:
+    groups = compared.fits.partition_by("model", "statistic", maintain_order=True)
+    used: set[str] = set()
+    for found in groups:
+        model, statistic = found.row(0)[:2]
+        points = compared.table3.filter(pl.col("model") == model, pl.col("statistic") == statistic)
+        name = f"fits_{_slug(model)}_{_slug(statistic)}" if len(groups) > 1 else "fits"
+        # The table of all fits has the name of the single figure.
+        yield Picture(_unused(name, used, "_{}"), fig_fits.draw(points, found), found)
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name)

@@ -2,27 +2,99 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fnx.analysis import Run
 from fnx.report import style
 
 
+def table(runs: Sequence[Run], labels: Sequence[str]) -> pl.DataFrame:
+    """What is drawn: the percentage of each layer's pairs beyond each threshold.
+
+    Returns:
+        ``run``, ``layer``, ``kind``, ``sign``, ``threshold``, ``pct_kept``, ``pct_kept_random``.
+    """
+    parts = []
+    for run, label in zip(runs, labels, strict=True):
+        kinds = run.features.select("layer", "kind").unique("layer")
+        limits = run.thresholds.select("sign", "threshold")
+        parts.append(
+            run.layers.join(kinds, on="layer", maintain_order="left")
+            .join(limits, on="sign", maintain_order="left")
+            .select(
+                pl.lit(label).alias("run"),
+                "layer",
+                "kind",
+                "sign",
+                "threshold",
+                "pct_kept",
+                "pct_kept_random",
+            )
+        )
+    return pl.concat(parts)
+
+
 def draw(run: Run) -> Figure:
     """Percent of pairs kept by t⁺ (right) and by t⁻ (left), real against random labels."""
-    table = run.features.group_by("layer", maintain_order=True).agg(pl.col("kind").first())
-    names, kinds = table["layer"].to_list(), table["kind"].to_list()
-    height = style.layers_height(len(names), 0.22)
+    drawn = table([run], [run.dataset])
+    height = style.layers_height(drawn["layer"].n_unique(), 0.22)
     figure = style.new_figure(height=height + 1.2)
     axes = figure.subplots()
+    _bars(axes, drawn, height)
+    _limits(axes, drawn)
+    axes.set_xlabel("(feature, class) pairs of the layer beyond the threshold / %")
+    axes.set_ylabel("layer, input at the top")
+    style.legend_below(axes, 2)
+    style.title(
+        figure, f"What each layer keeps about the classes of {run.dataset}", style.describe(run)
+    )
+    return figure
+
+
+def draw_many(runs: Sequence[Run], labels: Sequence[str]) -> Figure:
+    """The same for several runs, one panel each, on one scale."""
+    drawn = table(runs, labels)
+    parts = drawn.partition_by("run", maintain_order=True)
+    most = max(part["layer"].n_unique() for part in parts)
+    height = style.layers_height(most, 0.13 if len(parts) > 1 else 0.22)
+    alike = len({tuple(part["layer"]) for part in parts}) == 1
+    figure, panels, foot = style.small_multiples(
+        len(parts), panel_height=height + 0.55, share_y=alike
+    )
+    for panel, part in zip(panels, parts, strict=True):
+        _bars(panel, part, height, 6.5)
+        _limits(panel, part, brief=True)
+        panel.set_title(style.shorten(part["run"][0], 40), loc="left", fontsize=9, pad=16)
+    widest = max(max(abs(limit) for limit in panel.get_xlim()) for panel in panels)
+    for panel, run in zip(panels, runs, strict=True):
+        panel.set_xlim(-widest if run.signed else 0, widest)
+    style.share_labels(
+        figure,
+        panels,
+        foot,
+        "(feature, class) pairs of the layer beyond the threshold / %",
+        "layer, input at the top",
+    )
+    style.title(
+        figure,
+        "What each layer keeps",
+        "To the right by presence, D > t⁺; to the left by absence, D < t⁻",
+    )
+    return figure
+
+
+def _bars(axes: Axes, drawn: pl.DataFrame, height: float, size: float | None = None) -> None:
+    layers = drawn.unique("layer", keep="first", maintain_order=True)
+    names = layers["layer"].to_list()
     y = {name: i for i, name in enumerate(names)}
-    signs = ["-", "+"] if run.signed else ["+"]
-    for sign in signs:
-        rows = run.layers.filter(pl.col("sign") == sign)
-        direction = 1 if sign == "+" else -1
+    for rows in drawn.partition_by("sign", maintain_order=True):
+        named = rows["sign"][0] == "+"
+        direction = 1 if named else -1
         at = [y[name] for name in rows["layer"]]
-        named = sign == "+"
         axes.barh(
             [i - 0.15 for i in at],
             rows["pct_kept"].to_numpy() * direction,
@@ -40,31 +112,28 @@ def draw(run: Run) -> Figure:
             linewidth=0,
             label="random labels" if named else None,
         )
-    style.layer_axis(axes, names, kinds, height)
+    style.layer_axis(axes, names, layers["kind"].to_list(), height, size)
     axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
-    for sign in signs:
-        row = run.threshold(sign)
-        assert row is not None
+    if "-" in drawn["sign"].to_list():
+        axes.axvline(0, color=style.INK, linewidth=0.8)
+        side = max(abs(limit) for limit in axes.get_xlim())
+        axes.set_xlim(-side, side)
+
+
+def _limits(axes: Axes, drawn: pl.DataFrame, *, brief: bool = False) -> None:
+    """The thresholds, each above its side of the axes."""
+    signed = drawn["sign"].n_unique() > 1
+    for sign, threshold in drawn.select("sign", "threshold").unique(maintain_order=True).rows():
         right = sign == "+"
-        limit = style.number(row["threshold"], 3)
-        speaks = ("presence" if right else "absence") if run.signed else "distance"
+        speaks = ("presence" if right else "absence") if signed else "distance"
+        relation = "D > t⁺" if right else "D < t⁻"
+        words = "" if brief else f"by {speaks}, "
         axes.annotate(
-            f"by {speaks}, D > t⁺ = {limit}" if right else f"by {speaks}, D < t⁻ = {limit}",
+            f"{words}{relation} = {style.number(threshold, 3)}",
             (1.0 if right else 0.0, 1.0),
             xycoords="axes fraction",
             xytext=(0, 4),
             textcoords="offset points",
             ha="right" if right else "left",
-            fontsize=8.5,
+            fontsize=7 if brief else 8.5,
         )
-    if run.signed:
-        axes.axvline(0, color=style.INK, linewidth=0.8)
-        side = max(abs(limit) for limit in axes.get_xlim())
-        axes.set_xlim(-side, side)
-    axes.set_xlabel("(feature, class) pairs of the layer beyond the threshold / %")
-    axes.set_ylabel("layer, input at the top")
-    style.legend_below(axes, 2)
-    style.title(
-        figure, f"What each layer keeps about the classes of {run.dataset}", style.describe(run)
-    )
-    return figure

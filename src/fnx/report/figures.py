@@ -1,32 +1,64 @@
-"""All figures of one run: their names, headings and how to read them."""
+"""All figures of one run: their names, and the numbers behind them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+import polars as pl
 from matplotlib.figure import Figure
 
 from fnx.analysis import Run
+from fnx.analysis.distributions import Sign
 from fnx.analysis.table3 import table3
-from fnx.report import fig05, fig06, fig09, fig10
+from fnx.report import fig01, fig05, fig06, fig09, fig10, fig_features, table1, table2
 from fnx.report import table3 as table3_picture
+from fnx.schema import ReportConfig
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawn figure with the name of its files."""
+    """A drawn figure, the name of its files, and exactly the numbers that are drawn."""
 
     name: str
     figure: Figure
+    table: pl.DataFrame
 
 
-def pictures(run: Run) -> Iterator[Picture]:
-    """Draw the figures of a run, one after the other; call within `fnx.report.style.style`."""
-    yield Picture("fig05_layers", fig05.draw(run))
-    yield Picture("fig06_distribution", fig06.draw(run))
-    yield Picture("fig09_presence", fig09.draw(run, "+"))
-    if run.signed:
-        yield Picture("fig09_absence", fig09.draw(run, "-"))
-    yield Picture("fig10_kept", fig10.draw(run))
-    yield Picture("table3", table3_picture.draw(table3([run])))
+def pictures(run: Run, config: ReportConfig | None = None) -> Iterator[Picture]:
+    """Draw the figures of a run, one after the other; call within `fnx.report.style.style`.
+
+    Args:
+        run: a finished run.
+        config: which pair Figure 1 shows, and how Figure 5 finds its modes.
+    """
+    config = config or ReportConfig()
+    only = [run], [run.dataset]
+    pair = fig01.table(run, config.pair)
+    if pair is not None:
+        yield Picture(fig01.NAME, fig01.draw(run, pair), pair)
+    layers = fig05.table(*only, config.mode).drop("run")
+    yield Picture("fig05_layers", fig05.draw(run, config.mode), layers)
+    distances = fig06.table(*only).drop("run")
+    yield Picture("fig06_distribution", fig06.draw(run, distances), distances)
+    signs: list[tuple[str, Sign]] = [("fig09_presence", "+"), ("fig09_absence", "-")]
+    for name, sign in signs[: 2 if run.signed else 1]:
+        counts = fig09.table(*only, sign).drop("run")
+        yield Picture(name, fig09.draw(run, sign, counts), counts)
+    yield Picture("fig10_kept", fig10.draw(run), fig10.table(*only).drop("run"))
+    for name, sign in (("features_presence", "+"), ("features_absence", "-")):
+        figure = fig_features.draw(run, sign)
+        if figure is not None:
+            yield Picture(name, figure, fig_features.table(run, sign))
+    if run.has("network"):
+        yield Picture("table1", table1.draw(run.network), run.network)
+    data_set, thresholds = table2.table([run]), table3([run])
+    yield Picture("table2", table2.draw(data_set), data_set)
+    yield Picture("table3", table3_picture.draw(thresholds), thresholds)
+
+
+def save_table(table: pl.DataFrame, stem: Path) -> None:
+    """Write a table as `stem`.parquet and `stem`.csv; infinities are "inf" in the latter."""
+    table.write_parquet(stem.with_name(f"{stem.name}.parquet"))
+    table.write_csv(stem.with_name(f"{stem.name}.csv"))

@@ -1,20 +1,48 @@
-"""The page of a run: one HTML file that opens from disk and explains itself."""
+"""The page of a run: it opens from disk, says the answer, and shows every class and feature.
+
+``report.html`` holds all that the answer needs; what its views need lies in ``report/`` beside it.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import numpy as np
 import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from fnx.analysis import Run
 from fnx.analysis.findings import Findings, findings, kept_by_class
-from fnx.report import style
+from fnx.report import pagedata, style
+from fnx.report.chunks import packed, script_json
+from fnx.report.measures import Measures, measure
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+STYLES = ("report.css", "page.css")
+
+SCRIPTS = (
+    "page-core.js",
+    "page-table.js",
+    "page-chart.js",
+    "page-search.js",
+    "page-figures.js",
+    "page-class.js",
+    "page-layer.js",
+    "page-feature.js",
+    "page-router.js",
+    "report.js",
+    "page-front.js",
+)
+"""The page's scripts, which become one."""
 
 MAX_FAILED = 200
 """Failed images that the page lists; the rest are in images.parquet."""
@@ -24,20 +52,41 @@ MAX_TOP = 5
 
 MANY_CLASSES = 300
 
+MAX_ROWS = 100
+"""Classes in the table that the page itself holds; with scripts, all are listed page by page."""
+
 _VERDICTS = ((25.0, "clearly"), (8.0, "noticeably"), (2.0, "faintly"))
 """Words for what is kept beyond chance, in percent of the features: aids for reading, no tests."""
 
 
-def render(run: Run, figures: Mapping[str, str], formats: Sequence[str] = ()) -> str:
-    """The page as text.
+def write(run: Run, figures: Mapping[str, str], formats: Sequence[str] = ()) -> Path:
+    """Write ``report.html`` and, beside it, ``report/`` with plotly and the numbers of the views.
 
     Args:
         run: a finished run.
         figures: SVG text of each figure of `fnx.report.figures.pictures`, by name.
         formats: suffixes of the figures' files in ``figures/``, to be linked to.
+
+    Returns:
+        Path of the page.
     """
+    from plotly.offline import get_plotlyjs
+
+    measures = measure(run)
+    folder = run.path / "report"
+    pagedata.write(run, measures, folder / "data")
+    (folder / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
+    path = run.path / "report.html"
+    path.write_text(render(run, measures, figures, formats), encoding="utf-8")
+    return path
+
+
+def render(
+    run: Run, measures: Measures, figures: Mapping[str, str], formats: Sequence[str] = ()
+) -> str:
+    """The page as text; see `write`."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -45,8 +94,10 @@ def render(run: Run, figures: Mapping[str, str], formats: Sequence[str] = ()) ->
     )
     environment.filters["number"] = style.number
     environment.filters["shorten"] = style.shorten
+    environment.filters["address"] = address
     found = findings(run)
     failed = run.failed
+    script = page_script()
     return environment.get_template("report.html.j2").render(
         run=run,
         record=run.record,
@@ -58,7 +109,7 @@ def render(run: Run, figures: Mapping[str, str], formats: Sequence[str] = ()) ->
         silent=found.silent().row(0, named=True),
         statistic=style.statistic_name(run.record["statistic"]),
         figures={name: inline(svg, name) for name, svg in figures.items()},
-        formats=list(formats),
+        links={name: figure_files(run, name, formats) for name in figures},
         layers=layer_rows(run, found),
         classes=class_rows(run),
         failed=failed.head(MAX_FAILED).rows(named=True),
@@ -66,7 +117,40 @@ def render(run: Run, figures: Mapping[str, str], formats: Sequence[str] = ()) ->
         settings=settings(run),
         seconds=run.record["seconds"],
         config=json.dumps(run.record.get("config"), indent=2, ensure_ascii=False, default=str),
+        style=Markup("\n".join(_template(name) for name in STYLES)),  # noqa: S704
+        index=Markup(script_json(pagedata.index(run, measures) | top_index(run))),  # noqa: S704
+        script=Markup(script),  # noqa: S704
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def _template(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def page_script() -> str:
+    """The page's scripts as one, whose names no other script sees."""
+    parts = "\n".join(_template(name) for name in SCRIPTS)
+    return f'(() => {{\n"use strict";\n{parts}}})();'
+
+
+def address(parts: Sequence[object]) -> str:
+    """Address of a layer's view, or of a feature's if there is a unit.
+
+    >>> address(("conv1_1",)), address(("a/b", 7))
+    ('#/layer/conv1_1', '#/feature/a%2Fb/7')
+    """
+    kind = "layer" if len(parts) == 1 else "feature"
+    # The characters that JavaScript's encodeURIComponent leaves as they are.
+    return "#/" + "/".join([kind, *(quote(str(part), safe="!'()*") for part in parts)])
+
+
+def figure_files(run: Run, name: str, formats: Sequence[str]) -> list[str]:
+    """Suffixes of a figure's files, and of the table behind it where there is one."""
+    tables = [
+        kind for kind in ("csv", "parquet") if (run.path / f"figures/{name}.{kind}").is_file()
+    ]
+    return [*formats, *tables]
 
 
 def verdict(found: Findings) -> str | None:
@@ -88,16 +172,15 @@ def layer_rows(run: Run, found: Findings) -> list[dict[str, Any]]:
 
 
 def class_rows(run: Run) -> list[dict[str, Any]]:
-    """The classes table: how many features speak, and the strongest by presence and by absence."""
-    count = MAX_TOP if run.classes.height <= MANY_CLASSES else 3
-    names = run.features.select("feature_id", label=pl.format("{}/{}", "layer", "unit"))
-    top = run.top_features.filter(pl.col("rank") <= count).join(
-        names, on="feature_id", how="left", maintain_order="left"
-    )
+    """The first classes: how many features speak, and the strongest by presence and by absence."""
+    table = run.classes.join(kept_by_class(run), on="class_id", maintain_order="left")
+    table = table.head(MAX_ROWS)
+    names = run.features.select("feature_id", "layer", "unit")
+    top = _top(run).join(table.select("class_id"), on="class_id", how="semi")
+    top = top.join(names, on="feature_id", how="left", maintain_order="left")
     strongest: dict[tuple[int, str], list[dict[str, Any]]] = {}
     for row in top.rows(named=True):
         strongest.setdefault((row["class_id"], row["sign"]), []).append(row)
-    table = run.classes.join(kept_by_class(run), on="class_id", maintain_order="left")
     return [
         row
         | {
@@ -106,6 +189,27 @@ def class_rows(run: Run) -> list[dict[str, Any]]:
         }
         for row in table.rows(named=True)
     ]
+
+
+def _top(run: Run) -> pl.DataFrame:
+    return run.top_features.filter(pl.col("rank") <= _top_count(run))
+
+
+def _top_count(run: Run) -> int:
+    return MAX_TOP if run.classes.height <= MANY_CLASSES else 3
+
+
+def top_index(run: Run) -> dict[str, Any]:
+    """The strongest features of all classes as arrays (C, count), -1 where there are fewer."""
+    count, found = _top_count(run), {}
+    for sign in ("+", "-") if run.signed else ("+",):
+        rows = _top(run).filter(sign=sign)
+        at = rows["class_id"].to_numpy().astype(np.int64), rows["rank"].to_numpy() - 1
+        ids = np.full((run.classes.height, count), -1, np.int32)
+        values = np.zeros((run.classes.height, count), np.float32)
+        ids[at], values[at] = rows["feature_id"].to_numpy(), rows["distance"].to_numpy()
+        found[sign] = {"features": packed(ids, "i4"), "distances": packed(values, "f4")}
+    return {"topPerClass": count, "top": found}
 
 
 def settings(run: Run) -> list[tuple[str, str]]:

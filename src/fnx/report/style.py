@@ -7,6 +7,7 @@ marker or hatching, in grey print. Text stays text in the SVG files.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -144,12 +145,14 @@ def distance_label(run: Run) -> str:
 
 
 def number(value: float | None, digits: int = 0) -> str:
-    """A number for people: thousands apart, a true minus, "–" for none.
+    """A number for people: thousands apart, a true minus, "–" for none, "∞" for infinity.
 
-    >>> number(12416), number(-0.106, 3), number(None)
-    ('12,416', '−0.106', '–')
+    >>> number(12416), number(-0.106, 3), number(None), number(float("-inf"))
+    ('12,416', '−0.106', '–', '−∞')
     """
-    return "–" if value is None else f"{value:,.{digits}f}".replace("-", "−")
+    if value is None:
+        return "–"
+    return f"{value:,.{digits}f}".replace("-", "−").replace("inf", "∞")
 
 
 def shorten(text: str, limit: int) -> str:
@@ -165,22 +168,69 @@ def shorten(text: str, limit: int) -> str:
     return f"{line[: limit - 1 - tail]}…{line[-tail:]}"
 
 
-def threshold_line(axes: Axes, value: float, label: str, *, vertical_position: float = 1.0) -> None:
-    """A dashed vertical line at a threshold, named and numbered at its top."""
+def threshold_line(axes: Axes, value: float, label: str, *, above: bool = False) -> None:
+    """A dashed vertical line at a threshold, named and numbered at its top or above the axes.
+
+    Nothing is drawn for an infinite one, which keeps nothing, or beyond limits that are set.
+    """
+    if not math.isfinite(value):
+        return
     axes.axvline(value, color=INK, linestyle=(0, (4, 2)), linewidth=1.0, zorder=4)
+    low, high = axes.get_xlim()
+    if not low <= value <= high:
+        return
     axes.annotate(
         f"{label} = {number(value, 3)}",
-        (value, vertical_position),
+        (value, 1.0),
         xycoords=("data", "axes fraction"),
-        xytext=(4 if value >= 0 else -4, -2),
+        xytext=((0 if above else 4) * (1 if value >= 0 else -1), 3 if above else -2),
         textcoords="offset points",
         ha="left" if value >= 0 else "right",
-        va="top",
+        va="bottom" if above else "top",
         fontsize=8,
         color=INK,
-        bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1},
+        bbox=None if above else {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1},
         zorder=6,
     )
+
+
+def run_thresholds(axes: Axes, run: Run, *, above: bool = False) -> None:
+    """The dashed lines of a run's t⁺ and, of a signed statistic, t⁻."""
+    for sign, label in (("-", "t⁻"), ("+", "t⁺")):
+        row = run.threshold(sign)
+        if row is not None:
+            threshold_line(axes, row["threshold"], label, above=above)
+
+
+def small_multiples(
+    count: int, *, panel_height: float, share_y: bool = False
+) -> tuple[Figure, list[Axes], Axes]:
+    """A figure of equal panels, row by row in up to three columns; heights in inches.
+
+    Returns:
+        The figure, its panels, and empty axes under them for `share_labels`.
+    """
+    columns = 1 if count == 1 else 2 if count in (2, 4) else 3
+    rows = -(-count // columns)
+    figure = new_figure(height=panel_height * rows + 1.0)
+    grid = figure.add_gridspec(rows + 1, columns, height_ratios=[panel_height] * rows + [0.4])
+    panels: list[Axes] = []
+    for i in range(count):
+        shared = panels[0] if share_y and panels else None
+        panels.append(figure.add_subplot(grid[i // columns, i % columns], sharey=shared))
+        if shared is not None and i % columns:
+            panels[-1].tick_params(axis="y", labelleft=False)
+    foot = figure.add_subplot(grid[rows, :])
+    foot.axis("off")
+    return figure, panels, foot
+
+
+def share_labels(figure: Figure, panels: Sequence[Axes], foot: Axes, x: str, y: str) -> None:
+    """Labels and a legend for all panels of `small_multiples`."""
+    figure.supylabel(y, fontsize=9)
+    foot.text(0.5, 1.0, x, ha="center", va="top", fontsize=9, transform=foot.transAxes)
+    handles, names = panels[0].get_legend_handles_labels()
+    foot.legend(handles, names, loc="lower center", ncols=2, columnspacing=1.5, borderaxespad=0)
 
 
 def legend_below(axes: Axes, columns: int, **entries: Any) -> None:
@@ -198,12 +248,27 @@ def legend_below(axes: Axes, columns: int, **entries: Any) -> None:
     )
 
 
-def layer_axis(axes: Axes, names: Sequence[str], kinds: Sequence[str], height: float) -> None:
-    """Layers down the y axis, from input to output, with a rule where the kind changes."""
+def layer_axis(
+    axes: Axes,
+    names: Sequence[str],
+    kinds: Sequence[str],
+    height: float,
+    size: float | None = None,
+) -> None:
+    """Layers down the y axis, from input to output, with a rule where the kind changes.
+
+    Args:
+        axes: to be labelled.
+        names: of the layers.
+        kinds: of the layers.
+        height: of the axis in inches; names that would overlap are left out.
+        size: of the names in points; None for that of all ticks.
+    """
     axes.set_ylim(len(names) - 0.5, -0.5)
-    room = max(1, round(len(names) * 9.5 / (72 * height)))  # labels of 9.5 points must not overlap
+    line = 1.2 * (size or 8)
+    room = max(1, round(len(names) * line / (72 * height)))
     shown = range(0, len(names), room)
-    axes.set_yticks(list(shown), [shorten(names[i], 28) for i in shown])
+    axes.set_yticks(list(shown), [shorten(names[i], 28) for i in shown], fontsize=size)
     axes.tick_params(axis="y", length=0)
     axes.grid(False, axis="y")
     for i in range(1, len(names)):

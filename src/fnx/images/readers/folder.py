@@ -32,7 +32,7 @@ def read(config: DatasetConfig) -> Listing:
         DataError: no such folder, nothing in it, or fewer than two classes.
     """
     root = _root(config)
-    files = sorted((to_text(path) for path in _files(root, "", ())), key=natural_key)
+    files = files_below(root)
     classes = [_class_name(path, config.depth) for path in files]
     kept = [(path, name) for path, name in zip(files, classes, strict=True) if name is not None]
     # Class by class, where a class's name ends before a longer one's begins (depth=null).
@@ -59,6 +59,15 @@ def read(config: DatasetConfig) -> Listing:
         open=Files(str(root)),
         root=root,
     )
+
+
+def files_below(root: Path) -> list[str]:
+    """Paths of all files in and below `root`, relative to it, sorted as people sort names.
+
+    Raises:
+        DataError: a folder that cannot be listed.
+    """
+    return sorted((to_text(path) for path in _files(root, "", ())), key=natural_key)
 
 
 def _root(config: DatasetConfig) -> Path:

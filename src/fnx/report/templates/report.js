@@ -1,5 +1,4 @@
-"use strict";
-// The page is complete without this: it only sorts tables and filters classes.
+// Sorts the tables that the page holds as a whole, by a click on a heading.
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const heads = [...table.tHead.rows[0].cells];
@@ -29,15 +28,3 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
-const filter = document.getElementById("filter");
-document.querySelector(".tools").hidden = false;
-filter.addEventListener("input", () => {
-  const wanted = filter.value.trim().toLowerCase();
-  let shown = 0;
-  const rows = document.querySelectorAll("#class-table tbody tr");
-  for (const row of rows) {
-    row.hidden = !row.cells[0].textContent.toLowerCase().includes(wanted);
-    shown += !row.hidden;
-  }
-  document.getElementById("shown").textContent = wanted ? `${shown} of ${rows.length}` : "";
-});

@@ -1,4 +1,4 @@
-"""One run at a time extracts an embedding; others that want the same one wait for it.
+"""One run at a time does what others want too; they wait for it, and find it done.
 
 The lock is the system's own on an open file, so it is gone with the process that held it, however
 that ended. What the waiting ones say of the holder comes from a note beside it.
@@ -18,8 +18,6 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from fnx.errors import DataError
-
 log = logging.getLogger(__name__)
 
 _ASK_EVERY = 0.5  # seconds between two attempts
@@ -27,35 +25,30 @@ _SAY_EVERY = 30.0  # seconds between two lines, unless the holder has got on
 
 
 @contextmanager
-def sole(path: Path, progress: Callable[[], str]) -> Iterator[None]:
-    """Hold the right to extract into the folder `path`, waiting for it where another run has it.
+def sole(path: Path, doing: str, progress: Callable[[], str]) -> Iterator[None]:
+    """Hold the right to make `path`, waiting for it where another run has it.
 
     Args:
-        path: the embedding's folder; it need not be there yet.
-        progress: how far the embedding is, in words, for those who wait.
+        path: a file or folder; it need not be there yet.
+        doing: what the holder does, for those who wait ("extracts digits-vgg16-…").
+        progress: how far it is, in words, for those who wait.
 
     Raises:
-        DataError: a folder that cannot be written.
+        OSError: a folder that cannot be written.
     """
     note = path.parent / f".{path.name}.holder.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.parent / f".{path.name}.lock", timeout=0)
+    _acquire(lock, note, doing, progress)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.parent / f".{path.name}.lock", timeout=0)
-        _acquire(lock, note, path, progress)
         note.write_text(json.dumps(_holder()))
-    except OSError as error:
-        raise DataError(
-            f"{path.parent} cannot be written ({error.strerror or error}), so nothing can be "
-            "extracted there: choose another folder as paths.cache=PATH"
-        ) from error
-    try:
         yield
     finally:
         note.unlink(missing_ok=True)
         lock.release()
 
 
-def _acquire(lock: FileLock, note: Path, path: Path, progress: Callable[[], str]) -> None:
+def _acquire(lock: FileLock, note: Path, doing: str, progress: Callable[[], str]) -> None:
     said, when = "", 0.0
     while True:
         try:
@@ -63,12 +56,12 @@ def _acquire(lock: FileLock, note: Path, path: Path, progress: Callable[[], str]
         except Timeout:
             now = progress()
             if now != said or time.monotonic() - when > _SAY_EVERY:
-                log.info("waiting for %s, which extracts %s: %s", _who(note), path.name, now)
+                log.info("waiting for %s, which %s: %s", _who(note), doing, now)
                 said, when = now, time.monotonic()
             time.sleep(_ASK_EVERY)
         else:
             if said:
-                log.info("the wait for %s is over", path.name)
+                log.info("the wait is over: nobody %s any more", doing)
             return
 
 

@@ -1,0 +1,251 @@
+"""Extraction beside the bare forward pass of the same network; prints one line of JSON.
+
+``python extraction.py speed FOLDER PRECISION IMAGES ROUNDS``, ``center FOLDER PRECISION IMAGES``
+and ``memory FOLDER IMAGES``. FOLDER gets the photographs, the weights and the stores; what is there
+already is used again.
+
+Speed: VGG16, ten crops, JPEG files of 500 × 375 pixels to a finished store, against forward passes
+on tensors that are there. All are timed by turns, so that a machine that slows down does so for
+all. Memory: the largest sum of the memory that the processes of a run hold for themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+CLASSES, WIDTH, HEIGHT = 4, 500, 375
+
+
+def photographs(folder: Path, count: int) -> Path:
+    """A folder with `count` JPEG files in four classes, smooth and noisy enough for a real size."""
+    root = folder / f"photos-{count}"
+    made = root / ".made"
+    if made.exists():
+        return root
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        place = root / f"class{number % CLASSES}"
+        place.mkdir(parents=True, exist_ok=True)
+        coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+        pixels = np.asarray(coarse.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC), np.int16)
+        noisy = np.clip(pixels + rng.integers(-12, 13, pixels.shape), 0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(place / f"{number:06d}.jpg", quality=88)
+    made.touch()
+    return root
+
+
+def weights(folder: Path) -> Path:
+    """A file of VGG16's weights: random ones, which cost as much as trained ones."""
+    file = folder / "vgg16-random.pth"
+    if not file.exists():
+        import timm
+        import torch
+
+        torch.manual_seed(0)
+        net = timm.create_model("vgg16", pretrained=False)
+        torch.save(net.state_dict(), file)
+    return file
+
+
+def bare(precision: str, views: int, threads: int) -> Callable[[int], float]:
+    """Seconds an image of ten views through timm's network alone, `views` in a batch.
+
+    With `threads`, that many batches side by side on a core each, as fnx cuts the work; else one
+    batch after the other on all cores, as most people do.
+    """
+    import timm
+    import torch
+
+    dtype = torch.bfloat16 if precision == "bf16-true" else torch.float32
+    net = timm.create_model("vgg16", pretrained=False).eval()
+    net = net.to(dtype=dtype, memory_format=torch.channels_last)
+    batch = torch.rand(views, 3, 224, 224).to(dtype).contiguous(memory_format=torch.channels_last)
+
+    def one_thread(_: int) -> None:
+        with torch.inference_mode():
+            net(batch)
+
+    def run(images: int) -> float:
+        passes = range(max(1, images * 10 // views))
+        if not threads:
+            start = time.perf_counter()
+            with torch.inference_mode():
+                for _ in passes:
+                    net(batch)
+        else:
+            with ThreadPoolExecutor(
+                threads, initializer=torch.set_num_threads, initargs=(1,)
+            ) as pool:
+                list(pool.map(one_thread, range(threads)))
+                start = time.perf_counter()
+                list(pool.map(one_thread, passes))
+        return (time.perf_counter() - start) / (len(passes) * views / 10)
+
+    return run
+
+
+def whole(precision: str, folder: Path, *words: str) -> Callable[[int], dict[str, float]]:
+    """Seconds an image of ``embed`` on files: all of it, and its predict loop alone."""
+    from fnx.cli import compose
+    from fnx.embedding import embed, ranks
+    from fnx.images import open_images
+
+    taken: list[float] = []
+    predict = ranks.predict
+
+    def timed(*arguments: Any) -> None:
+        start = time.perf_counter()
+        predict(*arguments)
+        taken.append(time.perf_counter() - start)
+
+    ranks.predict = timed
+    file = weights(folder)
+
+    def run(images: int) -> dict[str, float]:
+        cache = folder / "cache"
+        shutil.rmtree(cache, ignore_errors=True)
+        config = compose(
+            [
+                "dataset=folder",
+                f"dataset.root={photographs(folder, images)}",
+                "model=vgg16",
+                f"model.weights.path={file}",
+                f"paths.cache={cache}",
+                "trainer=cpu",
+                f"trainer.precision={precision}",
+                *words,
+            ]
+        )
+        start = time.perf_counter()
+        listed = open_images(config.dataset, cache)
+        checked = time.perf_counter()
+        embed(listed, config)
+        end = time.perf_counter()
+        loop = taken.pop()
+        return {
+            "all": (end - start) / images,
+            "check": (checked - start) / images,
+            "loop": loop / images,
+        }
+
+    return run
+
+
+def taps(precision: str, folder: Path) -> Callable[[int], float]:
+    """Seconds an image of fnx's passes on pixels in memory: the forward pass, taps and pooling."""
+    import torch
+
+    from fnx import backbones
+    from fnx.backbones.weights import locate
+    from fnx.cli import compose
+    from fnx.embedding.passes import Passes, batching
+    from fnx.images.crops import Crops
+
+    config = compose(["model=vgg16", f"model.weights.path={weights(folder)}", "trainer=cpu"])
+    backbone = backbones.build(config.model, locate(config.model, 0), image_size=224, seed=0)
+    if precision == "bf16-true":
+        backbone = backbone.bfloat16()
+    crops = Crops(**{**vars(config.crops), "name": "ten"})
+    cut = batching(backbone, crops, "auto", torch.device("cpu"), torch.get_num_threads())
+    pixels = [torch.randint(0, 256, (3, 256, 341), dtype=torch.uint8) for _ in range(cut.images)]
+
+    def run(images: int) -> float:
+        batches = max(1, images // cut.images)
+        with Passes(backbone, crops, cut) as passes:
+            passes(pixels[:1])
+            start = time.perf_counter()
+            for _ in range(batches):
+                passes(pixels)
+            return (time.perf_counter() - start) / (batches * cut.images)
+
+    return run
+
+
+def speed(folder: Path, precision: str, images: int, rounds: int) -> dict[str, Any]:
+    """Seconds an image of everything, `rounds` times by turns; medians and all figures."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    arms: dict[str, Callable[[int], float | dict[str, float]]] = {
+        "bare, 10 views on all cores": bare(precision, 10, 0),
+        "bare, 40 views on all cores": bare(precision, 40, 0),
+        "bare, 5 views a core": bare(precision, 5, cores or 1),
+        "passes": taps(precision, folder),
+        "fnx": whole(precision, folder),
+    }
+    found: dict[str, list[float]] = {}
+    for number in range(rounds + 1):  # the first is to warm up
+        for name, arm in arms.items():
+            seconds = arm((images if name == "fnx" else max(8, images // 3)) if number else 4)
+            parts = seconds if isinstance(seconds, dict) else {"": seconds}
+            for part, value in parts.items():
+                if number:
+                    found.setdefault(f"{name} {part}".strip(), []).append(value)
+    return {name: {"median": float(np.median(v)), "all": v} for name, v in found.items()}
+
+
+def memory(folder: Path, images: int) -> dict[str, float]:
+    """GiB that ``python -m fnx`` and its workers hold at most; a small network, small images."""
+    import psutil
+
+    root = photographs(folder, images)
+    words = [
+        "dataset=folder",
+        f"dataset.root={root}",
+        "model=timm",
+        "model.name=test_resnet",
+        "model.weights.source=random",
+        "crops=center",
+        "crops.resize=64",
+        "crops.size=64",
+        "trainer=cpu",
+        "logger=none",
+        "report=tables",
+        f"paths.outputs={folder / f'outputs-{images}'}",
+    ]
+    command = [sys.executable, "-m", "fnx", *words]
+    start = time.perf_counter()
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process, most = psutil.Process(run.pid), 0
+    while run.poll() is None:
+        held = 0
+        try:
+            for member in [process, *process.children(recursive=True)]:
+                held += member.memory_info().rss - member.memory_info().shared
+        except psutil.Error:  # it ended between two looks
+            continue
+        most = max(most, held)
+        time.sleep(0.1)
+    assert run.returncode == 0, run.stderr.read() if run.stderr else ""
+    return {"gib": most / 2**30, "seconds": time.perf_counter() - start}
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    what, folder, *rest = sys.argv[1:]
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    if what == "speed":
+        precision, images, rounds = rest
+        print(json.dumps(speed(place, precision, int(images), int(rounds))))
+    elif what == "center":
+        precision, images = rest
+        run = whole(precision, place, "crops=center")
+        run(8)  # to warm up
+        print(run(int(images))["loop"])
+    else:
+        print(json.dumps(memory(place, int(rest[0]))))
+
+
+if __name__ == "__main__":
+    main()

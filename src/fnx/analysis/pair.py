@@ -1,0 +1,166 @@
+"""One feature and one class: the two distributions that a distance compares (Fig 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from fnx.analysis.run import Run
+from fnx.errors import ConfigError, unknown
+
+BINS = 100
+"""Bins of the densities where the statistic itself has none."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A feature and a class of a run."""
+
+    feature_id: int
+    layer: str
+    unit: int
+    class_id: int
+    class_name: str
+
+    @property
+    def feature(self) -> str:
+        """How the feature is written."""
+        return f"{self.layer}/{self.unit}"
+
+
+def parse_pair(text: str) -> tuple[str, int, str]:
+    """Layer, unit and class of "layer/unit:class".
+
+    Raises:
+        ConfigError: if it is not written so.
+
+    >>> parse_pair("conv4_3/458:pink-yellow dahlia")
+    ('conv4_3', 458, 'pink-yellow dahlia')
+    """
+    feature, _, class_name = text.partition(":")
+    layer, _, unit = feature.rpartition("/")
+    if not layer or not class_name or not unit.isdecimal():
+        raise ConfigError(f"report.pair={text}: must be LAYER/UNIT:CLASS, as conv4_3/458:daisy")
+    return layer, int(unit), class_name
+
+
+def find_pair(run: Run, text: str) -> Pair:
+    """The pair that "layer/unit:class" names.
+
+    Raises:
+        ConfigError: if it is not written so, or the run has no such layer, unit or class.
+    """
+    layer, unit, class_name = parse_pair(text)
+    rows = run.features.filter(layer=layer)
+    check_pair(
+        text,
+        dict(run.features.group_by("layer").len().iter_rows()),
+        run.classes["class_name"].to_list(),
+    )
+    feature_id = int(rows.filter(unit=unit)["feature_id"][0])
+    class_id = int(run.classes.filter(class_name=class_name)["class_id"][0])
+    return Pair(feature_id, layer, unit, class_id, class_name)
+
+
+def check_pair(text: str, units: Mapping[str, int], class_names: Sequence[str]) -> None:
+    """Refuse a pair that a run will not have.
+
+    Args:
+        text: "layer/unit:class".
+        units: number of units of each layer.
+        class_names: the classes.
+
+    Raises:
+        ConfigError: naming what is not there.
+    """
+    layer, unit, class_name = parse_pair(text)
+    if layer not in units:
+        raise ConfigError(unknown("layer of report.pair", layer, units))
+    if unit >= units[layer]:
+        raise ConfigError(f"report.pair={text}: {layer} has units 0 to {units[layer] - 1}")
+    if class_name not in class_names:
+        raise ConfigError(unknown("class of report.pair", class_name, class_names))
+
+
+def strongest_pair(run: Run) -> Pair | None:
+    """The pair of the highest D, the first of several; None if no D is above 0."""
+    first = run.top_features.filter(sign="+", rank=1).sort(
+        "distance", descending=True, maintain_order=True
+    )
+    if first.is_empty():
+        return None
+    best = first.row(0, named=True)
+    feature = run.features.filter(feature_id=best["feature_id"]).row(0, named=True)
+    class_name = run.classes.filter(class_id=best["class_id"])["class_name"][0]
+    return Pair(best["feature_id"], feature["layer"], feature["unit"], best["class_id"], class_name)
+
+
+def pair_table(
+    values: NDArray[np.floating[Any]], of_class: NDArray[np.bool_], bins: int | None
+) -> pl.DataFrame:
+    """The densities and the cumulative distributions of the images of a class and of all others.
+
+    Args:
+        values: (N,) of one feature, an image each.
+        of_class: (N,) whether the image is of the class.
+        bins: those of the statistic; None for an exact one: the densities then have `BINS`.
+
+    Returns:
+        ``curve`` ("density", "cumulative"), ``x``, ``x_end``, ``inner``, ``outer``. A density is
+        that of a bin from x to x_end, and integrates to 1. A cumulative distribution is the share
+        of the images at most at x: at the bins' upper edges, after 0 at the lowest edge, or, if
+        exact, at every value (x_end is null).
+
+    >>> table = pair_table(np.array([0.0, 1.0, 2.0]), np.array([False, False, True]), 2)
+    >>> table.filter(curve="density").rows()
+    [('density', 0.0, 1.0, 0.0, 0.5), ('density', 1.0, 2.0, 1.0, 0.5)]
+    >>> table.filter(curve="cumulative")["outer"].to_list()
+    [0.0, 0.5, 1.0]
+    """
+    values = np.asarray(values, np.float64)
+    # The bins of the statistics: numpy.histogram's of all values of the feature (see `fnx.ks`).
+    edges = np.histogram_bin_edges(values, bins or BINS)
+    parts = (values[of_class], values[~of_class])
+    counts = [np.histogram(part, edges)[0] / max(part.size, 1) for part in parts]
+    density = {
+        "x": edges[:-1],
+        "x_end": edges[1:],
+        "inner": counts[0] / np.diff(edges),
+        "outer": counts[1] / np.diff(edges),
+    }
+    if bins is None:
+        points = np.unique(values)
+        inner, outer = (
+            np.searchsorted(np.sort(part), points, side="right") / max(part.size, 1)
+            for part in parts
+        )
+    else:
+        points = edges
+        inner, outer = (np.append(0.0, np.cumsum(share)) for share in counts)
+    cumulative = {"x": points, "inner": inner, "outer": outer}
+    return pl.concat(
+        [
+            pl.DataFrame(density).select(pl.lit("density").alias("curve"), pl.all()),
+            pl.DataFrame(cumulative).select(pl.lit("cumulative").alias("curve"), pl.all()),
+        ],
+        how="diagonal",
+    )
+
+
+def widest(table: pl.DataFrame) -> tuple[float, float, float]:
+    """x, inner and outer where the cumulative distributions of a `pair_table` are farthest apart.
+
+    A tie between the two sides goes to the one where the class has the higher values, as in `ks`.
+    """
+    rows = table.filter(curve="cumulative")
+    difference = (rows["outer"] - rows["inner"]).to_numpy()
+    high, low = int(difference.argmax()), int(difference.argmin())
+    rounding = 1e-12  # sides closer than this are tied
+    at = low if -difference[low] > difference[high] + rounding else high
+    x, inner, outer = rows.select("x", "inner", "outer").row(at)
+    return x, inner, outer

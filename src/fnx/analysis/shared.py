@@ -1,0 +1,205 @@
+"""What two runs have in common, and so what of them can be compared, and how."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from fnx.analysis.distributions import LayerRows, layer_rows
+from fnx.analysis.run import Run
+
+SCALES = {"ks_exact": "ks"}
+"""Statistics that measure on the scale of another one."""
+
+_LISTED = 3
+
+
+@dataclass(frozen=True)
+class SharedLayer:
+    """A layer of both runs, and the rows of the compared features in each.
+
+    Where features are compared one by one, the rows of both runs stand for the same units, in the
+    same order; else they are the whole layer.
+    """
+
+    name: str
+    kind: str
+    rows_a: NDArray[np.int64]
+    rows_b: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What two runs have in common.
+
+    Attributes:
+        by_unit: whether a feature of one run is the same feature of the other: only with the same
+            weights; unit numbers of networks that were trained apart mean nothing to each other.
+        same_scale: whether a distance of one run can be subtracted from one of the other.
+        magnitudes: whether |D| is compared, for one of the statistics has no sign.
+        class_names: the shared classes.
+        classes_a, classes_b: their columns in the distances of each run.
+        layers: the shared layers, in the order of the first run.
+        notes: what a reader of the comparison must know, one sentence each.
+    """
+
+    by_unit: bool
+    same_scale: bool
+    magnitudes: bool
+    class_names: tuple[str, ...]
+    classes_a: NDArray[np.int64]
+    classes_b: NDArray[np.int64]
+    layers: tuple[SharedLayer, ...]
+    notes: tuple[str, ...]
+
+
+def same_weights(a: Run, b: Run) -> bool:
+    """Whether two runs read the same trained network, by the digest of its weights.
+
+    The digest of random weights is only their seed, so there the network must have the same name.
+    """
+    first, second = (run.record.get("weights_digest") for run in (a, b))
+    if not first or first != second:
+        return False
+    return not str(first).startswith("random-") or a.model == b.model
+
+
+def same_data(a: Run, b: Run) -> bool:
+    """Whether two runs are of the same data set: its name, or all names of the classes."""
+    names = [Counter(run.classes["class_name"].to_list()) for run in (a, b)]
+    return a.dataset == b.dataset or names[0] == names[1]
+
+
+def shared(a: Run, b: Run) -> Shared:
+    """Find the classes (by name), layers (by name) and features (by unit) that two runs share."""
+    by_unit = same_weights(a, b)
+    scales = [SCALES.get(run.statistic, run.statistic) for run in (a, b)]
+    magnitudes = a.signed != b.signed
+    names, classes_a, classes_b = _classes(a, b)
+    layers = _layers(a, b, by_unit)
+    notes = [
+        *_notes_on_classes(a, b, len(names)),
+        *_notes_on_layers(a, b, layers, by_unit),
+    ]
+    if scales[0] != scales[1]:
+        notes.append(
+            f"{a.statistic} and {b.statistic} have no common scale: only ranks and what is kept are"
+            " compared."
+        )
+    elif a.statistic != b.statistic or a.record["statistic"] != b.record["statistic"]:
+        notes.append("The two statistics measure on the same scale.")
+    if magnitudes:
+        signed, unsigned = (a, b) if a.signed else (b, a)
+        notes.append(
+            f"{unsigned.statistic} does not tell presence from absence: |D| of {signed.statistic}"
+            " is taken."
+        )
+    return Shared(
+        by_unit=by_unit,
+        same_scale=scales[0] == scales[1],
+        magnitudes=magnitudes,
+        class_names=names,
+        classes_a=classes_a,
+        classes_b=classes_b,
+        layers=layers,
+        notes=tuple(notes),
+    )
+
+
+def _classes(a: Run, b: Run) -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.int64]]:
+    columns = [
+        {key: i for i, key in enumerate(_numbered(run.classes["class_name"].to_list()))}
+        for run in (a, b)
+    ]
+    keys = [key for key in columns[0] if key in columns[1]]
+    first, second = (np.array([of[key] for key in keys], np.int64) for of in columns)
+    return tuple(name for name, _ in keys), first, second
+
+
+def _numbered(names: Sequence[str]) -> list[tuple[str, int]]:
+    """Names with a number each, for two classes may have one name (ImageNet's "crane")."""
+    seen: Counter[str] = Counter()
+    numbered = []
+    for name in names:
+        numbered.append((name, seen[name]))
+        seen[name] += 1
+    return numbered
+
+
+def _layers(a: Run, b: Run, by_unit: bool) -> tuple[SharedLayer, ...]:
+    others = {layer.name: layer for layer in layer_rows(b.features)}
+    found = []
+    for layer in layer_rows(a.features):
+        other = others.get(layer.name)
+        if other is None:
+            continue
+        rows_a, rows_b = _ids(layer), _ids(other)
+        if by_unit:
+            units = [run.features["unit"].to_numpy() for run in (a, b)]
+            _, at_a, at_b = np.intersect1d(
+                units[0][layer.rows], units[1][other.rows], return_indices=True
+            )
+            rows_a, rows_b = rows_a[at_a], rows_b[at_b]
+        if len(rows_a) and len(rows_b):
+            found.append(SharedLayer(layer.name, layer.kind, rows_a, rows_b))
+    return tuple(found)
+
+
+def _ids(layer: LayerRows) -> NDArray[np.int64]:
+    return np.arange(layer.rows.start, layer.rows.stop)
+
+
+def _notes_on_classes(a: Run, b: Run, n_shared: int) -> list[str]:
+    notes = []
+    counts = (a.classes.height, b.classes.height)
+    if not n_shared:
+        return ["No class has the same name in both: nothing is compared."]
+    if (n_shared, n_shared) != counts:
+        notes.append(
+            f"{n_shared} classes shared, of {counts[0]} and {counts[1]}: only they are compared."
+            " D sets a class against all others of its run, so it differs with them, too."
+        )
+    if a.dataset != b.dataset:
+        notes.append("The classes have the same names, the data sets have not.")
+    elif a.n_images != b.n_images:
+        notes.append(f"Images used: {a.n_images:,} and {b.n_images:,}.")
+    return notes
+
+
+def _notes_on_layers(a: Run, b: Run, found: Sequence[SharedLayer], by_unit: bool) -> list[str]:
+    if not found:
+        return ["No layer has the same name in both: only the thresholds are compared."]
+    notes = []
+    if not by_unit:
+        notes.append(
+            "The weights differ (by their digests). Unit numbers of networks trained apart do not"
+            " correspond, so no feature is compared with its namesake: only the layers'"
+            " distributions of D, and how many features each class keeps."
+        )
+    names = [_names(run.features) for run in (a, b)]
+    for these, others, which in ((*names, "first"), (*reversed(names), "second")):
+        alone = [name for name in these if name not in others]
+        if alone:
+            listed = ", ".join(alone[:_LISTED]) + (", …" if len(alone) > _LISTED else "")
+            count = f"{len(alone)} layer{'s' if len(alone) > 1 else ''}"
+            notes.append(f"{count} of the {which} run alone, not compared: {listed}.")
+    if by_unit:
+        sizes = [dict(run.features.group_by("layer").len().iter_rows()) for run in (a, b)]
+        partly = [
+            layer.name
+            for layer in found
+            if not sizes[0][layer.name] == sizes[1][layer.name] == len(layer.rows_a)
+        ]
+        if partly:
+            notes.append(f"Only the shared units are compared in: {', '.join(partly[:_LISTED])}.")
+    return notes
+
+
+def _names(features: pl.DataFrame) -> list[str]:
+    names: list[str] = features["layer"].unique(maintain_order=True).to_list()
+    return names

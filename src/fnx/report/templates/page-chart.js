@@ -1,0 +1,135 @@
+// Interactive charts: plotly is loaded when the first one comes near, and drawn in the page's colours.
+
+const NAMED = ["ink", "muted", "grid", "paper", "presence", "absence", "random-fill", "real-line",
+  "random-line", "kept", "kept-random"];
+const HIGHLIGHTS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]; // Okabe and Ito
+const charts = new Set();
+
+/** The page's colours as they are now, light or dark. */
+function colours() {
+  const style = getComputedStyle(document.documentElement);
+  return Object.fromEntries(NAMED.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+}
+
+const nearby = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    if (!entry.isIntersecting) continue;
+    nearby.unobserve(entry.target);
+    entry.target.wanted();
+  }
+}, { rootMargin: "300px" });
+
+/**
+ * A chart whose series can be switched on and off.
+ *   label    what is seen, for those who cannot see it
+ *   series   [{ key, title, colour (a name of NAMED), mark: "line"|"dash"|"area"|"dot"|"square"|"hatch", off }]
+ *   build    (colours, on) → { data, layout, height }; on: a set of keys
+ *   pick     point → address to go to when it is clicked
+ *   ready    called once it is drawn
+ */
+function chart({ label, series, build, pick = null, ready = null }) {
+  const plot = el("div", { class: "plot", role: "img", "aria-label": label });
+  const on = new Set(series.filter((one) => !one.off).map((one) => one.key));
+  const note = el("p", { class: "waiting", role: "status" }, "Drawing …");
+  let drawn = false;
+
+  async function draw() {
+    await script("plotly.min.js");
+    if (!plot.isConnected) return;
+    const palette = colours();
+    const { data, layout, height } = build(palette, on);
+    plot.style.height = `${height}px`;
+    await Plotly.react(plot, data, themed(layout, palette), {
+      displaylogo: false, responsive: true,
+      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "hoverClosestCartesian", "hoverCompareCartesian", "toggleSpikelines"],
+    });
+    note.remove();
+    if (drawn) return;
+    drawn = true;
+    if (pick) plot.on("plotly_click", ({ points }) => { const to = pick(points[0]); if (to) location.hash = to; });
+    ready?.();
+  }
+
+  const box = el("div", { class: "chart" },
+    series.length > 1 ? el("div", { class: "series", role: "group", "aria-label": "Series shown" },
+      series.map((one) => el("label", {},
+        el("input", {
+          type: "checkbox", checked: on.has(one.key),
+          onchange: (event) => { if (event.target.checked) on.add(one.key); else on.delete(one.key); redraw(); },
+        }),
+        swatch(one), one.title))) : null,
+    note, plot);
+  const redraw = () => draw().catch((error) => { note.textContent = error.message; box.append(note); });
+  box.redraw = () => { if (drawn) redraw(); };
+  plot.wanted = redraw;
+  charts.add(box);
+  nearby.observe(plot);
+  return box;
+}
+
+function swatch(one) {
+  const mark = el("i", { class: `swatch ${one.mark || "line"}`, "aria-hidden": "true" });
+  mark.style.setProperty("--swatch", `var(--${one.colour})`);
+  return mark;
+}
+
+function themed(layout, palette) {
+  const axis = {
+    gridcolor: palette.grid, zerolinecolor: palette.muted, linecolor: palette.muted, automargin: true,
+    tickfont: { size: 12 }, title: { font: { size: 13 } },
+  };
+  const merged = {
+    autosize: true, showlegend: false, hovermode: "closest", dragmode: narrow() ? false : "zoom",
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", uirevision: "kept",
+    font: { family: getComputedStyle(document.body).fontFamily, color: palette.ink, size: 12 },
+    margin: { l: 8, r: 12, t: 28, b: 8 }, modebar: { color: palette.muted, activecolor: palette.ink, bgcolor: "rgba(0,0,0,0)" },
+    hoverlabel: { bgcolor: palette.paper, bordercolor: palette.muted, font: { color: palette.ink }, align: "left", namelength: -1 },
+    ...layout,
+  };
+  for (const name of Object.keys(merged)) {
+    if (!/^[xy]axis/.test(name)) continue;
+    const given = merged[name];
+    merged[name] = { ...axis, ...given, title: { ...axis.title, ...given.title } };
+  }
+  return merged;
+}
+
+/** A dashed line across a chart at a threshold, named at its end. */
+function limitLine(value, name, palette, across = "x") {
+  const other = across === "x" ? "y" : "x";
+  return {
+    shape: {
+      type: "line", [`${across}0`]: value, [`${across}1`]: value, [`${other}ref`]: "paper", [`${other}0`]: 0, [`${other}1`]: 1,
+      line: { color: palette.ink, width: 1, dash: "dash" },
+    },
+    note: {
+      text: `${name} = ${distance(value)}`, showarrow: false, font: { size: 12 }, bgcolor: palette.paper, opacity: 0.9,
+      ...(across === "x"
+        ? { x: value, y: 1, yref: "paper", yanchor: "bottom", xanchor: value < 0 ? "right" : "left" }
+        : { y: value, x: 1, xref: "paper", xanchor: "right", yanchor: value < 0 ? "top" : "bottom" }),
+    },
+  };
+}
+
+/** Lines of all thresholds that are the same for all classes, as shapes and annotations. */
+function limitLines(palette, signs = SIGNS, across = "x") {
+  const lines = signs.flatMap((sign) => {
+    const value = commonLimit(sign);
+    return value === null ? [] : [limitLine(value, sign === "+" ? "t⁺" : "t⁻", palette, across)];
+  });
+  return { shapes: lines.map((line) => line.shape), annotations: lines.map((line) => line.note) };
+}
+
+/** What an axis of distances is called; the statistic is named where there is room for it. */
+const distanceName = () => (narrow() ? "D" : plain(run.distance));
+
+/** plotly reads a little markup in texts: names must come out as they are. */
+const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+
+const redrawAll = () => {
+  for (const box of charts) {
+    if (!box.isConnected) charts.delete(box);
+    else box.redraw();
+  }
+};
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAll);

@@ -1,0 +1,121 @@
+// The view of a class: which features speak about it, and from which layers they come.
+
+const CARDS = 12;
+
+/** Label of features on cards and in tables, with their picture where there is one. */
+function featureCard(id, value) {
+  const source = picture(id);
+  return el("a", { class: "card", href: address.feature(id) },
+    source ? el("img", {
+      src: source, loading: "lazy", decoding: "async", width: 192, height: 192,
+      alt: `Image regions on which ${feature(id).label} is most active`,
+    }) : null,
+    el("span", { class: "card-text" }, code(feature(id).label), el("b", {}, distance(value))),
+    signedBar(value));
+}
+
+/** Cards of the strongest, then all of the given ones in a table. */
+function strongestFeatures(found, sign, note) {
+  const rows = Array.from(found.features, (id, i) => ({ id, value: found.distances[i], rank: i + 1 }));
+  const word = run.signed ? (sign === "+" ? "presence" : "absence") : "distance";
+  return el("section", {},
+    el("h2", {}, "Strongest features by ", run.signed ? el("span", { class: word }, word) : word),
+    note,
+    rows.length ? el("div", { class: "cards" }, rows.slice(0, CARDS).map((row) => featureCard(row.id, row.value))) : el("p", {}, "None."),
+    rows.length > CARDS ? el("details", {},
+      el("summary", {}, `The ${number(rows.length)} strongest as a table`),
+      pagedTable({
+        rows, filter: (row) => feature(row.id).label, label: "part of a layer's name",
+        columns: [
+          { title: "rank", numeric: true, cell: (row) => number(row.rank), value: (row) => row.rank, sorted: "ascending" },
+          { title: "feature", head: true, cell: (row) => featureLink(row.id), value: (row) => feature(row.id).label },
+          { title: "D", numeric: true, cell: (row) => distance(row.value), value: (row) => row.value },
+          { title: "", cell: (row) => signedBar(row.value) },
+        ],
+      })) : null);
+}
+
+async function classView(id) {
+  const found = await classData(id);
+  const name = run.classNames[id];
+  const images = run.classImages[id];
+  const lines = SIGNS.map((sign) => {
+    const kept = keptOf(sign)[id];
+    const chance = sum([...found[sign].keptRandom]);
+    return el("li", {}, el("b", {}, number(kept)), ` of ${number(N_FEATURES)} features are kept ${WORDS[sign]}: `,
+      el("span", { class: "nowrap" }, `D ${sign === "+" ? ">" : "<"} `, `t${sign === "+" ? "⁺" : "⁻"} = ${distance(limitsOf(sign)[id])}`),
+      `; with random labels, ${number(chance, 1)}`);
+  });
+  return view({
+    kicker: "Class", title: shorten(name, 160), previous: id > 0 ? address.class(id - 1) : null,
+    next: id + 1 < N_CLASSES ? address.class(id + 1) : null,
+  },
+  el("div", { class: "beside" },
+    el("div", {},
+      el("p", { class: "lead" }, `${number(images)} image${images === 1 ? " was" : "s were"} shown to ${run.model}.`),
+      el("ul", { class: "facts" }, lines)),
+    run.classPictures.includes(id)
+      ? el("img", { class: "sprite", src: `pictures/classes/${id}.jpg`, alt: `Sample images of ${shorten(name, 80)}`, width: 192, height: 192 }) : null),
+  SIGNS.map((sign) => strongestFeatures(found[sign], sign, null)),
+  el("section", {},
+    el("h2", {}, "Which layers speak about it"),
+    el("figure", {}, classLayersChart(found),
+      el("figcaption", {}, "Share of each layer's features that is kept for this class", run.signed ? ": to the right by presence, to the left by absence." : ".", " Hatched: with random labels.")),
+    layersOfClass(found)),
+  el("section", {},
+    el("h2", {}, "How many features speak about it at every threshold"),
+    SIGNS.map((sign) => el("figure", {}, classCurveChart(found[sign], sign, id),
+      el("figcaption", {}, `Features with ${RELATION[sign]} for this class, and for the class of the same size under random labels (one shuffling).`)))));
+}
+
+function layersOfClass(found) {
+  const rows = run.layers.map((layer, i) => ({ layer, i, share: (sign, key) => (100 * found[sign][key][i]) / layer.size }));
+  return pagedTable({
+    rows, size: 60, caption: "Features of each layer kept for this class, input at the top; in brackets, with random labels.",
+    columns: [
+      { title: "layer", head: true, cell: (row) => layerLink(row.layer), value: (row) => row.layer.name },
+      { title: "features", numeric: true, cell: (row) => number(row.layer.size), value: (row) => row.layer.size },
+      ...SIGNS.flatMap((sign) => [
+        { title: `kept ${WORDS[sign]}`, numeric: true, cell: (row) => `${number(found[sign].kept[row.i])} (${number(found[sign].keptRandom[row.i], 1)})`, value: (row) => found[sign].kept[row.i] },
+        { title: "share", numeric: true, cell: (row) => percent(row.share(sign, "kept")), value: (row) => row.share(sign, "kept") },
+      ]),
+    ],
+  });
+}
+
+function classLayersChart(found) {
+  const ids = range(run.layers.length);
+  const columns = Object.fromEntries(SIGNS.map((sign) => [sign, {
+    pct_kept: ids.map((i) => (100 * found[sign].kept[i]) / run.layers[i].size),
+    pct_kept_random: ids.map((i) => (100 * found[sign].keptRandom[i]) / run.layers[i].size),
+  }]));
+  return keptChart(columns, () => ids, "Share of each layer's features that is kept for this class", "features of the layer kept / %");
+}
+
+function classCurveChart(found, sign, id) {
+  const side = sign === "+" ? 1 : -1;
+  const points = found.curve.length;
+  const x = range(points).map((i) => (side * run.range[1] * i) / (points - 1));
+  const series = [
+    { key: "real", title: "this class", colour: "real-line", mark: "line" },
+    { key: "random", title: "random labels", colour: "random-line", mark: "dash" },
+  ];
+  const limit = limitsOf(sign)[id];
+  const build = (palette, on) => {
+    const line = Number.isFinite(limit) ? limitLine(limit, sign === "+" ? "t⁺" : "t⁻", palette) : null;
+    const trace = (y, name, look) => ({ type: "scatter", mode: "lines", x, y: Array.from(y), line: { width: 2.5, ...look }, hovertemplate: `${name}: %{y:,} features with ${plain(RELATION[sign])} = %{x:.3f}<extra></extra>` });
+    return {
+      height: 320,
+      data: [
+        ...(on.has("real") ? [trace(found.curve, "this class", { color: palette["real-line"] })] : []),
+        ...(on.has("random") && found.curveRandom.length ? [trace(found.curveRandom, "random labels", { color: palette["random-line"], dash: "dash" })] : []),
+      ],
+      layout: {
+        shapes: line ? [line.shape] : [], annotations: line ? [line.note] : [],
+        xaxis: { title: { text: `threshold x on ${distanceName()}` } },
+        yaxis: { title: { text: `features with ${plain(RELATION[sign])}` }, rangemode: "tozero", tickformat: "," },
+      },
+    };
+  };
+  return chart({ label: `Features that speak about this class ${WORDS[sign]} at every threshold`, series, build });
+}

@@ -1,0 +1,180 @@
+// Building blocks of the page: elements, numbers for people, addresses, and data from the disk.
+// Text from the run only ever becomes a text node or an attribute's value, never markup.
+
+const NUMBERS = { f4: Float32Array, f8: Float64Array, i4: Int32Array, u1: Uint8Array };
+
+/** An array that Python packed as base64 of its bytes; anything else as it is. */
+function unpack(key, value) {
+  if (!value || typeof value !== "object" || !(value.$ in NUMBERS)) return value;
+  const text = atob(value.b64);
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  return new NUMBERS[value.$](bytes.buffer);
+}
+
+/** Unpack all arrays within a value that came as a script. */
+function unpackAll(value) {
+  if (!value || typeof value !== "object") return value;
+  if ("$" in value) return unpack("", value);
+  for (const key of Object.keys(value)) value[key] = unpackAll(value[key]);
+  return value;
+}
+
+const run = JSON.parse(document.getElementById("run-index").textContent, unpack);
+const SIGNS = run.signed ? ["+", "-"] : ["+"];
+const WORDS = run.signed
+  ? { "+": "by presence", "-": "by absence" }
+  : { "+": "by distance" };
+
+/** An element with attributes ("on…" are listeners) and children (strings become text). */
+function el(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== false));
+  return node;
+}
+
+/** A number as the rest of the page writes it: thousands apart, a true minus. */
+function number(value, digits = 0) {
+  if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
+  return value
+    .toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits })
+    .replace("-", "−");
+}
+
+const narrow = () => innerWidth < 560;
+const distance = (value) => number(value, 3);
+const percent = (value) => (Number.isNaN(value) ? "–" : `${number(value, 1)} %`);
+
+/** A long name cut in its middle, for where there is little room. */
+function shorten(text, limit) {
+  const points = [...text];
+  if (points.length <= limit) return text;
+  const tail = Math.floor((limit - 1) / 2);
+  return `${points.slice(0, limit - 1 - tail).join("")}…${points.slice(-tail).join("")}`;
+}
+
+const sum = (values) => values.reduce((total, value) => total + value, 0);
+const range = (count) => Array.from({ length: count }, (_, i) => i);
+
+// ---- what the numbers of a run mean
+
+const N_FEATURES = sum(run.layers.map((layer) => layer.size));
+const N_CLASSES = run.classNames.length;
+const layerIndex = new Map(run.layers.map((layer, i) => [layer.name, i]));
+
+/** Layer and unit of a feature id. */
+function feature(id) {
+  let low = 0;
+  let high = run.layers.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (run.layers[middle].first <= id) low = middle;
+    else high = middle - 1;
+  }
+  const layer = run.layers[low];
+  const place = id - layer.first;
+  const unit = layer.units ? layer.units[place] : place;
+  return { id, layer, layerIndex: low, unit, label: `${layer.name}/${unit}` };
+}
+
+/** Id of a unit of a layer, or null where there is none. */
+function featureId(layer, unit) {
+  const place = layer.units ? layer.units.indexOf(unit) : unit;
+  return place >= 0 && place < layer.size ? layer.first + place : null;
+}
+
+const limitsOf = (sign) => (sign === "+" ? run.tPlus : run.tMinus);
+const keptOf = (sign) => (sign === "+" ? run.keptPlus : run.keptMinus);
+
+/** "+" or "-" where the threshold of a class keeps a distance, else "". */
+function keptSign(value, ofClass) {
+  if (value > run.tPlus[ofClass]) return "+";
+  return run.signed && value < run.tMinus[ofClass] ? "-" : "";
+}
+
+/** The threshold of a sign if it is the same for all classes, else null. */
+function commonLimit(sign) {
+  const limits = limitsOf(sign);
+  return limits.every((limit) => limit === limits[0]) && Number.isFinite(limits[0]) ? limits[0] : null;
+}
+
+// ---- addresses
+
+const address = {
+  class: (id) => `#/class/${id}`,
+  layer: (name) => `#/layer/${encodeURIComponent(name)}`,
+  feature: (id) => {
+    const { layer, unit } = feature(id);
+    return `#/feature/${encodeURIComponent(layer.name)}/${unit}`;
+  },
+};
+
+const classLink = (id, limit = 80) =>
+  el("a", { href: address.class(id), title: run.classNames[id] }, shorten(run.classNames[id], limit));
+const featureLink = (id) => el("a", { href: address.feature(id) }, code(feature(id).label));
+const layerLink = (layer) => el("a", { href: address.layer(layer.name) }, code(layer.name));
+
+/** A name of a layer or feature that may break behind its dots and slashes. */
+function code(name) {
+  return el("code", {}, name.split(/(?<=[./_])/).flatMap((part) => [part, el("wbr")]));
+}
+
+/** Address of a feature's picture, or null where none was made. */
+function picture(id) {
+  const { layer, unit } = feature(id);
+  return layer.pictured?.includes(unit) ? `${layer.pictures}/${unit}.jpg` : null;
+}
+
+// ---- data from the disk: without a server a page can load scripts and nothing else
+
+const loading = new Map();
+const arrived = new Map();
+
+window.fnxData = (name, value) => arrived.set(name, unpackAll(value));
+
+/** Load a script of the folder report/ once. */
+function script(path) {
+  if (!loading.has(path)) {
+    loading.set(path, new Promise((resolve, reject) => {
+      const node = el("script", { src: `report/${path}`, async: true });
+      node.onload = () => resolve();
+      node.onerror = () => {
+        loading.delete(path);
+        reject(new Error(`report/${path} could not be loaded. Is the folder report/ still beside this page?`));
+      };
+      document.head.append(node);
+    }));
+  }
+  return loading.get(path);
+}
+
+/** The numbers of a chunk: "figures", "layer-3", "classes-0", "features-12". */
+async function chunk(name) {
+  if (!arrived.has(name)) await script(`data/${name}.js`);
+  return arrived.get(name);
+}
+
+const classData = async (id) =>
+  (await chunk(`classes-${Math.floor(id / run.classesPerChunk)}`))[id];
+
+/** A feature's distances by class (NaN where the page does not have them) and its random range. */
+async function featureData(id) {
+  const number = Math.floor(id / run.featuresPerChunk);
+  const place = id - number * run.featuresPerChunk;
+  const found = await chunk(`features-${number}`);
+  let distances;
+  if (run.whole) {
+    distances = found.distances.subarray(place * N_CLASSES, (place + 1) * N_CLASSES);
+  } else {
+    distances = new Float32Array(N_CLASSES).fill(NaN);
+    const { classes, distances: values } = found.strongest[place];
+    classes.forEach((ofClass, i) => { distances[ofClass] = values[i]; });
+  }
+  return { distances, random: found.random.subarray(4 * place, 4 * place + 4), constant: found.constant[place] };
+}

@@ -1,0 +1,93 @@
+// The view of a feature: its distance to every class, and what random labels made of it.
+
+async function featureView(id) {
+  const { layer, unit, layerIndex: i, label } = feature(id);
+  const { distances, random, constant } = await featureData(id);
+  const order = range(N_CLASSES).filter((ofClass) => !Number.isNaN(distances[ofClass])).sort((a, b) => distances[b] - distances[a] || a - b);
+  const kept = Object.fromEntries(SIGNS.map((sign) => [sign, order.filter((ofClass) => keptSign(distances[ofClass], ofClass) === sign)]));
+  if (kept["-"]) kept["-"].reverse();
+  const source = picture(id);
+  return view({
+    kicker: el("span", {}, `Unit ${number(unit)} of layer `, layerLink(layer)), title: label, code: true,
+    previous: id > 0 ? address.feature(id - 1) : null, next: id + 1 < N_FEATURES ? address.feature(id + 1) : null,
+  },
+  el("div", { class: "beside" },
+    el("div", {},
+      constant ? el("p", { class: "lead" }, "This feature has the same value for every image: it says nothing.") : null,
+      el("p", { class: "lead" }, receptive(layer)),
+      el("ul", { class: "facts" }, SIGNS.map((sign) => el("li", {},
+        el("b", {}, number(kept[sign].length)), ` of ${number(N_CLASSES)} classes are spoken about ${WORDS[sign]}`,
+        kept[sign].length ? ": " : "", listed(kept[sign], distances)))),
+      el("p", { class: "facts" }, run.permutations ? [`With random labels, its D lies between ${distance(random[0])} and ${distance(random[3])}; 95 % of them between ${distance(random[1])} and ${distance(random[2])}.`] : null)),
+    source ? el("figure", { class: "picture" },
+      el("img", { class: "sprite", src: source, alt: `The image regions on which ${label} is most active, the strongest first`, width: 240, height: 240 }),
+      el("figcaption", {}, "Where it is most active, the strongest first, row by row.")) : null),
+  el("section", {},
+    el("h2", {}, "D for every class"),
+    run.whole ? null : el("p", {}, "This run has too many distances for a page: only this feature's strongest classes are listed. All are in ", el("code", {}, "distances.npy"), "."),
+    el("figure", {}, featureChart(label, order, distances, random),
+      el("figcaption", {}, "Classes from the highest D to the lowest. Grey: where 95 % of this feature's distances lie with random labels. Click a bar for its class.")),
+    pagedTable({
+      rows: order, filter: (ofClass) => run.classNames[ofClass], label: "part of a class's name",
+      columns: [
+        { title: "class", head: true, cell: (ofClass) => classLink(ofClass), value: (ofClass) => run.classNames[ofClass] },
+        { title: "images", numeric: true, cell: (ofClass) => number(run.classImages[ofClass]), value: (ofClass) => run.classImages[ofClass] },
+        { title: "D", numeric: true, cell: (ofClass) => distance(distances[ofClass]), value: (ofClass) => distances[ofClass], sorted: "descending" },
+        { title: "", cell: (ofClass) => signedBar(distances[ofClass]) },
+        { title: "speaks", class: "nowrap", cell: (ofClass) => speaks(distances[ofClass], ofClass), value: (ofClass) => keptSign(distances[ofClass], ofClass) },
+      ],
+    }),
+    el("p", {}, el("a", { href: address.layer(layer.name) }, "All units of ", el("code", {}, run.layers[i].name)))));
+}
+
+function receptive(layer) {
+  const size = layer.network?.receptive_field;
+  if (size) return `It sees ${number(size)} × ${number(size)} pixels of the image at each of its places.`;
+  return layer.kind === "fc" ? "It sees the whole image." : "";
+}
+
+/** The first classes of a list, linked to, each with its D. */
+function listed(ids, distances, most = 6) {
+  const names = ids.slice(0, most).flatMap((id, i) => [i ? ", " : "", classLink(id, 40), ` (${distance(distances[id])})`]);
+  return ids.length > most ? [...names, ` and ${number(ids.length - most)} more`] : names;
+}
+
+function speaks(value, ofClass) {
+  const sign = keptSign(value, ofClass);
+  return sign ? el("span", { class: run.signed ? (sign === "+" ? "presence" : "absence") : null }, WORDS[sign]) : "–";
+}
+
+function featureChart(label, order, distances, random) {
+  const series = [
+    ...SIGNS.map((sign) => ({ key: sign, title: run.signed ? `kept ${WORDS[sign]}` : "kept", colour: sign === "+" ? "presence" : "absence", mark: "area" })),
+    { key: "", title: "not kept", colour: "muted", mark: "area" },
+    { key: "random", title: "random labels", colour: "random-fill", mark: "area" },
+  ];
+  const few = order.length <= 24;
+  const build = (palette, on) => {
+    const colour = { "+": palette.presence, "-": palette.absence, "": palette.muted };
+    const shown = order.map((ofClass, place) => ({ ofClass, place, sign: keptSign(distances[ofClass], ofClass) })).filter((row) => on.has(row.sign));
+    const lines = limitLines(palette, SIGNS, "y");
+    const band = on.has("random") && run.permutations ? [{
+      type: "rect", xref: "paper", x0: 0, x1: 1, y0: random[1], y1: random[2], fillcolor: palette["random-fill"], opacity: 0.55, line: { width: 0 }, layer: "below",
+    }] : [];
+    return {
+      height: 380,
+      data: [{
+        type: "bar", x: shown.map((row) => row.place), y: shown.map((row) => distances[row.ofClass]),
+        marker: { color: shown.map((row) => colour[row.sign]), line: { width: 0 } },
+        customdata: shown.map((row) => [plain(shorten(run.classNames[row.ofClass], 60)), distance(distances[row.ofClass]), row.ofClass]),
+        hovertemplate: "%{customdata[0]}<br>D = %{customdata[1]}<extra></extra>",
+      }],
+      layout: {
+        ...lines, shapes: [...band, ...lines.shapes], bargap: order.length > 100 ? 0 : 0.2,
+        xaxis: {
+          range: [-0.6, order.length - 0.4], showgrid: false, zeroline: false, title: { text: few ? "" : `${number(order.length)} classes, from the highest D` },
+          ...(few ? { tickvals: range(order.length), ticktext: order.map((id) => plain(shorten(run.classNames[id], 18))), tickangle: order.length > 10 || narrow() ? -60 : 0 } : { showticklabels: false }),
+        },
+        yaxis: { title: { text: "D" } },
+      },
+    };
+  };
+  return chart({ label: `Distance D of ${label} for every class`, series, build, pick: (point) => address.class(point.customdata[2]) });
+}

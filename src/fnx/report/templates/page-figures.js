@@ -1,0 +1,332 @@
+// The figures of the front page, made interactive: they take the place of the drawn ones on screen.
+
+const KINDS = { conv: "convolutional", fc: "fully connected", other: "other" };
+const chosenLayers = new Set(range(run.layers.length));
+const layerCharts = [];
+const chosen = () => [...chosenLayers].sort((a, b) => a - b);
+const RELATION = { "+": "D > x", "-": "D < x" };
+
+/** Rows of an axis that lists layers, input at the top: the chosen ones unless others are given. */
+function layerRows(ids = chosen()) {
+  const names = ids.map((i) => run.layers[i].name);
+  return {
+    ids,
+    names,
+    height: Math.min(1600, 110 + Math.max(4, ids.length) * 19),
+    axis: {
+      tickvals: range(ids.length), ticktext: names.map((name) => plain(shorten(name, narrow() ? 20 : 30))),
+      range: [ids.length - 0.4, -0.6], showgrid: false, zeroline: false, tickfont: { size: narrow() ? 10 : 12 },
+    },
+  };
+}
+
+/** Symmetric limits of an axis on which absence lies to the left. */
+function symmetric(values) {
+  const side = 1.05 * Math.max(1e-9, ...values.filter(Number.isFinite).map(Math.abs));
+  return run.signed ? [-side, side] : [0, side];
+}
+
+function figure5(data) {
+  const series = [
+    ...SIGNS.map((sign) => ({
+      key: sign, title: run.signed ? `D${sign === "+" ? "⁺" : "⁻"}, ${WORDS[sign]}` : "real labels",
+      colour: sign === "+" ? "presence" : "absence", mark: sign === "+" ? "dot" : "square",
+    })),
+    { key: "random", title: "random labels", colour: "random-fill", mark: "area" },
+  ];
+  const build = (palette, on) => {
+    const { ids, names, height, axis } = layerRows();
+    const traces = [];
+    const ends = [];
+    for (const sign of SIGNS) {
+      const take = (column) => ids.map((i) => data.layers[sign][column]?.[i] ?? NaN);
+      const [low, high, mode] = ["low_random", "high_random", "mode_random"].map(take);
+      if (on.has("random")) {
+        traces.push({
+          type: "bar", orientation: "h", base: low, x: high.map((value, i) => value - low[i]), y: range(ids.length),
+          width: 0.72, marker: { color: palette["random-fill"] },
+          customdata: ids.map((_, i) => [plain(names[i]), distance(mode[i]), distance(low[i]), distance(high[i])]),
+          hovertemplate: "%{customdata[0]}, random labels<br>mode %{customdata[1]}, bars %{customdata[2]} to %{customdata[3]}<extra></extra>",
+        }, {
+          type: "scatter", mode: "markers", x: mode, y: range(ids.length), hoverinfo: "skip",
+          marker: { symbol: "line-ns", size: 12, line: { color: palette.muted, width: 1.5 } },
+        });
+        ends.push(...low, ...high);
+      }
+      if (!on.has(sign)) continue;
+      const [left, right, middle] = ["low", "high", "mode"].map(take);
+      ends.push(...left, ...right);
+      traces.push({
+        type: "scatter", mode: "markers", x: middle, y: range(ids.length),
+        marker: { color: palette[sign === "+" ? "presence" : "absence"], symbol: sign === "+" ? "circle" : "square", size: 8, line: { color: palette.paper, width: 1 } },
+        error_x: {
+          type: "data", symmetric: false, array: right.map((value, i) => value - middle[i]), arrayminus: left.map((value, i) => middle[i] - value),
+          color: palette[sign === "+" ? "presence" : "absence"], thickness: 1.6, width: 3,
+        },
+        customdata: ids.map((i, j) => [plain(names[j]), distance(middle[j]), distance(left[j]), distance(right[j]), i]),
+        hovertemplate: "%{customdata[0]}<br>mode %{customdata[1]}, bars %{customdata[2]} to %{customdata[3]}<extra></extra>",
+      });
+    }
+    return {
+      data: traces, height,
+      layout: { barmode: "overlay", yaxis: axis, xaxis: { title: { text: `${distanceName()}: mode, and 68 % on each side` }, range: symmetric(ends) } },
+    };
+  };
+  return chart({ label: "Distribution of the distances of each layer", series, build, pick: toLayer });
+}
+
+const toLayer = (point) => {
+  const i = point.customdata?.[4];
+  return i === undefined ? null : address.layer(run.layers[i].name);
+};
+
+const figure10 = (data) =>
+  keptChart(data.layers, chosen, "Share of each layer that is kept", "pairs of the layer kept / %");
+
+/** Bars of what is kept of each layer: columns[sign].pct_kept and .pct_kept_random by layer. */
+function keptChart(columns, layers, label, title) {
+  const series = [
+    { key: "real", title: "real labels", colour: "kept", mark: "area" },
+    { key: "random", title: "random labels", colour: "kept-random", mark: "hatch" },
+  ];
+  const build = (palette, on) => {
+    const { ids, names, height, axis } = layerRows(layers());
+    const traces = [];
+    const ends = [];
+    for (const [key, column, colour] of [["real", "pct_kept", "kept"], ["random", "pct_kept_random", "kept-random"]]) {
+      if (!on.has(key)) continue;
+      const hatched = { shape: "/", size: 5, solidity: 0.35, fgcolor: palette.paper, bgcolor: palette[colour], fillmode: "overlay" };
+      for (const sign of SIGNS) {
+        const values = ids.map((i) => columns[sign][column][i]);
+        const x = sign === "+" ? values : values.map((value) => -value);
+        ends.push(...x);
+        traces.push({
+          type: "bar", orientation: "h", x, y: range(ids.length).map((i) => i + (key === "real" ? -0.15 : 0.22)), width: key === "real" ? 0.44 : 0.3,
+          marker: { color: palette[colour], pattern: key === "random" ? hatched : {} },
+          customdata: ids.map((i, j) => [plain(names[j]), percent(values[j]), WORDS[sign], `${key} labels`, i]),
+          hovertemplate: "%{customdata[0]}, %{customdata[3]}<br>%{customdata[1]} kept %{customdata[2]}<extra></extra>",
+        });
+      }
+    }
+    const limits = symmetric(ends);
+    return {
+      data: traces, height,
+      layout: {
+        barmode: "overlay", yaxis: axis, xaxis: { title: { text: title }, range: limits, ...unsignedTicks(limits) },
+        annotations: SIGNS.map((sign) => ({
+          text: WORDS[sign], showarrow: false, xref: "paper", yref: "paper", x: sign === "+" ? 1 : 0, y: 1, yanchor: "bottom", xanchor: sign === "+" ? "right" : "left",
+        })),
+      },
+    };
+  };
+  return chart({ label, series, build, pick: toLayer });
+}
+
+/** Ticks of an axis that counts to both sides: no minus to the left. */
+function unsignedTicks([low, high]) {
+  const rough = (high - low) / (narrow() ? 4 : 8);
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((value) => value >= rough);
+  const ticks = range(Math.floor((high - low) / step) + 2).map((i) => (Math.ceil(low / step) + i) * step).filter((value) => value <= high);
+  return { tickvals: ticks, ticktext: ticks.map((value) => String(+Math.abs(value).toPrecision(6))) };
+}
+
+/** Percent of all pairs of some layers in each bin. */
+function pooled(data, key, pairs, ids) {
+  const bins = data.edges.length - 1;
+  const total = sum(ids.map((i) => data[pairs][i]));
+  return range(bins).map((bin) => (100 * sum(ids.map((i) => data[key][i * bins + bin]))) / Math.max(total, 1));
+}
+
+/** A histogram as the outline that a step line draws. */
+function outline(edges, values) {
+  const x = [];
+  const y = [];
+  values.forEach((value, i) => {
+    x.push(edges[i], edges[i + 1]);
+    y.push(value, value);
+  });
+  return { x, y };
+}
+
+/** Traces of a distribution of distances: random labels filled, real ones as a line. */
+function distributionTraces(edges, real, random, palette, on, { name = "", dash = "solid", keys = ["real", "random"] } = {}) {
+  const traces = [];
+  const bins = range(edges.length - 1).flatMap((i) => Array(2).fill(`D from ${number(edges[i], 2)} to ${number(edges[i + 1], 2)}`));
+  const common = { type: "scatter", mode: "lines", customdata: bins };
+  if (on.has(keys[1])) {
+    traces.push({
+      ...common, ...outline(edges, random), fill: "tozeroy", fillcolor: palette["random-fill"], opacity: 0.8, line: { width: 0.5, color: palette.muted, dash },
+      hovertemplate: `${name}random labels: %{y:.3f} %<br>%{customdata}<extra></extra>`,
+    });
+  }
+  if (on.has(keys[0])) {
+    traces.push({
+      ...common, ...outline(edges, real), line: { width: 2, color: palette.presence, dash },
+      hovertemplate: `${name}real labels: %{y:.3f} %<br>%{customdata}<extra></extra>`,
+    });
+  }
+  return traces;
+}
+
+const DASHES = { conv: "solid", fc: "dash", other: "dot" };
+
+function figure6(data) {
+  const kinds = Object.keys(KINDS).filter((kind) => run.layers.some((layer) => layer.kind === kind));
+  const series = kinds.flatMap((kind) => [
+    { key: kind, title: `${KINDS[kind]} layers`, colour: "presence", mark: DASHES[kind] === "solid" ? "line" : "dash" },
+    { key: `${kind} random`, title: kinds.length > 1 ? `${KINDS[kind]}, random labels` : "random labels", colour: "random-fill", mark: "area" },
+  ]);
+  const build = (palette, on) => {
+    const shown = kinds.filter((kind) => [...chosenLayers].some((i) => run.layers[i].kind === kind));
+    const layout = { ...limitLines(palette), grid: { rows: Math.max(1, shown.length), columns: 1 } };
+    const title = { text: `pairs / % per ${number(data.edges[1] - data.edges[0], 2)} of D` };
+    const traces = shown.flatMap((kind, row) => {
+      const ids = [...chosenLayers].filter((i) => run.layers[i].kind === kind);
+      const suffix = row ? row + 1 : "";
+      layout[`yaxis${suffix}`] = { title: { ...title, font: { size: 11 } }, rangemode: "tozero" };
+      layout.annotations.push({ text: `${KINDS[kind]} layers`, showarrow: false, xref: "paper", yref: `y${suffix} domain`, x: 0.01, y: 0.98, xanchor: "left", yanchor: "top" });
+      return distributionTraces(
+        data.edges, pooled(data, "histogram", "pairs", ids), pooled(data, "histogramRandom", "pairsRandom", ids),
+        palette, on, { name: `${KINDS[kind]}, `, dash: "solid", keys: [kind, `${kind} random`] },
+      ).map((trace) => ({ ...trace, yaxis: `y${suffix}` }));
+    });
+    layout.xaxis = { title: { text: distanceName() }, range: run.range, anchor: shown.length > 1 ? `y${shown.length}` : "y" };
+    return { data: traces, layout, height: 150 + 190 * Math.max(1, shown.length) };
+  };
+  return chart({ label: "Distribution of all distances", series, build });
+}
+
+/** Curves of many classes as one line with gaps; every step-th point, so that it stays quick. */
+function manyCurves(data, counts, side, step) {
+  const points = data.x.length;
+  const [x, y, text] = [[], [], []];
+  data.shown.forEach((id, row) => {
+    const name = plain(shorten(run.classNames[id], 60));
+    for (let i = 0; i < points; i += step) {
+      x.push(side * data.x[i]);
+      y.push(counts[row * points + i]);
+      text.push(name);
+    }
+    x.push(null);
+    y.push(null);
+    text.push("");
+  });
+  return { type: "scatter", mode: "lines", x, y, text, connectgaps: false };
+}
+
+function figure9(data, sign) {
+  const side = sign === "+" ? 1 : -1;
+  const curves = data.curves[sign];
+  const step = Math.ceil((data.shown.length * data.x.length) / 30000);
+  const picked = new Map();
+  const series = [
+    { key: "classes", title: "each class", colour: "muted", mark: "line" },
+    { key: "random", title: "each class, random labels", colour: "random-line", mark: "line" },
+    { key: "mean", title: "mean", colour: "real-line", mark: "line" },
+    { key: "meanRandom", title: "mean, random labels", colour: "random-line", mark: "dash" },
+  ];
+  const x = Array.from(data.x, (value) => side * value);
+  const build = (palette, on) => {
+    const opacity = Math.min(0.6, Math.max(0.12, 4 / Math.sqrt(data.shown.length)));
+    const hovertemplate = `%{text}: %{y:,} features with ${plain(RELATION[sign])} = %{x:.3f}<extra></extra>`;
+    const traces = [];
+    if (on.has("classes")) traces.push({ ...manyCurves(data, curves.real, side, step), opacity, line: { width: 1, color: palette["real-line"] }, hovertemplate });
+    if (on.has("random") && curves.random.length) {
+      traces.push({ ...manyCurves(data, curves.random, side, step), opacity, line: { width: 1, color: palette["random-line"] }, hovertemplate: hovertemplate.replace("%{text}", "%{text}, random labels") });
+    }
+    const mean = (y, name, line) => traces.push({ type: "scatter", mode: "lines", x, y: Array.from(y), line, hovertemplate: `${name}: %{y:,.1f} features with ${plain(RELATION[sign])} = %{x:.3f}<extra></extra>` });
+    if (on.has("mean")) mean(curves.mean, "mean of the classes", { width: 3, color: palette["real-line"] });
+    if (on.has("meanRandom") && curves.meanRandom.length) mean(curves.meanRandom, "mean, random labels", { width: 3, color: palette["random-line"], dash: "dash" });
+    [...picked].forEach(([id, found], i) => {
+      const colour = HIGHLIGHTS[i % HIGHLIGHTS.length];
+      const text = Array(x.length).fill(plain(shorten(run.classNames[id], 60)));
+      traces.push({ type: "scatter", mode: "lines", x, y: Array.from(found[sign].curve), text, line: { width: 2.5, color: colour }, hovertemplate });
+      traces.push({ type: "scatter", mode: "lines", x, y: Array.from(found[sign].curveRandom), text, line: { width: 1.5, color: colour, dash: "dot" }, hovertemplate: hovertemplate.replace("%{text}", "%{text}, random labels") });
+    });
+    traces.push({
+      type: "scatter", mode: "lines", yaxis: "y2", x: Array.from(data.davgX, (value) => side * value), y: Array.from(curves.davg),
+      line: { width: 1.5, color: palette.ink }, hovertemplate: "d<sub>avg</sub> %{y:,.1f} features at x = %{x:.3f}<extra></extra>",
+    });
+    return {
+      data: traces, height: 480,
+      layout: {
+        ...limitLines(palette, [sign]),
+        xaxis: { title: { text: `threshold x on ${distanceName()}` }, range: sign === "+" ? [0, run.range[1]] : [-run.range[1], 0], anchor: "y2" },
+        yaxis: { domain: [0.3, 1], title: { text: `features with ${plain(RELATION[sign])}` }, rangemode: "tozero", tickformat: "," },
+        yaxis2: { domain: [0, 0.22], title: { text: "d<sub>avg</sub> / features" }, tickformat: "," },
+      },
+    };
+  };
+  const box = chart({ label: `Number of features that speak about each class ${WORDS[sign]}, at every threshold`, series, build });
+  box.prepend(classPicker(picked, box, data));
+  return box;
+}
+
+/** Chooses classes whose curves stand out, and lists them so that they can be taken off again. */
+function classPicker(picked, box, data) {
+  const list = el("span", { class: "chips" });
+  const show = () => {
+    list.replaceChildren(...[...picked.keys()].map((id, i) => {
+      const chip = el("button", {
+        type: "button", title: "take it off", onclick: () => { picked.delete(id); show(); },
+      }, shorten(run.classNames[id], 30), " ×");
+      chip.style.setProperty("--chip", HIGHLIGHTS[i % HIGHLIGHTS.length]);
+      return chip;
+    }));
+    box.redraw();
+  };
+  const choose = async ({ id }) => { picked.set(id, await classData(id)); show(); };
+  const some = data.shown.length < N_CLASSES
+    ? el("span", { class: "status" }, `${number(data.shown.length)} of ${number(N_CLASSES)} classes are drawn; any other can be added.`) : null;
+  return el("div", { class: "tools" }, combobox({ label: "Highlight a class", find: findClasses, choose, clear: true }), list, some);
+}
+
+/** Boxes that switch layers on and off, for the figures that list or pool layers. */
+function layerChooser() {
+  const boxes = run.layers.map((layer, i) => el("input", { type: "checkbox", checked: true, onchange: () => set([i], boxes[i].checked) }));
+  const summary = el("summary", {});
+  const title = () => { summary.textContent = `Layers in the figures: ${chosenLayers.size === boxes.length ? "all" : number(chosenLayers.size)} of ${number(boxes.length)}`; };
+  function set(ids, state) {
+    for (const i of ids) {
+      boxes[i].checked = state;
+      if (state) chosenLayers.add(i); else chosenLayers.delete(i);
+    }
+    title();
+    layerCharts.forEach((box) => box.redraw());
+  }
+  const all = range(boxes.length);
+  const only = (kind) => () => { set(all, false); set(all.filter((i) => kind === null || run.layers[i].kind === kind), true); };
+  const kinds = Object.keys(KINDS).filter((kind) => run.layers.some((layer) => layer.kind === kind));
+  title();
+  return el("details", { class: "chooser" }, summary,
+    el("div", { class: "tools" },
+      el("button", { type: "button", onclick: only(null) }, "All"),
+      el("button", { type: "button", onclick: () => set(all, false) }, "None"),
+      kinds.length > 1 ? kinds.map((kind) => el("button", { type: "button", onclick: only(kind) }, `Only ${KINDS[kind]}`)) : null),
+    el("div", { class: "boxes" }, run.layers.map((layer, i) => el("label", {}, boxes[i], el("code", {}, layer.name)))));
+}
+
+/** Put the interactive figures beside the drawn ones, which stay for print and as a way back. */
+async function enliven() {
+  let data;
+  try {
+    data = await chunk("figures");
+  } catch (error) {
+    document.getElementById("alone").textContent = `${error.message} The figures below are drawings; the views of single classes, layers and features are not there.`;
+    return;
+  }
+  const makers = {
+    fig05_layers: figure5, fig10_kept: figure10, fig06_distribution: figure6,
+    fig09_presence: (given) => figure9(given, "+"), fig09_absence: (given) => figure9(given, "-"),
+  };
+  for (const [name, make] of Object.entries(makers)) {
+    const place = document.getElementById(name);
+    if (!place || (name === "fig09_absence" && !run.signed)) continue;
+    const box = make(data);
+    if (!name.startsWith("fig09")) layerCharts.push(box);
+    place.prepend(box);
+    place.classList.add("live");
+  }
+  document.getElementById("layer-chooser").replaceChildren(layerChooser());
+}

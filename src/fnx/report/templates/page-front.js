@@ -1,0 +1,31 @@
+// The front page: the table of classes, the search box, and the start of everything.
+
+/** All classes with their strongest features, in place of the first ones that the page itself holds. */
+function classTable() {
+  const per = run.topPerClass;
+  const strongest = (sign) => (id) => {
+    const ids = run.top[sign].features.subarray(id * per, (id + 1) * per);
+    const shown = Array.from(ids).filter((one) => one >= 0);
+    return shown.length
+      ? shown.map((one, i) => el("span", { class: "feature" }, featureLink(one), ` ${number(run.top[sign].distances[id * per + i], 2)}`))
+      : "none";
+  };
+  return pagedTable({
+    rows: range(N_CLASSES), filter: (id) => run.classNames[id], label: "part of a class's name",
+    columns: [
+      { title: "class", head: true, cell: (id) => classLink(id), value: (id) => run.classNames[id] },
+      { title: "images", numeric: true, cell: (id) => number(run.classImages[id]), value: (id) => run.classImages[id] },
+      ...SIGNS.map((sign) => ({
+        title: `features kept${run.signed ? ` ${WORDS[sign]}` : ""}`, numeric: true, cell: (id) => number(keptOf(sign)[id]), value: (id) => keptOf(sign)[id],
+      })),
+      ...SIGNS.map((sign) => ({ title: `strongest${run.signed ? ` ${WORDS[sign]}` : ""}`, class: "features", cell: strongest(sign) })),
+    ],
+  });
+}
+
+document.documentElement.classList.add("scripted");
+document.getElementById("search-place").append(searchBox());
+document.getElementById("class-table").replaceChildren(classTable());
+route({ y: history.state?.y ?? null });
+// The answer is there without this: it must not wait for the figures' numbers.
+addEventListener("load", () => setTimeout(enliven, 0));

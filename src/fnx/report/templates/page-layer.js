@@ -1,0 +1,114 @@
+// The view of a layer: its distribution, what it speaks about most, and its units.
+
+const mapSize = (network) => (network.height ? `${number(network.height)} × ${number(network.width)}` : null);
+
+/** What is known of a layer beside its distances, as a line of text. */
+function layerFacts(layer) {
+  const network = layer.network || {};
+  return [
+    `${number(layer.size)} features`,
+    mapSize(network) && `maps of ${mapSize(network)}`,
+    network.receptive_field && `receptive field ${number(network.receptive_field)} px`,
+    network.parameters && `${number(network.parameters)} parameters`,
+  ].filter(Boolean).join(" · ");
+}
+
+async function layerView(i) {
+  const layer = run.layers[i];
+  const [found, data] = await Promise.all([chunk(`layer-${i}`), chunk("figures")]);
+  const lines = SIGNS.map((sign) => {
+    const table = data.layers[sign];
+    return el("li", {}, el("b", {}, percent(table.pct_kept[i])), ` of its (feature, class) pairs are kept ${WORDS[sign]}; with random labels, ${percent(table.pct_kept_random[i])}.`,
+      Number.isNaN(table.mode[i]) ? "" : ` Its D${run.signed ? (sign === "+" ? "⁺" : "⁻") : ""} has the mode ${distance(table.mode[i])}, with 68 % on each side within ${distance(table.low[i])} to ${distance(table.high[i])}.`);
+  });
+  return view({
+    kicker: `Layer, ${KINDS[layer.kind] || layer.kind}`, title: layer.name, code: true,
+    previous: i > 0 ? address.layer(run.layers[i - 1].name) : null,
+    next: i + 1 < run.layers.length ? address.layer(run.layers[i + 1].name) : null,
+  },
+  el("p", { class: "lead" }, layerFacts(layer)),
+  el("ul", { class: "facts" }, lines),
+  el("section", {},
+    el("h2", {}, "Distribution of its distances"),
+    el("figure", {}, layerChart(layer, found),
+      el("figcaption", {}, "Percentage of the layer's (feature, class) pairs with each D; filled: with random labels."))),
+  el("section", {},
+    el("h2", {}, "Its strongest pairs of feature and class"),
+    el("div", { class: "halves" }, SIGNS.map((sign) => strongestPairs(found.signs[sign], sign)))),
+  el("section", {}, el("h2", {}, "Classes it speaks about"), classesOfLayer(layer, found)),
+  el("section", {}, el("h2", {}, "Its units"), unitsOfLayer(layer, found)));
+}
+
+function layerChart(layer, found) {
+  const pairs = layer.size * N_CLASSES;
+  const share = (counts, total) => Array.from(counts, (count) => (100 * count) / Math.max(total, 1));
+  const series = [
+    { key: "real", title: "real labels", colour: "presence", mark: "line" },
+    { key: "random", title: "random labels", colour: "random-fill", mark: "area" },
+  ];
+  return chart({
+    label: `Distribution of the distances of layer ${layer.name}`, series,
+    build: (palette, on) => ({
+      height: 340,
+      data: distributionTraces(found.edges, share(found.histogram, pairs), share(found.histogramRandom, pairs * run.permutations), palette, on),
+      layout: {
+        ...limitLines(palette), xaxis: { title: { text: distanceName() }, range: run.range },
+        yaxis: { title: { text: `pairs / % per ${number(found.edges[1] - found.edges[0], 2)} of D` }, rangemode: "tozero" },
+      },
+    }),
+  });
+}
+
+function strongestPairs(part, sign) {
+  const rows = Array.from(part.pairFeatures, (id, i) => ({ id, ofClass: part.pairClasses[i], value: part.pairDistances[i] }));
+  return pagedTable({
+    rows, size: 10, caption: `Strongest ${WORDS[sign]}`, empty: "no pair of this sign",
+    columns: [
+      { title: "feature", head: true, cell: (row) => thumbnail(row.id), value: (row) => feature(row.id).label },
+      { title: "class", class: "name", cell: (row) => classLink(row.ofClass, 40), value: (row) => run.classNames[row.ofClass] },
+      { title: "D", numeric: true, cell: (row) => distance(row.value), value: (row) => row.value },
+    ],
+  });
+}
+
+/** A feature's link with its picture, small, where there is one. */
+function thumbnail(id) {
+  const source = picture(id);
+  return el("span", { class: "thumbnail" },
+    source ? el("img", { src: source, alt: "", loading: "lazy", decoding: "async", width: 48, height: 48 }) : null, featureLink(id));
+}
+
+function classesOfLayer(layer, found) {
+  const kept = (sign, id) => found.signs[sign].kept[id];
+  const rows = range(N_CLASSES).sort((a, b) => sum(SIGNS.map((sign) => kept(sign, b) - kept(sign, a))));
+  return pagedTable({
+    rows, size: 10, filter: (id) => run.classNames[id], label: "part of a class's name",
+    caption: "Features of this layer kept for each class; in brackets, with random labels.",
+    columns: [
+      { title: "class", head: true, cell: (id) => classLink(id), value: (id) => run.classNames[id] },
+      ...SIGNS.map((sign) => ({
+        title: WORDS[sign], numeric: true, value: (id) => kept(sign, id),
+        cell: (id) => `${number(kept(sign, id))} (${number(found.signs[sign].keptRandom[id], 1)})`,
+      })),
+      { title: "share of the layer", numeric: true, cell: (id) => percent((100 * sum(SIGNS.map((sign) => kept(sign, id)))) / layer.size), value: (id) => sum(SIGNS.map((sign) => kept(sign, id))), sorted: "descending" },
+    ],
+  });
+}
+
+function unitsOfLayer(layer, found) {
+  return pagedTable({
+    rows: range(layer.size), filter: (place) => String(feature(layer.first + place).unit), label: "number of a unit",
+    caption: "For how many classes each unit is kept, and the class that it speaks about most.",
+    columns: [
+      { title: "unit", head: true, cell: (place) => thumbnail(layer.first + place), value: (place) => String(feature(layer.first + place).unit), sorted: "ascending" },
+      ...SIGNS.flatMap((sign) => {
+        const part = found.signs[sign];
+        return [
+          { title: `classes ${WORDS[sign]}`, numeric: true, cell: (place) => number(part.classesKept[place]), value: (place) => part.classesKept[place] },
+          { title: sign === "+" ? "highest D" : "lowest D", numeric: true, cell: (place) => distance(part.best[place]), value: (place) => part.best[place] },
+          { title: "for", class: "name", cell: (place) => (part.best[place] * (sign === "+" ? 1 : -1) > 0 ? classLink(part.bestClass[place], 30) : "–"), value: (place) => run.classNames[part.bestClass[place]] },
+        ];
+      }),
+    ],
+  });
+}

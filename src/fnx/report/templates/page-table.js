@@ -1,0 +1,103 @@
+// Tables that hold thousands of rows: a page of them at a time, sorted by any column, filtered.
+
+/**
+ * A table.
+ *   columns  [{ title, cell(row) → text or node, value(row) → what to sort by, numeric, sorted, head }]
+ *   rows     any values
+ *   caption  what is listed
+ *   filter   row → text to look in; no filter if absent
+ *   empty    what to say instead of no rows
+ */
+function pagedTable({ columns, rows, caption, filter = null, size = 25, empty = "none", label = "part of a name" }) {
+  let page = 0;
+  let shown = rows;
+  let order = null;
+  const body = el("tbody");
+  const status = el("span", { role: "status", class: "status" });
+  const heads = columns.map((column) => head(column));
+  const step = (by) => el("button", { type: "button", onclick: () => turn(by) }, by < 0 ? "Previous" : "Next");
+  const [before, after] = [step(-1), step(1)];
+  const search = filter && el("input", {
+    type: "search", placeholder: label, autocomplete: "off", "aria-label": `Filter: ${label}`,
+    oninput: () => { page = 0; select(); },
+  });
+
+  function head(column) {
+    const cell = el("th", { scope: "col", class: column.numeric ? "n" : null });
+    if (!column.value) {
+      cell.append(column.title);
+      return cell;
+    }
+    cell.append(el("button", { type: "button", onclick: () => sortBy(column, cell) }, column.title));
+    return cell;
+  }
+
+  function sortBy(column, cell) {
+    const earlier = cell.getAttribute("aria-sort");
+    const rising = earlier ? earlier === "descending" : !column.numeric;
+    for (const other of heads) other.removeAttribute("aria-sort");
+    cell.setAttribute("aria-sort", rising ? "ascending" : "descending");
+    order = { column, rising };
+    page = 0;
+    select();
+  }
+
+  function select() {
+    const wanted = search ? search.value.trim().toLowerCase() : "";
+    shown = wanted ? rows.filter((row) => filter(row).toLowerCase().includes(wanted)) : rows;
+    if (order) {
+      const { column, rising } = order;
+      const keyed = shown.map((row) => [column.value(row), row]);
+      keyed.sort(([a], [b]) => {
+        const by = column.numeric ? compareNumbers(a, b) : a.localeCompare(b, undefined, { numeric: true });
+        return rising ? by : -by;
+      });
+      shown = keyed.map(([, row]) => row);
+    }
+    draw();
+  }
+
+  function turn(by) {
+    page += by;
+    draw();
+  }
+
+  function draw() {
+    const first = page * size;
+    const part = shown.slice(first, first + size);
+    body.replaceChildren(...part.map((row) => el("tr", {}, columns.map((column) =>
+      el(column.head ? "th" : "td", { scope: column.head ? "row" : null, class: column.numeric ? "n" : column.class },
+        column.cell(row))))));
+    if (!part.length) body.append(el("tr", {}, el("td", { colspan: columns.length }, empty)));
+    status.textContent = shown.length > size || shown.length < rows.length
+      ? `${number(part.length ? first + 1 : 0)} to ${number(first + part.length)} of ${number(shown.length)}`
+      : "";
+    before.disabled = page === 0;
+    after.disabled = first + size >= shown.length;
+    before.hidden = after.hidden = shown.length <= size;
+  }
+
+  const sorted = columns.findIndex((column) => column.sorted);
+  if (sorted >= 0) heads[sorted].setAttribute("aria-sort", columns[sorted].sorted);
+  draw();
+  return el("div", { class: "paged" },
+    el("div", { class: "tools" }, search, before, after, status),
+    el("div", { class: "scroll" },
+      el("table", {}, caption ? el("caption", {}, caption) : null,
+        el("thead", {}, el("tr", {}, heads)), body)));
+}
+
+/** Numbers in order, those that are not there first. */
+function compareNumbers(a, b) {
+  const [left, right] = [a, b].map((value) => (Number.isNaN(value) || value === null ? -Infinity : value));
+  return left < right ? -1 : left > right ? 1 : 0;
+}
+
+/** A bar from the middle, to the right for presence and to the left for absence. */
+function signedBar(value) {
+  const part = Math.min(1, Math.abs(value) / run.range[1]) * (run.signed ? 50 : 100);
+  const side = value < 0 ? `right:50%;width:${part}%` : `left:${run.signed ? 50 : 0}%;width:${part}%`;
+  const bar = el("i", { class: value < 0 ? "absent" : "present" });
+  bar.style.cssText = side;
+  return el("span", { class: `strip${run.signed ? " signed" : ""}`, "aria-hidden": "true" }, bar);
+}
