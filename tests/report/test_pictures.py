@@ -22,7 +22,8 @@ from fnx.errors import ConfigError
 from fnx.images.crops import Crops
 from fnx.report import fig_features, pictures, style
 from fnx.report.pairs import check_pairs, features_table
-from fnx.report.pictures import GREY, TILE, class_path, cut_out, cut_tiles, sprite_path, tiles
+from fnx.report.pictures import GREY, TILE, cut_out, cut_tiles, tiles
+from fnx.report.sprites import class_path, sprite_path
 from fnx.schema import Config
 
 
