@@ -228,7 +228,7 @@ def draw_joint(runs: Sequence[Run], labels: Sequence[str], joint: pl.DataFrame) 
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
     figure = style.new_figure(
-        height=0.9 + rows * (4.2 if columns == 1 else 3.4 if columns == 2 else 2.7)
+        height=0.9 + rows * (4.2 if columns == 1 else 3.4 if columns == 2 else 2.35)
     )
     grid = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
     for panel, part in zip(grid, shown, strict=False):
