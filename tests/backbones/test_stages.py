@@ -75,10 +75,10 @@ def test_totals_of_vgg16(vgg16: pl.DataFrame) -> None:
     assert vgg16.filter(pl.col("kind") == "fc")["receptive_field"].null_count() == 3
 
 
-@pytest.mark.parametrize("name", ["resnet18", "test_convnext", "swin_tiny_patch4_window7_224"])
+@pytest.mark.parametrize("name", ["resnet18", "test_convnext", "test_vit"])
 def test_parameters_of_any_network_add_up(name: str) -> None:
-    table = network_table(name, 224, {})
-    expected = sum(p.numel() for p in untrained(name, 224, seed=0).parameters())
+    table = network_table(name, 160, {})
+    expected = sum(p.numel() for p in untrained(name, 160, seed=0).parameters())
     assert table["parameters"].sum() == expected
     assert table["name"].is_unique().all()
     assert table["kind"].is_in(["input", "conv", "pool", "fc", "other"]).all()

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fnx.backbones.boxes import Boxes, Following, least
+from fnx.backbones.boxes import Boxes, least
+from fnx.backbones.following import Following
 from fnx.backbones.layers import Layer
 
 
@@ -20,9 +21,9 @@ from fnx.backbones.layers import Layer
 class ReceptiveField:
     """What the units of a layer see of an image, at each position of the layer's map.
 
-    It is what `fnx.backbones.boxes` follows: gates from squeeze-and-excitation, which make every
-    unit depend on the whole image a little, are left out, as is the distribution of a map that a
-    norm divides by.
+    It is what `fnx.backbones.following` follows: squeeze-and-excitation, which makes every unit
+    depend on the whole image a little, is left out, as is the distribution of a map that a norm
+    divides by.
 
     Attributes:
         size: height and width in pixels, the largest over the positions.
