@@ -45,7 +45,7 @@ def open_images(config: DatasetConfig, cache: Path) -> LabelledImages:
         DataError: no images, fewer than two classes, or (on_error=raise) an unreadable image.
     """
     listing = read(config)
-    with _known(listing.root, cache) as known:
+    with known_below(listing.root, cache) as known:
         checked = _check_up_to(listing, config.limit_per_class, known)
 
     rows = [row for row, path in enumerate(listing.paths) if path in checked]
@@ -68,7 +68,7 @@ def open_images(config: DatasetConfig, cache: Path) -> LabelledImages:
 
 
 @contextmanager
-def _known(root: Path | None, cache: Path) -> Iterator[dict[str, Checked]]:
+def known_below(root: Path | None, cache: Path) -> Iterator[dict[str, Checked]]:
     """What is known of the images below `root`, to be added to; remembered at the end."""
     if root is None:
         yield {}
