@@ -17,11 +17,13 @@ from tests.report.synthetic import Synthetic, write_run
 
 from fnx import app
 from fnx.analysis import Run
+from fnx.analysis.pair import parse_pair
 from fnx.errors import ConfigError
 from fnx.images.crops import Crops
 from fnx.report import fig_features, pictures, style
-from fnx.report.pairs import Pair, check_pairs, features_table, parse
-from fnx.report.pictures import GREY, TILE, class_path, cut_out, cut_tiles, sprite_path, tiles
+from fnx.report.pairs import check_pairs, features_table
+from fnx.report.pictures import GREY, TILE, cut_out, cut_tiles, tiles
+from fnx.report.sprites import class_path, sprite_path
 from fnx.schema import Config
 
 
@@ -188,7 +190,7 @@ def test_pairs_that_are_not_there_are_refused(
 
 
 def test_pairs_are_read_whatever_a_class_is_called() -> None:
-    assert parse(["blocks/0/2:a/b: c"]) == [Pair("blocks/0", 2, "a/b: c")]
+    assert parse_pair("blocks/0/2:a/b: c") == ("blocks/0", 2, "a/b: c")
 
 
 def test_all_features_or_none(run: Run, tiny_at: Callable[..., Config]) -> None:

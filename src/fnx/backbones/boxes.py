@@ -38,11 +38,11 @@ An element that depends on no pixel has +inf in all four."""
 Rule = Callable[[Any, dict[str, Any], Sequence[Tensor], Callable[[Any], "Boxes | None"]], Any]
 
 
-class Following(TorchDispatchMode):
+class Following(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While active, keeps the boxes of every tensor that comes from the `images` given."""
 
     def __init__(self, images: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._boxes: Any = WeakTensorKeyDictionary()
         height, width = images.shape[-2:]
         rows = torch.arange(height, dtype=torch.float32)[:, None].expand(images.shape)
@@ -321,7 +321,7 @@ def _convolution(_: Any, named: dict[str, Any], outputs: Sequence[Tensor], of: A
     for edge in own:
         value = _flat(edge)
         if value.shape[1] > 1:  # else all channels are alike
-            value = value.unflatten(1, (groups, -1)).amin(2)
+            value = value.reshape(len(value), groups, -1, *value.shape[2:]).amin(2)
         if named["transposed"]:
             value = _spread(value, out.shape[2:], kernel, named)
         else:
@@ -359,6 +359,19 @@ def _spread(value: Tensor, out: Sequence[int], kernel: Any, named: dict[str, Any
         before.append(more * stride[axis] + padding[axis] - reach)
     value = value[..., max(0, before[0]) :, max(0, before[1]) :]
     return _slid(value, out, kernel, 1, 0, dilation)
+
+
+def _unfolded(_: Any, named: dict[str, Any], outputs: Sequence[Tensor], of: Any) -> Boxes | None:
+    """Neighbourhoods side by side as channels."""
+    found = []
+    for edge in of(named["self"]):
+        if edge.ndim != 4:
+            return None
+        for axis, padding in enumerate(_pair(named["padding"])):
+            edge = _beyond(edge, 2 + axis, padding, padding)
+        size, dilation, stride = (named[k] for k in ("kernel_size", "dilation", "stride"))
+        found.append(functional.unfold(edge, size, dilation, 0, stride))
+    return tuple(found)
 
 
 def _nearest(func: Any, named: dict[str, Any], outputs: Sequence[Tensor], of: Any) -> Any:
@@ -480,6 +493,7 @@ _RULES: dict[str, Rule] = {
         ("_adaptive_avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d"), _adaptive
     ),
     **dict.fromkeys(("upsample_nearest2d", "_upsample_nearest_exact2d"), _nearest),
+    "im2col": _unfolded,
     "upsample_bilinear2d": _interpolated(1),
     "upsample_bicubic2d": _interpolated(2),
     "mm": _product("self", "mat2"),

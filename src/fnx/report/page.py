@@ -59,13 +59,19 @@ _VERDICTS = ((25.0, "clearly"), (8.0, "noticeably"), (2.0, "faintly"))
 """Words for what is kept beyond chance, in percent of the features: aids for reading, no tests."""
 
 
-def write(run: Run, figures: Mapping[str, str], formats: Sequence[str] = ()) -> Path:
+def write(
+    run: Run,
+    figures: Mapping[str, str],
+    formats: Sequence[str] = (),
+    mode: str = "empirical",
+) -> Path:
     """Write ``report.html`` and, beside it, ``report/`` with plotly and the numbers of the views.
 
     Args:
         run: a finished run.
         figures: SVG text of each figure of `fnx.report.figures.pictures`, by name.
         formats: suffixes of the figures' files in ``figures/``, to be linked to.
+        mode: of Figure 5, see `fnx.report.fig05.table`.
 
     Returns:
         Path of the page.
@@ -74,7 +80,7 @@ def write(run: Run, figures: Mapping[str, str], formats: Sequence[str] = ()) -> 
 
     measures = measure(run)
     folder = run.path / "report"
-    pagedata.write(run, measures, folder / "data")
+    pagedata.write(run, measures, folder / "data", mode)
     (folder / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
     path = run.path / "report.html"
     path.write_text(render(run, measures, figures, formats), encoding="utf-8")
@@ -109,6 +115,7 @@ def render(
         silent=found.silent().row(0, named=True),
         statistic=style.statistic_name(run.record["statistic"]),
         figures={name: inline(svg, name) for name, svg in figures.items()},
+        picture_files={name: picture_file(run, name) for name in figures},
         links={name: figure_files(run, name, formats) for name in figures},
         layers=layer_rows(run, found),
         classes=class_rows(run),
@@ -151,6 +158,12 @@ def figure_files(run: Run, name: str, formats: Sequence[str]) -> list[str]:
         kind for kind in ("csv", "parquet") if (run.path / f"figures/{name}.{kind}").is_file()
     ]
     return [*formats, *tables]
+
+
+def picture_file(run: Run, name: str) -> str | None:
+    """A figure of photographs as a file to be shown: they would make the page itself heavy."""
+    files = (f"figures/{name}.{suffix}" for suffix in ("png", "svg"))
+    return next((file for file in files if (run.path / file).is_file()), None)
 
 
 def verdict(found: Findings) -> str | None:

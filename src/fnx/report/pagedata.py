@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from fnx.analysis import Run
 from fnx.analysis.distributions import Distances, Sign, counts_beyond
-from fnx.report import style
+from fnx.report import fig05, style
 from fnx.report.chunks import packed, write_chunk
 from fnx.report.measures import BINS, Measures, farthest
+from fnx.report.pictures import class_path, sprite_path
 
 CURVE_POINTS = 201
 """Points of a class's curve of Figure 9: every 0.005 for a statistic within −1…1."""
@@ -54,7 +55,7 @@ def index(run: Run, measures: Measures) -> dict[str, Any]:
         "classImages": packed(run.classes["n_images"].to_numpy(), "i4"),
         **limits,
         **kept,
-        "classPictures": _numbered(run.path / "pictures" / "classes"),
+        "classPictures": _numbered(class_path(run.path, 0).parent),
         "layers": _layers(run, measures),
         "classesPerChunk": classes_per_chunk(run, measures),
         "featuresPerChunk": features_per_chunk(run),
@@ -80,7 +81,7 @@ def _layers(run: Run, measures: Measures) -> list[dict[str, Any]]:
         }
         if not np.array_equal(numbers, np.arange(len(numbers))):
             row["units"] = packed(numbers, "i4")
-        folder = run.path / "pictures" / quote(layer.name, safe="")
+        folder = sprite_path(run.path, layer.name, 0).parent
         if pictured := _numbered(folder):
             row |= {"pictures": quote(f"pictures/{folder.name}"), "pictured": pictured}
         if layer.name in network:
@@ -98,24 +99,22 @@ def _numbered(folder: Path) -> list[int]:
 
 def _network(run: Run) -> dict[str, dict[str, Any]]:
     """What is known of each layer beside its distances: maps, receptive fields."""
-    file = run.path / "network.parquet"
-    if not file.is_file():
+    if not run.has("network"):
         return {}
-    columns = ["filters", "parameters", "height", "width", "receptive_field", "stride"]
-    table = pl.read_parquet(file)
+    columns = ("parameters", "height", "width", "receptive_field")
     return {
-        row["name"]: {key: row[key] for key in columns if row.get(key) is not None}
-        for row in table.rows(named=True)
+        row["name"]: {key: row[key] for key in columns if row[key] is not None}
+        for row in run.network.rows(named=True)
     }
 
 
-def write(run: Run, measures: Measures, folder: Path) -> None:
+def write(run: Run, measures: Measures, folder: Path, mode: str = "empirical") -> None:
     """Write all chunks into a folder, in place of those of an earlier report."""
     if folder.is_dir():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     curves = {part.sign: _curves(run, measures, part.sign) for part in measures.signs}
-    write_chunk(folder, "figures", figures(run, measures, curves))
+    write_chunk(folder, "figures", figures(run, measures, curves, mode))
     for i in range(len(measures.layers)):
         write_chunk(folder, f"layer-{i}", layer(measures, i))
     for number, value in enumerate(classes(run, measures, curves)):
@@ -137,7 +136,9 @@ def _curves(run: Run, measures: Measures, sign: Sign) -> _Curves:
     return counts_beyond(run.distances, x, sign), counts_beyond(run.distances_random, x, sign)
 
 
-def figures(run: Run, measures: Measures, curves: dict[Sign, _Curves]) -> dict[str, Any]:
+def figures(
+    run: Run, measures: Measures, curves: dict[Sign, _Curves], mode: str = "empirical"
+) -> dict[str, Any]:
     """The numbers of the interactive figures.
 
     Returns:
@@ -149,7 +150,10 @@ def figures(run: Run, measures: Measures, curves: dict[Sign, _Curves]) -> dict[s
     sizes = np.array([part.rows.stop - part.rows.start for part in measures.layers])
     shown = np.unique(np.linspace(0, n_classes - 1, min(n_classes, MAX_CURVES)).round())
     chosen = shown.astype(np.int64)
-    columns = [name for name in run.layers.columns if name not in ("layer", "sign")]
+    kept = run.layers.select("layer", "sign", "pct_kept", "pct_kept_random")
+    spreads = fig05.table([run], [run.dataset], mode).drop("run", "kind", "threshold")
+    table = spreads.join(kept, on=["layer", "sign"], maintain_order="left")
+    columns = [name for name in table.columns if name not in ("layer", "sign")]
     return {
         "edges": packed(measures.range.edges(BINS), "f8"),
         "histogram": packed(measures.histogram, "i4"),
@@ -159,7 +163,7 @@ def figures(run: Run, measures: Measures, curves: dict[Sign, _Curves]) -> dict[s
         "layers": {
             part.sign: {
                 name: packed(
-                    run.layers.filter(sign=part.sign)[name].cast(pl.Float64).fill_null(np.nan), "f8"
+                    table.filter(sign=part.sign)[name].cast(pl.Float64).fill_null(np.nan), "f8"
                 )
                 for name in columns
             }

@@ -39,4 +39,4 @@ def write_report(run_dir: Path, config: ReportConfig) -> Path | None:
             drawn[picture.name] = style.svg(picture.figure)
             if "svg" in config.formats:
                 (folder / f"{picture.name}.svg").write_text(drawn[picture.name], encoding="utf-8")
-    return page.write(run, drawn, config.formats)
+    return page.write(run, drawn, config.formats, config.mode)

@@ -7,7 +7,7 @@ function featureCard(id, value) {
   const source = picture(id);
   return el("a", { class: "card", href: address.feature(id) },
     source ? el("img", {
-      src: source, loading: "lazy", decoding: "async", width: 192, height: 192,
+      src: source, loading: "lazy", decoding: "async", width: 288, height: 288,
       alt: `Image regions on which ${feature(id).label} is most active`,
     }) : null,
     el("span", { class: "card-text" }, code(feature(id).label), el("b", {}, distance(value))),
@@ -55,7 +55,7 @@ async function classView(id) {
       el("p", { class: "lead" }, `${number(images)} image${images === 1 ? " was" : "s were"} shown to ${run.model}.`),
       el("ul", { class: "facts" }, lines)),
     run.classPictures.includes(id)
-      ? el("img", { class: "sprite", src: `pictures/classes/${id}.jpg`, alt: `Sample images of ${shorten(name, 80)}`, width: 192, height: 192 }) : null),
+      ? el("img", { class: "sprite", src: `pictures/classes/${id}.jpg`, alt: `Sample images of ${shorten(name, 80)}`, width: 240, height: 240 }) : null),
   SIGNS.map((sign) => strongestFeatures(found[sign], sign, null)),
   el("section", {},
     el("h2", {}, "Which layers speak about it"),

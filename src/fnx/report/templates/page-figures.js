@@ -149,32 +149,38 @@ function outline(edges, values) {
   return { x, y };
 }
 
+/** Says how many pairs lie outside the range that is drawn, if there are any. */
+function beyond(real, suffix = "") {
+  const rest = 100 - sum(real);
+  return rest < 0.005 ? [] : [{
+    text: `${number(rest, 2)} % of the pairs lie beyond: not drawn`, showarrow: false, xref: "paper", yref: `y${suffix} domain`, x: 0.99, y: 0.5, xanchor: "right",
+  }];
+}
+
 /** Traces of a distribution of distances: random labels filled, real ones as a line. */
-function distributionTraces(edges, real, random, palette, on, { name = "", dash = "solid", keys = ["real", "random"] } = {}) {
+function distributionTraces(edges, real, random, palette, on, { name = "", keys = ["real", "random"] } = {}) {
   const traces = [];
   const bins = range(edges.length - 1).flatMap((i) => Array(2).fill(`D from ${number(edges[i], 2)} to ${number(edges[i + 1], 2)}`));
   const common = { type: "scatter", mode: "lines", customdata: bins };
   if (on.has(keys[1])) {
     traces.push({
-      ...common, ...outline(edges, random), fill: "tozeroy", fillcolor: palette["random-fill"], opacity: 0.8, line: { width: 0.5, color: palette.muted, dash },
+      ...common, ...outline(edges, random), fill: "tozeroy", fillcolor: palette["random-fill"], opacity: 0.8, line: { width: 0.5, color: palette.muted },
       hovertemplate: `${name}random labels: %{y:.3f} %<br>%{customdata}<extra></extra>`,
     });
   }
   if (on.has(keys[0])) {
     traces.push({
-      ...common, ...outline(edges, real), line: { width: 2, color: palette.presence, dash },
+      ...common, ...outline(edges, real), line: { width: 2, color: palette.presence },
       hovertemplate: `${name}real labels: %{y:.3f} %<br>%{customdata}<extra></extra>`,
     });
   }
   return traces;
 }
 
-const DASHES = { conv: "solid", fc: "dash", other: "dot" };
-
 function figure6(data) {
   const kinds = Object.keys(KINDS).filter((kind) => run.layers.some((layer) => layer.kind === kind));
   const series = kinds.flatMap((kind) => [
-    { key: kind, title: `${KINDS[kind]} layers`, colour: "presence", mark: DASHES[kind] === "solid" ? "line" : "dash" },
+    { key: kind, title: `${KINDS[kind]} layers`, colour: "presence", mark: "line" },
     { key: `${kind} random`, title: kinds.length > 1 ? `${KINDS[kind]}, random labels` : "random labels", colour: "random-fill", mark: "area" },
   ]);
   const build = (palette, on) => {
@@ -185,10 +191,10 @@ function figure6(data) {
       const ids = [...chosenLayers].filter((i) => run.layers[i].kind === kind);
       const suffix = row ? row + 1 : "";
       layout[`yaxis${suffix}`] = { title: { ...title, font: { size: 11 } }, rangemode: "tozero" };
-      layout.annotations.push({ text: `${KINDS[kind]} layers`, showarrow: false, xref: "paper", yref: `y${suffix} domain`, x: 0.01, y: 0.98, xanchor: "left", yanchor: "top" });
+      layout.annotations.push(...beyond(pooled(data, "histogram", "pairs", ids), suffix), { text: `${KINDS[kind]} layers`, showarrow: false, xref: "paper", yref: `y${suffix} domain`, x: 0.01, y: 0.98, xanchor: "left", yanchor: "top" });
       return distributionTraces(
         data.edges, pooled(data, "histogram", "pairs", ids), pooled(data, "histogramRandom", "pairsRandom", ids),
-        palette, on, { name: `${KINDS[kind]}, `, dash: "solid", keys: [kind, `${kind} random`] },
+        palette, on, { name: `${KINDS[kind]}, `, keys: [kind, `${kind} random`] },
       ).map((trace) => ({ ...trace, yaxis: `y${suffix}` }));
     });
     layout.xaxis = { title: { text: distanceName() }, range: run.range, anchor: shown.length > 1 ? `y${shown.length}` : "y" };

@@ -42,6 +42,11 @@ async function layerView(i) {
 function layerChart(layer, found) {
   const pairs = layer.size * N_CLASSES;
   const share = (counts, total) => Array.from(counts, (count) => (100 * count) / Math.max(total, 1));
+  const real = share(found.histogram, pairs);
+  const lines = (palette) => {
+    const { shapes, annotations } = limitLines(palette);
+    return { shapes, annotations: [...annotations, ...beyond(real)] };
+  };
   const series = [
     { key: "real", title: "real labels", colour: "presence", mark: "line" },
     { key: "random", title: "random labels", colour: "random-fill", mark: "area" },
@@ -50,9 +55,9 @@ function layerChart(layer, found) {
     label: `Distribution of the distances of layer ${layer.name}`, series,
     build: (palette, on) => ({
       height: 340,
-      data: distributionTraces(found.edges, share(found.histogram, pairs), share(found.histogramRandom, pairs * run.permutations), palette, on),
+      data: distributionTraces(found.edges, real, share(found.histogramRandom, pairs * run.permutations), palette, on),
       layout: {
-        ...limitLines(palette), xaxis: { title: { text: distanceName() }, range: run.range },
+        ...lines(palette), xaxis: { title: { text: distanceName() }, range: run.range },
         yaxis: { title: { text: `pairs / % per ${number(found.edges[1] - found.edges[0], 2)} of D` }, rangemode: "tozero" },
       },
     }),

@@ -58,13 +58,14 @@ async function route({ y = null } = {}) {
   const mine = ++turn;
   const hash = location.hash;
   if (!hash.startsWith("#/")) {
+    const arriving = front.hidden;
     clearStage();
     stage.hidden = true;
     front.hidden = false;
     document.title = frontTitle;
     const target = hash.length > 1 ? document.getElementById(decoded(hash.slice(1))) : null;
     if (y !== null) scrollTo({ top: y, behavior: "instant" });
-    else if (target) target.scrollIntoView();
+    else if (target) target.scrollIntoView({ behavior: arriving ? "instant" : "auto" });
     else scrollTo({ top: 0, behavior: "instant" });
     return;
   }
