@@ -134,7 +134,8 @@ def test_the_folder_is_named_by_data_model_and_fingerprint(tiny: Callable[..., C
     mark = json.loads((embedding.path / "manifest.json").read_text())["fingerprint"]
     assert embedding.path.name == f"digits-test_resnet-{mark}"
     names = {entry.name for entry in embedding.path.iterdir()}
-    assert names == {"features.zarr", "images.parquet", "features.parquet", "manifest.json"}
+    tables = {"images.parquet", "features.parquet", "network.parquet"}
+    assert names == {"features.zarr", "manifest.json", *tables}
 
 
 @pytest.mark.parametrize("crops", ["ten", "five", "center", "dense"])

@@ -20,7 +20,6 @@ import polars as pl
 import pytest
 from PIL import Image
 
-import fnx.images
 from fnx import lock
 from fnx.errors import DataError
 from fnx.images import LabelledImages, check, open_images

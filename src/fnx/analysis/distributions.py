@@ -15,7 +15,6 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
 
 from fnx.errors import DataError
 
@@ -199,6 +198,8 @@ def lognormal_spread(values: Distances, sign: Sign) -> Spread | None:
     >>> round(found.mode, 3), round(found.low, 3), round(found.high, 3)
     (0.145, 0.094, 0.305)
     """
+    from scipy.special import ndtr, ndtri  # here, for a terminal wants no more than a histogram
+
     magnitudes = np.abs(values[values > 0 if sign == "+" else values < 0])
     logarithms = np.log(magnitudes[np.isfinite(magnitudes)].astype(np.float64))
     if not logarithms.size:

@@ -16,7 +16,6 @@ from fnx.embedding.fingerprint import fingerprint, shaping_inputs
 from fnx.embedding.store import Embedding, Manifest, damaged_shards, find, missing_shards
 from fnx.embedding.strongest import Strongest
 from fnx.errors import DataError
-from fnx.images.reference import reference_crops
 from fnx.lock import sole
 
 if TYPE_CHECKING:
@@ -56,6 +55,8 @@ def find_strongest(reference: LabelledImages, config: Config) -> Strongest:
     Raises:
         WeightsError, DataError, OtherRank: see `embed`.
     """
+    from fnx.images.reference import reference_crops  # which knows the schema
+
     searching = dataclasses.replace(config, crops=reference_crops(config))
     name = f"strongest-{reference.name}-{config.model.name}"
     path, _, _ = _made(reference, searching, name, config.report.pictures_per_feature)

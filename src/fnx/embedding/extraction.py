@@ -77,7 +77,9 @@ class Extractor(lightning.LightningModule):
         cut = batching(
             self.backbone, self.crops, self.config.batch_size, self.device, _threads(trainer)
         )
-        backend = "inductor" if self.config.compile else None
+        # A search is one pass over few views: not worth the minutes of a compilation of its own.
+        compiled = self.config.compile and self.backbone.reduction == "mean"
+        backend = "inductor" if compiled else None
         self.passes = Passes(self.backbone, self.crops, cut, compile_with=backend)
         workers = _workers(self.config.num_workers, ranks.local_ranks(trainer))
         return DataLoader(
@@ -139,7 +141,7 @@ def extract(
         log.warning("modules without features (never called): %s", ", ".join(backbone.unseen))
     _check_shapes(backbone, crops)
     trainer = ranks.make_trainer(config.trainer)
-    if config.trainer.compile:
+    if config.trainer.compile and target.reduction == "mean":
         _check_compiling(trainer, crops)
     work: tuple[Manifest, list[int]] | None = None
     if launch.is_first():
