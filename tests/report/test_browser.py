@@ -335,6 +335,7 @@ def test_all_of_vgg16_stays_usable(open_page: Open, tmp_path: Path, classes: int
     spec = Synthetic(layers=VGG16, class_sizes=tuple(30 + i % 40 for i in range(classes)))
     path = write_page(tmp_path / "run", spec)
     shown = open_page(path)
+    shown.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
     timing = shown.evaluate(
         "[performance.getEntriesByName('first-contentful-paint')[0].startTime,"
         " performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd]"
@@ -343,7 +344,12 @@ def test_all_of_vgg16_stays_usable(open_page: Open, tmp_path: Path, classes: int
     for name in ("fig05_layers", "fig06_distribution", "fig09_presence", "fig09_absence"):
         drawn(shown, f"#{name}")
     assert shown.locator("#class-table tbody tr").count() == 25
-    for at in ("#/class/7", "#/layer/fc6", "#/feature/fc7/4095"):
-        shown.goto(path.as_uri() + at)
+    for at, heading in (
+        ("class/7", "class 7"),
+        ("layer/fc6", "fc6"),
+        ("feature/fc7/4095", "fc7/4095"),
+    ):
+        shown.goto(f"{path.as_uri()}#/{at}")
+        at_view(shown, heading)
         drawn(shown, "#view")
         assert shown.locator("#view tbody tr").count() < 200
