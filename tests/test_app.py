@@ -25,6 +25,7 @@ COLUMNS = {
     "thresholds": "sign threshold davg kept kept_random",
     "davg": "x davg_plus davg_minus",
     "layers": "layer sign mode low high pct_kept pct_kept_random",
+    "network": "name kind filters parameters neurons features height width receptive_field stride",
     "top_features": "class_id sign rank feature_id distance",
 }
 
@@ -47,7 +48,7 @@ def test_every_file_is_there(run: Run) -> None:
     assert names >= {f"{table}.parquet" for table in COLUMNS}
     assert names >= {"run.json", "distances.npy", "distances_random.npy", "report.html", "figures"}
     figures = {file.name for file in (run.path / "figures").iterdir()}
-    for number in ("fig01", "fig05", "fig06", "fig09", "fig10", "table2", "table3"):
+    for number in ("fig01", "fig05", "fig06", "fig09", "fig10", "table1", "table2", "table3"):
         for ending in (".png", ".svg"):
             assert any(n.startswith(number) and n.endswith(ending) for n in figures), figures
 

@@ -9,7 +9,8 @@ from tests.report.synthetic import Synthetic, write_run
 
 from fnx import compare
 from fnx.analysis import Run
-from fnx.report.comparison import labels
+from fnx.report.comparison import gather, labels
+from fnx.report.comparison_text import summary
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,8 @@ def test_statistics_do_not_share_an_axis(sweep: Path, tmp_path: Path) -> None:
         "fig05_layers_ks.png",
         "fig06_distribution_kl.png",
         "fig06_distribution_ks.png",
+        "fig08_fc_kl.png",
+        "fig08_fc_ks.png",
     }
 
 
@@ -95,38 +98,38 @@ def test_names_tell_runs_apart_by_what_differs(tmp_path: Path) -> None:
         record["config"]["trainer"] = {"precision": precision}
         file.write_text(json.dumps(record))
         runs.append(Run.open(file.parent))
-    assert labels(runs) == ["shapes, 32-true", "shapes, bf16-true", "shapes, bf16-true (2)"]
+    assert labels(runs) == ["shapes, 32-true", "shapes, bf16-true (1)", "shapes, bf16-true (2)"]
 
 
 def test_a_reference_is_compared_with_all_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folders = [write_run(tmp_path / str(i), Synthetic(seed=i)) for i in range(4)]
+    folders = [write_run(tmp_path / str(i), Synthetic(seed=i)) for i in range(3)]
     out = tmp_path / "out"
     options = ["--out", str(out), "--formats", "png"]
-    compare.main([*map(str, folders[:3]), "--reference", str(folders[3]), *options])
+    compare.main([*map(str, folders[:2]), "--reference", str(folders[2]), *options])
     pairs = pl.read_parquet(out / "agreement_pairs.parquet")
-    assert pairs["run_a"].to_list() == ["shapes (4)"] * 3
+    assert pairs["run_a"].to_list() == ["shapes (3)"] * 2
     assert "rank corr." in capsys.readouterr().out
     with pytest.raises(SystemExit):
         compare.main([str(folders[0]), "--reference", str(tmp_path), *options])
-    assert "--reference is one run, here are 4" in capsys.readouterr().err
+    assert "--reference is one run, here are 3" in capsys.readouterr().err
 
 
-def test_the_summary_says_what_a_comparison_leaves_out(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    a = write_run(tmp_path / "a")
-    b = write_run(tmp_path / "b", Synthetic(layers=(("conv1_2", 16, "conv"),)))
-    c = write_run(tmp_path / "c", Synthetic(statistic="kl", unbounded=True))
-    out = tmp_path / "out"
-    compare.main([str(a), str(b), str(c), "--out", str(out), "--formats", "png"])
-    printed = capsys.readouterr().out
+def test_the_summary_says_what_a_comparison_leaves_out(tmp_path: Path) -> None:
+    specs = (
+        Synthetic(),
+        Synthetic(layers=(("conv1_2", 16, "conv"),)),
+        Synthetic(statistic="kl", unbounded=True),
+    )
+    runs = [Run.open(write_run(tmp_path / str(i), spec)) for i, spec in enumerate(specs)]
+    compared = gather(runs)
+    printed = summary(compared, tmp_path)
+    printed.encode("ascii")
     assert "2 layers of the first run alone, not compared: conv1_1, fc6." in printed
     assert "ks and kl have no common scale" in printed
-    layers = pl.read_parquet(out / "agreement.parquet")
-    assert layers.height == 1 + 3 + 1
-    assert layers["note"].str.len_chars().min() > 0
+    assert compared.layers.height == 1 + 3 + 1
+    assert compared.layers["note"].str.len_chars().min() > 0
 
 
 @pytest.mark.parametrize(

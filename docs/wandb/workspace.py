@@ -135,7 +135,7 @@ def main() -> None:
         options.entity, options.project, layers=tuple(options.layers), group=options.group
     )
     made.save()  # type: ignore[no-untyped-call]
-    print(made.url)  # noqa: T201
+    print(made.url)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from fnx import backbones, registry
 from fnx.analysis import Run, tables
-from fnx.analysis.pair import check_pair
 from fnx.embedding import Embedding, embed, find_strongest
 from fnx.images import LabelledImages, open_images
 from fnx.images.reference import check_reference, open_reference
@@ -50,10 +49,6 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
 
     with stage("images"):  # the target task: labelled images (Section 3.2)
         images = open_images(config.dataset, Path(config.paths.cache))
-        if config.report.pair is not None:
-            layers = backbones.layer_names(config.model, config.crops.size)
-            units = {layer.name: layer.units for layer in layers}
-            check_pair(config.report.pair, units, images.class_names)
         reference = open_reference(images, config)
         check_pairs(config, images.class_names)
 

@@ -310,6 +310,7 @@ def help_text() -> str:
         "  python -m fnx -m statistic=ks,ks_exact                 a sweep; embeddings are reused",
         "  python -m fnx --cfg job                                show the config, run nothing",
         "  python -m fnx.compare outputs/sweeps/…                 several runs side by side",
+        "  python -m fnx.show RUN --class NAME                    a run in the terminal",
         '  eval "$(fnx --shell-completion install=bash)"          tab completion',
         "",
         "Options (GROUP=OPTION)",

@@ -62,10 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             reference = found[0]
             if reference not in runs:
                 runs = [*runs, reference]
-        from fnx.report.comparison import compare
+        from fnx.report.comparison import gather, write
         from fnx.report.comparison_text import summary
 
-        compared = compare(runs, folder, options.formats, reference)
+        compared = gather(runs, reference)
+        write(compared, folder, options.formats)
         sys.stdout.write(summary(compared, folder) + "\n")
     except (FnxError, OSError) as error:
         sys.stderr.write(f"fnx.compare: {' '.join(str(error).split())}\n")

@@ -219,6 +219,37 @@ their units. Made by `tests/backbones/families.py`; a test compares it with the 
 """
 
 
+FOOT = """
+## Receptive fields
+
+`fnx.backbones.receptive` gives, for every layer of any of these networks, the box of pixels that
+each position of its map can see. Nothing is looked up: the network is run once on torch's meta
+device, without weights, and beside every tensor go the boxes of its elements. Reshapes, windows and
+rolls move them; convolutions, pools and products unite them; branches that join are the union. The
+tests compare the boxes with the pixels for which a unit's gradient is not 0.
+
+```python
+from fnx.backbones.receptive import receptive_fields
+
+field = receptive_fields("vgg16", 224)["conv4_3"]
+field.size, field.stride, field.start  # ((92, 92), (8, 8), (-42, -42))
+field.box(0, 3, (224, 224))            # (-42, -18, 50, 74): top, left, bottom, right
+```
+
+* A box is as large at the border as inside and so may reach beyond the image. Where a pool or a
+  stride leaves out the last pixels of an odd map, or a dilated kernel has holes, the box at that
+  border holds a few pixels more than the unit sees.
+* Squeeze-and-excitation and its kin (one value a channel, broadcast to the whole map) and the means
+  that group or instance norm take over a map are left out: strictly, they make every later unit
+  depend a little on the whole image, which would make every picture one of the whole image.
+* Attention sees all that its keys see: in ViT the whole image after the first block. Swin's windows
+  are followed one by one; its masks are not, so that windows that wrap round the border count as
+  seeing both sides.
+* An operation that fnx has no rule for sees all that goes into it: the box may then be too large,
+  but never too small.
+"""
+
+
 def main() -> None:
     import timm
 
@@ -226,7 +257,7 @@ def main() -> None:
     for family, (name, size) in FAMILIES.items():
         print(family, file=sys.stderr)
         lines.append(row(family, name, size) + "\n")
-    sys.stdout.write("".join(lines))
+    sys.stdout.write("".join([*lines, FOOT]))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ each, are made means over the same windows; activations, which may be flat, made
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -50,9 +52,9 @@ def values(net: nn.Module, module: str, images: Tensor) -> Tensor:
 
 
 def dependence(
-    net: nn.Module, module: str, position: int, image: tuple[int, int]
-) -> NDArray[np.bool_]:
-    """Which pixels the units of a layer depend on, at one position of its flattened map.
+    net: nn.Module, module: str, positions: Sequence[int], image: tuple[int, int]
+) -> list[NDArray[np.bool_]]:
+    """Which pixels the units of a layer depend on, at some positions of its flattened map.
 
     Class tokens count as positions.
     """
@@ -61,10 +63,14 @@ def dependence(
     value = values(net, module, images)
     if isinstance(net.get_submodule(module), nn.Linear):
         value = value.movedim(-1, 1)
-    units = value.movedim(1, 0).flatten(1)[:, position]
-    weights = 0.5 + torch.rand(units.shape, generator=generator, dtype=torch.float64)
-    (gradient,) = torch.autograd.grad((units * weights).sum(), images)
-    return (gradient[0] != 0).any(0).numpy()
+    units = value.movedim(1, 0).flatten(1)
+    weights = 0.5 + torch.rand(len(units), generator=generator, dtype=torch.float64)
+    found = []
+    for position in positions:
+        score = units[:, position] @ weights
+        (gradient,) = torch.autograd.grad(score, images, retain_graph=True)
+        found.append((gradient[0] != 0).any(0).numpy())
+    return found
 
 
 def bounds(pixels: NDArray[np.bool_]) -> Box:
@@ -77,3 +83,8 @@ def box(field: ReceptiveField, position: int, image: tuple[int, int]) -> Box:
     """The box of a position, cut to the image."""
     top, left, bottom, right = field.box(*divmod(position, field.map[1]), image)
     return max(top, 0), max(left, 0), min(bottom, image[0]), min(right, image[1])
+
+
+def within(one: Box, other: Box) -> bool:
+    """Whether a box lies in another."""
+    return one[0] >= other[0] and one[1] >= other[1] and one[2] <= other[2] and one[3] <= other[3]

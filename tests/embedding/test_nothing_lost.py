@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fnx import lock
 from fnx.embedding import Embedding, embed, extraction, store
@@ -228,22 +229,56 @@ def test_what_another_run_finished_meanwhile_is_reused(
 
 
 @pytest.mark.slow
-def test_jobs_side_by_side_extract_their_embedding_once(
+def test_jobs_side_by_side_extract_each_embedding_once(
     tmp_path: Path, tiny_words: tuple[str, ...]
 ) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for number in range(100):
+            pixels = rng.integers(0, 256, (40, 40, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "own" / name / f"{number}.png")
     words = [*tiny_words, "dataset.limit_per_class=null", "crops=ten", "report=tables"]
-    words += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "statistic=ks,kl"]
+    words += ["dataset=digits,folder", f"dataset.root={tmp_path}/own"]
+    words += ["model.name=test_resnet,test_efficientnet", "statistic=ks,kl"]
+    words += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     done = subprocess.run(
         [sys.executable, "-m", "fnx", "-m", *words, "paths.outputs=outputs"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("features into") == 1, done.stderr
+    assert done.stderr.count("features into") == 4, done.stderr
     assert "which extracts digits-test_resnet" in done.stderr
     runs = [json.loads(file.read_text()) for file in tmp_path.rglob("run.json")]
-    assert sorted(run["embedding_reused"] for run in runs) == [False, True]
-    assert len({run["fingerprint"] for run in runs}) == 1
+    reused = [(run["fingerprint"], run["embedding_reused"]) for run in runs]
+    assert len(reused) == len(set(reused)) == 8  # each embedding made by one job, found by another
+
+
+@pytest.mark.slow
+def test_a_job_takes_over_the_extraction_of_one_that_was_killed(
+    tmp_path: Path, tiny_words: tuple[str, ...]
+) -> None:
+    words = [*tiny_words, "dataset.limit_per_class=null", "crops=ten", "report=tables"]
+    command = [sys.executable, "-m", "fnx", *words, "paths.outputs=outputs"]
+    with (tmp_path / "first.log").open("w") as said:
+        first = subprocess.Popen(command, cwd=tmp_path, stderr=said)
+    while "features into" not in (tmp_path / "first.log").read_text():
+        assert first.poll() is None
+        time.sleep(0.05)
+    second = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert second.stderr is not None
+    seen = ""
+    while "waiting for" not in seen:
+        seen = second.stderr.readline()
+        assert seen, "it did not wait"
+    assert f"process {first.pid} on" in seen
+    first.kill()
+    first.wait()
+    rest = second.stderr.read()
+    assert second.wait() == 0, rest
+    assert "the wait is over" in rest
+    assert "features into" in rest

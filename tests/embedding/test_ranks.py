@@ -11,7 +11,7 @@ from PIL import Image
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from fnx import launch
-from fnx.embedding import embed, extraction, ranks
+from fnx.embedding import embed, extraction, ranks, store
 from fnx.embedding.ranks import ShardBatches
 from fnx.embedding.store import Manifest
 from fnx.errors import ConfigError, DataError
@@ -72,6 +72,10 @@ def test_fewer_images_than_processes(tiny: Callable[..., Config], tmp_path: Path
     three, _ = embed(opened(config), config)
     np.testing.assert_array_equal(three.features[:], one.features[:])
     assert three.features.shape[0] == 2
+    store.reopen(three.path, three.manifest, [1])  # and to go on with fewer shards than ranks
+    again, reused = embed(opened(config), config)
+    assert not reused
+    assert again.manifest.shards == three.manifest.shards
 
 
 @pytest.mark.parametrize(("rows", "ranks", "expected"), [(30, 2, 16), (1, 4, 1), (9000, 2, 64)])

@@ -23,7 +23,7 @@ from PIL import Image
 import fnx.images
 from fnx import lock
 from fnx.errors import DataError
-from fnx.images import LabelledImages, open_images
+from fnx.images import LabelledImages, check, open_images
 from fnx.images.check import check_images, reason
 from fnx.images.files import Files
 from fnx.images.labelled import TABLE_SCHEMA, Listing, Stream
@@ -221,13 +221,13 @@ def test_of_two_runs_at_once_one_checks_and_the_other_finds_it_remembered(
 ) -> None:
     monkeypatch.setattr(lock, "_ASK_EVERY", 0.02)
     together = threading.Barrier(2)
-    known = fnx.images.remembered
+    known = check.remembered
 
     def slow(root: Path, file: Path) -> Any:
         time.sleep(0.1)  # the other meets the lock
         return known(root, file)
 
-    monkeypatch.setattr(fnx.images, "remembered", slow)
+    monkeypatch.setattr(check, "remembered", slow)
 
     def run() -> LabelledImages:
         together.wait()

@@ -12,7 +12,8 @@ from tests.report.synthetic import Synthetic, write_run
 from tests.report.test_page import HOSTILE, Page
 
 from fnx.analysis import Run
-from fnx.report.comparison import Comparison, compare
+from fnx.report import fig_agreement, style
+from fnx.report.comparison import Comparison, gather, write
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Comparison]:
     record.write_text(json.dumps(json.loads(record.read_text()) | {"weights_digest": "other"}))
     (folder / "runs/two #1/report.html").write_text("<!DOCTYPE html><title>a run</title>")
     runs = [Run.open(folder / "runs" / name) for name in specs]
-    return folder / "out", compare(runs, folder / "out", ["svg"])
+    compared = gather(runs)
+    write(compared, folder / "out", ["svg"])
+    return folder / "out", compared
 
 
 def test_the_page_is_whole_and_needs_no_network(made: tuple[Path, Comparison]) -> None:
@@ -80,14 +83,13 @@ def test_pairs_of_all_kinds_are_there(made: tuple[Path, Comparison]) -> None:
 
 def test_many_pairs_become_columns_of_colours(tmp_path: Path) -> None:
     runs = [Run.open(write_run(tmp_path / str(i), Synthetic(seed=i))) for i in range(5)]
-    compare(runs, tmp_path / "out", ["svg"])
-    text = (tmp_path / "out/agreement_features.svg").read_text()
+    with style.style():
+        text = style.svg(fig_agreement.draw(gather(runs).layers, "unit"))
     assert "10  shapes (4) : shapes (5)" in text
 
 
 def test_one_run_alone_has_a_page(tmp_path: Path) -> None:
-    compare([Run.open(write_run(tmp_path / "run"))], tmp_path / "out", [])
-    text = (tmp_path / "out/compare.html").read_text()
+    text = write(gather([Run.open(write_run(tmp_path / "run"))]), tmp_path / "out", []).read_text()
     assert "One run alone has nothing to be compared with" in text
 
 

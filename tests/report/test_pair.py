@@ -154,9 +154,9 @@ def test_noise_alone_has_no_strongest_pair(tmp_path: Path) -> None:
         ("conv1_1", "must be LAYER/UNIT:CLASS"),
         ("conv1_1/x:class 0", "must be LAYER/UNIT:CLASS"),
         ("conv1_1/3:", "must be LAYER/UNIT:CLASS"),
-        ("conv1_9/3:class 0", r"unknown layer of report.pair 'conv1_9'.*conv1_1"),
+        ("conv1_9/3:class 0", r"report.pair: unknown layer 'conv1_9'.*conv1_1"),
         ("conv1_1/12:class 0", "conv1_1 has units 0 to 11"),
-        ("conv1_1/11:clas 0", r"unknown class of report.pair 'clas 0'.*did you mean 'class 0'"),
+        ("conv1_1/11:clas 0", r"report.pair: unknown class 'clas 0'.*did you mean 'class 0'"),
     ],
 )
 def test_a_pair_that_is_not_there_is_refused_by_name(
@@ -171,7 +171,7 @@ def test_the_pair_is_checked_before_the_long_work(
 ) -> None:
     with pytest.raises(ConfigError, match=r"report.pair=conv: must be"):
         tiny("report.pair=conv")
-    with pytest.raises(ConfigError, match=r"unknown layer of report.pair 'nowhere'"):
+    with pytest.raises(ConfigError, match=r"report.pair: unknown layer 'nowhere'"):
         app.run(tiny("report.pair=nowhere/0:1"), tmp_path / "run")
     assert not (tmp_path / "outputs/embeddings").exists() or not list(
         (tmp_path / "outputs/embeddings").glob("*/manifest.json")

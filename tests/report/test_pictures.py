@@ -17,11 +17,13 @@ from tests.report.synthetic import Synthetic, write_run
 
 from fnx import app
 from fnx.analysis import Run
+from fnx.analysis.pair import parse_pair
 from fnx.errors import ConfigError
 from fnx.images.crops import Crops
 from fnx.report import fig_features, pictures, style
-from fnx.report.pairs import Pair, check_pairs, features_table, parse
-from fnx.report.pictures import GREY, TILE, class_path, cut_out, cut_tiles, sprite_path, tiles
+from fnx.report.pairs import check_pairs, features_table
+from fnx.report.pictures import GREY, TILE, cut_out, cut_tiles, tiles
+from fnx.report.sprites import class_path, sprite_path
 from fnx.schema import Config
 
 
@@ -34,6 +36,11 @@ def test_a_box_is_cut_where_it_lies_and_grey_beyond_the_border() -> None:
     assert (over[:, 20:] == GREY).all()
     outside = cut_out(view, (5 * TILE, 0, 6 * TILE, TILE))
     assert (outside == GREY).all()
+
+
+def test_a_box_that_holds_the_whole_view_is_the_view() -> None:
+    view = np.random.default_rng(0).integers(0, 256, (TILE, TILE, 3), np.uint8)
+    np.testing.assert_array_equal(cut_out(view, (-500, -300, 700, 900)), view)
 
 
 def test_what_is_not_square_keeps_its_shape() -> None:
@@ -183,14 +190,13 @@ def test_pairs_that_are_not_there_are_refused(
 
 
 def test_pairs_are_read_whatever_a_class_is_called() -> None:
-    assert parse(["blocks/0/2:a/b: c"]) == [Pair("blocks/0", 2, "a/b: c")]
+    assert parse_pair("blocks/0/2:a/b: c") == ("blocks/0", 2, "a/b: c")
 
 
 def test_all_features_or_none(run: Run, tiny_at: Callable[..., Config]) -> None:
     words = ("report.reference_limit_per_class=2", "model.layers=[conv1.0]")
-    every = app.run(
-        tiny_at(run.path.parent, *words, "report.pictures=all"), run.path.parent / "all"
-    )
+    folder = run.path.parent
+    every = app.run(tiny_at(folder, *words, "report.pictures=all"), folder / "all")
     fired = every.strongest["feature_id"].n_unique()
     assert len(list((every.path / "pictures").glob("conv1.0/*.jpg"))) == fired
     none = app.run(tiny_at(folder, *words, "report.pictures=none"), folder / "no")

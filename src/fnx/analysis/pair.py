@@ -33,8 +33,8 @@ class Pair:
         return f"{self.layer}/{self.unit}"
 
 
-def parse_pair(text: str) -> tuple[str, int, str]:
-    """Layer, unit and class of "layer/unit:class".
+def parse_pair(text: str, key: str = "report.pair") -> tuple[str, int, str]:
+    """Layer, unit and class of "layer/unit:class", the value of the key of that name.
 
     Raises:
         ConfigError: if it is not written so.
@@ -45,8 +45,32 @@ def parse_pair(text: str) -> tuple[str, int, str]:
     feature, _, class_name = text.partition(":")
     layer, _, unit = feature.rpartition("/")
     if not layer or not class_name or not unit.isdecimal():
-        raise ConfigError(f"report.pair={text}: must be LAYER/UNIT:CLASS, as conv4_3/458:daisy")
+        raise ConfigError(f"{key}={text}: must be LAYER/UNIT:CLASS, as conv4_3/458:daisy")
     return layer, int(unit), class_name
+
+
+def check_pair(
+    text: str, units: Mapping[str, int], class_names: Sequence[str], key: str = "report.pair"
+) -> tuple[str, int, str]:
+    """Layer, unit and class of "layer/unit:class", if a run has them.
+
+    Args:
+        text: "layer/unit:class".
+        units: number of units of each layer.
+        class_names: the classes.
+        key: whose value it is.
+
+    Raises:
+        ConfigError: naming what is not there.
+    """
+    layer, unit, class_name = parse_pair(text, key)
+    if layer not in units:
+        raise ConfigError(f"{key}: {unknown('layer', layer, units)}")
+    if unit >= units[layer]:
+        raise ConfigError(f"{key}: {layer} has units 0 to {units[layer] - 1}, not {unit}")
+    if class_name not in class_names:
+        raise ConfigError(f"{key}: {unknown('class', class_name, class_names)}")
+    return layer, unit, class_name
 
 
 def find_pair(run: Run, text: str) -> Pair:
@@ -55,36 +79,12 @@ def find_pair(run: Run, text: str) -> Pair:
     Raises:
         ConfigError: if it is not written so, or the run has no such layer, unit or class.
     """
-    layer, unit, class_name = parse_pair(text)
-    rows = run.features.filter(layer=layer)
-    check_pair(
-        text,
-        dict(run.features.group_by("layer").len().iter_rows()),
-        run.classes["class_name"].to_list(),
-    )
-    feature_id = int(rows.filter(unit=unit)["feature_id"][0])
+    units = dict(run.features.group_by("layer").len().iter_rows())
+    names = run.classes["class_name"].to_list()
+    layer, unit, class_name = check_pair(text, units, names)
+    feature_id = int(run.features.filter(layer=layer, unit=unit)["feature_id"][0])
     class_id = int(run.classes.filter(class_name=class_name)["class_id"][0])
     return Pair(feature_id, layer, unit, class_id, class_name)
-
-
-def check_pair(text: str, units: Mapping[str, int], class_names: Sequence[str]) -> None:
-    """Refuse a pair that a run will not have.
-
-    Args:
-        text: "layer/unit:class".
-        units: number of units of each layer.
-        class_names: the classes.
-
-    Raises:
-        ConfigError: naming what is not there.
-    """
-    layer, unit, class_name = parse_pair(text)
-    if layer not in units:
-        raise ConfigError(unknown("layer of report.pair", layer, units))
-    if unit >= units[layer]:
-        raise ConfigError(f"report.pair={text}: {layer} has units 0 to {units[layer] - 1}")
-    if class_name not in class_names:
-        raise ConfigError(unknown("class of report.pair", class_name, class_names))
 
 
 def strongest_pair(run: Run) -> Pair | None:

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fnx.backbones.boxes import Boxes, Following, least
+from fnx.backbones.boxes import Boxes, least
+from fnx.backbones.following import Following
 from fnx.backbones.layers import Layer
 
 
@@ -20,9 +21,9 @@ from fnx.backbones.layers import Layer
 class ReceptiveField:
     """What the units of a layer see of an image, at each position of the layer's map.
 
-    It is what `fnx.backbones.boxes` follows: gates from squeeze-and-excitation, which make every
-    unit depend on the whole image a little, are left out, as is the distribution of a map that a
-    norm divides by.
+    It is what `fnx.backbones.following` follows: squeeze-and-excitation, which makes every unit
+    depend on the whole image a little, is left out, as is the distribution of a map that a norm
+    divides by.
 
     Attributes:
         size: height and width in pixels, the largest over the positions.
@@ -203,9 +204,9 @@ def _field(
     """The field of a layer from the boxes of its output, (B', C, …) or, with `last`, (B', …, C)."""
     if boxes is None:  # made of parameters alone
         return _whole(image, (1, 1))
-    edges = torch.stack([least(edge, -1 if last else 1) for edge in boxes], -1)  # (B', …, 4)
-    layout = edges.shape[:-1]
-    edges = edges.reshape(len(edges), -1, 4)[:, prefix:].reshape(-1, 4).double().numpy()
+    values = torch.stack([least(edge, -1 if last else 1) for edge in boxes], -1)  # (B', …, 4)
+    layout = values.shape[:-1]
+    edges = values.reshape(len(values), -1, 4)[:, prefix:].reshape(-1, 4).double().numpy()
     edges[:, 2:] *= -1
     edges[~np.isfinite(edges).all(1)] = (0, 0, *image)  # sees nothing, so no place is its own
     if len(layout) == 3 and layout[0] == 1:
@@ -232,8 +233,7 @@ def _regular(
 ) -> ReceptiveField:
     """The field as sizes and strides where its boxes are a regular grid, else box by box."""
     height, width = image
-    covers = (edges[:, :2] <= 0).all() and (edges[:, 2] >= height).all()
-    covers = covers and bool((edges[:, 3] >= width).all())
+    covers = bool((edges[:, :2] <= 0).all() and (edges[:, 2:] >= (height, width)).all())
     if covers and (edges == edges[0]).all():
         return _whole(image, (rows, columns))
     grid = edges.reshape(rows, columns, 4)

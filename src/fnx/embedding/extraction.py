@@ -56,6 +56,8 @@ class Extractor(lightning.LightningModule):
         config: TrainerConfig,
     ) -> None:
         super().__init__()
+        # A rank for which no shard is left: fewer images than ranks, or a resume near its end.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.backbone = backbone
         self.crops = crops
         self.images = images

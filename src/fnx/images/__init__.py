@@ -5,8 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +14,9 @@ import polars as pl
 
 from fnx.errors import DataError
 from fnx.images.catalogue import read
-from fnx.images.check import Checked, check_images, memory_file, remember, remembered
+from fnx.images.check import Checked, check_images, checked_before
 from fnx.images.labelled import TABLE_SCHEMA, LabelledImages, Listing, Opener
 from fnx.images.table2 import differences
-from fnx.lock import sole
 
 if TYPE_CHECKING:
     from fnx.schema import DatasetConfig
@@ -45,7 +43,7 @@ def open_images(config: DatasetConfig, cache: Path) -> LabelledImages:
         DataError: no images, fewer than two classes, or (on_error=raise) an unreadable image.
     """
     listing = read(config)
-    with _known(listing.root, cache) as known:
+    with checked_before(listing.root, cache) as known:
         checked = _check_up_to(listing, config.limit_per_class, known)
 
     rows = [row for row, path in enumerate(listing.paths) if path in checked]
@@ -65,27 +63,6 @@ def open_images(config: DatasetConfig, cache: Path) -> LabelledImages:
         len(failed),
     )
     return replace(images, warnings=warnings)
-
-
-@contextmanager
-def _known(root: Path | None, cache: Path) -> Iterator[dict[str, Checked]]:
-    """What is known of the images below `root`, to be added to; remembered at the end."""
-    if root is None:
-        yield {}
-        return
-    file = memory_file(root, cache)
-    with ExitStack() as stack:
-        with suppress(OSError):  # a folder that cannot be written: `remember` will say so
-            doing = f"checks the images of {root}"
-            stack.enter_context(sole(file, doing, lambda: "they are read once for all runs"))
-        known = remembered(root, file)
-        before = dict(known)
-        try:
-            yield known
-        finally:
-            # Also when the user breaks it off: what has been read need not be read again.
-            if known != before:
-                remember(known, file)
 
 
 def _check_up_to(

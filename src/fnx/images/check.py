@@ -11,8 +11,9 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from PIL import Image, UnidentifiedImageError
 
 from fnx.images.decode import to_rgb
 from fnx.images.labelled import Listing, Source, Stamp
+from fnx.lock import sole
 from fnx.progress import progress_bar
 
 log = logging.getLogger(__name__)
@@ -109,6 +111,27 @@ def reason(error: BaseException) -> str:
     if not isinstance(error, OSError):
         text = f"{type(error).__name__}: {text}" if str(error).strip() else text
     return text.encode(errors="backslashreplace").decode()[:300]
+
+
+@contextmanager
+def checked_before(root: Path | None, cache: Path) -> Iterator[dict[str, Checked]]:
+    """What is known of the images below `root`, to be added to; remembered at the end."""
+    if root is None:
+        yield {}
+        return
+    file = memory_file(root, cache)
+    with ExitStack() as stack:
+        with suppress(OSError):  # a folder that cannot be written: `remember` will say so
+            doing = f"checks the images of {root}"
+            stack.enter_context(sole(file, doing, lambda: "they are read once for all runs"))
+        known = remembered(root, file)
+        before = dict(known)
+        try:
+            yield known
+        finally:
+            # Also when the user breaks it off: what has been read need not be read again.
+            if known != before:
+                remember(known, file)
 
 
 def remembered(root: Path, file: Path) -> dict[str, Checked]:

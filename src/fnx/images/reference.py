@@ -10,7 +10,7 @@ import polars as pl
 
 from fnx.errors import ConfigError, DataError
 from fnx.images import LabelledImages, Listing, open_images
-from fnx.images.check import check_images, remember, remembered
+from fnx.images.check import check_images, checked_before
 from fnx.images.files import Files
 from fnx.images.labelled import TABLE_SCHEMA
 from fnx.images.readers.folder import files_below
@@ -116,13 +116,8 @@ def _open_folder(root: Path, cache: Path, limit: int | None) -> LabelledImages:
     listing = Listing(
         paths, [name or "" for name in classes], [None] * len(paths), Files(str(root)), root
     )
-    known = remembered(root, cache)
-    before = dict(known)
-    try:
+    with checked_before(root, cache) as known:
         checked = check_images(listing, paths, known)
-    finally:
-        if known != before:
-            remember(known, root, cache)
     class_names = tuple(dict.fromkeys(name for name in classes if name is not None))
     ids = {name: number for number, name in enumerate(class_names)}
     results = [checked[path] for path in paths]

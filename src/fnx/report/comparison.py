@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,16 @@ def labels(runs: Sequence[Run]) -> list[str]:
         finer = _by_differences([[name, *_details(runs[i])] for i in alike])
         for i, text in zip(alike, finer, strict=True):
             names[i] = text
-    used: set[str] = set()
-    return [_unused(name, used, " ({})") for name in names]
+    unique = {name for name in names if names.count(name) == 1}
+    used = set(unique)
+    return [name if name in unique else _numbered(name, " ({})", used) for name in names]
+
+
+def _numbered(name: str, number: str, used: set[str]) -> str:
+    """The name with the first number that is free; what is returned is used from then on."""
+    found = next(text for text in (name + number.format(i) for i in count(1)) if text not in used)
+    used.add(found)
+    return found
 
 
 def _by_differences(parts: Sequence[Sequence[str]]) -> list[str]:
@@ -96,34 +105,21 @@ def _details(run: Run) -> list[str]:
     ]
 
 
-def _unused(name: str, used: set[str], number: str) -> str:
-    """The name, with a number if it is taken; what is returned is taken from then on."""
-    found, count = name, 1
-    while found in used:
-        count += 1
-        found = name + number.format(count)
-    used.add(found)
-    return found
-
-
 def in_order(runs: Sequence[Run]) -> list[Run]:
     """The paper's order: ascending mean number of images a class."""
     return sorted(runs, key=lambda run: (run.images_per_class, run.dataset))
 
 
-def compare(
-    runs: Sequence[Run], folder: Path, formats: Sequence[str], reference: Run | None = None
-) -> Comparison:
-    """Write the tables (Parquet and CSV), figures and page of several runs into a folder.
-
-    Figures of distances are drawn apart for each statistic, whose distances cannot share an axis.
+def gather(runs: Sequence[Run], reference: Run | None = None) -> Comparison:
+    """Compare some runs; nothing is drawn or written.
 
     Args:
         runs: at least one run.
-        folder: made if it is not there.
-        formats: of the figures.
         reference: one of the runs: the one that all others are compared with, layer by layer.
             None: each with each.
+
+    Raises:
+        DataError: if there is no run.
     """
     if not runs:
         raise DataError("no runs to compare")
@@ -134,7 +130,7 @@ def compare(
     indices = comparable_pairs(ordered, at)
     with progress_bar("agreement", total=len(indices), unit="pairs", enabled=bool(indices)) as bar:
         pairs, layers = agreement(ordered, names, indices, bar.update)
-    compared = Comparison(
+    return Comparison(
         runs=tuple(ordered),
         labels=tuple(names),
         table3=table,
@@ -144,11 +140,28 @@ def compare(
         pairs=pairs,
         layers=layers,
     )
+
+
+def write(compared: Comparison, folder: Path, formats: Sequence[str]) -> Path:
+    """Write the tables (Parquet and CSV), figures and page of a comparison into a folder.
+
+    Figures of distances are drawn apart for each statistic, whose distances cannot share an axis.
+
+    Args:
+        compared: see `gather`.
+        folder: made if it is not there.
+        formats: of the figures.
+
+    Returns:
+        Path of the page.
+    """
+    from fnx.report.comparison_page import render
+
     folder.mkdir(parents=True, exist_ok=True)
     save_table(compared.fits, folder / "fits")
     save_table(compared.differences, folder / "config_differences")
-    save_table(pairs, folder / "agreement_pairs")
-    save_table(layers, folder / "agreement")
+    save_table(compared.pairs, folder / "agreement_pairs")
+    save_table(compared.layers, folder / "agreement")
     drawn: dict[str, str] = {}
     with style.style():
         for picture in pictures(compared):
@@ -158,11 +171,9 @@ def compare(
             drawn[picture.name] = style.svg(picture.figure)
             if "svg" in formats:
                 (folder / f"{picture.name}.svg").write_text(drawn[picture.name], encoding="utf-8")
-    from fnx.report.comparison_page import render
-
-    page = render(compared, drawn, folder, formats)
-    (folder / "compare.html").write_text(page, encoding="utf-8")
-    return compared
+    page = folder / "compare.html"
+    page.write_text(render(compared, drawn, folder, formats), encoding="utf-8")
+    return page
 
 
 def pictures(compared: Comparison) -> Iterator[Picture]:
@@ -215,9 +226,12 @@ def _fits(compared: Comparison) -> Iterator[Picture]:
     for found in groups:
         model, statistic = found.row(0)[:2]
         points = compared.table3.filter(pl.col("model") == model, pl.col("statistic") == statistic)
+        # A single figure has the name of the table of all fits, which is then its own.
         name = f"fits_{_slug(model)}_{_slug(statistic)}" if len(groups) > 1 else "fits"
-        # The table of all fits has the name of the single figure.
-        yield Picture(_unused(name, used, "_{}"), fig_fits.draw(points, found), found)
+        if name in used:  # two names that differ in characters that no file's name can have
+            name = _numbered(name, "_{}", used)
+        used.add(name)
+        yield Picture(name, fig_fits.draw(points, found), found)
 
 
 def _slug(name: str) -> str:

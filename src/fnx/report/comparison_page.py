@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,16 @@ from urllib.parse import quote
 
 import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.colors import to_hex
 
 from fnx.analysis import Run
 from fnx.analysis.fits import CURVES
 from fnx.report import style, table2
 from fnx.report.comparison import Comparison
 from fnx.report.comparison_text import answers, numbered
+from fnx.report.fig05 import series_styles
+from fnx.report.fig_agreement import MANY_PAIRS
 from fnx.report.page import inline
 
 MOST_DETAILS = 60
@@ -102,6 +107,7 @@ def render(
     environment.filters["signed"] = _signed
     environment.filters["shorten"] = style.shorten
     pairs = compared.pairs.rows(named=True)
+    colours = _series(max(len(compared.runs), MANY_PAIRS))
     details = [
         {"pair": pair, "rows": _layers_of(compared.layers, pair)}
         for pair in pairs[:MOST_DETAILS]
@@ -120,7 +126,8 @@ def render(
         table2=table2.table(compared.runs).rows(named=True),
         details=details,
         left_out=len(pairs) - min(len(pairs), MOST_DETAILS),
-        figures=_figures(figures),
+        figures=_figures(figures, colours),
+        colours=colours,
         formats=list(formats),
     )
 
@@ -161,8 +168,20 @@ def _layers_of(layers: pl.DataFrame, pair: dict[str, Any]) -> list[dict[str, Any
     )
 
 
-def _figures(figures: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
+def _series(most: int) -> dict[str, str]:
+    """The colours of up to `most` runs or pairs of runs, and lighter ones for a dark screen."""
+    colours = {one[0][:3] for count in range(1, most + 1) for one in series_styles(count)}
+    return {
+        to_hex((r, g, b)): to_hex((0.45 + 0.55 * r, 0.45 + 0.55 * g, 0.45 + 0.55 * b))
+        for r, g, b in sorted(colours)
+    }
+
+
+def _figures(
+    figures: Mapping[str, str], colours: Mapping[str, str]
+) -> dict[str, list[dict[str, Any]]]:
     """The figures of each section, in the order of `_SECTIONS`, with how to read them."""
+    known = re.compile("|".join(colours))
     found: dict[str, list[dict[str, Any]]] = {}
     for section, stems in _SECTIONS.items():
         found[section] = []
@@ -170,7 +189,9 @@ def _figures(figures: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
             heading, reading = _READING[stem]
             for number, name in enumerate(n for n in figures if n.startswith(stem)):
                 entry = {"name": name, "heading": heading, "reading": reading if not number else ""}
-                found[section].append(entry | {"svg": inline(figures[name], name)})
+                svg = inline(figures[name], name)
+                themed = known.sub(lambda hit: f"var(--series-{hit[0][1:]})", svg)
+                found[section].append(entry | {"svg": Markup(themed)})  # noqa: S704
     return found
 
 

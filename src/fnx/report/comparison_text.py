@@ -107,12 +107,12 @@ def summary(compared: Comparison, folder: Path) -> str:
 
 
 def _table3(table: pl.DataFrame) -> list[str]:
-    heads = ["data set", "model", "statistic", "images/class", "t+", "d_avg", "t-", "d_avg"]
+    heads = ["run", "model", "statistic", "images/class", "t+", "d_avg", "t-", "d_avg"]
     numbers = [
         ("images_per_class", 1), ("t_plus", 3), ("davg_plus", 0), ("t_minus", 3), ("davg_minus", 0),
     ]  # fmt: skip
     rows = [
-        [row["dataset"], row["model"], row["statistic"]]
+        [row["label"], row["model"], row["statistic"]]
         + [_number(row[name], digits) for name, digits in numbers]
         for row in table.rows(named=True)
     ]

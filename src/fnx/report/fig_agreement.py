@@ -228,7 +228,7 @@ def draw_joint(runs: Sequence[Run], labels: Sequence[str], joint: pl.DataFrame) 
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
     figure = style.new_figure(
-        height=0.9 + rows * (4.2 if columns == 1 else 3.4 if columns == 2 else 2.7)
+        height=0.9 + rows * (4.2 if columns == 1 else 3.4 if columns == 2 else 2.35)
     )
     grid = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
     for panel, part in zip(grid, shown, strict=False):
@@ -274,6 +274,7 @@ def _panel(panel: Axes, part: pl.DataFrame, a: Run, b: Run) -> None:
     if shared(a, b).same_scale:
         ends = [max(x[0], y[0]), min(x[-1], y[-1])]
         panel.plot(ends, ends, color=style.ABSENCE, linewidth=0.9)
-        for limit in (panel.set_xlim, panel.set_ylim):
-            limit(min(x[0], y[0]), max(x[-1], y[-1]))
+        span = float(min(x[0], y[0])), float(max(x[-1], y[-1]))
+        panel.set_xlim(span)
+        panel.set_ylim(span)
     panel.set_box_aspect(1)

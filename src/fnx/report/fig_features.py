@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from fnx.analysis import Run
 from fnx.report import style
 from fnx.report.pairs import features_table
-from fnx.report.pictures import COLUMNS, TILE, Pixels, class_path, sprite_path, tiles
+from fnx.report.pictures import COLUMNS, TILE, Pixels, tiles
+from fnx.report.sprites import class_path, sprite_path
 
 _GAP = 4  # pixels between two tiles
 _IN_A_ROW = {"+": 4, "-": 2}

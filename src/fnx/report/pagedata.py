@@ -17,7 +17,7 @@ from fnx.analysis.distributions import Distances, Sign, counts_beyond
 from fnx.report import fig05, style
 from fnx.report.chunks import packed, write_chunk
 from fnx.report.measures import BINS, Measures, farthest
-from fnx.report.pictures import class_path, sprite_path
+from fnx.report.sprites import class_path, sprite_path
 
 CURVE_POINTS = 201
 """Points of a class's curve of Figure 9: every 0.005 for a statistic within −1…1."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from fnx.analysis import Run
-from fnx.errors import ConfigError, unknown
+from fnx.analysis.pair import check_pair, parse_pair
 
 if TYPE_CHECKING:
     from fnx.schema import Config
@@ -18,53 +18,23 @@ SHOWN_LAYERS = 8
 """Layers that have a pair of their own where none is asked for, spread over the network."""
 
 
-class Pair(NamedTuple):
-    """One of ``report.pairs``."""
-
-    layer: str
-    unit: int
-    class_name: str
-
-
-def parse(pairs: Sequence[str]) -> list[Pair]:
-    """Read ``report.pairs``.
-
-    Raises:
-        ConfigError: what is not LAYER/UNIT:CLASS.
-
-    >>> parse(["conv4_3/458:sea: north"])
-    [Pair(layer='conv4_3', unit=458, class_name='sea: north')]
-    """
-    found = []
-    for pair in pairs:
-        feature, _, class_name = pair.partition(":")
-        layer, _, unit = feature.rpartition("/")
-        if not (layer and unit.isdecimal() and class_name):
-            raise ConfigError(f"report.pairs={pair}: must be LAYER/UNIT:CLASS")
-        found.append(Pair(layer, int(unit), class_name))
-    return found
-
-
 def check_pairs(config: Config, class_names: Sequence[str]) -> None:
     """Refuse pairs of a layer, unit or class that the run has not, before the network's work.
 
     Raises:
         ConfigError: naming the first.
     """
-    if not config.report.pairs:
+    asked = [("report.pairs", pair) for pair in config.report.pairs]
+    if config.report.pair is not None:
+        asked.append(("report.pair", config.report.pair))
+    if not asked:
         return
     from fnx import backbones
 
     layers = backbones.layer_names(config.model, config.crops.size)
-    units_of = {layer.name: layer.units for layer in layers}
-    for pair in parse(config.report.pairs):
-        units = units_of.get(pair.layer)
-        if units is None:
-            raise ConfigError(f"report.pairs: {unknown('layer', pair.layer, units_of)}")
-        if pair.unit >= units:
-            raise ConfigError(f"report.pairs: {pair.layer} has units 0 to {units - 1}")
-        if pair.class_name not in class_names:
-            raise ConfigError(f"report.pairs: {unknown('class', pair.class_name, class_names)}")
+    units = {layer.name: layer.units for layer in layers}
+    for key, pair in asked:
+        check_pair(pair, units, class_names, key)
 
 
 def features_table(run: Run) -> pl.DataFrame:
@@ -76,7 +46,7 @@ def features_table(run: Run) -> pl.DataFrame:
     Returns:
         ``sign``, ``layer``, ``unit``, ``feature_id``, ``class_id``, ``class_name``, ``distance``.
     """
-    asked = parse(run.record.get("config", {}).get("report", {}).get("pairs", []))
+    asked = run.record.get("config", {}).get("report", {}).get("pairs", [])
     rows = _asked(run, asked) if asked else _best(run)
     schema = {"sign": pl.String, "feature_id": pl.Int64, "class_id": pl.Int32}
     table = pl.DataFrame(rows, schema=schema, orient="row")
@@ -90,7 +60,7 @@ def features_table(run: Run) -> pl.DataFrame:
     )
 
 
-def _asked(run: Run, pairs: Sequence[Pair]) -> list[tuple[str, int, int]]:
+def _asked(run: Run, pairs: Sequence[str]) -> list[tuple[str, int, int]]:
     features = {
         (layer, unit): number
         for number, layer, unit in run.features.select("feature_id", "layer", "unit").iter_rows()
@@ -98,7 +68,8 @@ def _asked(run: Run, pairs: Sequence[Pair]) -> list[tuple[str, int, int]]:
     classes = dict(run.classes.select("class_name", "class_id").iter_rows())
     rows = []
     for pair in pairs:
-        feature, class_id = features[pair.layer, pair.unit], classes[pair.class_name]
+        layer, unit, class_name = parse_pair(pair, "report.pairs")
+        feature, class_id = features[layer, unit], classes[class_name]
         absent = run.signed and run.distances[feature, class_id] < 0
         rows.append(("-" if absent else "+", feature, class_id))
     return rows

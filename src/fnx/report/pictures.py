@@ -6,10 +6,8 @@ images. Every image is decoded once for all the features that show it.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
-import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +23,7 @@ from fnx.images.crops import Crops
 from fnx.images.reference import reference_crops
 from fnx.progress import progress_bar
 from fnx.report.pairs import features_table
+from fnx.report.sprites import class_path, sprite_path
 
 if TYPE_CHECKING:
     from fnx.images.labelled import LabelledImages, Opener
@@ -53,26 +52,6 @@ Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 #: What is cut from an image: the number of its tile, the view, and the box in it.
 Cut = tuple[int, int, Box]
-
-
-def sprite_path(run_dir: Path, layer: str, unit: int) -> Path:
-    """Where the picture of a feature lies, if there is one; safe for any layer's name.
-
-    >>> sprite_path(Path("run"), "conv4_3", 458).as_posix()
-    'run/pictures/conv4_3/458.jpg'
-    >>> sprite_path(Path("run"), "../a b", 0).as_posix()
-    'run/pictures/_.._a_b-6bb4ae1b/0.jpg'
-    """
-    folder = re.sub(r"[^\w.-]|^\.+", "_", layer, flags=re.ASCII)
-    if folder != layer or layer == "classes":
-        # What was replaced must not make two names one, nor one that of the classes' folder.
-        folder += f"-{hashlib.sha256(layer.encode(errors='surrogatepass')).hexdigest()[:8]}"
-    return run_dir / "pictures" / folder / f"{unit}.jpg"
-
-
-def class_path(run_dir: Path, class_id: int) -> Path:
-    """Where the sample images of a class lie, if there are any."""
-    return run_dir / "pictures" / "classes" / f"{class_id}.jpg"
 
 
 def tiles(sprite: Path) -> list[Pixels]:
@@ -221,11 +200,18 @@ def cut_tiles(
 def cut_out(view: Pixels, box: Box) -> Pixels:
     """A box of a view as a tile, in its own shape; grey beyond the view's border and beside it.
 
+    A box that is larger than the view, as deep layers' are, is cut to the view.
+
     Args:
         view: uint8 (H, W, 3).
         box: top, left, bottom, right; may reach beyond the view.
     """
     top, left, bottom, right = box
+    # Of a field that is larger than the view only the view can be seen: no frame around it.
+    if top <= 0 and bottom >= view.shape[0]:
+        top, bottom = 0, view.shape[0]
+    if left <= 0 and right >= view.shape[1]:
+        left, right = 0, view.shape[1]
     inside = view[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
     framed = np.full((max(1, bottom - top), max(1, right - left), 3), GREY, np.uint8)
     first, start = max(0, -top), max(0, -left)

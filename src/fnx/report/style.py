@@ -234,9 +234,15 @@ def share_labels(figure: Figure, panels: Sequence[Axes], foot: Axes, x: str, y: 
 
 
 def legend_below(axes: Axes, columns: int, **entries: Any) -> None:
-    """A legend under the label of the x axis, at the same distance whatever the axes' height."""
+    """A legend under the label of the x axis, at the same distance whatever the axes' height.
+
+    It has fewer columns than asked for where their names would need more than the figure's width.
+    """
     figure = axes.get_figure(root=True)
     assert figure is not None
+    names = entries.get("labels") or axes.get_legend_handles_labels()[1]
+    widest = 0.45 + 0.06 * max(map(len, names), default=0)  # inches: handle, and 8 points a letter
+    columns = max(1, min(columns, int(figure.get_figwidth() / widest)))
     axes.legend(
         loc="upper center",
         bbox_to_anchor=(0.5, 0.0),

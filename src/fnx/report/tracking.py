@@ -13,7 +13,7 @@ import polars as pl
 from fnx.analysis import Run
 from fnx.analysis.findings import findings, kept_by_class
 from fnx.analysis.table3 import table3, table3_row
-from fnx.report.pictures import sprite_path
+from fnx.report.sprites import sprite_path
 from fnx.report.trackers import PICTURE, StoredEmbedding, Tracker, check_tracker, open_tracker
 from fnx.schema import LoggerConfig
 from fnx.secrets import redacted

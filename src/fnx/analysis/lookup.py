@@ -1,0 +1,85 @@
+"""Finds classes, layers and features of a run by what somebody typed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+import polars as pl
+
+from fnx.analysis.run import Run
+from fnx.errors import DataError
+
+SUGGESTIONS = 5
+
+
+def find_class(run: Run, word: str) -> int:
+    """The id of the class that `word` names: its name, its id, or the beginning of one name.
+
+    Upper and lower case are one, unless that leaves two; a name goes before an id.
+
+    Raises:
+        DataError: there is none, or several; naming what is near.
+    """
+    names = run.classes["class_name"].to_list()
+    found = _named(word, names)
+    if not found and word.isdecimal() and int(word) < len(names):
+        return int(word)
+    return _sole("class", word, found or _beginning(word, names), names)
+
+
+def find_layer(run: Run, word: str) -> str:
+    """The layer that `word` names: its name, or the beginning of one name.
+
+    Raises:
+        DataError: there is none, or several; naming what is near.
+    """
+    names: list[str] = run.features["layer"].unique(maintain_order=True).to_list()
+    return names[_sole("layer", word, _named(word, names) or _beginning(word, names), names)]
+
+
+def find_feature(run: Run, word: str) -> int:
+    """The id of the feature that `word` names, as conv4_3/458.
+
+    Raises:
+        DataError: there is no such layer or unit, or it is not LAYER/UNIT.
+    """
+    layer_word, slash, unit = word.rpartition("/")
+    if not slash or not unit.isdecimal():
+        raise DataError(f"'{word}' is not a feature: LAYER/UNIT, as conv4_3/458")
+    layer = find_layer(run, layer_word)
+    rows = run.features.filter(pl.col("layer") == layer)
+    found = rows.filter(pl.col("unit") == int(unit))
+    if found.is_empty():
+        units = rows["unit"].sort().to_list()
+        raise DataError(f"no unit {unit} in {layer}: it has the units {units[0]} to {units[-1]}")
+    return int(found["feature_id"][0])
+
+
+def _named(word: str, names: Sequence[str]) -> list[int]:
+    exact = [i for i, name in enumerate(names) if name == word]
+    folded = word.casefold()
+    return exact or [i for i, name in enumerate(names) if name.casefold() == folded]
+
+
+def _beginning(word: str, names: Sequence[str]) -> list[int]:
+    folded = word.casefold()
+    return [i for i, name in enumerate(names) if word and name.casefold().startswith(folded)]
+
+
+def _sole(kind: str, word: str, found: Sequence[int], names: Sequence[str]) -> int:
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise DataError(f"{kind} '{word}' may be {_some([names[i] for i in found])}")
+    folded = {name.casefold(): name for name in names}
+    inside = [name for key, name in folded.items() if word.casefold() in key] if word else []
+    near = difflib.get_close_matches(word.casefold(), folded, n=SUGGESTIONS)
+    close = list(dict.fromkeys([*inside, *(folded[key] for key in near)]))
+    hint = f"; near: {_some(close)}" if close else f"; there are {_some(names)}"
+    raise DataError(f"no {kind} '{word}'{hint}")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SUGGESTIONS:,} more" if len(names) > SUGGESTIONS else ""
+    return ", ".join(names[:SUGGESTIONS]) + more

@@ -1,0 +1,56 @@
+"""A feature's values inside and outside a class, from the run's embedding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fnx.analysis import Run
+from fnx.errors import DataError
+
+
+@dataclass(frozen=True)
+class Values:
+    """The inner and the outer distribution of a feature (Section 4), as percent of their images."""
+
+    class_id: int
+    class_name: str
+    edges: NDArray[np.float64]
+    inner: NDArray[np.float64]
+    outer: NDArray[np.float64]
+    n_inner: int
+    n_outer: int
+
+
+def feature_values(run: Run, feature_id: int, class_id: int, bins: int = 16) -> Values:
+    """Histograms of a feature's values on a class's images and on all others.
+
+    Args:
+        run: the run.
+        feature_id: the feature.
+        class_id: the inner class.
+        bins: bins of equal width from the smallest to the largest value.
+
+    Raises:
+        DataError: the run's embedding is gone, or is another one by now.
+    """
+    folder = run.embedding_path
+    if folder is None:
+        raise DataError(f"the embedding is gone ({run.record['embedding']})")
+    from fnx.embedding.store import Embedding
+
+    embedding = Embedding.open(folder)
+    if embedding.manifest.fingerprint != run.record["fingerprint"]:
+        raise DataError(f"{folder} is another embedding by now")
+    values = np.asarray(embedding.features[:, feature_id], dtype=np.float64)
+    inside = embedding.labels == class_id
+    low, high = float(values.min()), float(values.max())
+    edges = np.linspace(low, high if high > low else low + 1, bins + 1)
+    inner, outer = (
+        100 * np.histogram(part, edges)[0] / max(1, len(part))
+        for part in (values[inside], values[~inside])
+    )
+    name = str(run.classes["class_name"][class_id])
+    return Values(class_id, name, edges, inner, outer, int(inside.sum()), int((~inside).sum()))
