@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -106,11 +107,17 @@ def drawn(shown: Any, where: str) -> None:
 
 
 def at_view(shown: Any, heading: str) -> None:
-    shown.wait_for_function(
-        "wanted => document.querySelector('#view:not([hidden]):not([aria-busy]) h1')"
-        "?.textContent === wanted",
-        arg=heading,
-    )
+    title = "document.querySelector('#view:not([hidden]):not([aria-busy]) h1')?.textContent"
+    until(shown, f"{title} === {json.dumps(heading)}")
+
+
+def until(shown: Any, condition: str) -> None:
+    """Wait in Python: Playwright's own waiting evaluates text in the page, which refuses that."""
+    for _ in range(1200):
+        if shown.evaluate(condition):
+            return
+        shown.wait_for_timeout(50)
+    raise TimeoutError(condition)
 
 
 def test_figures_come_alive_and_series_are_switched(small: Path, open_page: Open) -> None:
@@ -119,12 +126,12 @@ def test_figures_come_alive_and_series_are_switched(small: Path, open_page: Open
     traces = "document.querySelector('#fig10_kept .plot').data.length"
     assert shown.evaluate(traces) == 4  # real and random, by presence and by absence
     shown.get_by_role("group", name="Series shown").first.get_by_label("random labels").uncheck()
-    shown.wait_for_function(f"{traces} === 2")
+    until(shown, f"{traces} === 2")
     bars = "document.querySelector('#fig10_kept .plot').data[0].x.length"
     assert shown.evaluate(bars) == 3
     shown.locator(".chooser summary").click()
     shown.locator(".chooser").get_by_label("conv1_2").uncheck()
-    shown.wait_for_function(f"{bars} === 2")
+    until(shown, f"{bars} === 2")
     run = Run.open(small.parent)
     kept = run.layers.filter(sign="+").filter(layer="fc6")["pct_kept"].item()
     assert shown.evaluate("document.querySelector('#fig10_kept .plot').data[0].x[1]") == kept
@@ -291,7 +298,7 @@ def test_pictures_are_shown_where_there_are_some(open_page: Open, tmp_path: Path
     shown = open_page(path, "#/feature/conv1_1/2")
     at_view(shown, "conv1_1/2")
     sprite = shown.get_by_alt_text("The image regions on which conv1_1/2 is most active")
-    shown.wait_for_function("document.querySelector('#view img').naturalWidth === 192")
+    until(shown, "document.querySelector('#view img').naturalWidth === 192")
     assert sprite.count() == 1
     for at, count in (("#/feature/conv1_1/3", 0), ("#/class/1", None), ("#/class/0", None)):
         shown.goto(path.as_uri() + at)
@@ -335,6 +342,7 @@ def test_all_of_vgg16_stays_usable(open_page: Open, tmp_path: Path, classes: int
     spec = Synthetic(layers=VGG16, class_sizes=tuple(30 + i % 40 for i in range(classes)))
     path = write_page(tmp_path / "run", spec)
     shown = open_page(path)
+    until(shown, "performance.getEntriesByName('first-contentful-paint').length")
     timing = shown.evaluate(
         "[performance.getEntriesByName('first-contentful-paint')[0].startTime,"
         " performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd]"
@@ -343,7 +351,12 @@ def test_all_of_vgg16_stays_usable(open_page: Open, tmp_path: Path, classes: int
     for name in ("fig05_layers", "fig06_distribution", "fig09_presence", "fig09_absence"):
         drawn(shown, f"#{name}")
     assert shown.locator("#class-table tbody tr").count() == 25
-    for at in ("#/class/7", "#/layer/fc6", "#/feature/fc7/4095"):
-        shown.goto(path.as_uri() + at)
+    for at, heading in (
+        ("class/7", "class 7"),
+        ("layer/fc6", "fc6"),
+        ("feature/fc7/4095", "fc7/4095"),
+    ):
+        shown.goto(f"{path.as_uri()}#/{at}")
+        at_view(shown, heading)
         drawn(shown, "#view")
         assert shown.locator("#view tbody tr").count() < 200

@@ -1,6 +1,6 @@
 // The view of a class: which features speak about it, and from which layers they come.
 
-const CARDS = 12;
+const CARDS = 10; // as many as have a picture in any case
 
 /** Label of features on cards and in tables, with their picture where there is one. */
 function featureCard(id, value) {
