@@ -24,7 +24,7 @@ from fnx.embedding.store import Extraction, Manifest
 from fnx.embedding.targets import Target
 from fnx.errors import ConfigError
 from fnx.images.crops import Crops
-from fnx.images.datamodule import Batch, ImageDataset, collate
+from fnx.images.datamodule import Batch, ImageDataset, collate, leave_to_main
 
 if TYPE_CHECKING:
     from fnx.backbones.backbone import Backbone
@@ -89,6 +89,7 @@ class Extractor(lightning.LightningModule):
             ),
             collate_fn=collate,
             num_workers=workers,
+            worker_init_fn=leave_to_main,
             # Said outright, for joblib changes what its processes start by default.
             multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
             pin_memory=self.device.type == "cuda",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -99,3 +101,15 @@ def collate(items: Sequence[tuple[int, Tensor]]) -> Batch:
         [(int(image.shape[1]), int(image.shape[2])) for image in images],
         torch.cat([image.flatten() for image in images]),
     )
+
+
+def leave_to_main(_: int) -> None:
+    """For a process that decodes: what ends a run is answered by the main process, in one line.
+
+    Ctrl-C reaches all processes of a terminal, and a thread of torch's that is handing an image
+    over when the main process leaves would print a traceback of its own. What a decoder raises
+    takes neither way: the loader carries it to the main process.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sys.excepthook = lambda *_: None
