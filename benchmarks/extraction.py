@@ -1,7 +1,7 @@
 """Extraction beside the bare forward pass of the same network; prints one line of JSON.
 
-``python extraction.py speed FOLDER PRECISION IMAGES ROUNDS``, ``center FOLDER PRECISION IMAGES``
-and ``memory FOLDER IMAGES``. FOLDER gets the photographs, the weights and the stores; what is there
+``python extraction.py speed FOLDER PRECISION IMAGES ROUNDS``, ``dense`` with the same words, ``center
+FOLDER PRECISION IMAGES`` and ``memory FOLDER IMAGES``. FOLDER gets the photographs, the weights and the stores; what is there
 already is used again.
 
 Speed: VGG16, ten crops, JPEG files of 500 × 375 pixels to a finished store, against forward passes
@@ -143,7 +143,7 @@ def whole(precision: str, folder: Path, *words: str) -> Callable[[int], dict[str
     return run
 
 
-def taps(precision: str, folder: Path) -> Callable[[int], float]:
+def taps(precision: str, folder: Path, views: str = "ten") -> Callable[[int], float]:
     """Seconds an image of fnx's passes on pixels in memory: the forward pass, taps and pooling."""
     import torch
 
@@ -157,7 +157,7 @@ def taps(precision: str, folder: Path) -> Callable[[int], float]:
     backbone = backbones.build(config.model, locate(config.model, 0), image_size=224, seed=0)
     if precision == "bf16-true":
         backbone = backbone.bfloat16()
-    crops = Crops(**{**vars(config.crops), "name": "ten"})
+    crops = Crops(views, 256, 256 if views == "dense" else 224)
     cut = batching(backbone, crops, "auto", torch.device("cpu"), torch.get_num_threads())
     pixels = [torch.randint(0, 256, (3, 256, 341), dtype=torch.uint8) for _ in range(cut.images)]
 
@@ -192,6 +192,16 @@ def speed(folder: Path, precision: str, images: int, rounds: int) -> dict[str, A
                 if number:
                     found.setdefault(f"{name} {part}".strip(), []).append(value)
     return {name: {"median": float(np.median(v)), "all": v} for name, v in found.items()}
+
+
+def dense(folder: Path, precision: str, images: int, rounds: int) -> dict[str, float]:
+    """Seconds an image of whole images and of ten crops, by turns; medians."""
+    arms = {views: taps(precision, folder, views) for views in ("ten", "dense")}
+    found: dict[str, list[float]] = {views: [] for views in arms}
+    for _ in range(rounds):
+        for views, arm in arms.items():
+            found[views].append(arm(images))
+    return {views: float(np.median(seconds)) for views, seconds in found.items()}
 
 
 def memory(folder: Path, images: int) -> dict[str, float]:
@@ -238,6 +248,9 @@ def main() -> None:
     if what == "speed":
         precision, images, rounds = rest
         print(json.dumps(speed(place, precision, int(images), int(rounds))))
+    elif what == "dense":
+        precision, images, rounds = rest
+        print(json.dumps(dense(place, precision, int(images), int(rounds))))
     elif what == "center":
         precision, images = rest
         run = whole(precision, place, "crops=center")
