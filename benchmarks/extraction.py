@@ -1,8 +1,8 @@
 """Extraction beside the bare forward pass of the same network; prints one line of JSON.
 
-``python extraction.py speed FOLDER PRECISION IMAGES ROUNDS``, ``dense`` with the same words, ``center
-FOLDER PRECISION IMAGES`` and ``memory FOLDER IMAGES``. FOLDER gets the photographs, the weights and the stores; what is there
-already is used again.
+``python extraction.py speed FOLDER PRECISION IMAGES ROUNDS``, ``dense`` with the same words,
+``center FOLDER PRECISION IMAGES`` and ``memory FOLDER IMAGES``. FOLDER gets the photographs, the
+weights and the stores; what is there already is used again.
 
 Speed: VGG16, ten crops, JPEG files of 500 × 375 pixels to a finished store, against forward passes
 on tensors that are there. All are timed by turns, so that a machine that slows down does so for

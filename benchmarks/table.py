@@ -17,6 +17,7 @@ HEAD = """# Benchmarks
 
 What `fnx` computes for all (feature, class) pairs, beside what a user would use instead. Every
 number here was written by the run itself: `make bench` measures anew and replaces this page.
+[Extraction](extraction.md) has a page of its own.
 
 Data: a synthetic embedding of the size of flowers102 through VGG16, 8,189 images × 12,416 features
 × 102 classes, float32, a third of the features without repeated values and two thirds as after a
