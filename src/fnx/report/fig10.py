@@ -126,10 +126,10 @@ def _limits(axes: Axes, drawn: pl.DataFrame, *, brief: bool = False) -> None:
     for sign, threshold in drawn.select("sign", "threshold").unique(maintain_order=True).rows():
         right = sign == "+"
         speaks = ("presence" if right else "absence") if signed else "distance"
-        relation = "D > t⁺" if right else "D < t⁻"
-        words = "" if brief else f"by {speaks}, "
+        name, relation = ("t⁺", ">") if right else ("t⁻", "<")
+        words = "" if brief else f"by {speaks}, D {relation} "  # a small panel has no room for them
         axes.annotate(
-            f"{words}{relation} = {style.number(threshold, 3)}",
+            f"{words}{name} = {style.number(threshold, 3)}",
             (1.0 if right else 0.0, 1.0),
             xycoords="axes fraction",
             xytext=(0, 4),

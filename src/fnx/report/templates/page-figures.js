@@ -114,7 +114,7 @@ function keptChart(columns, layers, label, title) {
       layout: {
         barmode: "overlay", yaxis: axis, xaxis: { title: { text: title }, range: limits, ...unsignedTicks(limits) },
         annotations: SIGNS.map((sign) => ({
-          text: WORDS[sign], showarrow: false, xref: "paper", yref: "paper", x: sign === "+" ? 1 : 0, y: 1, yanchor: "bottom", xanchor: sign === "+" ? "right" : "left",
+          text: WORDS[sign], showarrow: false, xref: "paper", yref: "paper", x: sign === "+" ? 0.75 : 0.25, y: 1, yanchor: "bottom", xanchor: "center", // the right corner is plotly's
         })),
       },
     };
