@@ -68,7 +68,7 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
     with stage("pictures"):  # what each feature answers to (Figures 2, 3, 4, 7)
         write_pictures(run_dir, images, reference, config)
 
-    with stage("report"):  # Figures 1, 5, 6, 9, 10, Tables 2 and 3, and the page
+    with stage("report"):  # Figures 1, 5, 6, 9, 10, Tables 1 to 3, and the page
         write_report(run_dir, config.report)
 
     write_record(run_dir, config, images, embedding, reused=reused, stage=stage)

@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import rankdata, wasserstein_distance
 
-from fnx.analysis.distributions import Sign, spread
+from fnx.analysis.distributions import Sign, beyond, spread
 from fnx.analysis.run import Run
 from fnx.analysis.shared import Shared, SharedLayer, same_data, shared
 
@@ -237,12 +237,10 @@ def _kept(
     run: Run, values: NDArray[np.float32], classes: NDArray[np.int64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which pairs pass t⁺ and which t⁻ of their run (none where there is no t⁻)."""
-    # In float32, as the distances are: see fnx.thresholds.
-    plus = run.classes["t_plus"].to_numpy()[classes].astype(np.float32)
+    above = beyond(values, run.classes["t_plus"].to_numpy()[classes], "+")
     if not run.signed:
-        return values > plus, np.zeros(values.shape, np.bool_)
-    minus = run.classes["t_minus"].to_numpy()[classes].astype(np.float32)
-    return values > plus, values < minus
+        return above, np.zeros(values.shape, np.bool_)
+    return above, beyond(values, run.classes["t_minus"].to_numpy()[classes], "-")
 
 
 def _overlaps(

@@ -20,7 +20,7 @@ from fnx.errors import DataError
 
 Sign = Literal["+", "-"]
 Distances = NDArray[np.float32]
-Threshold = float | NDArray[np.float64]
+Threshold = float | NDArray[np.float64] | NDArray[np.float32]
 """One for all classes, or (C,) one for each."""
 
 BIN_WIDTH = 0.01
@@ -217,6 +217,12 @@ def _quantile(values: Distances, share: float, default: float) -> float:
     return float(np.quantile(values, share, method="inverted_cdf")) if values.size else default
 
 
+def beyond(values: Distances, threshold: Threshold, sign: Sign) -> NDArray[np.bool_]:
+    """Which distances (…, C) lie beyond a threshold: D > t, for the sign "-" D < t; in float32."""
+    limit = np.asarray(threshold, np.float32)
+    return values > limit if sign == "+" else values < limit
+
+
 def percent_beyond(distances: Distances, rows: slice, threshold: Threshold, sign: Sign) -> float:
     """Percentage of (feature, class) pairs with D > threshold (sign "-": D < threshold).
 
@@ -225,10 +231,9 @@ def percent_beyond(distances: Distances, rows: slice, threshold: Threshold, sign
     >>> percent_beyond(np.float32([[0.1, 0.2], [0.3, -0.4]]), slice(0, 2), 0.1, "+")
     50.0
     """
-    limit = np.asarray(threshold, np.float32)
     kept = pairs = 0
     for block in blocks(distances, rows):
-        kept += int(np.count_nonzero(block > limit if sign == "+" else block < limit))
+        kept += int(np.count_nonzero(beyond(block, threshold, sign)))
         pairs += block.size
     return 100 * kept / pairs if pairs else 0.0
 

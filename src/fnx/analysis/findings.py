@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from fnx.analysis.distributions import row_blocks
+from fnx.analysis.distributions import Sign, beyond, row_blocks
 from fnx.analysis.run import Run
 
 
@@ -92,15 +92,17 @@ def findings(run: Run) -> Findings:
 def kept_by_class(run: Run) -> pl.DataFrame:
     """Features beyond the thresholds of each class: ``class_id``, ``kept_plus``, ``kept_minus``."""
     table = run.classes.select("class_id")
-    for name, limit, negative in (("kept_plus", "t_plus", False), ("kept_minus", "t_minus", True)):
+    columns: list[tuple[str, str, Sign]] = [
+        ("kept_plus", "t_plus", "+"),
+        ("kept_minus", "t_minus", "-"),
+    ]
+    for name, limit, sign in columns:
         if run.classes[limit].null_count():  # an unsigned statistic has no t-
             table = table.with_columns(pl.lit(None, dtype=pl.Int64).alias(name))
             continue
-        # In float32, as the distances are: see fnx.thresholds.
-        limits = run.classes[limit].to_numpy().astype(np.float32)
+        limits = run.classes[limit].to_numpy()
         counts = np.zeros(table.height, np.int64)
         for rows in row_blocks(run.features.height):
-            block = run.distances[rows]
-            counts += (block < limits if negative else block > limits).sum(axis=0)
+            counts += beyond(run.distances[rows], limits, sign).sum(axis=0)
         table = table.with_columns(pl.Series(name, counts))
     return table

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fnx.analysis.distributions import domain, histogram, layer_rows
+from fnx.analysis.distributions import Sign, beyond, domain, histogram, layer_rows
 from fnx.analysis.run import Run
 
 BINS = 40
@@ -79,16 +79,11 @@ class LayerPortrait:
     """The layer's row of the run's ``network`` table; None where it has none."""
 
 
-def _limits(run: Run, class_id: int) -> list[tuple[str, np.float32]]:
-    """The thresholds of a class in float32, as the distances are: see fnx.thresholds."""
+def _limits(run: Run, class_id: int) -> dict[Sign, float]:
+    """The thresholds of a class."""
     row = run.classes.row(class_id, named=True)
-    both = (("+", row["t_plus"]), ("-", row["t_minus"]))
-    return [(sign, np.float32(limit)) for sign, limit in both if limit is not None]
-
-
-def _beyond(distances: NDArray[np.float32], sign: str, limit: Any) -> NDArray[np.bool_]:
-    beyond: NDArray[np.bool_] = distances > limit if sign == "+" else distances < limit
-    return beyond
+    both: list[tuple[Sign, float | None]] = [("+", row["t_plus"]), ("-", row["t_minus"])]
+    return {sign: limit for sign, limit in both if limit is not None}
 
 
 def class_portrait(run: Run, class_id: int, top: int = 10) -> ClassPortrait:
@@ -96,16 +91,18 @@ def class_portrait(run: Run, class_id: int, top: int = 10) -> ClassPortrait:
     row = run.classes.row(class_id, named=True)
     real = np.asarray(run.distances[:, class_id])
     kept, layers = [], run.features.select("layer")
-    for name, sign in (("kept_plus", "+"), ("kept_minus", "-")):
-        limit = dict(_limits(run, class_id)).get(sign)
+    limits = _limits(run, class_id)
+    columns: list[tuple[str, Sign]] = [("kept_plus", "+"), ("kept_minus", "-")]
+    for name, sign in columns:
+        limit = limits.get(sign)
         if limit is None:
             layers = layers.with_columns(pl.lit(None, pl.Int64).alias(name))
             continue
-        beyond = _beyond(real, sign, limit)
-        random = _beyond(run.distances_random[:, :, class_id], sign, limit)
+        passed = beyond(real, limit, sign)
+        random = beyond(run.distances_random[:, :, class_id], limit, sign)
         chance = float(random.sum(axis=1).mean()) if len(random) else None
-        kept.append((sign, row["t_plus" if sign == "+" else "t_minus"], int(beyond.sum()), chance))
-        layers = layers.with_columns(pl.Series(name, beyond.astype(np.int64)))
+        kept.append((sign, limit, int(passed.sum()), chance))
+        layers = layers.with_columns(pl.Series(name, passed.astype(np.int64)))
     return ClassPortrait(
         class_id,
         str(row["class_name"]),
@@ -150,7 +147,8 @@ def feature_portrait(run: Run, feature_id: int) -> FeaturePortrait:
     random = np.asarray(run.distances_random[:, feature_id])
     signs: list[str | None] = []
     for class_id, distance in enumerate(distances):
-        passed = [s for s, limit in _limits(run, class_id) if _beyond(distance, s, limit)]
+        limits = _limits(run, class_id).items()
+        passed = [sign for sign, limit in limits if beyond(distance, limit, sign)]
         signs.append(passed[0] if passed else None)
     classes = run.classes.select(
         "class_id",

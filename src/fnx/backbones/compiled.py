@@ -30,7 +30,7 @@ class CompiledBackbone:
         self._backbone = backbone.replica()
         self._images = images
         self._read: list[Tensor] = []
-        # Calls of one module come in order; `_order` says which reading is the n-th of all.
+        # Calls of one module come in order, so that counting them tells which reading is whose.
         taps: dict[tuple[str, bool], list[Tap]] = defaultdict(list)
         for tap in backbone.taps:
             taps[tap.site.module, tap.site.entry].append(tap)

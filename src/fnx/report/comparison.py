@@ -30,7 +30,7 @@ from fnx.report import (
     table2,
 )
 from fnx.report import table3 as table3_picture
-from fnx.report.figures import Picture, save_table
+from fnx.report.figures import Picture, save_all, save_table
 
 
 @dataclass(frozen=True)
@@ -162,15 +162,8 @@ def write(compared: Comparison, folder: Path, formats: Sequence[str]) -> Path:
     save_table(compared.differences, folder / "config_differences")
     save_table(compared.pairs, folder / "agreement_pairs")
     save_table(compared.layers, folder / "agreement")
-    drawn: dict[str, str] = {}
     with style.style():
-        for picture in pictures(compared):
-            save_table(picture.table, folder / picture.name)
-            others = [suffix for suffix in formats if suffix != "svg"]
-            style.save(picture.figure, folder / picture.name, others)
-            drawn[picture.name] = style.svg(picture.figure)
-            if "svg" in formats:
-                (folder / f"{picture.name}.svg").write_text(drawn[picture.name], encoding="utf-8")
+        drawn = save_all(pictures(compared), folder, formats)
     page = folder / "compare.html"
     page.write_text(render(compared, drawn, folder, formats), encoding="utf-8")
     return page

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -12,9 +11,9 @@ from matplotlib.figure import Figure
 
 from fnx.analysis import Run
 from fnx.analysis.pair import Pair, find_pair, pair_table, strongest_pair, widest
-from fnx.embedding import Embedding
 from fnx.errors import DataError
 from fnx.report import style
+from fnx.report.values import open_embedding
 
 log = logging.getLogger(__name__)
 
@@ -63,12 +62,7 @@ def table(run: Run, pair: str | None = None) -> pl.DataFrame | None:
 
 
 def _measured(run: Run, pair: Pair) -> pl.DataFrame:
-    folder = _embedding(run)
-    if not folder.is_dir():
-        raise DataError(f"{folder} is gone")
-    embedding = Embedding.open(folder)
-    if embedding.manifest.fingerprint != run.record["fingerprint"]:
-        raise DataError(f"{folder} is another: its fingerprint is not the run's")
+    embedding = open_embedding(run)
     values = np.asarray(embedding.features[:, pair.feature_id])
     statistic = run.record["statistic"]
     bins = statistic.get("bins")
@@ -83,13 +77,6 @@ def _measured(run: Run, pair: Pair) -> pl.DataFrame:
         pl.lit(limit["threshold"] if limit else None, dtype=pl.Float64).alias("threshold"),
         pl.all(),
     )
-
-
-def _embedding(run: Run) -> Path:
-    """The embedding's folder; also where the working directory, or the whole tree, has moved."""
-    written = Path(run.record["embedding"])
-    folders = [written, *(parent / written for parent in run.path.absolute().parents)]
-    return next((folder for folder in folders if folder.is_dir()), written)
 
 
 def draw(run: Run, drawn: pl.DataFrame) -> Figure:

@@ -40,12 +40,8 @@ def table(runs: Sequence[Run], labels: Sequence[str], mode: str = "empirical") -
         columns = {MODES[mode] + name: name for name in _ENDS}
         if missing := columns.keys() - set(run.layers.columns):
             raise DataError(f"{run.path}: layers.parquet has no column {min(missing)}: run it anew")
-        kinds = run.features.select("layer", "kind").unique("layer")
-        limits = run.thresholds.select("sign", "threshold")
         parts.append(
-            run.layers.join(kinds, on="layer", maintain_order="left")
-            .join(limits, on="sign", how="left", maintain_order="left")
-            .select(
+            layers_by_sign(run).select(
                 pl.lit(label).alias("run"),
                 "layer",
                 "kind",
@@ -55,6 +51,15 @@ def table(runs: Sequence[Run], labels: Sequence[str], mode: str = "empirical") -
             )
         )
     return pl.concat(parts)
+
+
+def layers_by_sign(run: Run) -> pl.DataFrame:
+    """The run's table of layers with each layer's ``kind`` and the sign's ``threshold``."""
+    kinds = run.features.select("layer", "kind").unique("layer")
+    limits = run.thresholds.select("sign", "threshold")
+    return run.layers.join(kinds, on="layer", maintain_order="left").join(
+        limits, on="sign", how="left", maintain_order="left"
+    )
 
 
 def draw(run: Run, mode: str = "empirical") -> Figure:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from fnx.analysis import Run
 from fnx.report import style
+from fnx.report.fig05 import layers_by_sign
 
 
 def table(runs: Sequence[Run], labels: Sequence[str]) -> pl.DataFrame:
@@ -20,12 +21,8 @@ def table(runs: Sequence[Run], labels: Sequence[str]) -> pl.DataFrame:
     """
     parts = []
     for run, label in zip(runs, labels, strict=True):
-        kinds = run.features.select("layer", "kind").unique("layer")
-        limits = run.thresholds.select("sign", "threshold")
         parts.append(
-            run.layers.join(kinds, on="layer", maintain_order="left")
-            .join(limits, on="sign", maintain_order="left")
-            .select(
+            layers_by_sign(run).select(
                 pl.lit(label).alias("run"),
                 "layer",
                 "kind",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from fnx.analysis import Run
 from fnx.analysis.distributions import Sign
 from fnx.analysis.table3 import table3
-from fnx.report import fig01, fig05, fig06, fig09, fig10, fig_features, table1, table2
+from fnx.report import fig01, fig05, fig06, fig09, fig10, fig_features, style, table1, table2
 from fnx.report import table3 as table3_picture
 from fnx.schema import ReportConfig
 
@@ -56,6 +56,23 @@ def pictures(run: Run, config: ReportConfig | None = None) -> Iterator[Picture]:
     data_set, thresholds = table2.table([run]), table3([run])
     yield Picture("table2", table2.draw(data_set), data_set)
     yield Picture("table3", table3_picture.draw(thresholds), thresholds)
+
+
+def save_all(pictures: Iterable[Picture], folder: Path, formats: Sequence[str]) -> dict[str, str]:
+    """Write pictures and their numbers into a folder; call within `fnx.report.style.style`.
+
+    Returns:
+        Each picture's SVG text, by name.
+    """
+    drawn: dict[str, str] = {}
+    for picture in pictures:
+        save_table(picture.table, folder / picture.name)
+        others = [suffix for suffix in formats if suffix != "svg"]
+        style.save(picture.figure, folder / picture.name, others)
+        drawn[picture.name] = style.svg(picture.figure)
+        if "svg" in formats:
+            (folder / f"{picture.name}.svg").write_text(drawn[picture.name], encoding="utf-8")
+    return drawn
 
 
 def save_table(table: pl.DataFrame, stem: Path) -> None:

@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnx.analysis import Run
-from fnx.analysis.distributions import Distances, Domain, LayerRows, Sign, domain, layer_rows
+from fnx.analysis.distributions import (
+    Distances,
+    Domain,
+    LayerRows,
+    Sign,
+    beyond,
+    domain,
+    layer_rows,
+)
 
 BINS = 100
 """Bins of a layer's distribution over the whole range of D, as in Figure 6."""
@@ -55,7 +63,7 @@ class OfSign:
 
     def beyond(self, values: Distances) -> NDArray[np.bool_]:
         """Which distances [..., C] the thresholds of the classes keep."""
-        return values > self.limits if self.sign == "+" else values < self.limits
+        return beyond(values, self.limits, self.sign)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 from matplotlib.figure import Figure
 
-from fnx.report import style
+from fnx.report import style, tabular
 
 MOST_ROWS = 60
 """Rows of a page; a longer network is shown by its blocks."""
@@ -34,12 +34,7 @@ def draw(network: pl.DataFrame) -> Figure:
         {"name": "Total", "map": "", "receptive_field": "", **_numbers(total.row(0, named=True))}
     )
     height = 0.66 + _ROW * len(rows)
-    figure = style.new_figure(_WIDTH, height)
-    figure.set_layout_engine("none")
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_xlim(0, _WIDTH)
-    axes.set_ylim(height, 0)
-    axes.axis("off")
+    figure, axes = tabular.sheet(_WIDTH, height)
     head = 0.34
     axes.text(0.1, head, "layer", va="baseline", fontsize=9)
     for heading, _, x in _COLUMNS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fnx.report import style
@@ -32,6 +33,17 @@ class Group:
     right: float
 
 
+def sheet(width: float, height: float) -> tuple[Figure, Axes]:
+    """An empty page whose coordinates are inches from its upper left corner."""
+    figure = style.new_figure(width, height)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+    axes.axis("off")
+    return figure, axes
+
+
 def draw(
     heading: str,
     names: Sequence[str],
@@ -51,12 +63,7 @@ def draw(
     end = columns[-1].right
     width, head = end + 0.1, 0.66 if groups else 0.36
     height = head + 0.24 + ROW * len(names) + (0.24 if note else 0)
-    figure = style.new_figure(width, height)
-    figure.set_layout_engine("none")
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_xlim(0, width)
-    axes.set_ylim(height, 0)
-    axes.axis("off")
+    figure, axes = sheet(width, height)
     axes.text(0.1, head, heading, va="baseline", fontsize=9)
     for column in columns:
         axes.text(

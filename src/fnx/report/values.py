@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fnx.analysis import Run
 from fnx.errors import DataError
+
+if TYPE_CHECKING:
+    from fnx.embedding import Embedding
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,23 @@ class Values:
     n_outer: int
 
 
+def open_embedding(run: Run) -> Embedding:
+    """The embedding that a run was made from.
+
+    Raises:
+        DataError: it is gone, or is another one by now.
+    """
+    from fnx.embedding.store import Embedding
+
+    folder = run.embedding_path
+    if folder is None:
+        raise DataError(f"the embedding is gone ({run.record['embedding']})")
+    embedding = Embedding.open(folder)
+    if embedding.manifest.fingerprint != run.record["fingerprint"]:
+        raise DataError(f"{folder} is another embedding: its fingerprint is not the run's")
+    return embedding
+
+
 def feature_values(run: Run, feature_id: int, class_id: int, bins: int = 16) -> Values:
     """Histograms of a feature's values on a class's images and on all others.
 
@@ -34,16 +55,9 @@ def feature_values(run: Run, feature_id: int, class_id: int, bins: int = 16) -> 
         bins: bins of equal width from the smallest to the largest value.
 
     Raises:
-        DataError: the run's embedding is gone, or is another one by now.
+        DataError: see `open_embedding`.
     """
-    folder = run.embedding_path
-    if folder is None:
-        raise DataError(f"the embedding is gone ({run.record['embedding']})")
-    from fnx.embedding.store import Embedding
-
-    embedding = Embedding.open(folder)
-    if embedding.manifest.fingerprint != run.record["fingerprint"]:
-        raise DataError(f"{folder} is another embedding by now")
+    embedding = open_embedding(run)
     values = np.asarray(embedding.features[:, feature_id], dtype=np.float64)
     inside = embedding.labels == class_id
     low, high = float(values.min()), float(values.max())

@@ -26,17 +26,10 @@ def write_report(run_dir: Path, config: ReportConfig) -> Path | None:
     if not config.figures:
         return None
     from fnx.report import page, style
-    from fnx.report.figures import pictures, save_table
+    from fnx.report.figures import pictures, save_all
 
     folder = run.path / "figures"
     folder.mkdir(exist_ok=True)
-    drawn: dict[str, str] = {}
     with style.style():
-        for picture in pictures(run, config):
-            save_table(picture.table, folder / picture.name)
-            others = [suffix for suffix in config.formats if suffix != "svg"]
-            style.save(picture.figure, folder / picture.name, others)
-            drawn[picture.name] = style.svg(picture.figure)
-            if "svg" in config.formats:
-                (folder / f"{picture.name}.svg").write_text(drawn[picture.name], encoding="utf-8")
+        drawn = save_all(pictures(run, config), folder, config.formats)
     return page.write(run, drawn, config.formats, config.mode)
