@@ -99,8 +99,9 @@ def bare(precision: str, views: int, threads: int) -> Callable[[int], float]:
 def whole(precision: str, folder: Path, *words: str) -> Callable[[int], dict[str, float]]:
     """Seconds an image of ``embed`` on files: all of it, and its predict loop alone."""
     from fnx.cli import compose
-    from fnx.embedding import embed, ranks
-    from fnx.images import open_images
+    from fnx.embedding import ranks
+    from fnx.embedding.embed import embed
+    from fnx.images.open import open_images
 
     taken: list[float] = []
     predict = ranks.predict
@@ -148,9 +149,9 @@ def taps(precision: str, folder: Path, views: str = "ten") -> Callable[[int], fl
     import torch
 
     from fnx import backbones
-    from fnx.backbones.weights import locate
+    from fnx.backbones.weights.locate import locate
     from fnx.cli import compose
-    from fnx.embedding.passes import Passes, batching
+    from fnx.embedding.microbatches import Passes, batching
     from fnx.images.crops import Crops
 
     config = compose(["model=vgg16", f"model.weights.path={weights(folder)}", "trainer=cpu"])

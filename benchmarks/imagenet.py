@@ -17,9 +17,9 @@ import numpy as np
 import zarr
 
 import fnx
-from fnx.registry import get_statistic
+from fnx.registry.registry import get_statistic
 from fnx.statistics.engine import all_distances
-from fnx.statistics.labellings import permutations
+from fnx.statistics.permutations import permutations
 
 IMAGES, FEATURES, CLASSES, ROWS = 50_000, 12_416, 1_000, 2_048
 

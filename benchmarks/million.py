@@ -25,12 +25,13 @@ from PIL import Image
 
 import fnx.images
 from fnx import app, cli
-from fnx.embedding import Embedding, ranks, store
+from fnx.analysis.record import Stopwatch
+from fnx.embedding import ranks, store
+from fnx.embedding.embed import Embedding
 from fnx.embedding.store import Manifest
-from fnx.images import LabelledImages, Listing
 from fnx.images.crops import Crops
-from fnx.images.datamodule import ImageDataset
-from fnx.record import Stopwatch
+from fnx.images.open import LabelledImages, Listing
+from fnx.images.torch_dataset import ImageDataset
 
 CLASSES, ROWS = 1_000, 2_048
 
@@ -86,14 +87,14 @@ def checked(table: Table, folder: Path, images: int) -> LabelledImages:
             OnePicture(written.getvalue()),
             folder / "images",
         )
-    fnx.images.read = lambda _: listing
+    fnx.images.open.read = lambda _: listing
     config = cli.compose(["dataset=folder", f"dataset.root={folder}/images"]).dataset
     with table.step("check of all, bookkeeping (8 × 8 pixels)") as remarks:
-        found = fnx.images.open_images(config, folder)
+        found = fnx.images.open.open_images(config, folder)
         (file,) = (folder / "checked").glob("*.parquet")
         remarks.append(f"remembered in {file.stat().st_size / 1e6:.0f} MB")
     with table.step("check of all, remembered"):
-        again = fnx.images.open_images(config, folder)
+        again = fnx.images.open.open_images(config, folder)
     with table.step("digest of the labelled images"):
         assert again.digest() == found.digest()
     return found

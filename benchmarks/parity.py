@@ -16,10 +16,10 @@ import numpy as np
 
 import fnx
 from fnx.cli import compose
-from fnx.embedding import embed
-from fnx.images import open_images
-from fnx.registry import discover
-from fnx.statistics.labellings import permutations
+from fnx.embedding.embed import embed
+from fnx.images.open import open_images
+from fnx.registry.registry import discover
+from fnx.statistics.permutations import permutations
 
 VARIANTS = {
     "32-true": ("trainer.precision=32-true",),

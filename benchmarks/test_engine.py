@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fnx.registry import discover, get_statistic
+from fnx.registry.registry import discover, get_statistic
 from fnx.statistics.engine import all_distances
-from fnx.statistics.labellings import permutations
+from fnx.statistics.permutations import permutations
 
 PERMUTATIONS = 10
 ALL = "all of it"

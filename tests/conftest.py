@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fnx.schema import Config
+from fnx.config.schema import Config
 
 # Untrained, tiny and quick: what most tests of the machinery run through.
 TINY = (

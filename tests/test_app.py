@@ -14,9 +14,9 @@ import pytest
 import fnx
 from fnx import app
 from fnx.analysis import Run
+from fnx.config.schema import Config
 from fnx.errors import DataError
-from fnx.schema import Config
-from fnx.statistics.labellings import permutations
+from fnx.statistics.permutations import permutations
 
 COLUMNS = {
     "images": "image_id path class_id class_name split status error",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fnx import cli
-from fnx.schema import Config
+from fnx.config.schema import Config
 
 
 def fnx(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -28,7 +28,7 @@ def test_it_holds_conf_and_templates(wheel: Path) -> None:
     configs = {path.relative_to(ROOT).as_posix() for path in (ROOT / "conf").rglob("*.yaml")}
     assert len(configs) > 10
     assert names >= {f"fnx/{name}" for name in configs}
-    templates = (ROOT / "src/fnx/report/templates").iterdir()
+    templates = (ROOT / "src/fnx/report/page/templates").iterdir()
     assert names >= {f"fnx/report/templates/{path.name}" for path in templates}
     assert "fnx/py.typed" in names
 

@@ -11,21 +11,22 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from fnx import backbones, registry
+from fnx import backbones
 from fnx.analysis import Run, tables
-from fnx.embedding import Embedding, embed, find_strongest
-from fnx.images import LabelledImages, open_images
+from fnx.analysis.record import Stopwatch, write_record
+from fnx.config.schema import Config
+from fnx.embedding.embed import Embedding, embed, find_strongest
+from fnx.images.open import LabelledImages, open_images
 from fnx.images.reference import check_reference, open_reference
-from fnx.launch import OtherRank
-from fnx.progress import progress_bar
-from fnx.record import Stopwatch, write_record
+from fnx.registry import registry
 from fnx.report import check_tracker, summary, track, write_pictures, write_report
-from fnx.report.pairs import check_pairs
-from fnx.schema import Config
-from fnx.statistics import on_dask
+from fnx.report.pictures.pairs import check_pairs
+from fnx.statistics import dask as on_dask
 from fnx.statistics.engine import all_distances
-from fnx.statistics.labellings import permutations
+from fnx.statistics.permutations import permutations
 from fnx.thresholds import Thresholds, find_thresholds
+from fnx.utils.launch import OtherRank
+from fnx.utils.progress import progress_bar
 
 log = logging.getLogger(__name__)
 

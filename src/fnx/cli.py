@@ -38,10 +38,12 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fnx import launch, registry, schema
+from fnx.config import schema
 from fnx.errors import FnxError, unknown
-from fnx.secrets import Redacting, redact_files, redacted
+from fnx.registry import registry
 from fnx.targets import refuse_composed_targets, refuse_targets
+from fnx.utils import launch
+from fnx.utils.redact import Redacting, redact_files, redacted
 
 USER_ERROR = 2
 

@@ -7,8 +7,8 @@ import pytest
 from tests.report.synthetic import Synthetic, write_run
 
 from fnx.analysis import Run
-from fnx.analysis.findings import findings, kept_by_class
-from fnx.analysis.table3 import table3
+from fnx.analysis.comparison.table3 import table3
+from fnx.analysis.summary import findings, kept_by_class
 from fnx.errors import DataError
 
 
@@ -42,7 +42,7 @@ def test_the_answer_agrees_with_the_arrays(tmp_path: Path) -> None:
 
 
 def test_noise_alone_says_hardly_more_than_chance(tmp_path: Path) -> None:
-    from fnx.report.page import verdict
+    from fnx.report.page.page import verdict
 
     layers = (("conv1", 400, "conv"), ("fc", 400, "fc"))
     spec = Synthetic(layers=layers, strength=0.0, permutations=4)

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from fnx.backbones.layers import Layer, select
 from fnx.backbones.networks import traced
-from fnx.backbones.tracing import Trace, is_activation
+from fnx.backbones.trace import Trace, is_activation
 
 #: timm's module -> one of its smallest networks (timm's own test networks apart), and the side in
 #: pixels of the images it is made for.

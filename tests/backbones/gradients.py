@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fnx.backbones.receptive import ReceptiveField
-from fnx.backbones.tracing import is_activation
+from fnx.backbones.trace import is_activation
 
 Box = tuple[int, int, int, int]
 

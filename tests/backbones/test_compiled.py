@@ -14,11 +14,11 @@ from torch import nn
 from fnx.backbones.backbone import Backbone, Preprocessing, plan
 from fnx.backbones.compiled import CompiledBackbone
 from fnx.backbones.layers import select
-from fnx.backbones.tracing import trace
-from fnx.embedding.passes import Batching, Passes
+from fnx.backbones.trace import trace
+from fnx.config.schema import Config
+from fnx.embedding.microbatches import Batching, Passes
 from fnx.errors import ConfigError
 from fnx.images.crops import Crops
-from fnx.schema import Config
 
 IMAGES, SIDE = 6, 64
 
@@ -97,8 +97,8 @@ def test_fused_kernels_round_a_little_differently(dtype: torch.dtype) -> None:
 
 
 def test_a_processor_compiles_nothing(tiny: Callable[..., Config]) -> None:
-    from fnx.embedding import embed
-    from fnx.images import open_images
+    from fnx.embedding.embed import embed
+    from fnx.images.open import open_images
 
     config = tiny("trainer.compile=true")
     with pytest.raises(ConfigError, match=r"trainer\.compile=true is for GPUs"):

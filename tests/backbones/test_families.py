@@ -9,9 +9,9 @@ import timm
 import torch
 from tests.backbones.families import FAMILIES, look, row
 
-from fnx.backbones import build
-from fnx.backbones.weights import locate
-from fnx.schema import ModelConfig, WeightsConfig
+from fnx.backbones.build import build
+from fnx.backbones.weights.locate import locate
+from fnx.config.schema import ModelConfig, WeightsConfig
 
 TABLE = Path(__file__).parents[2] / "docs/backbones.md"
 

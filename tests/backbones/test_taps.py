@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fnx.backbones import build
 from fnx.backbones.backbone import Preprocessing, plan, read
+from fnx.backbones.build import build
 from fnx.backbones.layers import select
 from fnx.backbones.networks import traced, untrained
 from fnx.backbones.pooling import pooled
-from fnx.backbones.tracing import trace
-from fnx.backbones.weights import locate
-from fnx.schema import ModelConfig, PreprocessConfig, WeightsConfig
+from fnx.backbones.trace import trace
+from fnx.backbones.weights.locate import locate
+from fnx.config.schema import ModelConfig, PreprocessConfig, WeightsConfig
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 

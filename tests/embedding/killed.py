@@ -16,9 +16,10 @@ from pathlib import Path
 
 from fnx import cli
 from fnx.backbones import backbone  # noqa: F401 - what every child needs is imported once
-from fnx.embedding import Embedding, embed, extraction, store
+from fnx.embedding import extraction, store
+from fnx.embedding.embed import Embedding, embed
 from fnx.embedding.store import Manifest
-from fnx.images import open_images
+from fnx.images.open import open_images
 
 ROWS_PER_SHARD = 16
 

@@ -17,12 +17,13 @@ import timm
 import torch
 import torchvision.transforms.v2.functional as tv
 
-from fnx.embedding import Embedding, embed, extraction, store
+from fnx.config.schema import Config
+from fnx.embedding import extraction, store
+from fnx.embedding.embed import Embedding, embed
 from fnx.embedding.store import Manifest
 from fnx.errors import ConfigError
-from fnx.images import open_images
-from fnx.images.labelled import LabelledImages
-from fnx.schema import Config
+from fnx.images.dataset import LabelledImages
+from fnx.images.open import open_images
 
 
 def opened(config: Config) -> LabelledImages:

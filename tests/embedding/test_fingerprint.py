@@ -9,9 +9,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from fnx.config.schema import Config
 from fnx.embedding.fingerprint import fingerprint, shaping_inputs
-from fnx.images import open_images
-from fnx.schema import Config
+from fnx.images.open import open_images
 
 
 def mark(config: Config, weights: str = "digest") -> str:

@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fnx import lock
-from fnx.embedding import Embedding, embed, extraction, store
+from fnx.config.schema import Config
+from fnx.embedding import extraction, store
+from fnx.embedding.embed import Embedding, embed
 from fnx.embedding.store import Manifest
 from fnx.errors import DataError
-from fnx.images import open_images
-from fnx.images.labelled import LabelledImages
-from fnx.schema import Config
+from fnx.images.dataset import LabelledImages
+from fnx.images.open import open_images
+from fnx.utils import lock
 
 
 def opened(config: Config) -> LabelledImages:
@@ -184,7 +185,7 @@ def test_a_full_disk_keeps_what_was_finished(
 HOLDER = """
 import sys, time
 from pathlib import Path
-from fnx.lock import sole
+from fnx.utils.lock import sole
 with sole(Path(sys.argv[1]), "extracts", lambda: ""):
     print("held", flush=True)
     time.sleep(60)
@@ -223,7 +224,7 @@ def test_what_another_run_finished_meanwhile_is_reused(
     config = tiny()
     whole = iter([False, True])  # before the wait for the lock, and after it
     embed(opened(config), config)
-    monkeypatch.setattr("fnx.embedding._is_whole", lambda _: next(whole))
+    monkeypatch.setattr("fnx.embedding.embed._is_whole", lambda _: next(whole))
     monkeypatch.setattr(extraction, "extract", None)
     assert embed(opened(config), config)[1]
 

@@ -10,14 +10,15 @@ import pytest
 from PIL import Image
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
-from fnx import launch
-from fnx.embedding import embed, extraction, ranks, store
+from fnx.config.schema import Config, TrainerConfig
+from fnx.embedding import extraction, ranks, store
+from fnx.embedding.embed import embed
 from fnx.embedding.ranks import ShardBatches
 from fnx.embedding.store import Manifest
 from fnx.errors import ConfigError, DataError
-from fnx.images import open_images
-from fnx.images.labelled import LabelledImages
-from fnx.schema import Config, TrainerConfig
+from fnx.images.dataset import LabelledImages
+from fnx.images.open import open_images
+from fnx.utils import launch
 
 
 def opened(config: Config) -> LabelledImages:

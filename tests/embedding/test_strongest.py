@@ -16,15 +16,16 @@ from torch import Tensor, nn
 
 from fnx.backbones.backbone import Preprocessing
 from fnx.backbones.pooling import peaks
-from fnx.embedding import Strongest, extraction, find_strongest, strongest, targets
+from fnx.config.schema import Config
+from fnx.embedding import extraction, strongest, targets
+from fnx.embedding.embed import Strongest, find_strongest
 from fnx.embedding.store import Manifest
 from fnx.errors import DataError
-from fnx.images import open_images
 from fnx.images.crops import Crops
-from fnx.images.datamodule import Batch
-from fnx.images.labelled import LabelledImages
+from fnx.images.dataset import LabelledImages
+from fnx.images.open import open_images
 from fnx.images.reference import open_reference
-from fnx.schema import Config
+from fnx.images.torch_dataset import Batch
 
 
 @pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])

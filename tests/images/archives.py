@@ -1,7 +1,7 @@
 """Small archives of the eleven data sets of Table 2, in their authors' layouts.
 
 Each builder writes, into an empty folder, the files that the authors publish (by the names of
-`fnx.images.table2.OFFICIAL`). The images are random and of few pixels.
+`fnx.images.official.OFFICIAL`). The images are random and of few pixels.
 """
 
 from __future__ import annotations

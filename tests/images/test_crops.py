@@ -13,9 +13,9 @@ from PIL import Image, ImageOps
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tv
 
+from fnx.config.schema import CropsConfig
 from fnx.errors import ConfigError, DataError
 from fnx.images.crops import Crops
-from fnx.schema import CropsConfig
 
 
 def photo(width: int, height: int) -> Image.Image:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from fnx.images import LabelledImages, open_images
-from fnx.schema import DatasetConfig
+from fnx.config.schema import DatasetConfig
+from fnx.images.open import LabelledImages, open_images
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_pixels_are_scikit_learns_stretched_to_8_bits(digits: LabelledImages) ->
 def test_the_check_reads_the_same_pixels() -> None:
     from PIL import Image
 
-    from fnx.images.readers.digits import Digits
+    from fnx.images.layouts.digits import Digits
 
     digits = Digits()
     with Image.open(digits.stream("digits/0007")) as image:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, DataError
-from fnx.images.catalogue import read
-from fnx.images.files import from_text, to_text
-from fnx.images.labelled import Listing
-from fnx.schema import DatasetConfig
+from fnx.images.dataset import Listing
+from fnx.images.layouts.catalogue import read
+from fnx.images.paths import from_text, to_text
 
 
 def listing(root: Path | None, depth: int | None = 1) -> Listing:

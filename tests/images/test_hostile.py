@@ -17,10 +17,10 @@ import timm
 import torch
 from PIL import Image
 
-from fnx.embedding import Embedding, embed
+from fnx.config.schema import Config
+from fnx.embedding.embed import Embedding, embed
 from fnx.errors import DataError
-from fnx.images import open_images
-from fnx.schema import Config
+from fnx.images.open import open_images
 
 Pixels = np.ndarray
 

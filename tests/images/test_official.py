@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 from tests.images.archives import BUILDERS, picture, tar
 
-from fnx.embedding import embed
+from fnx.config.schema import Config, DatasetConfig
+from fnx.embedding.embed import embed
 from fnx.errors import ConfigError, DataError
-from fnx.images import LabelledImages, open_images
-from fnx.images.catalogue import read
-from fnx.images.table2 import OFFICIAL, Archive
-from fnx.schema import Config, DatasetConfig
+from fnx.images.layouts.catalogue import read
+from fnx.images.official import OFFICIAL, Archive
+from fnx.images.open import LabelledImages, open_images
 
 
 @dataclass
@@ -245,7 +245,7 @@ def test_an_interruption_while_unpacking_is_not_taken_for_data(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("fnx.images.fetching.unpack", interrupted)
+        patch.setattr("fnx.images.fetch.unpack", interrupted)
         with pytest.raises(KeyboardInterrupt):
             opened("textures", tmp_path)
     with pytest.raises(DataError, match="Describable Textures is not complete"):

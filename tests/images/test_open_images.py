@@ -20,13 +20,14 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from fnx import lock
+from fnx.config.schema import DatasetConfig
 from fnx.errors import DataError
-from fnx.images import LabelledImages, check, open_images
-from fnx.images.check import check_images, reason
-from fnx.images.files import Files
-from fnx.images.labelled import TABLE_SCHEMA, Listing, Stream
-from fnx.schema import DatasetConfig
+from fnx.images import validate as check
+from fnx.images.dataset import TABLE_SCHEMA, Listing, Stream
+from fnx.images.open import LabelledImages, open_images
+from fnx.images.paths import Files
+from fnx.images.validate import check_images, reason
+from fnx.utils import lock
 
 
 def opened(root: Path, **options: Any) -> LabelledImages:
@@ -268,7 +269,7 @@ def test_a_cache_that_cannot_be_written_is_a_warning(
 def test_what_was_checked_before_an_interruption_is_kept(
     root: Path, reads: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fnx.images.check._AT_ONCE", 2)
+    monkeypatch.setattr("fnx.images.validate._AT_ONCE", 2)
     stamp = Files.stamp
 
     def interrupted(self: Files, path: str) -> Any:
@@ -305,7 +306,7 @@ def test_a_bar_is_shown_for_long_checks_only(
     opened(root)
     assert capsys.readouterr().err == ""
     clock = iter(range(0, 1000, 2))
-    monkeypatch.setattr("fnx.images.check.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("fnx.images.validate.time.monotonic", lambda: next(clock))
     listing = Listing(opened_paths(), ["x"] * 6, [None] * 6, Files(str(root)))
     check_images(listing, listing.paths, {})
     assert "checking images" in capsys.readouterr().err

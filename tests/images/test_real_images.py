@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fnx.config.schema import DatasetConfig
 from fnx.errors import DataError
-from fnx.images import LabelledImages, open_images
 from fnx.images.crops import Crops
-from fnx.images.datamodule import ImageDataset
-from fnx.schema import DatasetConfig
+from fnx.images.open import LabelledImages, open_images
+from fnx.images.torch_dataset import ImageDataset
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from fnx.config.schema import Config, DatasetConfig
 from fnx.errors import ConfigError, DataError, FnxError
-from fnx.images import LabelledImages, open_images
-from fnx.images.catalogue import read
-from fnx.schema import Config, DatasetConfig
+from fnx.images.layouts.catalogue import read
+from fnx.images.open import LabelledImages, open_images
 
 
 def opened(file: Path, **options: Any) -> LabelledImages:

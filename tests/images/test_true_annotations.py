@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from fnx.images import open_images
-from fnx.images.catalogue import READERS
-from fnx.images.labelled import Listing
-from fnx.images.readers.official import lines
-from fnx.images.table2 import OFFICIAL, Counts, count
-from fnx.schema import DatasetConfig
+from fnx.config.schema import DatasetConfig
+from fnx.images.dataset import Listing
+from fnx.images.layouts.catalogue import READERS
+from fnx.images.layouts.official import lines
+from fnx.images.official import OFFICIAL, Counts, count
+from fnx.images.open import open_images
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_imagenet(official: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     touch(tmp_path / "val/ILSVRC2012_val_00000293.JPEG")  # a tench, the first class
     names = [f"val/ILSVRC2012_val_{number:08d}.JPEG" for number in range(1, 50_001)]
     monkeypatch.setattr(
-        "fnx.images.readers.imagenet.images_in",
+        "fnx.images.layouts.imagenet.images_in",
         lambda folder, prefix: names if prefix == "val/" else [],
     )
     shutil.copy(official / "imagenet/validation_labels.txt", tmp_path)

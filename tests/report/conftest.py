@@ -15,8 +15,8 @@ from fnx.analysis import Run
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run with its figures and page; not to be changed."""
+    from fnx.config.schema import ReportConfig
     from fnx.report import write_report
-    from fnx.schema import ReportConfig
 
     folder = write_run(tmp_path_factory.mktemp("runs") / "small")
     write_report(folder, ReportConfig())

@@ -14,8 +14,8 @@ from scipy.stats import entropy, mannwhitneyu
 from sklearn.metrics import mutual_info_score, roc_auc_score
 
 import fnx
-from fnx import registry
 from fnx.errors import ConfigError
+from fnx.registry import registry
 
 Array = np.ndarray[Any, Any]
 

@@ -11,9 +11,9 @@ import zarr
 
 import fnx
 from fnx.errors import ConfigError, DataError
-from fnx.registry import get_statistic
+from fnx.registry.registry import get_statistic
 from fnx.statistics.engine import all_distances
-from fnx.statistics.labellings import permutations
+from fnx.statistics.permutations import permutations
 
 STATISTICS = ["ks", "ks_exact"]
 

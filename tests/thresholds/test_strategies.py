@@ -117,7 +117,7 @@ def test_mistakes_are_said_in_one_line(options: Any, error: Any, message: str) -
 
 
 def test_a_strategy_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fnx import registry
+    from fnx.registry import registry
 
     kept = {k: dict(v) for k, v in registry._ENTRIES.items()}
     monkeypatch.setattr(registry, "_ENTRIES", kept)

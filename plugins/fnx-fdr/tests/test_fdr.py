@@ -10,9 +10,9 @@ from scipy.stats import false_discovery_control, ks_2samp
 
 import fnx
 from fnx.errors import ConfigError
-from fnx.registry import get_statistic
+from fnx.registry.registry import get_statistic
 from fnx.statistics.engine import all_distances
-from fnx.statistics.labellings import permutations
+from fnx.statistics.permutations import permutations
 
 
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (1, 9), (3, 4), (7, 7), (5, 40), (40, 5), (30, 45)])

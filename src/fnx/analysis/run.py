@@ -111,12 +111,12 @@ class Run:
 
     @cached_property
     def network(self) -> pl.DataFrame:
-        """Table 1, one row a stage of the network (see `fnx.backbones.stages.network_table`)."""
+        """Table 1, one row per stage of the network (see `fnx.backbones.network_table`)."""
         return self._table("network")
 
     @cached_property
     def strongest(self) -> pl.DataFrame:
-        """What activates each unit most (see `fnx.embedding.Strongest.table`)."""
+        """What activates each unit most (see `fnx.embedding.embed.Strongest.table`)."""
         return self._table("strongest")
 
     @cached_property

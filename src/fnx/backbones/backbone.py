@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fnx.backbones.layers import Layer
 from fnx.backbones.pooling import peaks, pooled
-from fnx.backbones.tracing import Site, Trace
+from fnx.backbones.trace import Site, Trace
 
 #: What is made of a layer's map: its mean, or its highest value and where it is.
 Reduction = Literal["mean", "peak"]

@@ -14,9 +14,9 @@ from torch import nn
 from fnx.backbones.architectures import architecture, known_layers
 from fnx.backbones.backbone import Preprocessing
 from fnx.backbones.layers import Layer
-from fnx.backbones.tracing import Trace, trace
+from fnx.backbones.trace import Trace, trace
+from fnx.config.schema import ModelConfig
 from fnx.errors import ConfigError
-from fnx.schema import ModelConfig
 
 _T = TypeVar("_T")
 

@@ -16,21 +16,22 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from fnx import backbones, launch
+from fnx import backbones
 from fnx.embedding import ranks
 from fnx.embedding.fingerprint import fingerprint
-from fnx.embedding.passes import IMAGES_IN_STEP, Passes, batching
+from fnx.embedding.microbatches import IMAGES_IN_STEP, Passes, batching
 from fnx.embedding.store import Extraction, Manifest
 from fnx.embedding.targets import Target
 from fnx.errors import ConfigError
 from fnx.images.crops import Crops
-from fnx.images.datamodule import Batch, ImageDataset, collate, leave_to_main
+from fnx.images.torch_dataset import Batch, ImageDataset, collate, leave_to_main
+from fnx.utils import launch
 
 if TYPE_CHECKING:
     from fnx.backbones.backbone import Backbone
-    from fnx.backbones.weights import WeightsFile
-    from fnx.images.labelled import LabelledImages
-    from fnx.schema import Config, TrainerConfig
+    from fnx.backbones.weights.locate import WeightsFile
+    from fnx.config.schema import Config, TrainerConfig
+    from fnx.images.dataset import LabelledImages
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ FEWEST_ROWS, MOST_ROWS = 64, 2048
 class Extractor(lightning.LightningModule):
     """Missing shards' images → the target's rows, under Lightning's precision and devices.
 
-    A thin shell: what it calls is plain torch (`fnx.embedding.passes`) and works without it.
+    A thin shell: what it calls is plain torch (`fnx.embedding.microbatches`) and works without it.
     """
 
     def __init__(

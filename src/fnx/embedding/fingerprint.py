@@ -8,8 +8,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fnx.images.labelled import LabelledImages
-    from fnx.schema import Config
+    from fnx.config.schema import Config
+    from fnx.images.dataset import LabelledImages
 
 # Raised when the meaning of a stored number changes, so that no older store is taken for a new one.
 FORMAT = 2

@@ -2,7 +2,7 @@
 
 On one machine the processes are spawned for the forward passes alone and end with them. On a
 cluster each rank was started as a whole program by srun or torchrun; it joins the first one's
-extraction and leaves after it (`fnx.launch.OtherRank`).
+extraction and leaves after it (`fnx.utils.launch.OtherRank`).
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ from torch import Tensor
 from torch.multiprocessing.spawn import ProcessException
 from torch.utils.data import Sampler
 
-from fnx import errors, launch
+from fnx import errors
+from fnx.config.schema import TrainerConfig
 from fnx.embedding.store import Manifest
 from fnx.embedding.targets import Collector, Target
 from fnx.errors import ConfigError, DataError, FnxError
-from fnx.images.datamodule import Batch
-from fnx.progress import progress_bar
-from fnx.schema import TrainerConfig
+from fnx.images.torch_dataset import Batch
+from fnx.utils import launch
+from fnx.utils.progress import progress_bar
 
 T = TypeVar("T")
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from fnx.embedding.fingerprint import FORMAT
 from fnx.errors import DataError, unknown
-from fnx.progress import progress_bar
+from fnx.utils.progress import progress_bar
 
 # Measured (DESIGN.md): reads of 64 columns take 0.4 × the time of plain npy blocks.
 COLUMNS_PER_CHUNK = 64
@@ -138,7 +138,7 @@ class Embedding:
 
     @cached_property
     def network(self) -> pl.DataFrame | None:
-        """Table 1 (see `fnx.backbones.stages.network_table`); None where it could not be made."""
+        """Table 1 (see `fnx.backbones.network_table`); None where it could not be made."""
         file = self.path / "network.parquet"
         return pl.read_parquet(file) if file.is_file() else None
 

@@ -17,8 +17,8 @@ from fnx.backbones.receptive import receptive_fields
 from fnx.embedding import store, strongest
 from fnx.embedding.store import Manifest
 from fnx.images.crops import Crops
-from fnx.images.datamodule import Batch
-from fnx.images.labelled import LabelledImages
+from fnx.images.dataset import LabelledImages
+from fnx.images.torch_dataset import Batch
 
 if TYPE_CHECKING:
     from fnx.backbones.backbone import Backbone, Reduction

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from fnx.config.schema import folder_name
 from fnx.errors import ConfigError, DataError
-from fnx.images import LabelledImages, Listing, open_images
-from fnx.images.check import check_images, checked_before
-from fnx.images.files import Files
-from fnx.images.labelled import TABLE_SCHEMA
-from fnx.images.readers.folder import files_below
-from fnx.schema import folder_name
+from fnx.images.dataset import TABLE_SCHEMA
+from fnx.images.layouts.folder import files_below
+from fnx.images.open import LabelledImages, Listing, open_images
+from fnx.images.paths import Files
+from fnx.images.validate import check_images, checked_before
 
 if TYPE_CHECKING:
-    from fnx.schema import Config, CropsConfig, DatasetConfig
+    from fnx.config.schema import Config, CropsConfig, DatasetConfig
 
 
 # Layouts that no option can describe without a key from the command line.

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fnx.errors import DataError
-from fnx.images.check import reason
-from fnx.progress import progress_bar
+from fnx.images.validate import reason
+from fnx.utils.progress import progress_bar
 
 _MB = 1_000_000
 

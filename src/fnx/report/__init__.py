@@ -10,10 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fnx.report.closing import summary
-    from fnx.report.pictures import write_pictures
-    from fnx.report.trackers import Tracker, check_tracker, open_tracker
-    from fnx.report.tracking import track
+    from fnx.report.pictures.pictures import write_pictures
+    from fnx.report.terminal.closing import summary
+    from fnx.report.trackers.track import track
+    from fnx.report.trackers.tracker import Tracker, check_tracker, open_tracker
     from fnx.report.write import write_report
 
 __all__ = [
@@ -27,12 +27,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Tracker": "fnx.report.trackers",
-    "check_tracker": "fnx.report.trackers",
-    "open_tracker": "fnx.report.trackers",
-    "summary": "fnx.report.closing",
-    "track": "fnx.report.tracking",
-    "write_pictures": "fnx.report.pictures",
+    "Tracker": "fnx.report.trackers.tracker",
+    "check_tracker": "fnx.report.trackers.tracker",
+    "open_tracker": "fnx.report.trackers.tracker",
+    "summary": "fnx.report.terminal.closing",
+    "track": "fnx.report.trackers.track",
+    "write_pictures": "fnx.report.pictures.pictures",
     "write_report": "fnx.report.write",
 }
 

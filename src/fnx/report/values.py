@@ -12,7 +12,7 @@ from fnx.analysis import Run
 from fnx.errors import DataError
 
 if TYPE_CHECKING:
-    from fnx.embedding import Embedding
+    from fnx.embedding.embed import Embedding
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fnx.analysis import Run
-from fnx.schema import ReportConfig
+from fnx.config.schema import ReportConfig
 
 
 def write_report(run_dir: Path, config: ReportConfig) -> Path | None:
@@ -25,8 +25,9 @@ def write_report(run_dir: Path, config: ReportConfig) -> Path | None:
     run = Run.open(run_dir)
     if not config.figures:
         return None
-    from fnx.report import page, style
-    from fnx.report.figures import pictures, save_all
+    from fnx.report.figures import style
+    from fnx.report.figures.draw import pictures, save_all
+    from fnx.report.page import page
 
     folder = run.path / "figures"
     folder.mkdir(exist_ok=True)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fnx.errors import DataError
-from fnx.registry import discover, get_statistic
+from fnx.registry.registry import discover, get_statistic
 from fnx.statistics.engine import all_distances
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fnx.registry import statistic
+from fnx.registry.registry import statistic
 
 Vector = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnx.errors import ConfigError
-from fnx.registry import statistic
+from fnx.registry.registry import statistic
 
 Vector = NDArray[np.float64]
 

@@ -1,7 +1,7 @@
 """fnx's own statistics on the samples themselves, beside Kolmogorov and Smirnov's.
 
 `inner` are the sorted values of the class, `outer` those of all other images, both float64. These
-are the definitions; `fnx.statistics.sample_kernels` computes the same for all classes at once.
+are the definitions; `fnx.statistics.kernels.samples` computes the same for all classes at once.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fnx.registry import statistic
+from fnx.registry.registry import statistic
 
 Vector = NDArray[np.float64]
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fnx.registry import Statistic
-from fnx.statistics.blocks import Task, group, prepare
+from fnx.registry.registry import Statistic
 from fnx.statistics.columns import Columns, open_columns
+from fnx.statistics.tiles import Task, group, prepare
 
 
 class Distances(NamedTuple):
@@ -57,7 +57,7 @@ def all_distances(
         features: (N, F) real numbers: NumPy array, memory map or zarr array, any memory order.
         labellings: (L, N) integers in 0 … n_classes - 1; each class has images in each labelling.
         n_classes: number of classes C, 2 or more.
-        statistic: what to compute (`fnx.registry.get_statistic`).
+        statistic: what to compute (`fnx.registry.registry.get_statistic`).
         parameters: its parameters; those left out have their defaults.
         out: where to write: L arrays (F, C), for example memory maps; default a new array.
         threads: number of threads; default one a core.

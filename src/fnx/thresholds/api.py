@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fnx.errors import ConfigError, DataError, FnxError, PluginError
-from fnx.registry import bind, check_pair, discover, get_statistic, get_threshold
+from fnx.registry.registry import bind, check_pair, discover, get_statistic, get_threshold
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnx.errors import ConfigError
-from fnx.registry import threshold
+from fnx.registry.registry import threshold
 from fnx.thresholds.api import Thresholds
 from fnx.thresholds.evaluation import evaluate, on_grid
 

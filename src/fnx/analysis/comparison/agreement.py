@@ -1,0 +1,320 @@
+"""How far two runs of the same data set agree, layer by layer (Section 8 compares two sources).
+
+Distances are read one layer at a time: the largest arrays are those of one layer and all classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.stats import rankdata, wasserstein_distance
+
+from fnx.analysis.comparison.shared import Shared, SharedLayer, same_data, shared
+from fnx.analysis.distributions import Sign, beyond, spread
+from fnx.analysis.run import Run
+
+_TEXT = ("run_a", "run_b", "by")
+_SHARES = ("plus", "minus")
+
+LAYER_COLUMNS: dict[str, Any] = {
+    **dict.fromkeys((*_TEXT, "layer", "kind"), pl.String()),
+    "units_a": pl.Int64(),
+    "units_b": pl.Int64(),
+    **dict.fromkeys(
+        (
+            "spearman",
+            "spearman_by_class",
+            "mean_abs_difference",
+            "max_abs_difference",
+            "pct_sign_flips",
+            "jaccard",
+            "jaccard_plus",
+            "jaccard_minus",
+            "wasserstein",
+            "mode_plus_shift",
+            "mode_minus_shift",
+            "pct_kept_a",
+            "pct_kept_b",
+            "spearman_classes",
+        ),
+        pl.Float64(),
+    ),
+    "note": pl.String(),
+}
+
+PAIR_COLUMNS: dict[str, Any] = {
+    **dict.fromkeys(_TEXT, pl.String()),
+    **dict.fromkeys(("same_scale", "magnitudes"), pl.Boolean()),
+    **dict.fromkeys(("classes", "layers", "features"), pl.Int64()),
+    **dict.fromkeys(
+        (
+            "t_plus_a",
+            "t_plus_b",
+            "t_plus_shift",
+            "t_minus_a",
+            "t_minus_b",
+            "t_minus_shift",
+            "spearman",
+            "spearman_lowest",
+        ),
+        pl.Float64(),
+    ),
+    "lowest_layer": pl.String(),
+    **dict.fromkeys(("jaccard", "wasserstein", "spearman_layers"), pl.Float64()),
+    "note": pl.String(),
+}
+
+
+def comparable_pairs(runs: Sequence[Run], reference: int | None = None) -> list[tuple[int, int]]:
+    """Indices of the runs that are of the same data set, two and two, in order.
+
+    Args:
+        runs: in the order of the comparison.
+        reference: index of the run that all others are compared with; each with each if None.
+    """
+    if reference is None:
+        pairs = list(combinations(range(len(runs)), 2))
+    else:
+        pairs = [(reference, i) for i in range(len(runs)) if i != reference]
+    return [(i, j) for i, j in pairs if same_data(runs[i], runs[j])]
+
+
+def agreement(
+    runs: Sequence[Run],
+    labels: Sequence[str],
+    pairs: Sequence[tuple[int, int]],
+    progress: Callable[[int], object] = lambda layers: None,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Compare runs two by two.
+
+    Args:
+        runs: as in `pairs`.
+        labels: what each run is called in the tables.
+        pairs: indices of runs, as of `comparable_pairs`.
+        progress: called with 1 after each pair.
+
+    Returns:
+        Two tables. One row a pair: what is shared (``by`` "unit", "distribution" or "nothing";
+        ``classes``, ``layers``, ``features`` of the first run), the thresholds and their shift
+        (second run less first; null without a common scale), ``spearman``, ``jaccard`` and
+        ``wasserstein`` (medians over layers), ``spearman_lowest`` in ``lowest_layer``,
+        ``spearman_layers`` (rank correlation over layers of the percentage kept: do the same layers
+        speak?), ``note``. And one row a pair and layer: see `layer_agreement`.
+    """
+    pair_rows: list[dict[str, Any]] = []
+    layer_rows: list[dict[str, Any]] = []
+    for i, j in pairs:
+        a, b = runs[i], runs[j]
+        common = shared(a, b)
+        what = "unit" if common.by_unit else "distribution"
+        heads = {
+            "run_a": labels[i],
+            "run_b": labels[j],
+            "by": what if common.layers and common.class_names else "nothing",
+        }
+        rows = (
+            []
+            if heads["by"] == "nothing"
+            else [layer_agreement(a, b, common, layer) for layer in common.layers]
+        )
+        note = " ".join(common.notes)
+        layer_rows += [heads | row | {"note": note} for row in rows]
+        pair_rows.append(heads | _pair(a, b, common, rows) | {"note": note})
+        progress(1)
+    return (
+        pl.DataFrame(pair_rows, schema=PAIR_COLUMNS, orient="row"),
+        pl.DataFrame(layer_rows, schema=LAYER_COLUMNS, orient="row"),
+    )
+
+
+def layer_agreement(a: Run, b: Run, common: Shared, layer: SharedLayer) -> dict[str, Any]:
+    """How far two runs agree about one layer.
+
+    Returns:
+        ``spearman``: rank correlation of D over the (feature, class) pairs; ``spearman_by_class``:
+        the same over the features of a class, mean over classes; ``mean_abs_difference`` and
+        ``max_abs_difference`` of D; ``pct_sign_flips``: pairs with D > 0 in one and D < 0 in the
+        other, in percent; ``jaccard``: pairs that both keep over pairs that either keeps (a pair
+        counts once for each sign), and apart for each sign. These only where features correspond.
+
+        ``wasserstein``: mean distance between the sorted D of both; ``mode_plus_shift`` and
+        ``mode_minus_shift``: of the modes of D⁺ and D⁻ (Fig 5); ``pct_kept_a``, ``pct_kept_b``:
+        pairs beyond the thresholds of each run, in percent; ``spearman_classes``: rank correlation
+        over classes of the number of features kept. What does not apply is None; infinite distances
+        have ranks, but no differences.
+    """
+    first = _block(a, layer.rows_a, common.classes_a)
+    second = _block(b, layer.rows_b, common.classes_b)
+    kept_a = _kept(a, first, common.classes_a)
+    kept_b = _kept(b, second, common.classes_b)
+    row: dict[str, Any] = dict.fromkeys(LAYER_COLUMNS)
+    for key in (*_TEXT, "note"):
+        del row[key]
+    row |= {
+        "layer": layer.name,
+        "kind": layer.kind,
+        "units_a": len(layer.rows_a),
+        "units_b": len(layer.rows_b),
+        "pct_kept_a": 100 * float(np.mean(kept_a[0] | kept_a[1])),
+        "pct_kept_b": 100 * float(np.mean(kept_b[0] | kept_b[1])),
+        "spearman_classes": spearman(
+            (kept_a[0] | kept_a[1]).sum(axis=0), (kept_b[0] | kept_b[1]).sum(axis=0)
+        ),
+    }
+    if common.same_scale:
+        row["wasserstein"] = wasserstein(first.ravel(), second.ravel())
+        signs: list[tuple[Sign, str]] = [("+", "mode_plus_shift"), ("-", "mode_minus_shift")]
+        for sign, name in signs:
+            modes = [spread(values, sign) for values in (first, second)]
+            if modes[0] and modes[1]:
+                row[name] = _number(modes[1].mode - modes[0].mode)
+    if common.by_unit:
+        row |= _overlaps(kept_a, kept_b, apart=a.signed and b.signed)
+        if a.signed and b.signed:
+            flips = ((first > 0) & (second < 0)) | ((first < 0) & (second > 0))
+            row["pct_sign_flips"] = 100 * float(flips.mean())
+        if common.same_scale:
+            both = np.isfinite(first) & np.isfinite(second)
+            difference = np.abs(first[both] - second[both])
+            if difference.size:
+                row["mean_abs_difference"] = float(difference.mean(dtype=np.float64))
+                row["max_abs_difference"] = float(difference.max())
+        if common.magnitudes:
+            first, second = np.abs(first), np.abs(second)
+        row["spearman"] = spearman(first.ravel(), second.ravel())
+        of_classes = [spearman(x, y) for x, y in zip(first.T, second.T, strict=True)]
+        known = [value for value in of_classes if value is not None]
+        row["spearman_by_class"] = float(np.mean(known)) if known else None
+    return row
+
+
+def spearman(x: NDArray[Any], y: NDArray[Any]) -> float | None:
+    """Spearman's rank correlation; tied values have their mean rank, pairs with NaN are left out.
+
+    Returns:
+        None for fewer than three pairs, or if all values of one side are equal.
+
+    >>> spearman(np.array([1, 2, 3]), np.array([1.0, 9.0, np.inf]))
+    1.0
+    """
+    known = ~(np.isnan(x) | np.isnan(y))
+    if known.sum() < 3:
+        return None
+    first, second = (rankdata(values[known]) for values in (x, y))
+    first -= first.mean()
+    second -= second.mean()
+    norm = float(np.sqrt((first @ first) * (second @ second)))
+    return min(1.0, max(-1.0, float(first @ second) / norm)) if norm else None
+
+
+def wasserstein(x: NDArray[np.float32], y: NDArray[np.float32]) -> float | None:
+    """First Wasserstein distance of the finite values of two samples; None if either has none.
+
+    >>> wasserstein(np.float32([0, 1]), np.float32([1, 2]))
+    1.0
+    """
+    x, y = x[np.isfinite(x)], y[np.isfinite(y)]
+    if not x.size or not y.size:
+        return None
+    if x.size == y.size:  # far less memory than the general case
+        return float(np.abs(np.sort(x) - np.sort(y)).mean(dtype=np.float64))
+    return float(wasserstein_distance(x, y))
+
+
+def _block(run: Run, rows: NDArray[np.int64], classes: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The distances of some features, which lie close together, and some classes."""
+    low = int(rows.min())
+    block = np.asarray(run.distances[low : int(rows.max()) + 1])
+    return block[np.ix_(rows - low, classes)]
+
+
+def _kept(
+    run: Run, values: NDArray[np.float32], classes: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which pairs pass t⁺ and which t⁻ of their run (none where there is no t⁻)."""
+    above = beyond(values, run.classes["t_plus"].to_numpy()[classes], "+")
+    if not run.signed:
+        return above, np.zeros(values.shape, np.bool_)
+    return above, beyond(values, run.classes["t_minus"].to_numpy()[classes], "-")
+
+
+def _overlaps(
+    a: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+    b: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+    *,
+    apart: bool,
+) -> dict[str, float | None]:
+    if not apart:  # a statistic without sign keeps a pair whichever way it speaks
+        first, second = a[0] | a[1], b[0] | b[1]
+        return {"jaccard": _ratio(int((first & second).sum()), int((first | second).sum()))}
+    both = [int((x & y).sum()) for x, y in zip(a, b, strict=True)]
+    either = [int((x | y).sum()) for x, y in zip(a, b, strict=True)]
+    return {
+        "jaccard": _ratio(sum(both), sum(either)),
+        "jaccard_plus": _ratio(both[0], either[0]),
+        "jaccard_minus": _ratio(both[1], either[1]),
+    }
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _number(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _pair(a: Run, b: Run, common: Shared, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "same_scale": common.same_scale,
+        "magnitudes": common.magnitudes,
+        "classes": len(common.class_names),
+        "layers": len(common.layers),
+        "features": sum(len(layer.rows_a) for layer in common.layers),
+        "spearman_layers": spearman(
+            *(np.array([row[f"pct_kept_{side}"] for row in rows], np.float64) for side in "ab")
+        ),
+    }
+    for name, sign in zip(_SHARES, "+-", strict=True):
+        limits = [run.threshold(sign) for run in (a, b)]
+        values = [limit["threshold"] if limit else None for limit in limits]
+        row |= {f"t_{name}_a": values[0], f"t_{name}_b": values[1]}
+        if common.same_scale and values[0] is not None and values[1] is not None:
+            row[f"t_{name}_shift"] = _number(values[1] - values[0])
+    for name in ("spearman", "jaccard", "wasserstein"):
+        known = [row[name] for row in rows if row[name] is not None]
+        row[name] = float(np.median(known)) if known else None
+    ranked = [row for row in rows if row["spearman"] is not None]
+    if ranked:
+        lowest = min(ranked, key=lambda row: float(row["spearman"]))
+        row |= {"spearman_lowest": lowest["spearman"], "lowest_layer": lowest["layer"]}
+    return {name: row.get(name) for name in PAIR_COLUMNS if name not in (*_TEXT, "note")}
+
+
+def joint_counts(
+    a: Run,
+    b: Run,
+    common: Shared,
+    edges_a: NDArray[np.float64],
+    edges_b: NDArray[np.float64],
+) -> NDArray[np.int64]:
+    """How many shared (feature, class) pairs have a D in each bin of both runs, [A, B].
+
+    Raises:
+        ValueError: if the features of the two runs do not correspond.
+    """
+    if not common.by_unit:
+        raise ValueError("features of networks trained apart do not correspond")
+    counts = np.zeros((len(edges_a) - 1, len(edges_b) - 1), np.int64)
+    for layer in common.layers:
+        first = _block(a, layer.rows_a, common.classes_a).ravel()
+        second = _block(b, layer.rows_b, common.classes_b).ravel()
+        finite = np.isfinite(first) & np.isfinite(second)
+        found = np.histogram2d(first[finite], second[finite], bins=(edges_a, edges_b))[0]
+        counts += found.astype(np.int64)
+    return counts

@@ -1,0 +1,122 @@
+"""Pretrained networks as functions from pixels to one row of features an image.
+
+`layer_names` and `check_layers` look before any work, without torch for the architectures that fnx
+knows by heart; `fnx.backbones.weights.locate.locate` finds the weights; `build` puts them together.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from fnx.backbones.architectures import known_layers
+from fnx.backbones.layers import Layer, select
+
+if TYPE_CHECKING:
+    from fnx.backbones.backbone import Backbone, Reduction
+    from fnx.backbones.weights.locate import WeightsFile
+    from fnx.config.schema import ModelConfig
+
+__all__ = ["Layer", "build", "check_layers", "layer_names"]
+
+log = logging.getLogger(__name__)
+
+
+def layer_names(config: ModelConfig, image_size: int) -> list[Layer]:
+    """The layers that `config` asks for, in the order of the embedding's columns.
+
+    Needs no weights, and neither torch nor timm for VGG and EfficientNet-Lite0.
+
+    Raises:
+        ConfigError: a layer or a timm name that does not exist; images too small for the network.
+    """
+    layers = known_layers(config.timm_name)
+    if layers is None:
+        from fnx.backbones.networks import traced
+
+        layers = traced(config.timm_name, image_size).layers
+    return select(layers, config.layers)
+
+
+def check_layers(config: ModelConfig, image_size: int) -> None:
+    """Refuse a model whose name, layers or weights do not exist, before any work.
+
+    Raises:
+        ConfigError: see `layer_names`.
+        WeightsError: weights that cannot be had (see `fnx.backbones.weights.locate.check_source`).
+    """
+    from fnx.backbones.weights.locate import check_source
+
+    layer_names(config, image_size)
+    check_source(config)
+
+
+def build(
+    config: ModelConfig,
+    weights: WeightsFile,
+    *,
+    image_size: int,
+    seed: int,
+    channels_last: bool = True,
+    reduction: Reduction = "mean",
+) -> Backbone:
+    """A backbone with its weights, on the CPU and in evaluation mode.
+
+    Args:
+        config: the model.
+        weights: what `fnx.backbones.weights.locate.locate` found for it.
+        image_size: side in pixels of the square images it will be given.
+        seed: seed of an untrained network's weights.
+        channels_last: lay maps out with the units innermost, which is twice as fast on CPUs.
+        reduction: "mean" or "peak" (see `Backbone`).
+
+    Raises:
+        ConfigError: a layer or a timm name that does not exist; images too small for the network.
+        WeightsError: a file that is damaged or does not fit, with the tensors it lacks.
+    """
+    import torch
+    from torch import nn
+
+    from fnx.backbones.backbone import Backbone, plan
+    from fnx.backbones.networks import preprocessing, traced, uninitialised, untrained
+    from fnx.backbones.weights.locate import load, read_state_dict
+
+    trace = traced(config.timm_name, image_size)
+    layers = select(trace.layers, config.layers)
+    taps = plan(trace, layers, config.tap, class_token=config.class_token)
+    last = max(tap.site.time for tap in taps)
+    if weights.path is None:
+        net = untrained(config.timm_name, image_size, seed)
+    else:
+        net = uninitialised(config.timm_name, image_size)
+        load(
+            net,
+            read_state_dict(weights.path),
+            timm_name=config.timm_name,
+            source=weights.source,
+            needed=lambda module: trace.needs(module, last),
+            layer_names={layer.module: layer.name for layer in trace.layers},
+        )
+    for path in trace.beyond(last):
+        # Never reached, so their weights (VGG's fc6 alone is 411 MB) need not be kept.
+        net.set_submodule(path, nn.Identity())
+    if config.input_size not in (None, image_size):
+        log.warning(
+            "%s was trained on images of %d px and is given %d (crops.size)",
+            config.name,
+            config.input_size,
+            image_size,
+        )
+    if trace.unseen:
+        some = ", ".join(trace.unseen[:5]) + (", …" if len(trace.unseen) > 5 else "")
+        log.warning("%s: no hook can read %d layers (%s)", config.name, len(trace.unseen), some)
+    return Backbone(
+        net,
+        layers=layers,
+        taps=taps,
+        preprocessing=preprocessing(config),
+        weights_digest=weights.digest,
+        unseen=trace.unseen,
+        memory_format=torch.channels_last if channels_last else torch.contiguous_format,
+        reduction=reduction,
+    )

@@ -1,0 +1,1 @@
+"""The commands beside a run, one file each: arguments in, text out."""

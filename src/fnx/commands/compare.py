@@ -1,0 +1,108 @@
+"""``python -m fnx.compare RUN…``: several runs side by side, and how far they agree."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from fnx.analysis import Run
+from fnx.analysis.run import RECORD
+from fnx.errors import DataError, FnxError
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command: exit code 0, or 2 after one line that says what the user can mend."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fnx.compare",
+        description="Compare runs of fnx: Tables 2 and 3, the fits of t+ and t- against the number "
+        "of images a class, Figures 5, 6, 8, 10 and 11 over the runs, the settings that differ, "
+        "and for runs of the same data set how far they agree, layer by layer. Leaves tables, "
+        "figures and a page, compare.html.",
+    )
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="folder of a run, folder that holds runs (a sweep), or a glob of such",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder of the results; default: outputs/compare/<date>-<time>",
+    )
+    parser.add_argument(
+        "--formats",
+        nargs="+",
+        choices=("png", "svg", "pdf"),
+        default=["png", "svg"],
+        help="file formats of the figures (default: png svg)",
+    )
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        metavar="RUN",
+        help="folder of the run that all others are compared with, layer by layer"
+        " (default: each with each)",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        runs = find_runs(options.runs)
+        folder = options.out or Path("outputs/compare") / f"{datetime.now():%Y-%m-%d-%H%M%S}"
+        reference = None
+        if options.reference is not None:
+            found = find_runs([str(options.reference)])
+            if len(found) > 1:
+                raise DataError(
+                    f"{options.reference}: --reference is one run, here are {len(found)}"
+                )
+            reference = found[0]
+            if reference not in runs:
+                runs = [*runs, reference]
+        from fnx.report.comparison.text import summary
+        from fnx.report.comparison.write import gather, write
+
+        compared = gather(runs, reference)
+        write(compared, folder, options.formats)
+        sys.stdout.write(summary(compared, folder) + "\n")
+    except (FnxError, OSError) as error:
+        sys.stderr.write(f"fnx.compare: {' '.join(str(error).split())}\n")
+        raise SystemExit(2) from None
+
+
+def find_runs(patterns: Sequence[str]) -> list[Run]:
+    """The finished runs that folders and globs stand for, each once, in the order of their paths.
+
+    Raises:
+        DataError: for a path or glob that stands for no finished run.
+    """
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        # A path that exists is itself, even if it holds the signs of a glob.
+        # Path.glob takes no absolute patterns.
+        matches = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern))  # noqa: PTH207
+        if not matches:
+            raise DataError(f"{pattern}: no such folder, and no folder matches it")
+        folders = [run for match in matches for run in _runs_below(Path(match))]
+        if not folders:
+            raise DataError(f"{pattern}: holds no finished run of fnx ({RECORD} is missing)")
+        found |= dict.fromkeys(folder.resolve() for folder in folders)
+    return [Run.open(_shortest(path)) for path in found]
+
+
+def _runs_below(folder: Path) -> list[Path]:
+    if (folder / RECORD).is_file():
+        return [folder]
+    return sorted(file.parent for file in folder.rglob(RECORD)) if folder.is_dir() else []
+
+
+def _shortest(path: Path) -> Path:
+    """The path below the working directory, where it lies there."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+if __name__ == "__main__":
+    main()

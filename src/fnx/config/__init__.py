@@ -1,0 +1,1 @@
+"""What a run is told: types, defaults and help of every key, composed by Hydra, checked."""

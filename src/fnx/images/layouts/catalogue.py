@@ -1,0 +1,89 @@
+"""The layouts fnx can read, each with its reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from fnx.errors import ConfigError, unknown
+from fnx.images.dataset import Listing
+from fnx.images.fetch import fetch
+from fnx.images.layouts import (
+    caltech,
+    catsdogs,
+    cub200,
+    digits,
+    flowers102,
+    folder,
+    food101,
+    huggingface,
+    imagenet,
+    mit67,
+    stanforddogs,
+    table,
+    textures,
+    wood,
+)
+from fnx.images.layouts.official import MissingDataError
+from fnx.images.official import OFFICIAL
+from fnx.images.paths import Files
+
+if TYPE_CHECKING:
+    from fnx.config.schema import DatasetConfig
+
+#: From `dataset.layout` to the function that lists its images.
+READERS: dict[str, Callable[[DatasetConfig], Listing]] = {
+    "imagenet": imagenet.read,
+    "cub200": cub200.read,
+    "wood": wood.read,
+    "flowers102": flowers102.read,
+    "caltech101": caltech.read_101,
+    "mit67": mit67.read,
+    "textures": textures.read,
+    "caltech256": caltech.read_256,
+    "stanforddogs": stanforddogs.read,
+    "catsdogs": catsdogs.read,
+    "food101": food101.read,
+    "csv": table.read,
+    "digits": digits.read,
+    "folder": folder.read,
+    "huggingface": huggingface.read,
+}
+
+
+def read(config: DatasetConfig) -> Listing:
+    """List the images of a data set with its layout's reader; no image is opened.
+
+    With `download` a data set of Table 2 that is not complete is fetched first.
+
+    Raises:
+        ConfigError: an unknown layout, or a key that the layout needs.
+        DataError: images that are not where, or not as, the layout expects them, or that could not
+            be fetched.
+    """
+    if config.layout not in READERS:
+        raise ConfigError(unknown("dataset.layout", config.layout, READERS))
+    reader = READERS[config.layout]
+    if not config.download or config.layout in ("digits", "huggingface"):  # they fetch themselves
+        return reader(config)
+    if config.layout not in OFFICIAL:
+        raise ConfigError(
+            f"dataset.download=true: no archive is known for {config.layout}; "
+            f"allowed for {', '.join(OFFICIAL)}"
+        )
+    try:
+        listing = reader(config)
+        if not absent(listing):
+            return listing
+    except MissingDataError:
+        pass  # which is what `fetch` is for
+    fetch(config)
+    return reader(config)
+
+
+def absent(listing: Listing) -> list[str]:
+    """Paths of the listing whose files are not there: an incomplete data set."""
+    source = listing.open
+    if not isinstance(source, Files):
+        return []
+    return [path for path in listing.paths if not source.file(path).exists()]

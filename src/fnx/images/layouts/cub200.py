@@ -1,0 +1,48 @@
+"""`layout=cub200`: Caltech-UCSD Birds 200-2011, labelled by its text files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fnx.errors import DataError
+from fnx.images.dataset import Listing
+from fnx.images.layouts.official import Row, columns, listing, located, readable
+
+if TYPE_CHECKING:
+    from fnx.config.schema import DatasetConfig
+
+_NEEDED = (
+    "images",
+    "images.txt",
+    "classes.txt",
+    "image_class_labels.txt",
+    "train_test_split.txt",
+)
+
+
+def read(config: DatasetConfig) -> Listing:
+    """All images of `images.txt`; `002.Laysan_Albatross` is called `Laysan Albatross`.
+
+    Raises:
+        DataError: something is not there, or the lists do not fit each other.
+    """
+    base = located(config, _NEEDED, folders=("CUB_200_2011",))
+    paths, names, labels, training = (dict(columns(base / file, 2)) for file in _NEEDED[1:])
+    if not paths.keys() == labels.keys() == training.keys() or set(labels.values()) - set(names):
+        raise DataError(
+            f"the lists of {base} do not fit: {len(paths)} images, {len(labels)} labels, "
+            f"{len(training)} splits, {len(names)} classes"
+        )
+    return listing(
+        config,
+        base,
+        (
+            Row(
+                f"images/{path}",
+                readable(names[labels[image]].split(".", 1)[-1]),
+                "train" if training[image] == "1" else "test",
+                int(labels[image]),
+            )
+            for image, path in paths.items()
+        ),
+    )

@@ -1,0 +1,58 @@
+"""`layout=digits`: scikit-learn's 1,797 scanned digits of 8 × 8 pixels; no files, no network."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fnx.images.dataset import Listing, Stream
+
+if TYPE_CHECKING:
+    from fnx.config.schema import DatasetConfig
+
+
+def read(config: DatasetConfig) -> Listing:
+    """The digits in scikit-learn's order: paths `digits/0000` …, classes `0` … `9`, no splits."""
+    _, labels = _digits()
+    return Listing(
+        paths=[f"digits/{index:04d}" for index in range(len(labels))],
+        class_names=[str(label) for label in labels],
+        splits=[None] * len(labels),
+        open=Digits(),
+    )
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Source of the digits as 8-bit grey images (see `fnx.images.dataset.Source`)."""
+
+    def __call__(self, path: str) -> Image.Image:
+        """The image with this path."""
+        return Image.fromarray(self._pixels(path))
+
+    def stream(self, path: str) -> Stream:
+        """The image as a PGM file in memory."""
+        return io.BytesIO(b"P5 8 8 255\n" + self._pixels(path).tobytes())
+
+    def stamp(self, path: str) -> None:
+        """Nothing to remember: reading them again costs nothing."""
+
+    def _pixels(self, path: str) -> NDArray[np.uint8]:
+        images, _ = _digits()
+        pixels: NDArray[np.uint8] = images[int(path.removeprefix("digits/"))]
+        return pixels
+
+
+@cache
+def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """uint8 (1797, 8, 8) and int64 (1797,); scikit-learn's grey values 0…16 become 0…255."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return np.rint(digits.images * (255 / 16)).astype(np.uint8), digits.target

@@ -1,0 +1,152 @@
+"""`layout=flowers102`: Oxford 102 Flowers, labelled by its MATLAB files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fnx.errors import DataError
+from fnx.images.dataset import Listing
+from fnx.images.layouts.official import Row, listing, located, matrices
+
+if TYPE_CHECKING:
+    from fnx.config.schema import DatasetConfig
+
+#: Names in order of the labels 1…102, as the authors' page of categories gives them; no file of
+#: theirs does.
+NAMES = """\
+pink primrose
+hard-leaved pocket orchid
+canterbury bells
+sweet pea
+english marigold
+tiger lily
+moon orchid
+bird of paradise
+monkshood
+globe thistle
+snapdragon
+colt's foot
+king protea
+spear thistle
+yellow iris
+globe-flower
+purple coneflower
+peruvian lily
+balloon flower
+giant white arum lily
+fire lily
+pincushion flower
+fritillary
+red ginger
+grape hyacinth
+corn poppy
+prince of wales feathers
+stemless gentian
+artichoke
+sweet william
+carnation
+garden phlox
+love in the mist
+mexican aster
+alpine sea holly
+ruby-lipped cattleya
+cape flower
+great masterwort
+siam tulip
+lenten rose
+barbeton daisy
+daffodil
+sword lily
+poinsettia
+bolero deep blue
+wallflower
+marigold
+buttercup
+oxeye daisy
+common dandelion
+petunia
+wild pansy
+primula
+sunflower
+pelargonium
+bishop of llandaff
+gaura
+geranium
+orange dahlia
+pink-yellow dahlia
+cautleya spicata
+japanese anemone
+black-eyed susan
+silverbush
+californian poppy
+osteospermum
+spring crocus
+bearded iris
+windflower
+tree poppy
+gazania
+azalea
+water lily
+rose
+thorn apple
+morning glory
+passion flower
+lotus
+toad lily
+anthurium
+frangipani
+clematis
+hibiscus
+columbine
+desert-rose
+tree mallow
+magnolia
+cyclamen
+watercress
+canna lily
+hippeastrum
+bee balm
+ball moss
+foxglove
+bougainvillea
+camellia
+mallow
+mexican petunia
+bromelia
+blanket flower
+trumpet creeper
+blackberry lily
+""".splitlines()
+
+_SPLITS = {"trnid": "train", "valid": "val", "tstid": "test"}
+
+
+def read(config: DatasetConfig) -> Listing:
+    """All images, labelled by imagelabels.mat and split as setid.mat says.
+
+    Raises:
+        DataError: something is not there, or the files do not fit each other.
+    """
+    base = located(config, ["jpg", "imagelabels.mat", "setid.mat"], folders=("flowers-102",))
+    labels = matrices(base / "imagelabels.mat").get("labels")
+    sets = matrices(base / "setid.mat")
+    if labels is None or any(name not in sets for name in _SPLITS):
+        raise DataError(
+            f"{base}: expected labels in imagelabels.mat, {', '.join(_SPLITS)} in setid"
+        )
+    splits = {
+        int(image): split for name, split in _SPLITS.items() for image in np.atleast_1d(sets[name])
+    }
+    numbers = [int(label) for label in np.atleast_1d(labels)]
+    if not all(1 <= label <= len(NAMES) for label in numbers):
+        raise DataError(f"{base}/imagelabels.mat: labels outside of 1…{len(NAMES)}")
+    return listing(
+        config,
+        base,
+        (
+            Row(f"jpg/image_{image:05d}.jpg", NAMES[label - 1], splits.get(image), label)
+            for image, label in enumerate(numbers, start=1)
+        ),
+    )

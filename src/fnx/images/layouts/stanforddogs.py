@@ -1,0 +1,41 @@
+"""`layout=stanforddogs`: Stanford Dogs, by its MATLAB lists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fnx.errors import DataError
+from fnx.images.dataset import Listing
+from fnx.images.layouts.official import Row, listing, located, matrices, readable
+
+if TYPE_CHECKING:
+    from fnx.config.schema import DatasetConfig
+
+
+def read(config: DatasetConfig) -> Listing:
+    """The images of train_list.mat and test_list.mat; `n02085620-Chihuahua` is `Chihuahua`.
+
+    Raises:
+        DataError: something is not there, or a list is damaged.
+    """
+    lists = {"train": "train_list.mat", "test": "test_list.mat"}
+    base = located(config, ["Images", *lists.values()], folders=("lists",))
+    return listing(
+        config,
+        base,
+        (
+            Row(f"Images/{path}", readable(path.split("/")[0].split("-", 1)[-1]), split)
+            for split, name in lists.items()
+            for path in _files(base / name)
+        ),
+    )
+
+
+def _files(file: Path) -> list[str]:
+    found = matrices(file).get("file_list")
+    if found is None:
+        raise DataError(f"{file}: expected a variable file_list")
+    return [str(path) for path in np.atleast_1d(found)]

@@ -1,0 +1,84 @@
+"""Images that are files below a folder: how their names are written, sorted, opened and stamped."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from fnx.images.dataset import Stamp, Stream
+
+_DIGITS = re.compile(r"([0-9]+)")
+_LOOKS_ESCAPED = re.compile(r"\\(?=x[0-9a-f]{2})")
+_ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
+_UNDECODED = re.compile("[\udc80-\udcff]")  # bytes that are not UTF-8, as Python's os hands them on
+
+#: How the parts of a name compare: words without case, numbers by value, then the name itself.
+NaturalKey = tuple[tuple[tuple[str | int, ...], str], ...]
+
+
+def natural_key(path: str) -> NaturalKey:
+    """Key that sorts as people do: by folder, numbers by their value, case aside.
+
+    >>> sorted(["b/img10.png", "b/Img9.png", "b/img2.png", "a10/x", "a9/x"], key=natural_key)
+    ['a9/x', 'a10/x', 'b/img2.png', 'b/Img9.png', 'b/img10.png']
+    """
+    return tuple(
+        # Words stand at even places and numbers at odd ones, so that like meets like.
+        (
+            tuple(
+                int(part) if place % 2 else part.casefold()
+                for place, part in enumerate(_DIGITS.split(name))
+            ),
+            name,
+        )
+        for name in path.split("/")
+    )
+
+
+def to_text(name: str) -> str:
+    r"""A file's name as valid Unicode: bytes that are not UTF-8 become `\xNN`, and back.
+
+    >>> to_text("caf\udce9.png")
+    'caf\\xe9.png'
+    >>> from_text(to_text("caf\udce9.png")) == "caf\udce9.png"
+    True
+    """
+    marked = _LOOKS_ESCAPED.sub(r"\\x5c", name)
+    return _UNDECODED.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", marked)
+
+
+def from_text(text: str) -> str:
+    """The file's name behind `to_text`."""
+
+    def character(found: re.Match[str]) -> str:
+        byte = int(found[1], 16)
+        return chr(0xDC00 + byte) if byte >= 0x80 else chr(byte)
+
+    return _ESCAPED.sub(character, text)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Source of images that are files below `root` (see `fnx.images.dataset.Source`)."""
+
+    root: str
+
+    def file(self, path: str) -> Path:
+        """Where the image with this path in the table lies."""
+        return Path(self.root) / from_text(path)
+
+    def __call__(self, path: str) -> Image.Image:
+        """Open the image; its pixels are decoded when they are first used."""
+        return Image.open(self.file(path))
+
+    def stream(self, path: str) -> Stream:
+        """The file, opened for reading."""
+        return self.file(path).open("rb")
+
+    def stamp(self, path: str) -> Stamp:
+        """Size, mtime and ctime of the file that a link leads to."""
+        stat = self.file(path).stat()
+        return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns

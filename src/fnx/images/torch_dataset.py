@@ -1,0 +1,115 @@
+"""Readable images as a torch data set, resized but of any shape; plain torch, no Lightning."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from fnx.errors import DataError
+from fnx.images.crops import Crops
+from fnx.images.dataset import LabelledImages
+from fnx.images.validate import reason
+
+
+class VanishedImageError(DataError):
+    """An image that was readable when it was checked, and is not when it is needed."""
+
+    def __init__(self, text: str) -> None:
+        # A DataLoader makes the error of a worker process anew from its whole traceback, whose
+        # last line is the message.
+        last = text.strip().splitlines()[-1]
+        super().__init__(last.split(f"{type(self).__name__}: ", maxsplit=1)[-1])
+
+
+class _Texts(Sequence[str]):
+    """Texts in two blocks of memory.
+
+    The worker processes share them. Of a list of a million texts each would soon have a copy, for
+    reading an object writes its count of references.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        encoded = [text.encode() for text in texts]
+        self.ends = np.cumsum([0, *map(len, encoded)])
+        self.content = np.frombuffer(b"".join(encoded), np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.content[self.ends[place] : self.ends[place + 1]].tobytes().decode()
+
+
+class ImageDataset(Dataset[tuple[int, Tensor]]):
+    """Item `row` is the `row`-th readable image: (row, uint8 (3, H, W)), resized, not yet cropped.
+
+    Raises:
+        VanishedImageError: an image that can no longer be read, by name.
+    """
+
+    def __init__(self, images: LabelledImages, crops: Crops) -> None:
+        self.paths = _Texts(images.ok()["path"])
+        self.open = images.open
+        self.crops = crops
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> tuple[int, Tensor]:
+        """Decode and resize one image."""
+        path = self.paths[row]
+        try:
+            with self.open(path) as image:
+                return row, self.crops.resized(image)
+        except Exception as error:
+            raise VanishedImageError(
+                f"image {path!r} could be read when it was checked and now cannot: {reason(error)}"
+            ) from error
+
+
+class Batch(NamedTuple):
+    """Images of any sizes in one block of memory, which reaches a device in one copy.
+
+    Attributes:
+        rows: int64 (B,), the images' rows.
+        sizes: (height, width) of each image.
+        pixels: uint8, all images one after the other, each (3, H, W).
+    """
+
+    rows: Tensor
+    sizes: list[tuple[int, int]]
+    pixels: Tensor
+
+    def images(self) -> list[Tensor]:
+        """The images, uint8 (3, H, W), as views of `pixels`."""
+        parts = torch.split(self.pixels, [3 * height * width for height, width in self.sizes])
+        return [part.view(3, *size) for part, size in zip(parts, self.sizes, strict=True)]
+
+
+def collate(items: Sequence[tuple[int, Tensor]]) -> Batch:
+    """Items of any shapes as one batch."""
+    rows, images = zip(*items, strict=True)
+    return Batch(
+        torch.tensor(rows, dtype=torch.int64),
+        [(int(image.shape[1]), int(image.shape[2])) for image in images],
+        torch.cat([image.flatten() for image in images]),
+    )
+
+
+def leave_to_main(_: int) -> None:
+    """For a process that decodes: what ends a run is answered by the main process, in one line.
+
+    Ctrl-C reaches all processes of a terminal, and a thread of torch's that is handing an image
+    over when the main process leaves would print a traceback of its own. What a decoder raises
+    takes neither way: the loader carries it to the main process.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sys.excepthook = lambda *_: None

@@ -1,0 +1,175 @@
+"""Figure 1: one feature and one class, their densities and the distance between their EDFs."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fnx.analysis import Run
+from fnx.analysis.pairs import Pair, find_pair, pair_table, strongest_pair, widest
+from fnx.errors import DataError
+from fnx.report.figures import style
+from fnx.report.values import open_embedding
+
+log = logging.getLogger(__name__)
+
+NAME = "fig01_pair"
+_CUMULATIVE = ("ks", "ks_exact")
+"""Statistics that are a distance between cumulative distributions."""
+
+
+def table(run: Run, pair: str | None = None) -> pl.DataFrame | None:
+    """What is drawn of a run: a pair's densities and cumulative distributions.
+
+    The values come from the run's embedding. Where that is gone, the table that an earlier report
+    left in ``figures/`` serves, if it is of the same pair.
+
+    Args:
+        run: of which a pair is drawn.
+        pair: "layer/unit:class"; None for the pair of the highest D.
+
+    Returns:
+        ``layer``, ``unit``, ``class_name``, ``distance`` and ``threshold`` (t⁺ or, if D < 0, t⁻;
+        null if there is none), the same in every row; ``curve``, ``x``, ``x_end``, ``inner``,
+        ``outer`` (see `fnx.analysis.pairs.pair_table`); None, with the reason logged, if there is
+        nothing to draw.
+
+    Raises:
+        ConfigError: a pair that the run does not have.
+    """
+    chosen = strongest_pair(run) if pair is None else find_pair(run, pair)
+    if chosen is None:
+        log.warning("no Figure 1: no feature has a D above 0")
+        return None
+    try:
+        return _measured(run, chosen)
+    except DataError as error:
+        kept = run.path / "figures" / f"{NAME}.parquet"
+        if kept.is_file():
+            found = pl.read_parquet(kept)
+            if found.select("layer", "unit", "class_name").row(0) == (
+                chosen.layer,
+                chosen.unit,
+                chosen.class_name,
+            ):
+                return found
+        log.warning("no Figure 1, which needs the values of the embedding: %s", error)
+        return None
+
+
+def _measured(run: Run, pair: Pair) -> pl.DataFrame:
+    embedding = open_embedding(run)
+    values = np.asarray(embedding.features[:, pair.feature_id])
+    statistic = run.record["statistic"]
+    bins = statistic.get("bins")
+    curves = pair_table(values, embedding.labels == pair.class_id, bins)
+    distance = float(run.distances[pair.feature_id, pair.class_id])
+    limit = run.threshold("-" if distance < 0 else "+")
+    return curves.select(
+        pl.lit(pair.layer).alias("layer"),
+        pl.lit(pair.unit, dtype=pl.Int64).alias("unit"),
+        pl.lit(pair.class_name).alias("class_name"),
+        pl.lit(distance).alias("distance"),
+        pl.lit(limit["threshold"] if limit else None, dtype=pl.Float64).alias("threshold"),
+        pl.all(),
+    )
+
+
+def draw(run: Run, drawn: pl.DataFrame) -> Figure:
+    """Densities at the left; at the right, for a KS distance, the EDFs and where they part most.
+
+    Args:
+        run: of which a pair is drawn.
+        drawn: its `table`.
+    """
+    first = drawn.row(0, named=True)
+    cumulative = run.statistic in _CUMULATIVE
+    feature = f"{first['layer']}/{first['unit']}"
+    said = _said(first["distance"], first["threshold"])
+    figure = style.new_figure(height=3.3)
+    panels = figure.subplots(1, 2 if cumulative else 1, squeeze=False)[0]
+    _densities(panels[0], drawn.filter(curve="density"))
+    if cumulative:
+        exact = run.record["statistic"].get("bins") is None
+        _distributions(panels[1], drawn, said, exact=exact)
+    else:
+        panels[0].set_title(said.replace("\n", " "), loc="right", fontsize=9)
+    for panel in panels:
+        panel.set_xlabel(f"value of {style.shorten(feature, 32)} / activation")
+        panel.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.3)
+    heading = f"{style.shorten(feature, 32)} and class {style.shorten(first['class_name'], 28)}"
+    style.title(figure, heading, style.describe(run))
+    return figure
+
+
+def _said(distance: float, threshold: float | None) -> str:
+    """The distance, and on which side of the threshold it lies."""
+    text = f"D = {style.number(distance, 3)}"
+    if threshold is None:
+        return text
+    sign, beyond = ("⁻", distance < threshold) if distance < 0 else ("⁺", distance > threshold)
+    relation = ("<" if distance < 0 else ">") if beyond else "not beyond"
+    return f"{text}\n{relation} t{sign} = {style.number(threshold, 3)}"
+
+
+def _densities(axes: Axes, rows: pl.DataFrame) -> None:
+    edges = [*rows["x"], rows["x_end"][-1]]
+    axes.stairs(
+        rows["outer"].to_numpy(),
+        edges,
+        fill=True,
+        color=style.RANDOM_FILL,
+        label="all other images",
+    )
+    axes.stairs(
+        rows["inner"].to_numpy(),
+        edges,
+        color=style.PRESENCE,
+        linewidth=1.4,
+        label="images of the class",
+    )
+    axes.set_ylabel("density / (unit of activation)⁻¹")
+    axes.set_ylim(bottom=0)
+
+
+def _distributions(axes: Axes, drawn: pl.DataFrame, said: str, *, exact: bool) -> None:
+    rows = drawn.filter(curve="cumulative")
+    drawing = "steps-post" if exact else "default"
+    x = rows["x"].to_numpy()
+    start = [0.0] if exact else []  # the first step begins at 0
+    for name, colour, label, line in (
+        ("outer", style.MUTED, "all other images", (0, (4, 1.5))),
+        ("inner", style.PRESENCE, "images of the class", "-"),
+    ):
+        axes.plot(
+            np.append(x[: len(start)], x),
+            np.append(start, rows[name].to_numpy()),
+            color=colour,
+            linestyle=line,
+            linewidth=1.6,
+            drawstyle=drawing,
+            label=label,
+        )
+    at, inner, outer = widest(drawn)
+    axes.plot([at, at], [inner, outer], color=style.INK, linewidth=2, zorder=4)
+    axes.plot([at, at], [inner, outer], "o", color=style.INK, markersize=4, zorder=5)
+    axes.annotate(
+        said,
+        (at, (inner + outer) / 2),
+        # The corner below both curves is empty, whichever rises first.
+        xytext=(0.97, 0.06),
+        textcoords="axes fraction",
+        ha="right",
+        va="bottom",
+        fontsize=9,
+        linespacing=1.4,
+        arrowprops={"arrowstyle": "-", "color": style.INK, "linewidth": 0.7},
+        bbox={"facecolor": style.PAPER, "edgecolor": style.GRID, "pad": 3},
+        zorder=6,
+    )
+    axes.set_ylim(0, 1.02)
+    axes.set_ylabel("images at most at the value / share")

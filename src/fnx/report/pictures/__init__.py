@@ -1,0 +1,1 @@
+"""The pictures behind features and classes."""

@@ -1,0 +1,240 @@
+"""The pictures behind features: what activates each most, cut to the unit's receptive field.
+
+Each feature has one file, a grid of tiles in order of rank, row by row; each class has one of its
+images. Every image is decoded once for all the features that show it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from fnx.analysis import Run
+from fnx.images.crops import Crops
+from fnx.images.reference import reference_crops
+from fnx.report.pictures.pairs import features_table
+from fnx.report.pictures.paths import class_path, sprite_path
+from fnx.utils.progress import progress_bar
+
+if TYPE_CHECKING:
+    from fnx.config.schema import Config
+    from fnx.images.dataset import LabelledImages, Opener
+
+log = logging.getLogger(__name__)
+
+TILE = 96
+"""Side of a tile in pixels."""
+
+COLUMNS = 3
+"""Tiles in a row of a grid."""
+
+CLASS_IMAGES = 9
+"""Sample images of a class."""
+
+LAYERS_STRONGEST = 6
+"""Features of each layer, by presence and by absence, that have a picture in any case."""
+
+GREY = 128
+_QUALITY = 88
+_FEATURES_AT_ONCE = 2000  # whose tiles lie in memory: 0.5 GB
+_IMAGES_AT_ONCE = 64
+
+Pixels = NDArray[np.uint8]
+Box = tuple[int, int, int, int]
+#: What is cut from an image: the number of its tile, the view, and the box in it.
+Cut = tuple[int, int, Box]
+
+
+def tiles(sprite: Path) -> list[Pixels]:
+    """The tiles of a picture, uint8 (TILE, TILE, 3), in order; none if there is no picture."""
+    if not sprite.is_file():
+        return []
+    with Image.open(sprite) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    rows, columns = pixels.shape[0] // TILE, pixels.shape[1] // TILE
+    grid = pixels.reshape(rows, TILE, columns, TILE, 3).swapaxes(1, 2)
+    return list(grid.reshape(-1, TILE, TILE, 3))
+
+
+def write_pictures(
+    run_dir: Path, images: LabelledImages, reference: LabelledImages | None, config: Config
+) -> None:
+    """Write the pictures that ``report.pictures`` asks for, and sample images of each class.
+
+    Args:
+        run_dir: folder of a run that has its tables and its record.
+        images: the run's own images.
+        reference: those that were searched for what excites features; None for no pictures.
+        config: the run's configuration.
+    """
+    if reference is None:
+        return
+    run = Run.open(run_dir)
+    every = config.report.pictures == "all"
+    shown = set() if every else set(run.top_features["feature_id"]) | layers_strongest(run)
+    shown |= set(features_table(run)["feature_id"])
+    crops = Crops(**vars(reference_crops(config)))
+    draw_features(run, reference, crops, None if every else sorted(shown))
+    draw_classes(run, images)
+
+
+def draw_features(
+    run: Run, images: LabelledImages, crops: Crops, features: Sequence[int] | None = None
+) -> None:
+    """Write the pictures of features into ``pictures/<layer>/<unit>.jpg``.
+
+    A unit that no image activates has none. An image that can no longer be read is a grey tile.
+
+    Args:
+        run: with its `strongest` images.
+        images: the reference images.
+        crops: the views of them that were searched.
+        features: which ones; None for all.
+    """
+    table = run.strongest
+    if features is not None:
+        table = table.filter(pl.col("feature_id").is_in(features))
+    table = table.join(run.strongest_images.select("image_id", "path"), on="image_id")
+    table = table.sort("feature_id", "rank")
+    places = run.features.select("feature_id", "layer", "unit")
+    drawn = table["feature_id"].unique(maintain_order=True)
+    bar = progress_bar("pictures", total=len(drawn), unit="features")
+    with bar, ThreadPoolExecutor() as threads:
+        for start in range(0, len(drawn), _FEATURES_AT_ONCE):
+            some = drawn[start : start + _FEATURES_AT_ONCE]
+            part = table.join(
+                pl.DataFrame({"feature_id": some, "slot": np.arange(len(some))}), on="feature_id"
+            )
+            height = int(part["rank"].max())  # type: ignore[arg-type]
+            grids = np.full((len(some), height, TILE, TILE, 3), GREY, np.uint8)
+            flat = grids.reshape(-1, TILE, TILE, 3)
+            for number, tile in cut_tiles(_cuts(part, height), images.open, crops, threads):
+                flat[number] = tile
+            counts = part.group_by("slot").len().sort("slot")["len"]
+            rows = places.join(pl.DataFrame({"feature_id": some}), on="feature_id")
+            rows = rows.sort("feature_id").select("layer", "unit")
+            files = [sprite_path(run.path, layer, unit) for layer, unit in rows.iter_rows()]
+            for folder in {file.parent for file in files}:
+                folder.mkdir(parents=True, exist_ok=True)
+            shown = [grid[:count] for grid, count in zip(grids, counts, strict=True)]
+            for _ in threads.map(_save, files, shown):
+                bar.update()
+
+
+def draw_classes(run: Run, images: LabelledImages) -> None:
+    """Write sample images of each class into ``pictures/classes/<class_id>.jpg``.
+
+    They are taken at even distances from the run's own images, each the middle of the image.
+    """
+    class_path(run.path, 0).parent.mkdir(parents=True, exist_ok=True)
+    crops = Crops("center", TILE, TILE)
+    ok = images.ok().select("class_id", "path")
+    with ThreadPoolExecutor() as threads:
+        for (class_id,), rows in ok.group_by("class_id", maintain_order=True):
+            count = min(CLASS_IMAGES, rows.height)
+            chosen = [rows["path"][i * rows.height // count] for i in range(count)]
+            cuts = {path: [(slot, 0, (0, 0, TILE, TILE))] for slot, path in enumerate(chosen)}
+            grid = np.full((count, TILE, TILE, 3), GREY, np.uint8)
+            for slot, tile in cut_tiles(cuts, images.open, crops, threads):
+                grid[slot] = tile
+            _save(class_path(run.path, int(class_id)), grid)
+
+
+def layers_strongest(run: Run) -> set[int]:
+    """The features of each layer with the highest, and with the lowest, D for any class."""
+    found: set[int] = set()
+    for _, rows in run.features.group_by("layer", maintain_order=True):
+        ids = rows["feature_id"].to_numpy()
+        block = np.asarray(run.distances[ids])
+        for values in (block.max(1), -block.min(1)):
+            found.update(ids[np.argsort(-values, kind="stable")[:LAYERS_STRONGEST]].tolist())
+    return found
+
+
+def cut_tiles(
+    cuts: dict[str, list[Cut]], opener: Opener, crops: Crops, threads: ThreadPoolExecutor
+) -> Iterator[tuple[int, Pixels]]:
+    """The tiles of images, each of which is decoded once; none of those that cannot be read.
+
+    Args:
+        cuts: what is cut from each image, by path.
+        opener: opens an image by its path.
+        crops: the views of an image.
+        threads: in which images are decoded.
+
+    Yields:
+        The number of a tile and its pixels, uint8 (TILE, TILE, 3).
+    """
+    unread: list[str] = []
+
+    def tiles_of(path: str) -> list[tuple[int, Pixels]]:
+        try:
+            with opener(path) as image:
+                views = {view: crops.view(image, view) for view in {cut[1] for cut in cuts[path]}}
+        except Exception:
+            unread.append(path)
+            return []
+        return [(number, cut_out(views[view], box)) for number, view, box in cuts[path]]
+
+    paths = list(cuts)
+    for start in range(0, len(paths), _IMAGES_AT_ONCE):
+        for found in threads.map(tiles_of, paths[start : start + _IMAGES_AT_ONCE]):
+            yield from found
+    if unread:
+        log.warning(
+            "pictures are grey where images can no longer be read (%d, the first: %r)",
+            len(unread),
+            min(unread),
+        )
+
+
+def cut_out(view: Pixels, box: Box) -> Pixels:
+    """A box of a view as a tile, in its own shape; grey beyond the view's border and beside it.
+
+    A box that is larger than the view, as deep layers' are, is cut to the view.
+
+    Args:
+        view: uint8 (H, W, 3).
+        box: top, left, bottom, right; may reach beyond the view.
+    """
+    top, left, bottom, right = box
+    # Of a field that is larger than the view only the view can be seen: no frame around it.
+    if top <= 0 and bottom >= view.shape[0]:
+        top, bottom = 0, view.shape[0]
+    if left <= 0 and right >= view.shape[1]:
+        left, right = 0, view.shape[1]
+    inside = view[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
+    framed = np.full((max(1, bottom - top), max(1, right - left), 3), GREY, np.uint8)
+    first, start = max(0, -top), max(0, -left)
+    framed[first : first + inside.shape[0], start : start + inside.shape[1]] = inside
+    tile = ImageOps.pad(
+        Image.fromarray(framed), (TILE, TILE), Image.Resampling.BICUBIC, color=(GREY,) * 3
+    )
+    return np.asarray(tile)
+
+
+def _cuts(part: pl.DataFrame, height: int) -> dict[str, list[Cut]]:
+    """What is cut from each image: the tiles of `part`, `height` of them a feature."""
+    cuts: dict[str, list[Cut]] = {}
+    columns = ("path", "slot", "rank", "view", "top", "left", "bottom", "right")
+    for path, slot, rank, view, *box in part.select(columns).iter_rows():
+        cuts.setdefault(path, []).append((slot * height + rank - 1, view, tuple(box)))
+    return cuts
+
+
+def _save(file: Path, grid: Pixels) -> None:
+    """Write tiles (n, TILE, TILE, 3) as a grid of `COLUMNS` columns."""
+    rows = math.ceil(len(grid) / COLUMNS)
+    whole = np.full((rows * COLUMNS, TILE, TILE, 3), GREY, np.uint8)
+    whole[: len(grid)] = grid
+    pixels = whole.reshape(rows, COLUMNS, TILE, TILE, 3).swapaxes(1, 2)
+    Image.fromarray(pixels.reshape(rows * TILE, COLUMNS * TILE, 3)).save(file, quality=_QUALITY)

@@ -1,0 +1,199 @@
+"""Runs a statistic on a Dask cluster: one task a block of columns, bit by bit what `engine` gives.
+
+A task holds all it needs: how to read its columns (or the columns themselves, where they are in
+memory), the labellings and the statistic. So the scheduler can give it to another worker when the
+one that had it dies.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import mmap
+import pickle
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fnx.errors import ConfigError
+from fnx.registry.registry import Statistic
+from fnx.statistics.columns import Columns, open_columns
+from fnx.statistics.engine import Distances, empty_distances
+from fnx.statistics.tiles import Grouping, Task, group, prepare
+
+AHEAD = 3  # tasks sent out for each thread: so that none waits, and memory stays small
+TIMEOUT = "30s"  # to reach a scheduler
+
+
+@dataclass(frozen=True)
+class MemoryMap:
+    """A memory map by its file, which every worker opens for itself."""
+
+    path: Path
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    offset: int
+    order: Any
+
+    def open(self) -> Any:
+        """The array."""
+        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape, self.order)
+
+
+def all_distances(
+    features: Any,
+    labellings: NDArray[Any],
+    n_classes: int,
+    statistic: Statistic,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    out: Sequence[NDArray[np.float32]] | NDArray[np.float32] | None = None,
+    address: str | None = None,
+    workers: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Distances:
+    """`fnx.statistics.engine.all_distances` on a Dask cluster, with the same result to the bit.
+
+    zarr arrays and memory maps are read by the workers, who must see the same files under the same
+    path; of other arrays each task carries its columns.
+
+    Args:
+        features: as there, like all that is not named below.
+        labellings: as there.
+        n_classes: as there.
+        statistic: as there.
+        parameters: as there.
+        out: as there.
+        progress: as there.
+        address: of a running scheduler; default a cluster on this machine for this call.
+        workers: processes of the cluster on this machine; default one a core.
+
+    Raises:
+        ConfigError: Dask is not installed, or no scheduler answers at `address`.
+        FnxError: as there.
+    """
+    columns = open_columns(features)
+    grouping = group(labellings, columns.n_rows, n_classes)
+    task = prepare(statistic, parameters, columns, grouping)  # refuses here what can be refused
+    found = empty_distances(task, columns, out)
+    payload = _portable(statistic, dict(parameters or {}), grouping)
+    source = _source(columns)
+    with _client(address, workers) as client:
+        threads = sum(client.nthreads().values()) or 1
+        waiting: list[tuple[int, Any]] = []
+        blocks = iter(columns.blocks())
+
+        def send() -> None:
+            for start, stop in blocks:
+                data = source if source is not None else columns.read(start, stop)
+                future = client.submit(compute, data, start, stop, payload, pure=False)
+                waiting.append((start, future))
+                return
+
+        for _ in range(AHEAD * threads):
+            send()
+        while waiting:  # in order: the first fault named is always the same one
+            start, future = waiting.pop(0)
+            values, constant = future.result()
+            send()
+            found.put(start, values, constant)
+            if progress is not None:
+                progress(constant.size)
+    return found
+
+
+def compute(
+    source: Any, start: int, stop: int, payload: bytes
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """One task: distances (L, width, C) of the features start … stop - 1, and which are constant.
+
+    Args:
+        source: an array of all columns, its `MemoryMap`, or the block (N, width) itself.
+        start: number of the first feature.
+        stop: number after the last feature.
+        payload: from `_portable`.
+    """
+    whole = not isinstance(source, np.ndarray)
+    columns = open_columns(source.open() if isinstance(source, MemoryMap) else source)
+    task = _task(payload, columns.n_rows, columns.dtype)
+    labellings, classes = task.grouping.sizes.shape
+    values = np.empty((labellings, stop - start, classes), dtype=np.float32)
+    found = Distances(values, np.zeros(stop - start, dtype=np.bool_))
+
+    def put(first: int, part: NDArray[np.float32], constant: NDArray[np.bool_]) -> None:
+        found.put(first - start, part, constant)
+
+    task.run(columns.read(start, stop) if whole else columns.read(0, stop - start), start, put)
+    return values, found.constant
+
+
+@lru_cache(maxsize=4)
+def _task(payload: bytes, n_rows: int, dtype: np.dtype[Any]) -> Task:
+    """Compiled once a worker, not once a block."""
+    statistic, parameters, grouping = pickle.loads(payload)  # noqa: S301 (from our own caller)
+    return prepare(statistic, parameters, Columns(None, n_rows, 0, 0, dtype), grouping)
+
+
+def _portable(statistic: Statistic, parameters: dict[str, Any], grouping: Grouping) -> bytes:
+    """The statistic with its code, since a plugin's module need not be importable elsewhere."""
+    import cloudpickle
+
+    module = sys.modules.get(statistic.function.__module__)
+    by_value = module is not None and module.__name__.partition(".")[0] not in ("fnx", "__main__")
+    if by_value:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        return bytes(cloudpickle.dumps((statistic, parameters, grouping)))
+    finally:
+        if by_value:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _source(columns: Columns) -> Any:
+    """What a worker can open by itself, or None."""
+    array = columns.array
+    if isinstance(array, np.memmap):
+        base: Any = array.base
+        contiguous = array.flags.c_contiguous or array.flags.f_contiguous
+        if not (contiguous and isinstance(base, mmap.mmap) and array.filename):
+            return None
+        order = "C" if array.flags.c_contiguous else "F"
+        path = Path(array.filename).resolve()
+        return MemoryMap(path, array.dtype, array.shape, array.offset, order)
+    store = getattr(array, "store", None)
+    if store is None or type(store).__name__ == "MemoryStore":
+        return None
+    return array  # of zarr: pickled as its path and metadata
+
+
+@contextmanager
+def _client(address: str | None, workers: int | None) -> Iterator[Any]:
+    try:
+        distributed: Any = importlib.import_module("distributed")
+    except ImportError:
+        raise ConfigError("engine=dask: Dask is not installed: pip install 'fnx[dask]'") from None
+    if address is not None:
+        try:
+            client = distributed.Client(address, timeout=TIMEOUT, set_as_default=False)
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"engine.address={address}: no scheduler answers: {reason}") from None
+        with client:
+            yield client
+        return
+    cluster = distributed.LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        memory_limit=0,  # a block is small: nothing to watch
+        dashboard_address=":0",
+        silence_logs=logging.ERROR,
+    )
+    with cluster, distributed.Client(cluster, set_as_default=False) as client:
+        yield client

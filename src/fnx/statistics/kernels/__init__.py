@@ -1,0 +1,1 @@
+"""The compiled loops over all (feature, class) pairs."""

@@ -1,0 +1,214 @@
+"""All-pairs kernels: some features against every class of every labelling, in one pass.
+
+What does not depend on the labels (transposing, checking, binning, sorting) is done once a feature;
+only the grouping is repeated for each labelling. Every kernel works on one tile, alone and without
+the GIL, so that a result does not depend on the number of threads. Numba keeps the compiled code
+on disk (beside this file, or where ``NUMBA_CACHE_DIR`` says).
+
+Differences of two distribution functions are held as integers: D(x) = n(x)/M - n_c(x)/N_c for the
+outer part of M = N - N_c images is (N_c n(x) - N n_c(x)) / (N_c M) with n = n_inner + n_outer. So
+sides that tie, tie exactly, and nothing is lost before the one division at the end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from fnx.statistics.kernels.sorting import integer_view, sign_mask
+
+OK, OVERFLOW = -1, -2  # faults of a feature, beside the row of a value that is not finite
+UNROLL, LANES = 4, 16  # bins and classes that are taken together
+
+Array = Any  # Numba's arrays: their types are the callers'
+
+
+@njit(nogil=True, cache=True)
+def first_not_finite(column: Array) -> int:
+    """Row of the first NaN or infinity, else `OK`."""
+    found = np.int32(0)
+    for i in range(column.size):
+        found |= np.int32(column[i] - column[i] != 0)
+    if found == 0:
+        return OK
+    for i in range(column.size):
+        if column[i] - column[i] != 0:
+            return i
+    return OK
+
+
+@njit(nogil=True, cache=True)
+def extremes(column: Array) -> tuple[float, float]:
+    """Smallest and largest value; a NaN is beyond the infinity of its sign, so it shows here."""
+    bits = integer_view(column)
+    kind, mask = bits.dtype.type, sign_mask(bits)
+    sign = kind(8 * bits.itemsize - 1)
+    # As integers, which the compiler makes vector code of (of floats it does not: 7 times slower).
+    low = high = kind(bits[0] ^ ((bits[0] >> sign) & mask))
+    for i in range(bits.size):
+        key = kind(bits[i] ^ ((bits[i] >> sign) & mask))
+        low = min(low, key)
+        high = max(high, key)
+    ends = np.empty(2, bits.dtype)
+    ends[0], ends[1] = low ^ ((low >> sign) & mask), high ^ ((high >> sign) & mask)
+    values = ends.view(column.dtype)
+    return np.float64(values[0]), np.float64(values[1])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def bin_column(column: Array, low: float, high: float, bins: int, index: Array) -> None:
+    """Bin of every value, as ``numpy.histogram(column.astype(float64), bins)`` has it.
+
+    The edges are ``numpy.linspace(low, high, bins + 1)``: k * step + low. A quotient gives the bin
+    but for rounding; comparing with its two edges settles it, so the bin of a value that lies on an
+    edge is well defined.
+    """
+    width = high - low
+    step = width / bins
+    scale = bins / width
+    last = np.int32(bins - 1)
+    if step == 0 or not np.isfinite(scale):  # a range of subnormal numbers
+        for i in range(column.size):
+            index[i] = min(np.int32((column[i] - low) / width * bins), last)
+        return
+    for i in range(column.size):
+        x = np.float64(column[i])
+        k = min(np.int32((x - low) * scale), last)
+        k = np.int32(k - np.int32(x < np.float64(k) * step + low))
+        above = np.float64(np.int32(k + 1)) * step + low
+        index[i] = np.int32(k + np.int32((k < last) & (x >= above)))
+
+
+@njit(nogil=True, cache=True)
+def count_classes(index: Array, labels: Array, counts: Array) -> None:
+    """Number of images of each bin and class: `counts` (bins, C) from `index` and `labels` (N,)."""
+    counts[:] = 0
+    flat = counts.reshape(-1)
+    classes = np.uint64(counts.shape[1])
+    quarter = np.uint64(index.size // 4)
+    # Unsigned, so that Numba does not test every index for being negative. From four places, since
+    # neighbours often share bin and class (zeros after a ReLU, images in order of their class), and
+    # the same counter twice in a row is twice as slow.
+    for i in range(quarter):
+        first = np.uint64(i)
+        second = first + quarter
+        third = second + quarter
+        fourth = third + quarter
+        flat[np.uint64(index[first]) * classes + np.uint64(labels[first])] += 1
+        flat[np.uint64(index[second]) * classes + np.uint64(labels[second])] += 1
+        flat[np.uint64(index[third]) * classes + np.uint64(labels[third])] += 1
+        flat[np.uint64(index[fourth]) * classes + np.uint64(labels[fourth])] += 1
+    for i in range(index.size - index.size % 4, index.size):
+        last = np.uint64(i)
+        flat[np.uint64(index[last]) * classes + np.uint64(labels[last])] += 1
+
+
+@njit(nogil=True, cache=True)
+def count_bins(counts: Array, totals: Array) -> None:
+    """Number of images of each bin: sums over the classes of `counts` (bins, C)."""
+    for b in range(counts.shape[0]):
+        total = np.int64(0)
+        for c in range(counts.shape[1]):
+            total += counts[b, c]
+        totals[b] = total
+
+
+@njit(nogil=True, cache=True)
+def binned_extremes(counts: Array, totals: Array, sizes: Array, n: int, state: Array) -> None:
+    """Largest and smallest N_c n - N n_c over the bins' upper edges, into `state` rows 1 and 2.
+
+    `state` (3, C) is int32 while N**2 / 4 fits (sums may wrap on the way, what is left does not),
+    else int64; `sizes` (C,) and `totals` are of that type. The number of bins is a multiple of
+    `UNROLL`, that of classes best one of `LANES`; those that fill up are empty.
+    """
+    state[:] = 0
+    kind = state.dtype.type
+    now, high, low = state[0], state[1], state[2]
+    images = kind(n)
+    for b in range(0, counts.shape[0], UNROLL):
+        t0, t1, t2, t3 = totals[b], totals[b + 1], totals[b + 2], totals[b + 3]
+        if t0 | t1 | t2 | t3 == 0:
+            continue
+        r0, r1, r2, r3 = counts[b], counts[b + 1], counts[b + 2], counts[b + 3]
+        # Four bins at once: what is kept for the classes is loaded and stored once for them. With
+        # every type and choice spelled out, this is vector code of 32-bit integers.
+        for c in range(counts.shape[1]):
+            size = sizes[c]
+            v0 = kind(now[c] + kind(kind(size * t0) - kind(images * kind(r0[c]))))
+            v1 = kind(v0 + kind(kind(size * t1) - kind(images * kind(r1[c]))))
+            v2 = kind(v1 + kind(kind(size * t2) - kind(images * kind(r2[c]))))
+            v3 = kind(v2 + kind(kind(size * t3) - kind(images * kind(r3[c]))))
+            now[c] = v3
+            top, bottom = high[c], low[c]
+            top = v0 if v0 > top else top
+            top = v1 if v1 > top else top
+            top = v2 if v2 > top else top
+            high[c] = v3 if v3 > top else top
+            bottom = v0 if v0 < bottom else bottom
+            bottom = v1 if v1 < bottom else bottom
+            bottom = v2 if v2 < bottom else bottom
+            low[c] = v3 if v3 < bottom else bottom
+
+
+@njit(nogil=True, cache=True)
+def signed_distances(high: Array, low: Array, sizes: Array, n: int, values: Array) -> None:
+    """The side of larger magnitude, as a distance; a tie goes to +."""
+    for c in range(values.size):
+        top, bottom = np.int64(high[c]), np.int64(low[c])
+        scale = np.float64(sizes[c]) * np.float64(n - np.int64(sizes[c]))
+        values[c] = np.float64(bottom if -bottom > top else top) / scale
+
+
+@njit(nogil=True, cache=True)
+def ks_tile(
+    columns: Array,
+    bins: int,
+    labellings: Array,
+    sizes: Array,
+    totals: Array,
+    index: Array,
+    counts: Array,
+    state: Array,
+    values: Array,
+    constant: Array,
+    faults: Array,
+) -> None:
+    """Signed KS on equal-width bins for all features of a tile.
+
+    Args:
+        columns: (width, N or more) float32 or float64, a feature a row.
+        bins: number of bins.
+        labellings: (L, N) unsigned integers.
+        sizes: (L, C') number of images of each class, of the type of `state`, then zeros: C' is C
+            made a multiple of `LANES`.
+        totals: (bins',) zeros, of the type of `state`; bins' is a multiple of `UNROLL`.
+        index: (N,) scratch for bins.
+        counts: (bins', C') scratch for histograms.
+        state: (3, C') scratch, int32 or int64.
+        values: (L, width, C) float32, the result.
+        constant: (width,) bool, the result.
+        faults: (width,) the result: `OK`, `OVERFLOW`, or the row of a value that is not finite.
+    """
+    n = index.size
+    for f in range(columns.shape[0]):
+        column = columns[f, :n]
+        low, high = extremes(column)
+        if not (np.isfinite(low) and np.isfinite(high)):
+            faults[f] = first_not_finite(column)
+            continue
+        constant[f] = low == high
+        if constant[f]:
+            values[:, f] = 0
+            continue
+        if not np.isfinite(high - low):
+            faults[f] = OVERFLOW
+            continue
+        bin_column(column, low, high, bins, index)
+        for k in range(labellings.shape[0]):
+            count_classes(index, labellings[k], counts)
+            if k == 0:
+                count_bins(counts, totals)
+            binned_extremes(counts, totals, sizes[k], n, state)
+            signed_distances(state[1], state[2], sizes[k], n, values[k, f])

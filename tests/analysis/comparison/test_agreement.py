@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+from tests.report.synthetic import Synthetic, write_run
+
+from fnx.analysis import Run
+from fnx.analysis.comparison.agreement import (
+    agreement,
+    comparable_pairs,
+    joint_counts,
+    spearman,
+    wasserstein,
+)
+from fnx.analysis.comparison.differences import config_differences
+from fnx.analysis.comparison.shared import same_weights, shared
+
+LAYERS = (("conv1_1", 12, "conv"), ("conv1_2", 16, "conv"), ("fc6", 20, "fc"))
+
+
+def opened(folder: Path, spec: Synthetic | None = None, **record: Any) -> Run:
+    """A synthetic run, with some values of its record replaced."""
+    write_run(folder, spec)
+    file = folder / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | record))
+    return Run.open(folder)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
+    """Two runs of a data set whose distances resemble each other."""
+    folder = tmp_path_factory.mktemp("two")
+    first, second = (opened(folder / name) for name in "ab")
+    rng = np.random.default_rng(1)
+    values = np.clip(first.distances + rng.normal(0, 0.1, first.distances.shape), -1, 1)
+    np.save(second.path / "distances.npy", values.astype(np.float32))
+    return Run.open(first.path), Run.open(second.path)
+
+
+def compared(a: Run, b: Run) -> tuple[dict[str, Any], pl.DataFrame]:
+    pairs, layers = agreement([a, b], ["a", "b"], [(0, 1)])
+    return pairs.row(0, named=True), layers
+
+
+def test_each_measure_is_what_an_independent_computation_gives(two: tuple[Run, Run]) -> None:
+    a, b = two
+    pair, layers = compared(a, b)
+    assert pair["by"] == "unit"
+    start = 0
+    for row, (name, units, _) in zip(layers.rows(named=True), LAYERS, strict=True):
+        assert (row["layer"], row["units_a"], row["units_b"]) == (name, units, units)
+        x, y = (np.asarray(run.distances[start : start + units], np.float64) for run in two)
+        start += units
+        assert row["spearman"] == pytest.approx(stats.spearmanr(x.ravel(), y.ravel()).statistic)
+        of_classes = [stats.spearmanr(x[:, c], y[:, c]).statistic for c in range(x.shape[1])]
+        assert row["spearman_by_class"] == pytest.approx(np.mean(of_classes))
+        assert row["mean_abs_difference"] == pytest.approx(np.abs(x - y).mean(), rel=1e-5)
+        assert row["max_abs_difference"] == pytest.approx(np.abs(x - y).max(), rel=1e-5)
+        assert row["pct_sign_flips"] == pytest.approx(100 * np.mean(x * y < 0))
+        assert row["wasserstein"] == pytest.approx(
+            stats.wasserstein_distance(x.ravel(), y.ravel()), rel=1e-4
+        )
+        kept = [
+            {
+                (sign, u, c)
+                for u in range(units)
+                for c in range(x.shape[1])
+                for sign in "+-"
+                if (limit := np.float32(run.threshold(sign)["threshold"]))  # type: ignore[index]
+                and (values[u, c] > limit if sign == "+" else values[u, c] < limit)
+            }
+            for run, values in ((a, x), (b, y))
+        ]
+        for column, signs in (("jaccard", "+-"), ("jaccard_plus", "+"), ("jaccard_minus", "-")):
+            first, second = ({item for item in one if item[0] in signs} for one in kept)
+            assert row[column] == pytest.approx(len(first & second) / len(first | second))
+        for side, one in zip("ab", kept, strict=True):
+            assert row[f"pct_kept_{side}"] == pytest.approx(100 * len(one) / x.size)
+        counts = [[sum(item[2] == c for item in one) for c in range(x.shape[1])] for one in kept]
+        expected = stats.spearmanr(*counts).statistic
+        assert row["spearman_classes"] == pytest.approx(expected)
+    assert pair["spearman"] == pytest.approx(layers["spearman"].median())
+    assert pair["spearman_lowest"] == layers["spearman"].min()
+    assert pair["t_plus_shift"] == pytest.approx(
+        b.thresholds["threshold"][0] - a.thresholds["threshold"][0]
+    )
+
+
+def test_a_run_agrees_with_its_copy(two: tuple[Run, Run], tmp_path: Path) -> None:
+    copy = shutil.copytree(two[0].path, tmp_path / "copy")
+    pair, layers = compared(two[0], Run.open(copy))
+    assert layers["spearman"].to_list() == [1.0] * 3
+    assert layers["jaccard"].to_list() == [1.0] * 3
+    for name in ("mean_abs_difference", "pct_sign_flips", "wasserstein", "mode_plus_shift"):
+        assert layers[name].to_list() == [0.0] * 3
+    assert pair["t_plus_shift"] == pair["t_minus_shift"] == 0
+    assert pair["note"] == ""
+    assert config_differences([two[0], Run.open(copy)], ["a", "b"]).is_empty()
+
+
+def test_classes_are_matched_by_name_wherever_they_stand(
+    two: tuple[Run, Run], tmp_path: Path
+) -> None:
+    a = two[0]
+    order = [3, 0, 2]  # two classes less, the others in another order
+    copy = shutil.copytree(a.path, tmp_path / "copy")
+    np.save(copy / "distances.npy", a.distances[:, order])
+    np.save(copy / "distances_random.npy", a.distances_random[:, :, order])
+    table = a.classes[order].with_columns(class_id=pl.Series(range(3), dtype=pl.Int32))
+    table.write_parquet(copy / "classes.parquet")
+    pair, layers = compared(a, Run.open(copy))
+    assert pair["classes"] == 3
+    assert layers["max_abs_difference"].to_list() == [0.0] * 3
+    assert "3 classes shared, of 5 and 3" in pair["note"]
+
+
+def test_two_classes_of_one_name_keep_their_order(tmp_path: Path) -> None:
+    spec = Synthetic(class_names=["crane", "dog", "crane", "cat", "owl"])
+    a, b = (opened(tmp_path / name, spec) for name in "ab")
+    common = shared(a, b)
+    assert common.classes_a.tolist() == common.classes_b.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_layers_that_one_run_lacks_are_named(tmp_path: Path) -> None:
+    a = opened(tmp_path / "a")
+    b = opened(tmp_path / "b", Synthetic(layers=LAYERS[1:]))
+    pair, layers = compared(a, b)
+    assert layers["layer"].to_list() == ["conv1_2", "fc6"]
+    assert "1 layer of the first run alone, not compared: conv1_1." in pair["note"]
+    assert set(layers["note"]) == {pair["note"]}
+
+
+def test_units_are_matched_by_number(two: tuple[Run, Run], tmp_path: Path) -> None:
+    a = two[0]
+    kept = np.r_[0:12, 15:28, 28:48]  # units 3 … 15 of the second layer
+    copy = shutil.copytree(a.path, tmp_path / "copy")
+    np.save(copy / "distances.npy", a.distances[kept])
+    np.save(copy / "distances_random.npy", a.distances_random[:, kept])
+    features = a.features[kept].with_columns(feature_id=pl.Series(range(len(kept))))
+    features.write_parquet(copy / "features.parquet")
+    pair, layers = compared(a, Run.open(copy))
+    assert layers["units_a"].to_list() == layers["units_b"].to_list() == [12, 13, 20]
+    assert layers["max_abs_difference"].to_list() == [0.0] * 3
+    assert "Only the shared units are compared in: conv1_2" in pair["note"]
+
+
+def test_networks_trained_apart_are_compared_by_distribution_alone(tmp_path: Path) -> None:
+    a = opened(tmp_path / "a", Synthetic(model="vgg16"))
+    wider = (("conv1_1", 14, "conv"), *LAYERS[1:])
+    b = opened(
+        tmp_path / "b",
+        Synthetic(model="vgg16_places", seed=1, layers=wider),
+        weights_digest="other",
+    )
+    pair, layers = compared(a, b)
+    assert pair["by"] == "distribution"
+    assert "Unit numbers of networks trained apart do not correspond" in pair["note"]
+    for name in ("spearman", "spearman_by_class", "jaccard", "mean_abs_difference"):
+        assert layers[name].null_count() == 3
+    assert layers["units_b"].to_list() == [14, 16, 20]
+    expected = stats.wasserstein_distance(a.distances[:12].ravel(), b.distances[:14].ravel())
+    assert layers["wasserstein"][0] == pytest.approx(expected)
+    shares = [layers[f"pct_kept_{side}"].to_numpy() for side in "ab"]
+    assert pair["spearman_layers"] == pytest.approx(stats.spearmanr(*shares).statistic)
+    with pytest.raises(ValueError, match="do not correspond"):
+        joint_counts(a, b, shared(a, b), np.linspace(-1, 1, 3), np.linspace(-1, 1, 3))
+
+
+def test_random_weights_are_the_same_only_in_the_same_network(tmp_path: Path) -> None:
+    runs = [
+        opened(tmp_path / name, Synthetic(model=name), weights_digest="random-0") for name in "ab"
+    ]
+    assert not same_weights(*runs)
+    assert same_weights(runs[0], runs[0])
+
+
+def test_statistics_of_unlike_scale_are_compared_by_rank(tmp_path: Path) -> None:
+    a = opened(tmp_path / "a")
+    b = opened(tmp_path / "b", Synthetic(statistic="kl", unbounded=True))
+    values = np.asarray(a.distances)
+    np.save(b.path / "distances.npy", values**2)  # in the order of |D|
+    pair, layers = compared(a, Run.open(b.path))
+    assert layers["spearman"].to_list() == pytest.approx([1.0] * 3)
+    assert pair["magnitudes"]
+    assert not pair["same_scale"]
+    assert "no common scale" in pair["note"]
+    assert "|D| of ks" in pair["note"]
+    for name in ("mean_abs_difference", "max_abs_difference", "wasserstein", "mode_plus_shift"):
+        assert layers[name].null_count() == 3
+    assert pair["t_plus_shift"] is None
+    x = values[:12]
+    limits = a.threshold("+"), a.threshold("-"), b.threshold("+")
+    plus, minus, other = (np.float32(limit["threshold"]) for limit in limits if limit)
+    first, second = (x > plus) | (x < minus), x**2 > other
+    assert layers["jaccard"][0] == pytest.approx((first & second).sum() / (first | second).sum())
+
+
+def test_infinite_distances_have_ranks_but_no_differences(tmp_path: Path) -> None:
+    spec = Synthetic(statistic="bhattacharyya", unbounded=True)
+    a, b = (opened(tmp_path / name, spec) for name in "ab")
+    _, layers = compared(a, b)
+    assert np.isinf(a.distances).any()
+    assert layers["spearman"].to_list() == [1.0] * 3
+    assert layers["max_abs_difference"].to_list() == [0.0] * 3
+
+
+def test_only_runs_of_the_same_data_set_are_paired(tmp_path: Path) -> None:
+    runs = [
+        opened(tmp_path / "0"),
+        opened(tmp_path / "1", Synthetic(dataset="birds", class_names=list("abcde"))),
+        opened(tmp_path / "2", Synthetic(seed=3)),
+        opened(tmp_path / "3", Synthetic(dataset="the same shapes under another name")),
+    ]
+    assert comparable_pairs(runs) == [(0, 2), (0, 3), (2, 3)]
+    assert comparable_pairs(runs, reference=2) == [(2, 0), (2, 3)]
+
+
+def test_nothing_shared_is_said(tmp_path: Path) -> None:
+    a = opened(tmp_path / "a")
+    b = opened(tmp_path / "b", Synthetic(layers=(("stem", 8, "conv"),)))
+    pair, layers = compared(a, b)
+    assert pair["by"] == "nothing"
+    assert layers.is_empty()
+    assert "No layer has the same name in both" in pair["note"]
+    assert pair["t_plus_shift"] is not None
+
+
+def test_spearman_leaves_nan_out_and_knows_when_there_is_nothing_to_rank() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 5, 50).astype(float), rng.integers(0, 5, 50).astype(float)
+    assert spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic)
+    assert spearman(np.append(x, np.nan), np.append(y, 1)) == spearman(x, y)
+    assert spearman(np.ones(9), np.arange(9)) is None
+    assert spearman(np.arange(2), np.arange(2)) is None
+    assert wasserstein(np.float32([np.inf]), np.float32([1])) is None
+
+
+def test_joint_counts_add_up(two: tuple[Run, Run]) -> None:
+    a, b = two
+    edges = np.linspace(-1, 1, 41)
+    counts = joint_counts(a, b, shared(a, b), edges, edges)
+    expected = np.histogram2d(a.distances.ravel(), b.distances.ravel(), bins=(edges, edges))[0]
+    assert counts.tolist() == expected.tolist()
+    assert counts.sum() == a.distances.size
+
+
+def test_settings_that_differ_without_where_files_lie(tmp_path: Path) -> None:
+    def config(precision: str, outputs: str) -> dict[str, Any]:
+        trainer = {"precision": precision, "devices": [0, 1]}
+        return {"seed": 0, "trainer": trainer, "paths": {"outputs": outputs}}
+
+    a = opened(tmp_path / "a", config=config("32-true", "here"), versions={"numpy": "2.1"})
+    b = opened(tmp_path / "b", config=config("bf16-true", "there"), versions={"numpy": "2.2"})
+    c = opened(tmp_path / "c", config={"seed": 0}, weights_digest="other")
+    found = config_differences([a, b], ["one", "key"])
+    assert found.rows() == [
+        ("trainer.precision", "32-true", "bf16-true"),
+        ("version.numpy", "2.1", "2.2"),
+    ]
+    assert found.columns == ["key", "one", "key (run)"]
+    wider = config_differences([a, c], ["one", "two"])
+    assert ("trainer.devices", "[0, 1]", None) in wider.rows()
+    assert "weights digest" in wider["key"].to_list()
+
+
+@pytest.mark.slow
+def test_a_thousand_classes_of_vgg16_fit_into_memory(tmp_path: Path) -> None:
+    layers = (("conv5_3", 512, "conv"), ("fc6", 4096, "fc"), ("fc7", 4096, "fc"))
+    spec = Synthetic(layers=layers, class_sizes=(50,) * 1000, permutations=1, failed=())
+    a = opened(tmp_path / "a", spec)
+    copy = Run.open(shutil.copytree(a.path, tmp_path / "b"))
+    pair, _ = compared(a, copy)
+    assert pair["features"] == 8704
+    assert pair["spearman"] == 1.0

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from tests.report.synthetic import Synthetic, write_run
+
+from fnx.analysis import Run
+from fnx.commands import compare
+from fnx.report.comparison.text import summary
+from fnx.report.comparison.write import gather, labels
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sweep")
+    for i, (name, size) in enumerate((("big", 90), ("small", 12), ("middle", 40))):
+        sizes = (size, size + 4, size - 2)
+        write_run(folder / str(i), Synthetic(dataset=name, class_sizes=sizes, seed=i))
+    (folder / "unfinished").mkdir()
+    return folder
+
+
+def test_a_sweep_gives_table_3_fits_and_figures(
+    sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    compare.main([str(sweep), "--out", str(out), "--formats", "png", "svg"])
+    table = pl.read_parquet(out / "table3.parquet")
+    assert table["dataset"].to_list() == ["small", "middle", "big"]
+    assert pl.read_csv(out / "table3.csv")["t_plus"].to_list() == table["t_plus"].to_list()
+    fits = pl.read_parquet(out / "fits.parquet")
+    assert fits.filter(sign="+", curve="log")["slope"].item() < 0
+    drawn = (
+        "table2",
+        "table3",
+        "fits",
+        "fig05_layers",
+        "fig06_distribution",
+        "fig08_fc",
+        "fig10_kept",
+    )
+    for name in drawn:
+        for suffix in ("csv", "parquet", "png", "svg"):
+            assert (out / f"{name}.{suffix}").stat().st_size > 0
+    printed = capsys.readouterr().out
+    assert printed.index("small") < printed.index("middle") < printed.index("big")
+    assert "R2 = " in printed
+    assert str(out) in printed
+
+
+def test_globs_and_folders_stand_for_each_run_once(sweep: Path) -> None:
+    runs = compare.find_runs([f"{sweep}/[01]", str(sweep), str(sweep / "0")])
+    assert [run.dataset for run in runs] == ["big", "small", "middle"]
+
+
+def test_one_run_has_no_fit_and_says_so(
+    sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compare.main([str(sweep / "1"), "--out", str(tmp_path), "--formats", "png"])
+    assert "no fit" in capsys.readouterr().out
+    assert pl.read_parquet(tmp_path / "fits.parquet").is_empty()
+
+
+def test_statistics_do_not_share_an_axis(sweep: Path, tmp_path: Path) -> None:
+    kl = write_run(tmp_path / "kl", Synthetic(statistic="kl", unbounded=True))
+    out = tmp_path / "out"
+    compare.main([str(sweep / "0"), str(kl), "--out", str(out), "--formats", "png"])
+    assert {path.name for path in out.glob("fig0*.png")} == {
+        "fig05_layers_kl.png",
+        "fig05_layers_ks.png",
+        "fig06_distribution_kl.png",
+        "fig06_distribution_ks.png",
+        "fig08_fc_kl.png",
+        "fig08_fc_ks.png",
+    }
+
+
+def test_runs_of_places_have_figure_11(sweep: Path, tmp_path: Path) -> None:
+    places = Synthetic(dataset="big", model="vgg16_places", class_sizes=(90, 94, 88))
+    run = write_run(tmp_path / "places", places)
+    out = tmp_path / "out"
+    compare.main([str(sweep / "0"), str(run), "--out", str(out), "--formats", "png"])
+    tables = [pl.read_parquet(out / f"{name}_layers.parquet") for name in ("fig05", "fig11")]
+    assert [table["run"].unique().to_list() for table in tables] == [
+        ["big, tinynet"],
+        ["big, vgg16_places"],
+    ]
+
+
+def test_names_tell_runs_apart_by_what_differs(tmp_path: Path) -> None:
+    runs = []
+    for i, precision in enumerate(("32-true", "bf16-true", "bf16-true")):
+        file = write_run(tmp_path / str(i)) / "run.json"
+        record = json.loads(file.read_text())
+        record["config"]["trainer"] = {"precision": precision}
+        file.write_text(json.dumps(record))
+        runs.append(Run.open(file.parent))
+    assert labels(runs) == ["shapes, 32-true", "shapes, bf16-true (1)", "shapes, bf16-true (2)"]
+
+
+def test_a_reference_is_compared_with_all_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [write_run(tmp_path / str(i), Synthetic(seed=i)) for i in range(3)]
+    out = tmp_path / "out"
+    options = ["--out", str(out), "--formats", "png"]
+    compare.main([*map(str, folders[:2]), "--reference", str(folders[2]), *options])
+    pairs = pl.read_parquet(out / "agreement_pairs.parquet")
+    assert pairs["run_a"].to_list() == ["shapes (3)"] * 2
+    assert "rank corr." in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        compare.main([str(folders[0]), "--reference", str(tmp_path), *options])
+    assert "--reference is one run, here are 3" in capsys.readouterr().err
+
+
+def test_the_summary_says_what_a_comparison_leaves_out(tmp_path: Path) -> None:
+    specs = (
+        Synthetic(),
+        Synthetic(layers=(("conv1_2", 16, "conv"),)),
+        Synthetic(statistic="kl", unbounded=True),
+    )
+    runs = [Run.open(write_run(tmp_path / str(i), spec)) for i, spec in enumerate(specs)]
+    compared = gather(runs)
+    printed = summary(compared, tmp_path)
+    printed.encode("ascii")
+    assert "2 layers of the first run alone, not compared: conv1_1, fc6." in printed
+    assert "ks and kl have no common scale" in printed
+    assert compared.layers.height == 1 + 3 + 1
+    assert compared.layers["note"].str.len_chars().min() > 0
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("nowhere", "no such folder, and no folder matches it"),
+        ("unfinished", "holds no finished run of fnx"),
+        ("damaged", "cannot be read"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str, reason: str
+) -> None:
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged/run.json").write_text(json.dumps([])[:-1])
+    folder = sweep if what == "unfinished" else tmp_path
+    with pytest.raises(SystemExit) as stopped:
+        compare.main([str(folder / what)])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert reason in error
+    assert error.count("\n") == 1

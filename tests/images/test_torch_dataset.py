@@ -1,0 +1,78 @@
+"""Readable images as a torch data set of any shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from fnx.config.schema import DatasetConfig
+from fnx.errors import DataError
+from fnx.images.crops import Crops
+from fnx.images.open import LabelledImages, open_images
+from fnx.images.torch_dataset import ImageDataset, collate
+
+CROPS = Crops("ten", 16, 12)
+
+
+@pytest.fixture
+def images(root: Path, write: Callable[..., Path]) -> LabelledImages:
+    (root / "cat/0.png").touch()
+    write(root / "dog/tall.png", size=(10, 33))
+    return opened(root)
+
+
+def opened(root: Path) -> LabelledImages:
+    config = DatasetConfig(name="own", layout="folder", root=str(root))
+    return open_images(config, root.parent / "cache")
+
+
+def test_rows_are_the_readable_images_in_order(images: LabelledImages, root: Path) -> None:
+    dataset = ImageDataset(images, CROPS)
+    assert len(dataset) == 7
+    row, pixels = dataset[0]
+    assert row == 0
+    assert pixels.dtype == torch.uint8
+    with Image.open(root / "cat/1.png") as image:
+        assert torch.equal(pixels, CROPS.resized(image))
+
+
+def test_rows_have_the_names_of_the_table_whatever_characters(
+    root: Path, write: Callable[..., Path]
+) -> None:
+    write(root / "cat/ä 🦜.png", size=(20, 20))
+    images = opened(root)
+    assert list(ImageDataset(images, CROPS).paths) == images.ok()["path"].to_list()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_are_ragged(images: LabelledImages, workers: int) -> None:
+    loader = DataLoader(
+        ImageDataset(images, CROPS), batch_size=4, collate_fn=collate, num_workers=workers
+    )
+    batches = list(loader)
+    rows = torch.cat([batch.rows for batch in batches])
+    assert rows.dtype == torch.int64
+    assert rows.tolist() == list(range(7))
+    shapes = [tuple(image.shape) for batch in batches for image in batch.images()]
+    assert shapes == [(3, 16, 21)] * 6 + [(3, 52, 16)]
+    for row, image in enumerate(image for batch in batches for image in batch.images()):
+        assert torch.equal(image, ImageDataset(images, CROPS)[row][1])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_fails_after_the_check_is_named_in_one_line(
+    images: LabelledImages, root: Path, workers: int
+) -> None:
+    (root / "cat/2.jpg").write_bytes(b"")
+    loader = DataLoader(ImageDataset(images, CROPS), collate_fn=collate, num_workers=workers)
+    with pytest.raises(DataError) as caught:
+        list(loader)
+    assert str(caught.value) == (
+        "image 'cat/2.jpg' could be read when it was checked and now cannot: "
+        "not an image, or of a format that Pillow does not know"
+    )

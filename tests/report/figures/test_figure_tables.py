@@ -1,0 +1,284 @@
+"""The numbers beside each figure, against plain NumPy on the run's arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from matplotlib.collections import LineCollection
+from tests.report.synthetic import Synthetic, write_run
+
+from fnx.analysis import Run
+from fnx.config.schema import ReportConfig
+from fnx.errors import DataError
+from fnx.images.official import OFFICIAL
+from fnx.report import write_report
+from fnx.report.figures import counts as fig09
+from fnx.report.figures import datasets_table as table2
+from fnx.report.figures import distances as fig06
+from fnx.report.figures import groups as fig08
+from fnx.report.figures import kept as fig10
+from fnx.report.figures import layers as fig05
+from fnx.report.figures import sources as fig11
+from fnx.report.figures import style
+from fnx.report.figures.draw import pictures, save_table
+
+
+@pytest.fixture(scope="module")
+def run(finished: Path) -> Run:
+    return Run.open(finished)
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    """Two sources, three groups of data sets, one network without fully connected layers."""
+    folder = tmp_path_factory.mktemp("three")
+    conv = (("conv1_1", 8, "conv"), ("conv1_2", 8, "conv"))
+    specs = [
+        Synthetic(dataset="wood", model="vgg16_places", class_sizes=(30, 40, 20), seed=1),
+        Synthetic(dataset="mine", seed=2),
+        Synthetic(dataset="food101", model="vgg16_places", layers=conv, class_sizes=(60, 50)),
+    ]
+    return [Run.open(write_run(folder / spec.dataset, spec)) for spec in specs]
+
+
+NAMES = ["wood", "mine", "food101"]
+
+
+def beside(run: Run, name: str) -> pl.DataFrame:
+    return pl.read_parquet(run.path / "figures" / f"{name}.parquet")
+
+
+def rows_of(run: Run, **of: str) -> np.ndarray:
+    return run.features.filter(**of)["feature_id"].to_numpy()
+
+
+def test_every_figure_has_its_numbers_beside_it_twice(run: Run) -> None:
+    drawn = {path.stem for path in (run.path / "figures").glob("*.png")}
+    assert len(drawn) == 7
+    for name in drawn:
+        table = beside(run, name)
+        assert table.height
+        assert not any(dtype.is_nested() for dtype in table.dtypes)
+        read = pl.read_csv(
+            run.path / "figures" / f"{name}.csv", schema_overrides=dict(table.schema)
+        )
+        assert read.equals(table), name
+
+
+def test_infinities_survive_in_both_files(tmp_path: Path) -> None:
+    table = pl.DataFrame({"x": [0.5, float("inf"), float("-inf"), None]})
+    save_table(table, tmp_path / "a.b")
+    assert pl.read_parquet(tmp_path / "a.b.parquet").equals(table)
+    assert pl.read_csv(tmp_path / "a.b.csv").equals(table)
+
+
+def test_figure_5_has_bars_of_68_percent_on_each_side_of_the_mode(run: Run) -> None:
+    table = beside(run, "fig05_layers")
+    assert table.height == 6
+    for row in table.rows(named=True):
+        ids = rows_of(run, layer=row["layer"])
+        for array, end in ((run.distances, ""), (run.distances_random, "_random")):
+            values = array[..., ids, :].ravel()
+            values = values[values > 0] if row["sign"] == "+" else values[values < 0]
+            mode = row["mode" + end]
+            for side, bar in (
+                (values[values >= mode], values[(values >= mode) & (values <= row["high" + end])]),
+                (values[values <= mode], values[(values <= mode) & (values >= row["low" + end])]),
+            ):
+                assert bar.size / side.size == pytest.approx(0.68, abs=2 / side.size)
+        threshold = run.threshold(row["sign"])
+        assert threshold is not None
+        assert row["threshold"] == threshold["threshold"]
+
+
+def test_the_fitted_modes_reach_figures_5_and_11(three: list[Run], tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    write_report(folder, ReportConfig(mode="lognormal", formats=[]))
+    run = Run.open(folder)
+    drawn = pl.read_parquet(folder / "figures/fig05_layers.parquet")
+    assert drawn["mode"].to_list() == run.layers["lognormal_mode"].to_list()
+    assert drawn["high_random"].to_list() == run.layers["lognormal_high_random"].to_list()
+    with style.style():
+        assert "log-normal" in style.svg(fig05.draw(run, "lognormal"))
+        svg = style.svg(fig11.draw_many(three, NAMES, "lognormal"))
+    assert "log-normal" in svg
+    assert "trained on Places" in svg
+    fitted = fig11.table(three, NAMES, "lognormal")
+    assert fitted["run"].unique(maintain_order=True).to_list() == ["wood", "food101"]
+    with pytest.raises(DataError, match="trained on Places"):
+        fig11.draw_many(three[1:2], NAMES[1:2])
+
+
+def test_figure_6_has_the_percentages_of_all_pairs(run: Run) -> None:
+    table = beside(run, "fig06_distribution")
+    edges = np.linspace(-1, 1, 101)
+    for kind in ("conv", "fc"):
+        rows = table.filter(kind=kind)
+        np.testing.assert_allclose(rows["low"], edges[:-1])
+        ids = rows_of(run, kind=kind)
+        for column, array in (("pct", run.distances), ("pct_random", run.distances_random)):
+            values = np.asarray(array[..., ids, :], np.float64)
+            expected = 100 * np.histogram(values, edges)[0] / values.size
+            np.testing.assert_allclose(rows[column], expected)
+
+
+def test_an_unbounded_statistic_leaves_out_its_largest_thousandth_only(tmp_path: Path) -> None:
+    layers = (("conv1", 600, "conv"), ("fc6", 600, "fc"))
+    spec = Synthetic(statistic="kl", unbounded=True, layers=layers)
+    run = Run.open(write_run(tmp_path / "run", spec))
+    real = np.array(run.distances)
+    real[1, 1] = 1e6  # one pair far out takes no room from the others
+    np.save(tmp_path / "run/distances.npy", real)
+    table = fig06.table([Run.open(run.path)], ["kl"])
+    assert 5 < table["high"].max() < 100  # type: ignore[operator]
+    assert table["low"].min() == 0
+    finite = np.concatenate([real.ravel(), run.distances_random.ravel()])
+    within = finite[np.isfinite(finite)] <= table["high"].max()
+    assert within.mean() >= 0.999
+    missing = 100 - table.group_by("kind").agg(pl.col("pct").sum()).filter(kind="conv")["pct"][0]
+    conv = real[rows_of(run, kind="conv")]
+    assert missing == pytest.approx(100 * (conv > table["high"].max()).mean())
+
+
+@pytest.mark.parametrize(("name", "sign"), [("fig09_presence", 1), ("fig09_absence", -1)])
+def test_figure_9_counts_the_features_beyond_x(run: Run, name: str, sign: int) -> None:
+    table = beside(run, name)
+    real, random = sign * run.distances, sign * run.distances_random
+    of_class = table.filter(curve="class")
+    assert of_class["class_id"].unique().to_list() == [0, 1, 2, 3, 4]
+    for row in of_class.gather_every(37).rows(named=True):
+        x, c = np.float32(sign * row["x"]), row["class_id"]
+        assert row["real"] == (real[:, c] > x).sum()
+        assert row["random"] == (random[0, :, c] > x).sum()
+    for row in table.filter(curve="mean").gather_every(23).rows(named=True):
+        x = np.float32(sign * row["x"])
+        assert row["real"] == pytest.approx((real > x).sum() / 5)
+        assert row["random"] == pytest.approx((random > x).sum() / 10)
+    fine = table.filter(curve="davg")
+    assert fine["davg"].to_list() == run.davg[f"davg_{'plus' if sign > 0 else 'minus'}"].to_list()
+    (cut,) = table.filter(curve="threshold").rows(named=True)
+    x = np.float32(sign * cut["x"])
+    assert cut["real"] == pytest.approx((real > x).sum() / 5)
+    assert cut["real"] - cut["random"] == pytest.approx(cut["davg"])
+    assert cut["davg"] == pytest.approx(fine["davg"].max())
+
+
+def test_figure_10_has_the_shares_beyond_the_thresholds(run: Run) -> None:
+    table = beside(run, "fig10_kept")
+    assert table.height == 6
+    for row in table.rows(named=True):
+        ids, side = rows_of(run, layer=row["layer"]), 1 if row["sign"] == "+" else -1
+        limit = np.float32(side * row["threshold"])
+        for column, array in (
+            ("pct_kept", run.distances),
+            ("pct_kept_random", run.distances_random),
+        ):
+            share = 100 * (side * array[..., ids, :] > limit).mean()
+            assert row[column] == pytest.approx(share)
+
+
+def test_table_2_counts_the_images_that_were_used(run: Run, three: list[Run]) -> None:
+    (row,) = beside(run, "table2").rows(named=True)
+    sizes = np.bincount(run.images.filter(status="ok")["class_id"].to_numpy())
+    assert (row["images"], row["classes"]) == (sizes.sum(), sizes.size)
+    assert (row["smallest"], row["largest"], row["mean"]) == (20, 40, sizes.mean())
+    assert row["paper_images"] is None
+    of_three = table2.table([*three, three[0]])
+    assert of_three["dataset"].to_list() == NAMES
+    assert of_three["paper_classes"].to_list() == [7, None, 101]
+    assert of_three["paper_mean"].to_list() == [pytest.approx(438 / 7), None, 250]
+    with style.style():
+        svg = style.svg(table2.draw(of_three))
+    for text in ("Table 2 of the paper", "14 to 179", "30.0", "25,250"):
+        assert text in svg
+
+
+def test_table_3_is_the_row_of_the_thresholds(run: Run) -> None:
+    (row,) = beside(run, "table3").rows(named=True)
+    for side, sign in (("plus", "+"), ("minus", "-")):
+        found = run.threshold(sign)
+        assert found is not None
+        assert row[f"t_{side}"] == found["threshold"]
+        assert row[f"davg_{side}"] == pytest.approx(found["kept"] - found["kept_random"])
+
+
+def test_figure_8_parts_the_data_sets_by_their_overlap_with_imagenet(three: list[Run]) -> None:
+    table = fig08.table(three, NAMES)
+    assert table.select("run", "group").unique(maintain_order=True).rows() == [
+        ("wood", "c"),
+        ("mine", "other"),
+    ]
+    of_six = fig06.table(three, NAMES)
+    assert table.drop("group").equals(of_six.filter(kind="fc"))
+    with style.style():
+        figure = fig08.draw_many(three, NAMES)
+        svg = style.svg(figure)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        "(c) no class is in ImageNet 2012",
+        "other data sets",
+    ]
+    assert "no such layers: food101" in svg
+    with pytest.raises(DataError, match="fully connected"):
+        fig08.draw_many(three[2:], NAMES[2:])
+
+
+def test_the_groups_hold_each_data_set_of_the_paper_once(tmp_path: Path) -> None:
+    groups = [
+        fig08.group(Run(tmp_path, {"dataset": "x", "config": {"dataset": {"layout": name}}}))
+        for name in OFFICIAL
+    ]
+    assert [groups.count(name) for name in ("a", "b", "c", "other")] == [5, 3, 3, 0]
+
+
+def test_random_labels_lie_behind_every_distribution(run: Run, three: list[Run]) -> None:
+    with style.style():
+        five, eleven = fig05.draw_many(three, NAMES), fig11.draw_many(three, NAMES)
+        six, eight = fig06.draw_many(three, NAMES), fig08.draw_many(three, NAMES)
+        alone = fig06.draw(run)
+    # Two signs for each layer of each run.
+    assert sum(len(bars) for bars in five.axes[0].containers if is_bars(bars)) == 2 * (3 + 3 + 2)
+    assert sum(len(bars) for bars in eleven.axes[0].containers if is_bars(bars)) == 2 * (3 + 2)
+    faint = [[line for line in axes.lines if line.get_alpha()] for axes in six.axes + eight.axes]
+    assert [len(lines) for lines in faint] == [3, 2, 1, 1]
+    assert all("random labels" in names(axes) for axes in alone.axes)
+
+
+def is_bars(container: object) -> bool:
+    return type(container).__name__ == "BarContainer"
+
+
+def names(axes: object) -> list[str]:
+    return axes.get_legend_handles_labels()[1]  # type: ignore[attr-defined,no-any-return]
+
+
+def test_small_multiples_have_a_panel_a_run(three: list[Run], tmp_path: Path) -> None:
+    unsigned = Run.open(write_run(tmp_path / "kl", Synthetic(statistic="kl", unbounded=True)))
+    with style.style():
+        nine = fig09.draw_many([*three, unsigned], [*NAMES, "kl"], "-")
+        ten = fig10.draw_many([*three, unsigned], [*NAMES, "kl"])
+        svg = style.svg(nine) + style.svg(ten)
+    assert [axes.get_title(loc="left") for axes in nine.axes[:-1]] == NAMES
+    assert [axes.get_title(loc="left") for axes in ten.axes[:-1]] == [*NAMES, "kl"]
+    lines = [sum(isinstance(c, LineCollection) for c in axes.collections) for axes in nine.axes]
+    assert lines == [2, 2, 2, 0]
+    assert "features with D &lt; x / number a class" in svg
+    assert "t⁻" in svg
+    with pytest.raises(DataError, match="sign -"):
+        fig09.draw_many([unsigned], ["kl"], "-")
+
+
+def test_thresholds_that_keep_nothing_are_not_drawn(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    thresholds = pl.read_parquet(folder / "thresholds.parquet")
+    nothing = thresholds.with_columns(threshold=pl.col("sign").replace_strict(
+        {"+": float("inf"), "-": float("-inf")}
+    ))  # fmt: skip
+    nothing.write_parquet(folder / "thresholds.parquet")
+    with style.style():
+        drawn = {picture.name: style.svg(picture.figure) for picture in pictures(Run.open(folder))}
+    assert "t⁺ =" not in drawn["fig06_distribution"]
+    assert "widest gap" not in drawn["fig09_presence"]
+    assert "−∞" in drawn["table3"]

@@ -1,0 +1,269 @@
+"""The pictures behind features: right pixels, right places, and no crash where an image is gone."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+from tests.report.synthetic import Synthetic, write_run
+
+from fnx import app
+from fnx.analysis import Run
+from fnx.analysis.pairs import parse_pair
+from fnx.config.schema import Config
+from fnx.errors import ConfigError
+from fnx.images.crops import Crops
+from fnx.report.figures import features as fig_features
+from fnx.report.figures import style
+from fnx.report.pictures import pictures
+from fnx.report.pictures.pairs import check_pairs, features_table
+from fnx.report.pictures.paths import class_path, sprite_path
+from fnx.report.pictures.pictures import GREY, TILE, cut_out, cut_tiles, tiles
+
+
+def test_a_box_is_cut_where_it_lies_and_grey_beyond_the_border() -> None:
+    view = np.random.default_rng(0).integers(0, 256, (TILE, 2 * TILE, 3), np.uint8)
+    np.testing.assert_array_equal(cut_out(view, (0, 7, TILE, 7 + TILE)), view[:, 7 : 7 + TILE])
+    over = cut_out(view, (-10, 2 * TILE - 20, TILE - 10, 3 * TILE - 20))
+    np.testing.assert_array_equal(over[10:, :20], view[: TILE - 10, -20:])
+    assert (over[:10] == GREY).all()
+    assert (over[:, 20:] == GREY).all()
+    outside = cut_out(view, (5 * TILE, 0, 6 * TILE, TILE))
+    assert (outside == GREY).all()
+
+
+def test_a_box_that_holds_the_whole_view_is_the_view() -> None:
+    view = np.random.default_rng(0).integers(0, 256, (TILE, TILE, 3), np.uint8)
+    np.testing.assert_array_equal(cut_out(view, (-500, -300, 700, 900)), view)
+
+
+def test_what_is_not_square_keeps_its_shape() -> None:
+    tile = cut_out(np.full((50, 100, 3), 255, np.uint8), (0, 0, 50, 100))
+    assert tile.shape == (TILE, TILE, 3)
+    rows = np.flatnonzero((tile != GREY).all((1, 2)))
+    assert rows.tolist() == list(range(TILE // 4, TILE - TILE // 4))
+
+
+def test_a_mirrored_view_is_cut_as_the_network_saw_it(tmp_path: Path) -> None:
+    pixels = np.zeros((TILE, TILE, 3), np.uint8)
+    pixels[:, :10] = 255  # bright on the left
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    box = (0, 0, TILE, TILE)
+    cuts = {str(tmp_path / "a.png"): [(0, 0, box), (1, 5, box)]}
+    with ThreadPoolExecutor(2) as threads:
+        found = dict(cut_tiles(cuts, Image.open, Crops("ten", TILE, TILE), threads))
+    np.testing.assert_array_equal(found[0], pixels)
+    np.testing.assert_array_equal(found[1], pixels[:, ::-1])
+
+
+def test_each_image_is_decoded_once() -> None:
+    opened: list[str] = []
+
+    def opener(path: str) -> Image.Image:
+        opened.append(path)
+        if path == "gone":
+            raise FileNotFoundError(path)
+        return Image.new("RGB", (40, 40), path)
+
+    cuts = {p: [(i, 0, (0, 0, 4, 4)) for i in range(50)] for p in ("red", "blue", "gone")}
+    with ThreadPoolExecutor(2) as threads:
+        found = list(cut_tiles(cuts, opener, Crops("center", 32, 32), threads))
+    assert sorted(opened) == ["blue", "gone", "red"]
+    assert len(found) == 100
+
+
+@pytest.mark.parametrize("layer", ["../up", "a/b", "..", "a b", "\u00fc", "classes", "c:\\d"])
+def test_no_layer_s_name_leads_elsewhere(layer: str, tmp_path: Path) -> None:
+    path = sprite_path(tmp_path, layer, 3)
+    assert path.parent.parent == tmp_path / "pictures"
+    assert path.parent.name.isascii()
+    assert path.parent != class_path(tmp_path, 0).parent
+    others = {sprite_path(tmp_path, other, 3) for other in ("a_b", "_up", "_", "c_d", "__up")}
+    assert path not in others
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, tiny_at: Callable[..., Config]) -> Run:
+    folder = tmp_path_factory.mktemp("run")
+    return app.run(tiny_at(folder, "report.reference_limit_per_class=2"), folder / "first")
+
+
+def test_a_run_has_the_pictures_of_its_strongest_features(run: Run) -> None:
+    assert run.strongest.columns == [
+        "feature_id", "rank", "image_id", "activation", "top", "left", "bottom", "right", "view"
+    ]  # fmt: skip
+    assert run.strongest_images.columns == ["image_id", "path", "class_name", "dataset"]
+    own = run.images.select("image_id", "path")
+    shown = run.strongest_images.join(own, on=["image_id", "path"], how="semi")
+    assert shown.height == run.strongest_images.height <= 20
+    counts = dict(run.strongest.group_by("feature_id").len().iter_rows())
+    assert max(counts.values()) == 9
+    wanted = run.features.join(run.top_features, on="feature_id", how="semi")
+    for feature, layer, unit in wanted.select("feature_id", "layer", "unit").iter_rows():
+        assert len(tiles(sprite_path(run.path, layer, unit))) >= counts.get(feature, 0)
+        assert sprite_path(run.path, layer, unit).is_file() == (feature in counts)
+    made = len(list((run.path / "pictures").rglob("*.jpg")))
+    assert made < run.features.height
+    for class_id in range(10):
+        assert len(tiles(class_path(run.path, class_id))) == 6  # of four images, in two rows
+
+
+def test_a_tile_is_the_box_of_its_image(run: Run, tiny_at: Callable[..., Config]) -> None:
+    from fnx.images.open import open_images
+
+    config = tiny_at(run.path.parent)
+    images = open_images(config.dataset, run.path.parent)
+    crops = Crops("center", config.crops.resize, config.crops.size)
+    rows = run.strongest.join(run.strongest_images, on="image_id").join(
+        run.features, on="feature_id"
+    )
+    checked = 0
+    for row in rows.filter(pl.col("rank") <= 2).rows(named=True)[::7]:
+        sprite = tiles(sprite_path(run.path, row["layer"], row["unit"]))
+        if not sprite:
+            continue
+        with images.open(row["path"]) as image:
+            view = crops.view(image, row["view"])
+        expected = cut_out(view, (row["top"], row["left"], row["bottom"], row["right"]))
+        # JPEG changes pixels a little, and at borders of tiles more.
+        assert np.abs(sprite[row["rank"] - 1].astype(int) - expected).mean() < 6
+        checked += 1
+    assert checked > 20
+
+
+def test_the_figures_show_the_best_pair_of_each_layer(run: Run) -> None:
+    for sign, best in (("+", np.argmax), ("-", np.argmin)):
+        table = fig_features.table(run, sign)
+        assert table.height == min(8, run.features["layer"].n_unique())
+        for row in table.rows(named=True):
+            ids = run.features.filter(layer=row["layer"])["feature_id"].to_numpy()
+            block = np.asarray(run.distances[ids])
+            assert row["distance"] == block.flat[best(block)]
+            assert run.distances[row["feature_id"], row["class_id"]] == row["distance"]
+        name = "features_presence" if sign == "+" else "features_absence"
+        svg = (run.path / f"figures/{name}.svg").read_text()
+        assert "<image" in svg
+        assert "<text" in svg
+        assert "digits" in svg
+        assert (run.path / f"figures/{name}.png").is_file()
+
+
+def test_pairs_can_be_chosen(run: Run, tiny_at: Callable[..., Config]) -> None:
+    layer = run.features["layer"][0]
+    words = (f"report.pairs=['{layer}/3:7','{layer}/4:2']", "report.reference_limit_per_class=2")
+    chosen = app.run(tiny_at(run.path.parent, *words), run.path.parent / "chosen")
+    table = features_table(chosen)
+    assert set(table.select("layer", "unit", "class_name").rows()) == {
+        (layer, 3, "7"),
+        (layer, 4, "2"),
+    }
+    for row in table.rows(named=True):
+        assert (row["distance"] < 0) == (row["sign"] == "-")
+        assert row["distance"] == run.distances[row["feature_id"], row["class_id"]]
+    files = {sprite_path(chosen.path, layer, unit).is_file() for unit in (3, 4)}
+    assert files == {True} or not chosen.strongest.filter(pl.col("feature_id").is_in([3, 4])).height
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        ("conv1", "must be LAYER/UNIT:CLASS"),
+        ("conv1.0/1", "must be LAYER/UNIT:CLASS"),
+        ("conv9/1:7", "unknown layer 'conv9'"),
+        ("conv1.0/999:7", "conv1.0 has units 0 to"),
+        ("conv1.0/1:eleven", "unknown class 'eleven'"),
+    ],
+)
+def test_pairs_that_are_not_there_are_refused(
+    pair: str, said: str, tiny: Callable[..., Config]
+) -> None:
+    config = tiny()
+    config.report.pairs = [pair]
+    with pytest.raises(ConfigError, match=said):
+        check_pairs(config, [str(digit) for digit in range(10)])
+
+
+def test_pairs_are_read_whatever_a_class_is_called() -> None:
+    assert parse_pair("blocks/0/2:a/b: c") == ("blocks/0", 2, "a/b: c")
+
+
+def test_all_features_or_none(run: Run, tiny_at: Callable[..., Config]) -> None:
+    words = ("report.reference_limit_per_class=2", "model.layers=[conv1.0]")
+    folder = run.path.parent
+    every = app.run(tiny_at(folder, *words, "report.pictures=all"), folder / "all")
+    fired = every.strongest["feature_id"].n_unique()
+    assert len(list((every.path / "pictures").glob("conv1.0/*.jpg"))) == fired
+    none = app.run(tiny_at(folder, *words, "report.pictures=none"), folder / "no")
+    assert not (none.path / "pictures").exists()
+    assert not (none.path / "strongest.parquet").exists()
+    assert not list((none.path / "figures").glob("features_*"))
+
+
+def test_an_image_that_vanished_is_grey(
+    tiny: Callable[..., Config], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "r").mkdir()
+    for number in range(4):
+        pixels = rng.integers(0, 255, (40, 40, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "r" / f"{number}.png")
+    words = (f"report.reference_dataset={tmp_path}/r", "model.layers=[conv1.0]")
+    config = tiny(*words)
+    before = app.run(config, tmp_path / "before")
+    from fnx.images.open import open_images
+    from fnx.images.reference import open_reference
+
+    images = open_images(config.dataset, tmp_path)
+    reference = open_reference(images, config)
+    (tmp_path / "r/2.png").unlink()
+    with caplog.at_level(logging.WARNING):
+        pictures.write_pictures(before.path, images, reference, config)
+    assert "can no longer be read (1, the first: '2.png')" in caplog.text
+    rows = before.strongest.join(before.strongest_images, on="image_id")
+    rows = rows.join(before.features, on="feature_id").filter(path="2.png")
+    assert rows.height
+    for row in rows.rows(named=True):
+        sprite = tiles(sprite_path(before.path, row["layer"], row["unit"]))
+        if sprite:
+            assert np.abs(sprite[row["rank"] - 1].astype(int)[16:80, 16:80] - GREY).max() < 12
+
+
+def test_a_feature_that_nothing_excites_says_so(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", Synthetic())
+    run = Run.open(folder)
+    (folder / "pictures").mkdir()
+    none = {"feature_id": pl.Int64, "rank": pl.Int32, "image_id": pl.Int64}
+    pl.DataFrame(schema=none).write_parquet(folder / "strongest.parquet")
+    pl.DataFrame(schema={"image_id": pl.Int64, "dataset": pl.String}).write_parquet(
+        folder / "strongest_images.parquet"
+    )
+    with style.style():
+        for sign in "+-":
+            figure = fig_features.draw(run, sign)
+            assert figure is not None
+            assert "no reference image" in style.svg(figure)
+
+
+def test_a_run_without_pictures_has_no_figures_of_features(finished: Path) -> None:
+    assert not list((finished / "figures").glob("features_*"))
+
+
+def test_nothing_of_the_network_is_imported_to_cut_and_to_draw() -> None:
+    modules = "embedding images.reference report.pictures report.fig_features analysis"
+    imports = "; ".join(f"import fnx.{module}" for module in modules.split())
+    heavy = "print(sorted({'torch', 'timm', 'lightning'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {imports}; {heavy}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[]\n"
