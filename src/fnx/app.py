@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from fnx import backbones
 from fnx.analysis import Run, tables
 from fnx.analysis.record import Stopwatch, write_record
 from fnx.config.schema import Config
-from fnx.embedding.embed import Embedding, embed, find_strongest
+from fnx.embedding import Embedding, embed
 from fnx.images import LabelledImages, open_images
-from fnx.images.reference import check_reference, open_reference
+from fnx.images.reference import check_reference, open_reference, reference_crops
 from fnx.registry import registry
 from fnx.report import check_tracker, summary, track, write_pictures, write_report
 from fnx.report.pictures.pairs import check_pairs
@@ -25,7 +26,7 @@ from fnx.statistics import dask as on_dask
 from fnx.statistics.engine import all_distances
 from fnx.statistics.permutations import permutations
 from fnx.thresholds import Thresholds, find_thresholds
-from fnx.utils.launch import OtherRank
+from fnx.utils.launch import NonZeroRankExit
 from fnx.utils.progress import progress_bar
 
 log = logging.getLogger(__name__)
@@ -53,8 +54,8 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
         reference = open_reference(images, config)
         check_pairs(config, images.class_names)
 
-    # crops through the network, pooled and averaged (Section 3.3); what excites each feature most
-    embedding, reused = extract(images, reference, config, run_dir, stage)
+    with stage("embedding"):  # crops through the network, pooled and averaged (Section 3.3)
+        embedding, reused, shown = extract(images, reference, config)
 
     with stage("distances"):  # inner against outer class, real and random labels (Sections 4, 7)
         constant = measure_distances(embedding, config, run_dir)
@@ -67,7 +68,7 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
 
     write_record(run_dir, config, images, embedding, reused=reused, stage=stage)
     with stage("pictures"):  # what each feature answers to (Figures 2, 3, 4, 7)
-        write_pictures(run_dir, images, reference, config)
+        write_pictures(Run.open(run_dir), images, reference, shown, config)
 
     with stage("report"):  # Figures 1, 5, 6, 9, 10, Tables 1 to 3, and the page
         write_report(run_dir, config.report)
@@ -80,31 +81,24 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
 
 
 def extract(
-    images: LabelledImages,
-    reference: LabelledImages | None,
-    config: Config,
-    run_dir: Path,
-    stage: Stopwatch,
-) -> tuple[Embedding, bool]:
-    """All that needs the network: the embedding, and whether it was there; what excites features.
+    images: LabelledImages, reference: LabelledImages | None, config: Config
+) -> tuple[Embedding, bool, Embedding]:
+    """Return the embedding, whether it was found, and the embedding of the reference images.
 
-    The latter is written as ``strongest.parquet`` and ``strongest_images.parquet``, if there are
-    reference images.
+    The latter is the same where the reference images are the run's own, or none are wanted.
 
     Raises:
-        OtherRank: in a process that srun or torchrun started, on all ranks but the first.
+        NonZeroRankExit: in a process that srun or torchrun started, on all ranks but rank 0.
     """
+    theirs = replace(config, crops=reference_crops(config))
+    others = None if config.report.reference_dataset is None else reference
     try:
-        with stage("embedding"):
-            embedding, reused = embed(images, config)
-    except OtherRank:
-        if reference is not None:  # this rank's share of the other pass, where it leaves as well
-            find_strongest(reference, config)
+        embedding, reused = embed(images, config)
+    except NonZeroRankExit:
+        if others is not None:  # this rank's share of the other embedding, after which it exits too
+            embed(others, theirs)
         raise
-    if reference is not None:
-        with stage("strongest"):
-            find_strongest(reference, config).copy_to(run_dir)
-    return embedding, reused
+    return embedding, reused, embedding if others is None else embed(others, theirs)[0]
 
 
 def measure_distances(embedding: Embedding, config: Config, run_dir: Path) -> NDArray[np.bool_]:

@@ -111,7 +111,7 @@ def main() -> None:
 @contextmanager
 def _folder_of_other_rank() -> Iterator[list[str]]:
     """Words that keep a rank that leaves after the extraction from a run's folder of its own."""
-    if launch.is_first():
+    if launch.is_rank_zero():
         yield []
         return
     with tempfile.TemporaryDirectory(prefix="fnx-rank-") as folder:
@@ -179,13 +179,13 @@ def _hydra_main(config: DictConfig) -> None:
         redact_files(run_dir / ".hydra", "*.yaml")
         for handler in logging.getLogger().handlers:
             handler.addFilter(Redacting())
-        if not launch.is_first():  # the first says the same
+        if not launch.is_rank_zero():  # rank 0 says the same
             logging.getLogger().setLevel(logging.WARNING)
         typed = schema.typed(config)
         from fnx import app  # torch and all that: only now, when there is work
 
         app.run(typed, run_dir, sweep=_sweep())
-    except launch.OtherRank:
+    except launch.NonZeroRankExit:
         return
     except (FnxError, OmegaConfBaseException, OSError) as error:
         other = isinstance(error, OSError) and error.errno not in _NO_SPACE

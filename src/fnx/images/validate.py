@@ -25,7 +25,7 @@ from PIL import Image, UnidentifiedImageError
 
 from fnx.images.dataset import Listing, Source, Stamp
 from fnx.images.decode import to_rgb
-from fnx.utils.lock import sole
+from fnx.utils.lock import exclusive_lock
 from fnx.utils.progress import progress_bar
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,9 @@ def checked_before(root: Path | None, cache: Path) -> Iterator[dict[str, Checked
     with ExitStack() as stack:
         with suppress(OSError):  # a folder that cannot be written: `remember` will say so
             doing = f"checks the images of {root}"
-            stack.enter_context(sole(file, doing, lambda: "they are read once for all runs"))
+            stack.enter_context(
+                exclusive_lock(file, doing, lambda: "they are read once for all runs")
+            )
         known = remembered(root, file)
         before = dict(known)
         try:

@@ -29,7 +29,8 @@ def table(run: Run, sign: str) -> pl.DataFrame:
         The columns of `features_table`, and ``n_images``: how many images excite the unit, at most
         those that are shown.
     """
-    counts = run.strongest.group_by("feature_id").len("n_images")
+    assert run.top_images is not None
+    counts = run.top_images.group_by("feature_id").len("n_images")
     return (
         features_table(run)
         .filter(sign=sign)
@@ -46,7 +47,7 @@ def draw(run: Run, sign: str) -> Figure | None:
     Returns:
         The figure; None where the run has no pictures, or no pair of this sign.
     """
-    if not (run.path / "pictures").is_dir() or not (run.path / "strongest.parquet").is_file():
+    if not (run.path / "pictures").is_dir() or run.top_images is None:
         return None
     pairs = table(run, sign)
     if not pairs.height:
@@ -127,5 +128,6 @@ def _show(axes: Axes, grid: list[Pixels]) -> None:
 
 
 def _shown(run: Run) -> str:
-    datasets = run.strongest_images["dataset"].unique().to_list()
+    assert run.top_images is not None
+    datasets = run.top_images["dataset"].drop_nulls().unique(maintain_order=True).to_list()
     return f"pictures: {', '.join(datasets)}" if datasets else "no pictures"
