@@ -25,6 +25,7 @@ from fnx.analysis.summary import Findings, findings, kept_by_class
 from fnx.report.figures import style
 from fnx.report.page import data as pagedata
 from fnx.report.page.chunks import packed, script_json
+from fnx.report.text import number, shorten, statistic_name
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -99,8 +100,8 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = style.number
-    environment.filters["shorten"] = style.shorten
+    environment.filters["number"] = number
+    environment.filters["shorten"] = shorten
     environment.filters["address"] = address
     found = findings(run)
     failed = run.failed
@@ -114,7 +115,7 @@ def render(
         verdict=verdict(found),
         speaking=found.speaking().rows(named=True),
         silent=found.silent().row(0, named=True),
-        statistic=style.statistic_name(run.record["statistic"]),
+        statistic=statistic_name(run.record["statistic"]),
         figures={name: inline(svg, name) for name, svg in figures.items()},
         picture_files={name: picture_file(run, name) for name in figures},
         links={name: figure_files(run, name, formats) for name in figures},
