@@ -18,7 +18,7 @@ import polars as pl
 from fnx.analysis import Run
 from fnx.analysis import profiles as portraits
 from fnx.analysis.lookup import find_class, find_feature, find_layer
-from fnx.analysis.run import RECORD
+from fnx.analysis.record import RECORD
 from fnx.analysis.summary import findings
 from fnx.errors import DataError, FnxError
 from fnx.report.terminal import show as texts
@@ -172,8 +172,9 @@ def _subject(run: Run, options: argparse.Namespace) -> _Subject:
             _jsonable(asdict(shown)),
             lambda: _figures().draw_class(run, shown),
         )
+    record = asdict(run.record)
     told = {
-        **{key: run.record[key] for key in ("dataset", "model", "statistic", "counts", "seconds")},
+        **{key: record[key] for key in ("dataset", "model", "statistic", "counts", "seconds")},
         "run": str(run.path),
         "thresholds": run.thresholds,
         "layers": findings(run).layers,

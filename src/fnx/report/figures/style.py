@@ -114,7 +114,7 @@ def title(figure: Figure, heading: str, detail: str) -> None:
 def describe(run: Run) -> str:
     """The run in one line, for under a figure: data set, network, statistic and sizes."""
     return (
-        f"{run.dataset}, {run.model}, {statistic_name(run.record['statistic'])}: "
+        f"{run.dataset}, {run.model}, {statistic_name(run.record.statistic)}: "
         f"{number(run.n_images)} images, {number(run.classes.height)} classes, "
         f"{number(run.features.height)} features"
     )
@@ -141,7 +141,7 @@ def statistic_name(statistic: dict[str, Any]) -> str:
 def distance_label(run: Run) -> str:
     """Label of an axis of distances; they have no unit."""
     unit = "nats" if run.statistic in ("kl", "bhattacharyya") else "dimensionless"
-    return f"D, {statistic_name(run.record['statistic'])} / {unit}"
+    return f"D, {statistic_name(run.record.statistic)} / {unit}"
 
 
 def number(value: float | None, digits: int = 0) -> str:

@@ -9,11 +9,11 @@ from fnx.analysis.summary import findings
 def summary(run: Run) -> str:
     """What came out, in a few aligned lines of plain ASCII-safe text."""
     found = findings(run)
-    counts = run.record["counts"]
+    counts = run.record.counts
     lines = [
-        ("images", f"{counts['images']:,} used, {counts['failed']:,} failed{_reasons(run)}"),
+        ("images", f"{counts.images:,} used, {counts.failed:,} failed{_reasons(run)}"),
         ("classes", f"{run.classes.height:,} ({run.images_per_class:.1f} images each, on average)"),
-        ("features", f"{run.features.height:,}{_constant(counts.get('constant', 0))}"),
+        ("features", f"{run.features.height:,}{_constant(counts.constant)}"),
     ]
     for kept in found.kept:
         how = {"+": "by presence", "-": "by absence"}[kept.sign] if run.signed else "by distance"
@@ -25,8 +25,8 @@ def summary(run: Run) -> str:
             )
         )
     lines.append(("layers", "speak most: " + ", ".join(found.speaking()["layer"])))
-    reused = " (reused)" if run.record.get("embedding_reused") else ""
-    seconds = run.record["seconds"]
+    reused = " (reused)" if run.record.embedding_reused else ""
+    seconds = run.record.seconds
     stages = [
         f"{stage} {value:,.1f}{reused if stage == 'embedding' else ''}"
         for stage, value in seconds.items()
