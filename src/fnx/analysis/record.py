@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
 import time
 import types
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fnx.errors import DataError
+from fnx.utils.files import write_atomically
 from fnx.utils.redact import redacted
 
 RECORD = "run.json"
@@ -128,9 +128,7 @@ class RunRecord:
     def write(self, folder: Path) -> None:
         """Write ``run.json``, without secrets; it is there whole or not at all."""
         text = json.dumps(redacted(dataclasses.asdict(self)), indent=2, ensure_ascii=False)
-        temporary = folder / f".{RECORD}.{os.getpid()}"
-        temporary.write_text(text + "\n", encoding="utf-8")
-        temporary.replace(folder / RECORD)
+        write_atomically(folder / RECORD, text + "\n")
 
     def setting(self, key: str) -> Any:
         """Return the value of a dotted key of the configuration; None if it has no such key.
