@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fnx.analysis import Run
-from fnx.analysis.run import RECORD
+from fnx.analysis.record import RECORD
 from fnx.errors import DataError, FnxError
 from fnx.report.subjects import subject
 from fnx.report.terminal.terminal import Terminal

@@ -88,8 +88,9 @@ def subject(
             _jsonable(asdict(of_class)),
             lambda: _figures().draw_class(run, of_class),
         )
+    record = asdict(run.record)
     told = {
-        **{key: run.record[key] for key in ("dataset", "model", "statistic", "counts", "seconds")},
+        **{key: record[key] for key in ("dataset", "model", "statistic", "counts", "seconds")},
         "run": str(run.path),
         "thresholds": run.thresholds,
         "layers": findings(run).layers,

@@ -77,13 +77,13 @@ def statistic_name(statistic: Mapping[str, Any]) -> str:
 def distance_label(run: Run) -> str:
     """Return the label of an axis of distances, which have no unit, or of divergences, in nats."""
     unit = "nats" if run.statistic in ("kl", "bhattacharyya") else "dimensionless"
-    return f"D, {statistic_name(run.record['statistic'])} / {unit}"
+    return f"D, {statistic_name(run.record.statistic)} / {unit}"
 
 
 def describe(run: Run) -> str:
     """Describe a run in one line: data set, network, statistic and sizes."""
     return (
-        f"{run.dataset}, {run.model}, {statistic_name(run.record['statistic'])}: "
+        f"{run.dataset}, {run.model}, {statistic_name(run.record.statistic)}: "
         f"{number(run.n_images)} images, {number(run.classes.height)} classes, "
         f"{number(run.features.height)} features"
     )

@@ -151,13 +151,13 @@ def _runs(compared: Comparison, folder: Path) -> list[dict[str, Any]]:
             "link": link(run, folder),
             "path": str(run.path),
             "model": run.model,
-            "tap": run.record.get("tap", ""),
-            "statistic": statistic_name(run.record["statistic"]),
+            "tap": run.record.tap,
+            "statistic": statistic_name(run.record.statistic),
             "images": run.n_images,
             "classes": run.classes.height,
             "features": run.features.height,
-            "weights": str(run.record.get("weights_digest") or "")[:12],
-            "started": str(run.record.get("started", "")),
+            "weights": run.record.weights_digest[:12],
+            "started": run.record.started,
         }
         for run, label in zip(compared.runs, compared.labels, strict=True)
     ]

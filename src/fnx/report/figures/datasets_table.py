@@ -43,7 +43,7 @@ def _row(run: Run) -> dict[str, Any]:
         "largest": sizes.max(),
         "mean": run.images_per_class,
     }
-    layout = str((run.record.get("config") or {}).get("dataset", {}).get("layout"))
+    layout = str(run.record.setting("dataset.layout"))
     official = OFFICIAL.get(layout) or OFFICIAL.get(run.dataset)
     if official is not None:
         paper = official.published

@@ -84,5 +84,5 @@ def draw_many(
 
 def group(run: Run) -> str:
     """The paper's group of the run's data set (Section 6.2): a, b or c; "other" if it has none."""
-    layout = (run.record.get("config") or {}).get("dataset", {}).get("layout")
+    layout = run.record.setting("dataset.layout")
     return overlap(str(layout)) or overlap(run.dataset) or "other"

@@ -65,7 +65,7 @@ def table(run: Run, pair: str | None = None) -> pl.DataFrame | None:
 def _measured(run: Run, pair: Pair) -> pl.DataFrame:
     embedding = open_embedding(run)
     values = np.asarray(embedding.features[:, pair.feature_id])
-    statistic = run.record["statistic"]
+    statistic = run.record.statistic
     bins = statistic.get("bins")
     curves = pair_table(values, embedding.labels == pair.class_id, bins)
     distance = float(run.distances[pair.feature_id, pair.class_id])
@@ -95,7 +95,7 @@ def draw(run: Run, drawn: pl.DataFrame) -> Figure:
     panels = figure.subplots(1, 2 if cumulative else 1, squeeze=False)[0]
     _densities(panels[0], drawn.filter(curve="density"))
     if cumulative:
-        exact = run.record["statistic"].get("bins") is None
+        exact = run.record.statistic.get("bins") is None
         _distributions(panels[1], drawn, said, exact=exact)
     else:
         panels[0].set_title(said.replace("\n", " "), loc="right", fontsize=9)

@@ -16,11 +16,11 @@ def summary(run: Run) -> str:
 def closing_facts(run: Run) -> list[tuple[str, str]]:
     """Return what came out, by name: sizes, thresholds, layers, seconds and the page."""
     found = findings(run)
-    counts = run.record["counts"]
+    counts = run.record.counts
     facts = [
-        ("images", f"{counts['images']:,} used, {counts['failed']:,} failed{_reasons(run)}"),
+        ("images", f"{counts.images:,} used, {counts.failed:,} failed{_reasons(run)}"),
         ("classes", f"{run.classes.height:,} ({run.images_per_class:.1f} images each, on average)"),
-        ("features", f"{run.features.height:,}{_constant(counts.get('constant', 0))}"),
+        ("features", f"{run.features.height:,}{_constant(counts.constant)}"),
     ]
     facts += [
         (
@@ -31,8 +31,8 @@ def closing_facts(run: Run) -> list[tuple[str, str]]:
         for kept in found.kept
     ]
     facts.append(("layers", "most informative: " + ", ".join(found.speaking()["layer"])))
-    reused = " (reused)" if run.record.get("embedding_reused") else ""
-    seconds = run.record["seconds"]
+    reused = " (reused)" if run.record.embedding_reused else ""
+    seconds = run.record.seconds
     stages = [
         f"{stage} {value:,.1f}{reused if stage == 'embedding' else ''}"
         for stage, value in seconds.items()
