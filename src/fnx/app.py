@@ -30,7 +30,7 @@ from fnx.config.schema import Config
 from fnx.embedding.embed import Embedding, embed, find_strongest
 from fnx.images import LabelledImages, open_images
 from fnx.images.reference import check_reference, open_reference
-from fnx.registry import registry
+from fnx.registry import statistics
 from fnx.report import check_tracker, summary, track, write_pictures, write_report
 from fnx.report.pictures.pairs import check_pairs
 from fnx.statistics import dask as on_dask
@@ -144,7 +144,7 @@ def measure_distances(embedding: Embedding, config: Config, run_dir: Path) -> ND
             embedding.features,
             np.vstack([labels, shuffled]),
             shape[1],
-            registry.get_statistic(name),
+            statistics.get(name),
             statistic,
             out=[real, *random],
             progress=bar.update,
