@@ -65,8 +65,9 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
 
     with stage("images"):  # the target task: labelled images (Section 3.2)
         listing = list_images(config.dataset)
-        check_pairs(config, listing.class_names)
+        check_pairs(config, listing.classes)
         images = open_images(config.dataset, Path(config.paths.cache), listing)
+        check_pairs(config, images.class_names)  # without classes that cannot be read
         reference = open_reference(images, config)
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / RECORD).unlink(missing_ok=True)  # of an earlier run in this folder

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fnx.analysis import Run
+from fnx.analysis.pairs import shown_pairs
 from fnx.report.figures import style
-from fnx.report.pictures.pairs import features_table
 from fnx.report.pictures.paths import class_path, sprite_path
 from fnx.report.pictures.pictures import COLUMNS, TILE, Pixels, tiles
 from fnx.report.text import describe, number, shorten
@@ -24,15 +24,15 @@ _NAMES = 27  # characters that stand above three tiles
 
 
 def table(run: Run, sign: str) -> pl.DataFrame:
-    """What is drawn: the pairs of one sign (see `features_table`), and whether a unit ever fires.
+    """What is drawn: the pairs of one sign (see `shown_pairs`), and whether a unit ever fires.
 
     Returns:
-        The columns of `features_table`, and ``n_images``: how many images excite the unit, at most
+        The columns of `shown_pairs`, and ``n_images``: how many images excite the unit, at most
         those that are shown.
     """
     counts = run.strongest.group_by("feature_id").len("n_images")
     return (
-        features_table(run)
+        shown_pairs(run)
         .filter(sign=sign)
         .join(counts, on="feature_id", how="left", maintain_order="left")
         .with_columns(pl.col("n_images").fill_null(0).cast(pl.Int32))
