@@ -17,7 +17,7 @@ from tests.report.synthetic import Synthetic, write_run
 
 from fnx import app
 from fnx.analysis import Run
-from fnx.analysis.pairs import parse_pair
+from fnx.analysis.pairs import parse_pair, shown_pairs
 from fnx.config.schema import Config
 from fnx.embedding import Embedding
 from fnx.errors import ConfigError
@@ -25,7 +25,7 @@ from fnx.images.crops import Crops
 from fnx.report.figures import features as fig_features
 from fnx.report.figures import style
 from fnx.report.pictures import pictures
-from fnx.report.pictures.pairs import check_pairs, features_table
+from fnx.report.pictures.pairs import check_pairs
 from fnx.report.pictures.paths import class_path, sprite_path
 from fnx.report.pictures.pictures import GREY, TILE, cut_out, cut_tiles, tiles
 
@@ -164,7 +164,7 @@ def test_pairs_can_be_chosen(run: Run, tiny_at: Callable[..., Config]) -> None:
     layer = run.features["layer"][0]
     words = (f"report.pairs=['{layer}/3:7','{layer}/4:2']", "report.reference_limit_per_class=2")
     chosen = app.run(tiny_at(run.path.parent, *words), run.path.parent / "chosen")
-    table = features_table(chosen)
+    table = shown_pairs(chosen)
     assert set(table.select("layer", "unit", "class_name").rows()) == {
         (layer, 3, "7"),
         (layer, 4, "2"),

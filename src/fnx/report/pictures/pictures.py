@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from fnx.analysis import Run
+from fnx.analysis.pairs import shown_pairs
 from fnx.images.crops import Crops
 from fnx.images.reference import reference_crops
-from fnx.report.pictures.pairs import features_table
 from fnx.report.pictures.paths import class_path, sprite_path
 from fnx.report.pictures.top_images import BOX, top_images
 from fnx.utils.progress import progress_bar
@@ -74,31 +74,34 @@ def write_pictures(
     reference: LabelledImages | None,
     embedding: Embedding,
     config: Config,
-) -> None:
+) -> pl.DataFrame | None:
     """Write ``top_images.parquet``, the pictures of features, and sample images of each class.
 
     Args:
-        run: a run with its tables.
+        run: the run; tables and pictures go into its folder.
         images: the run's own images.
         reference: those that show what features answer to; None for no pictures.
         embedding: of `reference`.
         config: the run's configuration; ``report.pictures`` says whose pictures are drawn.
+
+    Returns:
+        The table (see `top_images`); None where no pictures are wanted.
     """
     if reference is None:
-        return
+        return None
     shown = None if config.report.pictures == "all" else shown_features(run)
     embedded = replace(config, crops=reference_crops(config))
     table = top_images(embedding, reference, embedded, shown, run.path)
     table.write_parquet(run.path / "top_images.parquet")
-    if shown is not None:
-        table = table.filter(pl.col("feature_id").is_in(sorted(shown)))
-    draw_features(run, table, reference, Crops(**vars(embedded.crops)))
+    drawn = table if shown is None else table.filter(pl.col("feature_id").is_in(list(shown)))
+    draw_features(run, drawn, reference, Crops(**vars(embedded.crops)))
     draw_classes(run, images)
+    return table
 
 
 def shown_features(run: Run) -> set[int]:
     """Return the features that the page and the figures show first."""
-    listed = {*run.top_features["feature_id"], *features_table(run)["feature_id"]}
+    listed = {*run.top_features["feature_id"], *shown_pairs(run)["feature_id"]}
     return listed | layers_extremes(run)
 
 
