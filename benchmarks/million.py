@@ -26,8 +26,7 @@ from PIL import Image
 import fnx
 from fnx import app, cli
 from fnx.analysis.record import Stopwatch
-from fnx.embedding import ranks, store
-from fnx.embedding.embed import Embedding
+from fnx.embedding import Embedding, ranks, store
 from fnx.embedding.store import Manifest
 from fnx.images import LabelledImages, Listing, open_images
 from fnx.images.crops import Crops

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fnx.embedding.embed import Embedding
+    from fnx.embedding import Embedding
     from fnx.registry.registry import statistic, threshold
     from fnx.statistics.api import distances
     from fnx.thresholds import find_thresholds
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Embedding", "__version__", "distances", "find_thresholds", "statistic", "threshold"]
 
 _HOMES = {
-    "Embedding": "fnx.embedding.embed",
+    "Embedding": "fnx.embedding",
     "distances": "fnx.statistics.api",
     "find_thresholds": "fnx.thresholds",
     "statistic": "fnx.registry.registry",

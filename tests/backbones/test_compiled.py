@@ -16,7 +16,7 @@ from fnx.backbones.compiled import CompiledBackbone
 from fnx.backbones.layers import select
 from fnx.backbones.trace import trace
 from fnx.config.schema import Config
-from fnx.embedding.microbatches import Batching, Passes
+from fnx.embedding.microbatches import Batching, Microbatches
 from fnx.errors import ConfigError
 from fnx.images.crops import Crops
 
@@ -80,16 +80,19 @@ def test_rows_are_those_of_the_plain_network(name: str, tap: str) -> None:
     assert positions.any()
 
 
-def test_passes_fill_a_batch_up_to_the_size_that_was_compiled() -> None:
+def test_microbatches_fill_a_batch_up_to_the_size_that_was_compiled() -> None:
     plain = backbone(made("test_resnet"))
     crops = Crops("ten", SIDE, SIDE)
     cut = Batching(views=20, threads=0, images=2)
     images = list(pixels(3))
     with (
-        Passes(plain, crops, cut) as usual,
-        Passes(plain, crops, cut, compile_with="aot_eager") as compiled,
+        Microbatches(plain, crops, cut) as usual,
+        Microbatches(plain, crops, cut, compile_with="aot_eager") as compiled,
     ):
-        torch.testing.assert_close(compiled(images), usual(images), rtol=1e-5, atol=1e-6)
+        rows, positions = compiled(images)
+        expected, where = usual(images)
+    torch.testing.assert_close(rows, expected, rtol=1e-5, atol=1e-6)
+    assert torch.equal(positions, where)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from fnx.analysis import Run
 from fnx.errors import DataError
 
 if TYPE_CHECKING:
-    from fnx.embedding.embed import Embedding
+    from fnx.embedding import Embedding
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ def open_embedding(run: Run) -> Embedding:
     Raises:
         DataError: it is gone, or is another one by now.
     """
-    from fnx.embedding.store import Embedding
+    from fnx.embedding import Embedding
 
     folder = run.embedding_path
     if folder is None:
-        raise DataError(f"the embedding is gone ({run.record['embedding']})")
+        raise DataError(f"the embedding is gone ({run.record.embedding})")
     embedding = Embedding.open(folder)
-    if embedding.manifest.fingerprint != run.record["fingerprint"]:
+    if embedding.manifest.fingerprint != run.record.fingerprint:
         raise DataError(f"{folder} is another embedding: its fingerprint is not the run's")
     return embedding
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from tests.report.synthetic import Synthetic, write_run
 import fnx
 from fnx import app
 from fnx.analysis import Run, tables
-from fnx.analysis.pairs import find_pair, strongest_pair
+from fnx.analysis.pairs import find_pair, top_pair
 from fnx.config.schema import Config, ReportConfig
 from fnx.embedding.store import Manifest, create, finish, write_shard
 from fnx.errors import ConfigError
@@ -45,8 +45,8 @@ def with_embedding(folder: Path, statistic: dict[str, Any]) -> Run:
     distances = fnx.distances(values, labels, statistic=statistic["name"], **parameters)
     np.save(run.path / "distances.npy", distances)
     tables.top_features_table(distances, 3).write_parquet(run.path / "top_features.parquet")
-    record = run.record | {"statistic": statistic, "embedding": "outputs/embeddings/x"}
-    (run.path / "run.json").write_text(json.dumps(record))
+    embedding = "outputs/embeddings/x"
+    replace(run.record, statistic=statistic, embedding=embedding).write(run.path)
     return Run.open(run.path)
 
 
@@ -63,7 +63,7 @@ def column(run: Run, feature: int) -> tuple[np.ndarray, np.ndarray]:
 )
 def test_the_line_is_as_long_as_the_distance(tmp_path: Path, statistic: dict[str, Any]) -> None:
     run = with_embedding(tmp_path, statistic)
-    strongest = strongest_pair(run)
+    strongest = top_pair(run)
     assert strongest is not None
     assert (strongest.feature_id, strongest.class_id) == (7, 2)
     assert run.distances[7, 2] == run.distances.max()
@@ -119,7 +119,7 @@ def test_without_the_embedding_the_kept_numbers_are_drawn_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = with_embedding(tmp_path, {"name": "ks", "bins": 100})
-    write_report(run.path, ReportConfig(formats=["svg"]))
+    write_report(run, ReportConfig(formats=["svg"]))
     drawing = (run.path / "figures/fig01_pair.svg").read_text()
     assert "<text" in drawing
     assert "shapes" in drawing
@@ -137,16 +137,16 @@ def test_an_embedding_of_another_run_is_not_drawn(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = with_embedding(tmp_path, {"name": "ks", "bins": 100})
-    (run.path / "run.json").write_text(json.dumps(run.record | {"fingerprint": "another"}))
+    other = Run(run.path, replace(run.record, fingerprint="another"))
     with caplog.at_level(logging.WARNING):
-        assert fig01.table(Run.open(run.path)) is None
+        assert fig01.table(other) is None
     assert "its fingerprint is not the run's" in caplog.text
 
 
-def test_noise_alone_has_no_strongest_pair(tmp_path: Path) -> None:
+def test_noise_alone_has_no_top_pair(tmp_path: Path) -> None:
     run = Run.open(write_run(tmp_path / "run"))
     run.top_features.clear().write_parquet(run.path / "top_features.parquet")
-    assert strongest_pair(Run.open(run.path)) is None
+    assert top_pair(Run.open(run.path)) is None
     assert fig01.table(Run.open(run.path)) is None
 
 
