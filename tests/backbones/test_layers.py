@@ -40,7 +40,7 @@ from fnx.backbones.weights.locate import locate
 from fnx.config.schema import ModelConfig, WeightsConfig
 for name in ("vgg16.tv_in1k", "tf_efficientnet_lite0"):
     config = ModelConfig(name=name, timm_name=name, weights=WeightsConfig(source="random"))
-    fnx.backbones.build.check_layers(config, 224)
+    fnx.backbones.check_layers(config, 224)
     locate(config, 0)
 sys.exit(bool({"torch", "timm"} & set(sys.modules)))
 """
