@@ -84,7 +84,7 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
         write_pictures(run_dir, images, reference, config)
 
     with stage("report"):  # Figures 1, 5, 6, 9, 10, Tables 1 to 3, and the page
-        write_report(run_dir, config.report)
+        write_report(Run.open(run_dir), config.report)
 
     record.write(run_dir)
     finished = Run.open(run_dir)
