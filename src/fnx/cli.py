@@ -16,7 +16,7 @@ import signal
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -40,7 +40,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fnx.config import schema
 from fnx.errors import FnxError, unknown
-from fnx.registry import registry
+from fnx.registry import Registry, discovery, load_folder, load_installed, statistics, thresholds
 from fnx.targets import refuse_composed_targets, refuse_targets
 from fnx.utils import launch
 from fnx.utils.redact import Redacting, redact_files, redacted
@@ -56,8 +56,8 @@ class _PluginConfigs(SearchPathPlugin):
     """Lets the conf/ folders that plugins bring be found."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        for number, path in enumerate(registry.search_paths()):
-            search_path.append(provider=f"fnx-plugin-{number}", path=path)
+        for number, folder in enumerate(discovery.conf_folders()):
+            search_path.append(provider=f"fnx-plugin-{number}", path=f"file://{folder}")
 
 
 # Hydra calls what a config's `hydra.callbacks` and logging name before anything of ours runs, and
@@ -90,6 +90,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        _load_plugins()
         _prepare()
         if {"--help", "-h"} & set(sys.argv[1:]):
             print(help_text())  # noqa: T201
@@ -164,11 +165,22 @@ def _composed(overrides: Sequence[str]) -> DictConfig:
         return hydra.compose("config", overrides=list(overrides))
 
 
+def _load_plugins() -> None:
+    """Load what is installed and the plugins folder, which the Python API leaves alone."""
+    load_installed()
+    load_folder(Path(os.environ.get("FNX_PLUGINS") or "plugins"))
+
+
 def _prepare() -> None:
     """Tell Hydra of the schema, of the statistics and strategies, and of the plugins' conf/."""
-    registry.discover()
-    registry.register_configs(ConfigStore.instance())
-    schema.register(ConfigStore.instance())
+    load_installed()
+    store = ConfigStore.instance()
+    for registry in (statistics, thresholds):
+        for entry in registry:
+            for group in (registry.group, f"{registry.group}/{entry.package}"):
+                node = entry.config_class()
+                store.store(group=group, name=entry.name, node=node, package=registry.group)
+    schema.register(store)
     Plugins.instance().register(_PluginConfigs)
 
 
@@ -181,6 +193,7 @@ def _hydra_main(config: DictConfig) -> None:
             handler.addFilter(Redacting())
         if not launch.is_first():  # the first says the same
             logging.getLogger().setLevel(logging.WARNING)
+        _load_plugins()  # in a process of a launcher nobody has
         typed = schema.typed(config)
         from fnx import app  # torch and all that: only now, when there is work
 
@@ -269,8 +282,7 @@ def _unknown_key(key: str, owner: str) -> str:
     """``dataset.foo=1`` or ``foo=1``: `owner` is the name of the class that has no such key."""
     parent, _, name = key.rpartition(".")
     if parent in ("statistic", "threshold"):
-        entries = _entries(parent)
-        allowed = list(entries[owner.partition("_")[2]].parameters)
+        allowed = list(_registry(parent).get(owner.partition("_")[2]).parameters)
     else:
         node: Any = schema.Config
         for part in filter(None, parent.split(".")):
@@ -279,8 +291,8 @@ def _unknown_key(key: str, owner: str) -> str:
     return unknown(f"key of {parent}" if parent else "key", name, allowed)
 
 
-def _entries(group: str) -> Mapping[str, registry.Entry]:
-    return registry.statistics() if group == "statistic" else registry.thresholds()
+def _registry(group: str) -> Registry[Any]:
+    return statistics if group == "statistic" else thresholds
 
 
 def groups() -> dict[str, list[str]]:
@@ -297,7 +309,7 @@ def groups() -> dict[str, list[str]]:
 
 
 def _folders() -> list[Path]:
-    return [CONF, *(Path(path.removeprefix("file://")) for path in registry.search_paths())]
+    return [CONF, *discovery.conf_folders()]
 
 
 def help_text() -> str:
@@ -363,10 +375,9 @@ def _described(indent: int, name: str, text: str) -> str:
 
 def _entry_lines(group: str) -> list[str]:
     """The statistics or strategies, each with what it is and the parameters that it takes."""
-    entries = _entries(group)
     lines = []
-    for name, entry in entries.items():
-        lines.append(_described(4, name, registry.summary(entry)))
+    for entry in _registry(group):
+        lines.append(_described(4, entry.name, entry.summary))
         for key, parameter in entry.parameters.items():
             default = "null" if parameter.default is None else parameter.default
             lines.append(_described(6, f"{group}.{key}", f"default {default}"))

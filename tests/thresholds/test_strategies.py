@@ -115,12 +115,7 @@ def test_mistakes_are_said_in_one_line(options: Any, error: Any, message: str) -
         fnx.find_thresholds(REAL, RANDOM, **options)
 
 
-def test_a_strategy_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fnx.registry import registry
-
-    kept = {k: dict(v) for k, v in registry._ENTRIES.items()}
-    monkeypatch.setattr(registry, "_ENTRIES", kept)
-
+def test_a_strategy_that_fails_is_named(restored_registry: None) -> None:
     @fnx.threshold("fails")
     def fails(real: Any, random: Any, wrong: bool = False) -> Thresholds:
         if wrong:

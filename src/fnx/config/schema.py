@@ -17,7 +17,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from fnx.errors import ConfigError, unknown
-from fnx.registry import registry
+from fnx.registry import statistics, thresholds
 
 MISSING: Any = "???"  # OmegaConf's marker of a mandatory value
 
@@ -330,9 +330,11 @@ def typed(config: DictConfig) -> Config:
         node = OmegaConf.to_container(config[group], resolve=True, throw_on_missing=True)
         setattr(made, group, node)
     # The entries' own types were checked as they were composed; what `+key=value` adds was not.
-    registry.bind(registry.get_statistic(made.statistic["name"]), made.statistic)
-    registry.bind(registry.get_threshold(made.threshold["name"]), made.threshold)
-    registry.check_pair(made.threshold["name"], made.statistic["name"])
+    statistic = statistics.get(made.statistic["name"])
+    strategy = thresholds.get(made.threshold["name"])
+    statistic.bind(made.statistic)
+    strategy.bind(made.threshold)
+    strategy.check_defined_for(statistic.name)
     check(made)
     return made
 

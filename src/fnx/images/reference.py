@@ -8,20 +8,14 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fnx.config.schema import folder_name
+from fnx.config.schema import DatasetConfig, folder_name
 from fnx.errors import ConfigError, DataError
-from fnx.images.dataset import TABLE_SCHEMA, LabelledImages, Listing
-from fnx.images.layouts.folder import files_below
-from fnx.images.open import open_images
-from fnx.images.paths import Files
-from fnx.images.validate import check_images, checked_before
+from fnx.images.dataset import LabelledImages
+from fnx.images.layouts import folder
+from fnx.images.open import check_listing, open_images
 
 if TYPE_CHECKING:
-    from fnx.config.schema import Config, CropsConfig, DatasetConfig
-
-
-# Layouts that no option can describe without a key from the command line.
-_NEEDED = {"folder": "root", "csv": "file", "huggingface": "source"}
+    from fnx.config.schema import Config, CropsConfig
 
 
 def check_reference(config: Config) -> None:
@@ -35,35 +29,44 @@ def check_reference(config: Config) -> None:
 
 
 def open_reference(images: LabelledImages, config: Config) -> LabelledImages | None:
-    """The images of ``report.reference_dataset``, checked; None if no pictures are wanted.
+    """Return the images of ``report.reference_dataset``, checked; None if no pictures are wanted.
+
+    Of each class there are as many as ``report.reference_limit_per_class`` allows. In a folder,
+    images outside of a class's folder belong to it too: they have no class, and no limit.
 
     Args:
         images: the run's own, which are taken where no others are named.
         config: the run's configuration.
 
-    Returns:
-        Images as any data set has them, of each class as many as ``reference_limit_per_class``
-        allows. In a folder, the uppermost folders are the classes; images beside these have none,
-        and no limit.
-
     Raises:
-        ConfigError: see `check_reference`.
-        DataError: no images that can be read.
+        ConfigError, DataError: see `open_images`; a folder needs no classes, but one image.
     """
     if config.report.pictures == "none":
         return None
     name, limit = config.report.reference_dataset, config.report.reference_limit_per_class
     if name is None:
-        return _limited(images, limit)
-    found = _located(name, config)
+        return images if limit is None else _first_of_each_class(images, limit)
+    dataset = replace(_located(name, config), limit_per_class=limit)
     cache = Path(config.paths.cache)
-    if isinstance(found, Path):
-        return _open_folder(found, cache, limit)
-    return open_images(replace(found, limit_per_class=limit), cache)
+    if dataset.layout != "folder":
+        return open_images(dataset, cache)
+    listing = folder.read_all(dataset)
+    found = check_listing(dataset, cache, listing)
+    if found.ok().is_empty():
+        raise DataError(
+            f"report.reference_dataset={dataset.root}: no images in {len(listing.paths)} files"
+        )
+    return found
+
+
+def _first_of_each_class(images: LabelledImages, limit: int) -> LabelledImages:
+    """Return the first readable images of each class, under the numbers they have."""
+    first = pl.int_range(pl.len()).over("class_name") < limit
+    return replace(images, table=images.ok().filter(first))
 
 
 def reference_crops(config: Config) -> CropsConfig:
-    """The views of a reference image: ``report.reference_crops`` of the run's size."""
+    """Return the views of a reference image: `report.reference_crops` of the run's size."""
     name, own = config.report.reference_crops, config.crops
     if name is None or name == own.name:
         return own
@@ -71,14 +74,15 @@ def reference_crops(config: Config) -> CropsConfig:
     return replace(own, name=name, resize=own.size if name == "dense" else own.resize)
 
 
-def _located(name: str, config: Config) -> DatasetConfig | Path:
+def _located(name: str, config: Config) -> DatasetConfig:
     from fnx import cli  # which knows the config groups
 
-    folder = Path(name).expanduser()
+    place = Path(name).expanduser()
     options = cli.groups()["dataset"]
     if name not in options:
-        if folder.is_dir():
-            return folder.absolute()
+        if place.is_dir():
+            root = str(place.absolute())
+            return DatasetConfig(folder_name(root), "folder", root=root)
         raise ConfigError(
             f"report.reference_dataset={name}: no folder of this name, and no data set; allowed "
             f"are a folder with images and {', '.join(options)}"
@@ -93,47 +97,3 @@ def _located(name: str, config: Config) -> DatasetConfig | Path:
     if complaint:
         raise ConfigError(f"report.reference_dataset={name}: {complaint}")
     return dataset
-
-
-def _limited(images: LabelledImages, limit: int | None) -> LabelledImages:
-    """The first images of each class that can be read, under the numbers they have."""
-    if limit is None:
-        return images
-    first = pl.int_range(pl.len()).over("class_name") < limit
-    return replace(images, table=images.ok().filter(first))
-
-
-def _open_folder(root: Path, cache: Path, limit: int | None) -> LabelledImages:
-    paths = files_below(root)
-    classes = [path.split("/")[0] if "/" in path else None for path in paths]
-    listed = pl.DataFrame(
-        {"path": paths, "class_name": classes}, schema_overrides={"class_name": pl.String}
-    )
-    if limit is not None:
-        first = pl.int_range(pl.len()).over("class_name") < limit
-        listed = listed.filter(pl.col("class_name").is_null() | first)
-    paths, classes = listed["path"].to_list(), listed["class_name"].to_list()
-    listing = Listing(
-        paths, [name or "" for name in classes], [None] * len(paths), Files(str(root)), root
-    )
-    with checked_before(root, cache) as known:
-        checked = check_images(listing, paths, known)
-    class_names = tuple(dict.fromkeys(name for name in classes if name is not None))
-    ids = {name: number for number, name in enumerate(class_names)}
-    results = [checked[path] for path in paths]
-    if all(result.error for result in results):
-        raise DataError(f"report.reference_dataset={root}: no images in {len(paths)} files")
-    table = pl.DataFrame(
-        {
-            "image_id": range(len(paths)),
-            "path": paths,
-            "class_id": [None if name is None else ids[name] for name in classes],
-            "class_name": classes,
-            "split": [None] * len(paths),
-            "status": ["failed" if result.error else "ok" for result in results],
-            "error": [result.error for result in results],
-            "digest": [result.digest for result in results],
-        },
-        schema=TABLE_SCHEMA,
-    )
-    return LabelledImages(folder_name(str(root)), table, class_names, listing.open)

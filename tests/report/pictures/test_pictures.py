@@ -225,7 +225,7 @@ def test_an_image_that_vanished_is_grey(
     reference = open_reference(images, config)
     (tmp_path / "r/2.png").unlink()
     with caplog.at_level(logging.WARNING):
-        pictures.write_pictures(before.path, images, reference, config)
+        pictures.write_pictures(before, images, reference, config)
     assert "can no longer be read (1, the first: '2.png')" in caplog.text
     rows = before.strongest.join(before.strongest_images, on="image_id")
     rows = rows.join(before.features, on="feature_id").filter(path="2.png")

@@ -11,7 +11,7 @@ import pytest
 from tests.images.archives import tar
 
 from fnx.errors import DataError
-from fnx.images.unpack import unpack
+from fnx.images.fetch import unpack
 
 
 @pytest.mark.parametrize("ending", [".tar", ".tar.gz", ".tgz", ".zip"])
