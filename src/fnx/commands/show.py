@@ -1,4 +1,4 @@
-"""``python -m fnx.show RUN``: what the page tells, in the terminal and as a picture."""
+"""``python -m fnx show RUN``: what the page tells, in the terminal and as a picture."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fnx.analysis import profiles as portraits
 from fnx.analysis.lookup import find_class, find_feature, find_layer
 from fnx.analysis.run import RECORD
 from fnx.analysis.summary import findings
-from fnx.errors import DataError, FnxError
+from fnx.errors import DataError
 from fnx.report.terminal import show as texts
 from fnx.report.terminal.text import Terminal
 from fnx.report.values import Values, feature_values
@@ -32,33 +32,32 @@ OUTPUTS = Path("outputs")
 PICTURE_FORMATS = ("png", "svg", "pdf")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command: exit code 0, or 2 after one line that says what the user can mend."""
+def main(arguments: Sequence[str]) -> None:
+    """Print what a run says about what the arguments name, and draw it where a picture is wanted.
+
+    Raises:
+        DataError: a run, class, feature or layer that is not there.
+    """
     options = _parser().parse_args(arguments)
-    try:
-        run = Run.open(last() if options.run == "last" else options.run)
-        _check_picture(options.picture)
-        subject = _subject(run, options)
-        if options.json:
-            sys.stdout.write(json.dumps(subject.told, indent=2, ensure_ascii=True) + "\n")
-        else:
-            terminal = Terminal.of(sys.stdout)
-            text = "\n".join(subject.text(terminal)) + "\n"
-            sys.stdout.write(terminal.encoded(text))
-        if options.picture is not None:
-            path = Path(options.picture or f"{subject.file_name}.png")
-            subject.draw(path)
-            (sys.stderr if options.json else sys.stdout).write(f"picture: {path}\n")
-    except BrokenPipeError:  # `| head` has seen enough
-        sys.stderr.close()
-    except (FnxError, OSError) as error:
-        sys.stderr.write(f"fnx.show: {' '.join(str(error).split())}\n")
-        raise SystemExit(2) from None
+    run = Run.open(last() if options.run == "last" else options.run)
+    _check_picture(options.picture)
+    subject = _subject(run, options)
+    if options.json:
+        sys.stdout.write(json.dumps(subject.told, indent=2, ensure_ascii=True) + "\n")
+    else:
+        terminal = Terminal.of(sys.stdout)
+        text = "\n".join(subject.text(terminal)) + "\n"
+        sys.stdout.write(terminal.encoded(text))
+    if options.picture is not None:
+        path = Path(options.picture or f"{subject.file_name}.png")
+        subject.draw(path)
+        (sys.stderr if options.json else sys.stdout).write(f"picture: {path}\n")
+    sys.stdout.flush()  # a closed pipe is noticed here, not as Python ends
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m fnx.show",
+        prog="fnx show",
         description="Show a run of fnx in the terminal: its answer, or what it says about a class, "
         "a feature or a layer.",
     )
@@ -231,6 +230,3 @@ def _jsonable(value: Any) -> Any:
         return None if math.isnan(value) else str(value)
     return value
 
-
-if __name__ == "__main__":
-    main()
