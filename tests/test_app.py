@@ -72,10 +72,10 @@ def test_the_distances_are_those_of_the_embedding(run: Run) -> None:
 def test_the_thresholds_are_those_of_the_distances(run: Run) -> None:
     found = fnx.find_thresholds(np.array(run.distances), np.array(run.distances_random))
     plus, minus = run.record["thresholds"]["plus"], run.record["thresholds"]["minus"]
-    assert plus["threshold"] == pytest.approx(found.t_plus)
-    assert minus["threshold"] == pytest.approx(found.t_minus)
-    kept = (run.distances > found.t_plus).sum(axis=0).mean()
-    kept_random = (run.distances_random > found.t_plus).sum(axis=1).mean()
+    assert plus["threshold"] == pytest.approx(found.plus.threshold)
+    assert minus["threshold"] == pytest.approx(found.minus.threshold)
+    kept = (run.distances > found.plus.threshold).sum(axis=0).mean()
+    kept_random = (run.distances_random > found.plus.threshold).sum(axis=1).mean()
     assert plus["kept"] == pytest.approx(kept)
     assert plus["kept_random"] == pytest.approx(kept_random)
     assert plus["davg"] == pytest.approx(kept - kept_random)

@@ -16,7 +16,7 @@ from fnx.analysis import Run, tables
 from fnx.analysis.record import Stopwatch, write_record
 from fnx.config.schema import Config
 from fnx.embedding.embed import Embedding, embed, find_strongest
-from fnx.images.open import LabelledImages, open_images
+from fnx.images import LabelledImages, open_images
 from fnx.images.reference import check_reference, open_reference
 from fnx.registry import registry
 from fnx.report import check_tracker, summary, track, write_pictures, write_report

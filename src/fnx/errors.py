@@ -18,6 +18,10 @@ class DataError(FnxError):
     """Images, labels or arrays that fnx cannot work on."""
 
 
+class MissingDataError(DataError):
+    """A published data set that is not complete on disk, which fetching it mends."""
+
+
 class WeightsError(FnxError):
     """A weights file that is missing, damaged or made for another network."""
 

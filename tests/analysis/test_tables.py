@@ -1,39 +1,17 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import polars as pl
 import pytest
 
 from fnx.analysis import tables
+from fnx.thresholds import Curve, Side, Thresholds
 
-THRESHOLDS = SimpleNamespace(
-    t_plus=0.3,
-    davg_plus=2.0,
-    kept_plus=3.0,
-    kept_random_plus=1.0,
-    spread_plus=0.5,
-    by_class_plus=None,
-    t_minus=-0.2,
-    davg_minus=1.5,
-    kept_minus=2.5,
-    kept_random_minus=1.0,
-    spread_minus=float("nan"),
-    by_class_minus=None,
-    curve=SimpleNamespace(
-        x=np.array([0.0, 0.1]), davg_plus=np.array([0.0, 2.0]), davg_minus=np.array([0.0, 1.5])
-    ),
-)
-UNSIGNED = SimpleNamespace(
-    **vars(THRESHOLDS)
-    | dict.fromkeys(("t_minus", "davg_minus", "kept_minus", "kept_random_minus"))
-    | {
-        "curve": SimpleNamespace(
-            x=np.array([0.0, 0.1]), davg_plus=np.array([0.0, 2.0]), davg_minus=None
-        )
-    }
-)
+X, DAVG = np.array([0.0, 0.1]), np.array([0.0, 2.0])
+PLUS = Side(threshold=0.3, davg=2.0, kept=3.0, kept_random=1.0, spread=0.5)
+MINUS = Side(threshold=-0.2, davg=1.5, kept=2.5, kept_random=1.0, spread=float("nan"))
+THRESHOLDS = Thresholds(PLUS, MINUS, Curve(X, DAVG, np.array([0.0, 1.5])))
+UNSIGNED = Thresholds(PLUS, None, Curve(X, DAVG, None))
 
 
 @pytest.fixture

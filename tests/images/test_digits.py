@@ -10,7 +10,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from fnx.config.schema import DatasetConfig
-from fnx.images.open import LabelledImages, open_images
+from fnx.images import LabelledImages, open_images
 
 
 @pytest.fixture(scope="module")

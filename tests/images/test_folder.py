@@ -11,13 +11,13 @@ from PIL import Image
 from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, DataError
 from fnx.images.dataset import Listing
-from fnx.images.layouts.catalogue import read
+from fnx.images.layouts.readers import list_images
 from fnx.images.paths import from_text, to_text
 
 
 def listing(root: Path | None, depth: int | None = 1) -> Listing:
     where = None if root is None else str(root)
-    return read(DatasetConfig(name="own", layout="folder", root=where, depth=depth))
+    return list_images(DatasetConfig(name="own", layout="folder", root=where, depth=depth))
 
 
 def make(root: Path, *names: str) -> Path:
@@ -210,4 +210,4 @@ def test_an_unknown_layout() -> None:
     with pytest.raises(
         ConfigError, match=r"unknown dataset\.layout 'foldr' .did you mean 'folder'"
     ):
-        read(DatasetConfig(name="x", layout="foldr"))
+        list_images(DatasetConfig(name="x", layout="foldr"))

@@ -20,9 +20,9 @@ from tests.images.archives import BUILDERS, picture, tar
 from fnx.config.schema import Config, DatasetConfig
 from fnx.embedding.embed import embed
 from fnx.errors import ConfigError, DataError
-from fnx.images.layouts.catalogue import read
+from fnx.images import LabelledImages, open_images
+from fnx.images.layouts.readers import list_images
 from fnx.images.official import OFFICIAL, Archive
-from fnx.images.open import LabelledImages, open_images
 
 
 @dataclass
@@ -217,7 +217,7 @@ def test_caltechs_class_folders_may_be_the_root_itself(
     classes = tmp_path / "data/caltech101/caltech-101/101_ObjectCategories"
     classes.rename(tmp_path / "mine")
     config = DatasetConfig(name="c", layout="caltech101", root=str(tmp_path / "mine"))
-    assert read(config).class_names == ["accordion"] * 2 + ["Faces easy"] * 2
+    assert list_images(config).class_names == ["accordion"] * 2 + ["Faces easy"] * 2
 
 
 def test_an_interrupted_download_goes_on(
@@ -249,7 +249,7 @@ def test_an_interruption_while_unpacking_is_not_taken_for_data(
         with pytest.raises(KeyboardInterrupt):
             opened("textures", tmp_path)
     with pytest.raises(DataError, match="Describable Textures is not complete"):
-        read(replace(dataset("textures", tmp_path), download=False))
+        list_images(replace(dataset("textures", tmp_path), download=False))
     assert len(opened("textures", tmp_path).table) == 4
     assert len(server.asked) == 1, "the archive was there already"
 
@@ -330,10 +330,10 @@ def test_an_address_that_is_gone(
 def test_what_is_not_there_is_said_in_one_line(name: str, tmp_path: Path) -> None:
     config = replace(dataset(name, tmp_path), download=False)
     with pytest.raises(DataError) as absent:
-        read(config)
+        list_images(config)
     Path(str(config.root)).mkdir(parents=True)
     with pytest.raises(DataError) as empty:
-        read(config)
+        list_images(config)
     for line in (str(absent.value), str(empty.value)):
         assert "\n" not in line
         assert str(config.root) in line
@@ -350,7 +350,7 @@ def test_an_account_is_asked_for_with_its_address(tmp_path: Path) -> None:
 
 def test_only_published_data_sets_can_be_fetched(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no archive is known for folder; allowed for imagenet"):
-        read(DatasetConfig(name="x", layout="folder", root=str(tmp_path), download=True))
+        list_images(DatasetConfig(name="x", layout="folder", root=str(tmp_path), download=True))
 
 
 def test_an_image_that_is_not_there_is_a_row_with_its_reason(
@@ -376,7 +376,7 @@ def test_other_forms_of_imagenet(flat: bool, tmp_path: Path) -> None:
         (folder / name).write_bytes(picture(name))
     if flat:
         with pytest.raises(DataError, match="no ground truth"):
-            read(replace(dataset("imagenet", tmp_path), download=False))
+            list_images(replace(dataset("imagenet", tmp_path), download=False))
         (root / "validation_labels.txt").write_text("\n".join(synsets))
     images = opened("imagenet", tmp_path)
     assert images.class_names == ("tench", "crane")

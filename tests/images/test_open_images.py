@@ -22,9 +22,9 @@ from PIL import Image
 
 from fnx.config.schema import DatasetConfig
 from fnx.errors import DataError
+from fnx.images import LabelledImages, open_images
 from fnx.images import validate as check
 from fnx.images.dataset import TABLE_SCHEMA, Listing, Stream
-from fnx.images.open import LabelledImages, open_images
 from fnx.images.paths import Files
 from fnx.images.validate import check_images, reason
 from fnx.utils import lock

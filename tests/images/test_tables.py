@@ -13,8 +13,8 @@ from PIL import Image
 
 from fnx.config.schema import Config, DatasetConfig
 from fnx.errors import ConfigError, DataError, FnxError
-from fnx.images.layouts.catalogue import read
-from fnx.images.open import LabelledImages, open_images
+from fnx.images import LabelledImages, open_images
+from fnx.images.layouts.readers import list_images
 
 
 def opened(file: Path, **options: Any) -> LabelledImages:
@@ -90,7 +90,7 @@ def test_a_table_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no table .*t.csv' and .*t.csv' \(dataset.file\)"):
         opened(tmp_path / "t.csv", root=str(tmp_path))
     with pytest.raises(ConfigError, match=r"dataset.file is missing"):
-        read(DatasetConfig(name="x", layout="csv"))
+        list_images(DatasetConfig(name="x", layout="csv"))
 
 
 def test_it_is_called_after_its_file_or_source(compose: Callable[..., Config]) -> None:
@@ -147,19 +147,19 @@ def test_a_folder_that_datasets_can_load(root: Path, tmp_path: Path) -> None:
 
 
 def test_columns_are_chosen_by_name(saved: Path) -> None:
-    read(hub(saved, image_column="img", label_column="kind"))
+    list_images(hub(saved, image_column="img", label_column="kind"))
     with pytest.raises(
         ConfigError, match=r"unknown dataset.label_column 'sort'; allowed: img, kind"
     ):
-        read(hub(saved, label_column="sort"))
+        list_images(hub(saved, label_column="sort"))
     with pytest.raises(DataError, match=r"dataset.image_column=kind holds no images"):
-        next(iter(read(hub(saved, image_column="kind")).open.splits.values()))[0]
+        next(iter(list_images(hub(saved, image_column="kind")).open.splits.values()))[0]
 
 
 def test_a_source_that_cannot_be_loaded(tmp_path: Path) -> None:
     pytest.importorskip("datasets", reason="the extra huggingface is not installed")
     with pytest.raises(DataError, match=r"no folder '.*nothing here' \(dataset.source\)"):
-        read(hub(tmp_path / "nothing here"))
+        list_images(hub(tmp_path / "nothing here"))
     (tmp_path / "dataset_dict.json").write_text("{")
     with pytest.raises(DataError, match=r"cannot load dataset.source=.*: .*expected a name on"):
-        read(hub(tmp_path))
+        list_images(hub(tmp_path))

@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader
 
 from fnx.config.schema import DatasetConfig
 from fnx.errors import DataError
+from fnx.images import LabelledImages, open_images
 from fnx.images.crops import Crops
-from fnx.images.open import LabelledImages, open_images
 from fnx.images.torch_dataset import ImageDataset, collate
 
 CROPS = Crops("ten", 16, 12)

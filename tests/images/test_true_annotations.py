@@ -10,8 +10,8 @@ import pytest
 
 from fnx.config.schema import DatasetConfig
 from fnx.images.dataset import Listing
-from fnx.images.layouts.catalogue import READERS
-from fnx.images.layouts.official import lines
+from fnx.images.layouts.common import lines
+from fnx.images.layouts.readers import READERS
 from fnx.images.official import OFFICIAL, Counts, count
 from fnx.images.open import open_images
 

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fnx.analysis import tables
-from fnx.thresholds import Thresholds, find_thresholds
+from fnx.thresholds import Side, Thresholds, find_thresholds
 
 SMALL = (("conv1_1", 12, "conv"), ("conv1_2", 16, "conv"), ("fc6", 20, "fc"))
 _VGG16_BLOCKS = [(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)]
@@ -140,18 +140,10 @@ def write_run(folder: Path, spec: Synthetic | None = None) -> Path:
 
 def record(spec: Synthetic, written: dict[str, pl.DataFrame], found: Thresholds) -> dict[str, Any]:
     """The run's record, with the keys that the app writes."""
-    plus = {
-        "threshold": found.t_plus,
-        "davg": found.davg_plus,
-        "kept": found.kept_plus,
-        "kept_random": found.kept_random_plus,
-    }
-    minus = {
-        "threshold": found.t_minus,
-        "davg": found.davg_minus,
-        "kept": found.kept_minus,
-        "kept_random": found.kept_random_minus,
-    }
+
+    def numbers(side: Side) -> dict[str, float]:
+        return {key: getattr(side, key) for key in ("threshold", "davg", "kept", "kept_random")}
+
     return {
         "fnx_version": "0.1.0",
         "versions": {"python": "3.11", "numpy": np.__version__},
@@ -179,7 +171,10 @@ def record(spec: Synthetic, written: dict[str, pl.DataFrame], found: Thresholds)
             "features": written["features"].height,
             "constant": 0,
         },
-        "thresholds": {"plus": plus, "minus": None if found.t_minus is None else minus},
+        "thresholds": {
+            "plus": numbers(found.plus),
+            "minus": None if found.minus is None else numbers(found.minus),
+        },
         "seconds": {
             "images": 0.4,
             "embedding": 61.2,

@@ -84,12 +84,12 @@ def kept(values, labels, strategy, count, seed, **parameters):
         statistic="ks_exact",
         **parameters,
     )
-    plus, minus = found.by_class_plus, found.by_class_minus
+    plus, minus = found.plus.by_class, found.minus.by_class
     if plus is None:
-        plus, minus = found.t_plus, found.t_minus
+        plus, minus = found.plus.threshold, found.minus.threshold
     beyond = (real > np.float32(plus)), (real < np.float32(minus))
-    assert found.kept_plus == pytest.approx(beyond[0].sum() / 3)
-    assert found.kept_minus == pytest.approx(beyond[1].sum() / 3)
+    assert found.plus.kept == pytest.approx(beyond[0].sum() / 3)
+    assert found.minus.kept == pytest.approx(beyond[1].sum() / 3)
     return beyond[0] | beyond[1]
 
 
@@ -153,9 +153,9 @@ def test_a_class_that_keeps_nothing_has_an_infinite_threshold():
     found = fnx.find_thresholds(
         real, real[None], strategy="benjamini_hochberg", class_sizes=[10, 10], range=(-1, 1)
     )
-    assert np.isinf(found.by_class_plus).all()
-    assert (found.kept_plus, found.kept_random_plus) == (0, 0)
-    assert (found.t_plus, found.t_minus) == (1, -1)  # the sum of it stays a number
+    assert np.isinf(found.plus.by_class).all()
+    assert (found.plus.kept, found.plus.kept_random) == (0, 0)
+    assert (found.plus.threshold, found.minus.threshold) == (1, -1)  # the sum of it stays a number
 
 
 @pytest.mark.parametrize(

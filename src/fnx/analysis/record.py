@@ -20,7 +20,7 @@ from fnx.utils.redact import redacted
 if TYPE_CHECKING:
     from fnx.config.schema import Config
     from fnx.embedding.embed import Embedding
-    from fnx.images.open import LabelledImages
+    from fnx.images.dataset import LabelledImages
 
 # The libraries whose version can change a number or a picture.
 LIBRARIES = (

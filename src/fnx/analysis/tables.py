@@ -23,7 +23,7 @@ from fnx.analysis.distributions import (
 )
 
 if TYPE_CHECKING:
-    from fnx.thresholds import Thresholds
+    from fnx.thresholds import Side, Thresholds
 
 CLASS_BLOCK = 64
 """Classes whose features are ranked at once."""
@@ -74,10 +74,7 @@ def layers_table(
         with ``lognormal_`` before them, of the fitted law (see
         `fnx.analysis.distributions.lognormal_spread`).
     """
-    plus = _first(thresholds.by_class_plus, thresholds.t_plus)
-    signs: list[tuple[Sign, Threshold]] = [("+", plus)]
-    if thresholds.t_minus is not None:
-        signs.append(("-", _first(thresholds.by_class_minus, thresholds.t_minus)))
+    signs = [(sign, _limit(side)) for sign, side in _sides(thresholds)]
     rows = [
         _layer_row(layer, sign, threshold, real, random)
         for layer in layer_rows(features)
@@ -89,8 +86,13 @@ def layers_table(
     )
 
 
-def _first(by_class: NDArray[np.float64] | None, threshold: float) -> Threshold:
-    return threshold if by_class is None else by_class
+def _sides(thresholds: Thresholds) -> list[tuple[Sign, Side]]:
+    both: list[tuple[Sign, Side | None]] = [("+", thresholds.plus), ("-", thresholds.minus)]
+    return [(sign, side) for sign, side in both if side is not None]
+
+
+def _limit(side: Side) -> Threshold:
+    return side.threshold if side.by_class is None else side.by_class
 
 
 def _layer_row(
@@ -172,38 +174,18 @@ def thresholds_table(thresholds: Thresholds) -> pl.DataFrame:
         deviation of the latter over the permutations; null for one).
     """
     rows = [
-        (
-            "+",
-            thresholds.t_plus,
-            thresholds.davg_plus,
-            thresholds.kept_plus,
-            thresholds.kept_random_plus,
-            _number(thresholds.spread_plus),
-        )
+        (sign, side.threshold, side.davg, side.kept, side.kept_random, _number(side.spread))
+        for sign, side in _sides(thresholds)
     ]
-    if thresholds.t_minus is not None:
-        assert thresholds.davg_minus is not None
-        assert thresholds.kept_minus is not None
-        assert thresholds.kept_random_minus is not None
-        rows.append(
-            (
-                "-",
-                thresholds.t_minus,
-                thresholds.davg_minus,
-                thresholds.kept_minus,
-                thresholds.kept_random_minus,
-                _number(thresholds.spread_minus),
-            )
-        )
     names = ("threshold", "davg", "kept", "kept_random", "spread_random")
     return pl.DataFrame(
         rows, schema={"sign": pl.String} | dict.fromkeys(names, pl.Float64), orient="row"
     )
 
 
-def _number(value: float | None) -> float | None:
+def _number(value: float) -> float | None:
     """NaN as null: the record of a run is JSON."""
-    return None if value is None or np.isnan(value) else value
+    return None if np.isnan(value) else value
 
 
 def class_thresholds_table(thresholds: Thresholds, n_classes: int) -> pl.DataFrame:
@@ -213,18 +195,18 @@ def class_thresholds_table(thresholds: Thresholds, n_classes: int) -> pl.DataFra
         ``class_id`` Int32, ``t_plus`` and ``t_minus`` (null for an unsigned statistic) Float64; inf
         and -inf for a class that keeps nothing.
     """
-    minus = thresholds.t_minus
+    limits = {sign: _limit(side) for sign, side in _sides(thresholds)}
+
+    def column(sign: Sign) -> pl.Series:
+        if sign not in limits:
+            return pl.Series([None] * n_classes, dtype=pl.Float64)
+        return pl.Series(np.broadcast_to(limits[sign], n_classes).astype(np.float64))
+
     return pl.DataFrame(
         {
             "class_id": pl.Series(range(n_classes), dtype=pl.Int32),
-            "t_plus": np.broadcast_to(
-                _first(thresholds.by_class_plus, thresholds.t_plus), n_classes
-            ).astype(np.float64),
-            "t_minus": pl.Series([None] * n_classes, dtype=pl.Float64)
-            if minus is None
-            else np.broadcast_to(_first(thresholds.by_class_minus, minus), n_classes).astype(
-                np.float64
-            ),
+            "t_plus": column("+"),
+            "t_minus": column("-"),
         }
     )
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from fnx.config.compose import compose
 from fnx.config.schema import DatasetConfig
 from fnx.errors import FnxError
-from fnx.images.layouts import catalogue
+from fnx.images.layouts import readers
 from fnx.images.official import OFFICIAL, Counts, count
 
 _ROW = "{:<13}{:>9}{:>8}{:>10}   {:>9}{:>8}{:>10}   {}"
@@ -70,11 +70,11 @@ def table(overrides: Sequence[str] = ()) -> Iterator[str]:
 def _found(name: str, root: str) -> tuple[Counts | None, str]:
     """Return the counts of the files that are there, or None, and a remark."""
     try:
-        listing = catalogue.read(DatasetConfig(name=name, layout=name, root=root))
+        listing = readers.list_images(DatasetConfig(name=name, layout=name, root=root))
     except FnxError as error:
         missing = str(error).partition("(dataset.root): ")[2].partition(";")[0]
         return None, missing or str(error)
-    absent = set(catalogue.absent(listing))
+    absent = set(readers.absent(listing))
     pairs = zip(listing.paths, listing.class_names, strict=True)
     found = count([class_name for path, class_name in pairs if path not in absent])
     if absent:

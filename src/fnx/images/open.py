@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from fnx.errors import DataError
-from fnx.images.dataset import TABLE_SCHEMA, LabelledImages, Listing, Opener
-from fnx.images.layouts.catalogue import read
+from fnx.images.dataset import TABLE_SCHEMA, LabelledImages, Listing
+from fnx.images.layouts.readers import list_images
 from fnx.images.official import differences
 from fnx.images.validate import Checked, check_images, checked_before
 
 if TYPE_CHECKING:
     from fnx.config.schema import DatasetConfig
 
-__all__ = ["LabelledImages", "Listing", "Opener", "open_images"]
-
 log = logging.getLogger(__name__)
 
 
-def open_images(config: DatasetConfig, cache: Path) -> LabelledImages:
+def open_images(
+    config: DatasetConfig, cache: Path, listing: Listing | None = None
+) -> LabelledImages:
     """Find the images of a data set and check that each can be read, before any other work.
 
     The counts of a data set of the paper's Table 2 are compared with it: a difference is logged and
@@ -37,12 +37,13 @@ def open_images(config: DatasetConfig, cache: Path) -> LabelledImages:
     Args:
         config: what to read; `on_error` says what an unreadable image means.
         cache: folder below which the checks are remembered.
+        listing: what `list_images(config)` returned, if it has been called already.
 
     Raises:
         ConfigError: an unknown layout, or a key that the layout needs.
         DataError: no images, fewer than two classes, or (on_error=raise) an unreadable image.
     """
-    listing = read(config)
+    listing = list_images(config) if listing is None else listing
     with checked_before(listing.root, cache) as known:
         checked = _check_up_to(listing, config.limit_per_class, known)
 

@@ -10,9 +10,9 @@ import polars as pl
 
 from fnx.config.schema import folder_name
 from fnx.errors import ConfigError, DataError
-from fnx.images.dataset import TABLE_SCHEMA
+from fnx.images.dataset import TABLE_SCHEMA, LabelledImages, Listing
 from fnx.images.layouts.folder import files_below
-from fnx.images.open import LabelledImages, Listing, open_images
+from fnx.images.open import open_images
 from fnx.images.paths import Files
 from fnx.images.validate import check_images, checked_before
 

@@ -14,6 +14,29 @@ from fnx.registry.registry import bind, check_pair, discover, get_statistic, get
 
 
 @dataclass(frozen=True)
+class Side:
+    """One sign's threshold and what it keeps.
+
+    `kept` is the mean number of features per class with a distance beyond the threshold, under real
+    labels; `kept_random` the same under random labels, averaged over the permutations, so the
+    expected number of false features among those kept, were none of them true; `spread` its
+    standard deviation over the permutations (NaN for one); `davg` = kept - kept_random (paper,
+    Eq. 4).
+
+    A strategy may have a threshold for each class: `by_class` (C,), else None; inf (-inf) for a
+    class that keeps nothing. It then determines what is kept, and `threshold` only summarises it:
+    the median over the classes that keep anything, and the end of the curve if there are none.
+    """
+
+    threshold: float
+    davg: float
+    kept: float
+    kept_random: float
+    spread: float
+    by_class: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
 class Curve:
     """The excess of real over random features at each candidate threshold (paper, Eq. 4).
 
@@ -28,33 +51,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What to keep: features with D > `t_plus`, and those with D < `t_minus`.
+    """What to keep: features with D above the threshold of `plus`, or below that of `minus`.
 
-    `kept_*` is the mean number of features a class with a distance beyond the threshold, under real
-    labels; `kept_random_*` the same under random labels, averaged over the permutations, so the
-    expected number of false features among those kept, were none of them true; `spread_*` its
-    standard deviation over the permutations (NaN for one); `davg_*` = kept - kept_random (paper,
-    Eq. 4). All of the negative side are None for an unsigned statistic.
-
-    A strategy may have a threshold for each class: `by_class_plus` and `by_class_minus` (C,), else
-    None; inf (-inf) for a class that keeps nothing. They then say what is kept, and `t_plus` and
-    `t_minus` only sum them up: the median over the classes that keep anything, and the largest
-    candidate of the curve if there are none.
+    `minus` is None for an unsigned statistic.
     """
 
-    t_plus: float
-    davg_plus: float
-    kept_plus: float
-    kept_random_plus: float
-    spread_plus: float
-    t_minus: float | None
-    davg_minus: float | None
-    kept_minus: float | None
-    kept_random_minus: float | None
-    spread_minus: float | None
+    plus: Side
+    minus: Side | None
     curve: Curve
-    by_class_plus: NDArray[np.float64] | None = None
-    by_class_minus: NDArray[np.float64] | None = None
 
 
 def find_thresholds(
@@ -89,7 +93,7 @@ def find_thresholds(
     >>> import numpy as np, fnx
     >>> real, noise = np.array([[0.9, -0.8]]), np.array([[[0.1, -0.2]]])
     >>> found = fnx.find_thresholds(real, noise)
-    >>> found.t_plus, found.t_minus, found.kept_plus, found.kept_random_plus
+    >>> found.plus.threshold, found.minus.threshold, found.plus.kept, found.plus.kept_random
     (0.1, -0.2, 0.5, 0.0)
     """
     discover()

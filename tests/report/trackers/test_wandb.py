@@ -199,7 +199,7 @@ def test_an_agents_run_is_the_one_that_it_announced(tmp_path: Path) -> None:
         timeout=120,
         check=True,
     )
-    assert "W&B sweep sweep7 will not see this run: logger.mode=online" in done.stderr
+    assert "W&B sweep sweep7 will not see this run without logger.mode=online" in done.stderr
     (run,) = records(folder, "run")
     assert (run["run_id"], run["sweep_id"], run["project"]) == ("trial1", "sweep7", "theirs")
     assert run["run_group"] == "sweep7"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fnx.images.dataset import Listing
-from fnx.images.layouts.official import (
+from fnx.images.layouts.common import (
     Row,
     folders_in,
     images_in,

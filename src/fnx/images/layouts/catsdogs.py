@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fnx.images.dataset import Listing
-from fnx.images.layouts.official import Row, columns, lines, listing, located, readable
+from fnx.images.layouts.common import Row, columns, lines, listing, located, readable
 
 if TYPE_CHECKING:
     from fnx.config.schema import DatasetConfig

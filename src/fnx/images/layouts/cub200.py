@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fnx.errors import DataError
 from fnx.images.dataset import Listing
-from fnx.images.layouts.official import Row, columns, listing, located, readable
+from fnx.images.layouts.common import Row, columns, listing, located, readable
 
 if TYPE_CHECKING:
     from fnx.config.schema import DatasetConfig

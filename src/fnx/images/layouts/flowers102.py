@@ -8,7 +8,7 @@ import numpy as np
 
 from fnx.errors import DataError
 from fnx.images.dataset import Listing
-from fnx.images.layouts.official import Row, listing, located, matrices
+from fnx.images.layouts.common import Row, listing, located, matrices
 
 if TYPE_CHECKING:
     from fnx.config.schema import DatasetConfig

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fnx.errors import DataError
 from fnx.images.dataset import Listing
-from fnx.images.layouts.official import (
+from fnx.images.layouts.common import (
     Row,
     distinct,
     folders_in,

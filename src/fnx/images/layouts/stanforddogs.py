@@ -9,7 +9,7 @@ import numpy as np
 
 from fnx.errors import DataError
 from fnx.images.dataset import Listing
-from fnx.images.layouts.official import Row, listing, located, matrices, readable
+from fnx.images.layouts.common import Row, listing, located, matrices, readable
 
 if TYPE_CHECKING:
     from fnx.config.schema import DatasetConfig

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fnx.images.dataset import Listing
-from fnx.images.layouts.official import (
+from fnx.images.layouts.common import (
     Row,
     columns,
     folders_in,

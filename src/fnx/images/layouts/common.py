@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fnx.errors import ConfigError, DataError
+from fnx.errors import ConfigError, DataError, MissingDataError
 from fnx.images.dataset import Listing
 from fnx.images.official import OFFICIAL, how_to_fetch
 from fnx.images.paths import Files, natural_key, to_text
@@ -16,10 +16,6 @@ from fnx.images.validate import reason
 
 if TYPE_CHECKING:
     from fnx.config.schema import DatasetConfig
-
-
-class MissingDataError(DataError):
-    """A published data set of which something is not there."""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""The layouts fnx can read, each with its reader."""
+"""Listing the images of a data set, with the reader of its layout."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fnx.errors import ConfigError, unknown
+from fnx.errors import ConfigError, MissingDataError, unknown
 from fnx.images.dataset import Listing
 from fnx.images.fetch import fetch
 from fnx.images.layouts import (
@@ -24,7 +24,6 @@ from fnx.images.layouts import (
     textures,
     wood,
 )
-from fnx.images.layouts.official import MissingDataError
 from fnx.images.official import OFFICIAL
 from fnx.images.paths import Files
 
@@ -51,8 +50,8 @@ READERS: dict[str, Callable[[DatasetConfig], Listing]] = {
 }
 
 
-def read(config: DatasetConfig) -> Listing:
-    """List the images of a data set with its layout's reader; no image is opened.
+def list_images(config: DatasetConfig) -> Listing:
+    """List the images of a data set as they lie on disk; no image is opened.
 
     With `download` a data set of Table 2 that is not complete is fetched first.
 
