@@ -43,9 +43,9 @@ def shared_data() -> Path:
 
 
 def _compose(outputs: Path, *overrides: str) -> Config:
-    from fnx import cli
+    from fnx.config.compose import compose
 
-    return cli.compose([f"paths.outputs={outputs}", *overrides])
+    return compose([f"paths.outputs={outputs}", *overrides])
 
 
 @pytest.fixture

@@ -11,16 +11,16 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from fnx import backbones
 from fnx.analysis import Run, tables
 from fnx.analysis.record import Stopwatch, write_record
+from fnx.config.checks import check, check_listing
+from fnx.config.compose import reference_dataset
 from fnx.config.schema import Config
 from fnx.embedding.embed import Embedding, embed, find_strongest
-from fnx.images import LabelledImages, open_images
-from fnx.images.reference import check_reference, open_reference
+from fnx.images import LabelledImages, list_images, open_images
+from fnx.images.reference import open_reference
 from fnx.registry import registry
-from fnx.report import check_tracker, summary, track, write_pictures, write_report
-from fnx.report.pictures.pairs import check_pairs
+from fnx.report import summary, track, write_pictures, write_report
 from fnx.statistics import dask as on_dask
 from fnx.statistics.engine import all_distances
 from fnx.statistics.permutations import permutations
@@ -35,23 +35,23 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
     """What every feature says about every class, from images to report; all of it in `run_dir`.
 
     Args:
-        config: the checked configuration.
+        config: the configuration.
         run_dir: folder of the run, made if it is not there.
         sweep: id of the sweep that the run belongs to, if any.
 
     Raises:
         FnxError: what the user can mend, found before the long work where it can be.
     """
+    check(config)
     run_dir.mkdir(parents=True, exist_ok=True)
     stage = Stopwatch()
-    backbones.check_layers(config.model, config.crops.size)
-    check_tracker(config.logger)
-    check_reference(config)
 
     with stage("images"):  # the target task: labelled images (Section 3.2)
-        images = open_images(config.dataset, Path(config.paths.cache))
-        reference = open_reference(images, config)
-        check_pairs(config, images.class_names)
+        listing = list_images(config.dataset)
+        check_listing(config, listing.class_names)
+        images = open_images(config.dataset, Path(config.paths.cache), listing)
+        check_listing(config, images.class_names)  # without classes that cannot be read
+        reference = open_reference(images, config, reference_dataset(config))
 
     # crops through the network, pooled and averaged (Section 3.3); what excites each feature most
     embedding, reused = extract(images, reference, config, run_dir, stage)

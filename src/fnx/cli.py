@@ -102,12 +102,13 @@ def _run(words: Sequence[str]) -> None:
     global _refused
     import hydra
 
-    from fnx.config import compose, help, messages
+    from fnx.config import compose, messages
+    from fnx.config.help import help_text
 
     compose.load_plugins()
     compose.prepare()
     if {"--help", "-h"} & set(words):
-        sys.stdout.write(help.help_text(COMMANDS) + "\n")
+        sys.stdout.write(help_text(COMMANDS) + "\n")
         return
     # Hydra would print its own errors and exit with 1; this makes it raise them instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -122,7 +123,7 @@ def _run(words: Sequence[str]) -> None:
 
 @contextmanager
 def _folder_of_other_rank() -> Iterator[list[str]]:
-    """Yield overrides that keep a rank that ends after the extraction from making a run's folder."""
+    """Yield overrides that keep a rank that ends after the extraction out of the run's folder."""
     if launch.is_first():
         yield []
         return

@@ -50,25 +50,29 @@ def parse_pair(text: str, key: str = "report.pair") -> tuple[str, int, str]:
 
 
 def check_pair(
-    text: str, units: Mapping[str, int], class_names: Sequence[str], key: str = "report.pair"
+    text: str,
+    units: Mapping[str, int] | None = None,
+    class_names: Sequence[str] | None = None,
+    *,
+    key: str = "report.pair",
 ) -> tuple[str, int, str]:
-    """Layer, unit and class of "layer/unit:class", if a run has them.
+    """Return layer, unit and class of "layer/unit:class", if they exist.
 
     Args:
         text: "layer/unit:class".
-        units: number of units of each layer.
-        class_names: the classes.
+        units: number of units of each layer; None where they are not known yet.
+        class_names: the classes; None where they are not known yet.
         key: whose value it is.
 
     Raises:
         ConfigError: naming what is not there.
     """
     layer, unit, class_name = parse_pair(text, key)
-    if layer not in units:
+    if units is not None and layer not in units:
         raise ConfigError(f"{key}: {unknown('layer', layer, units)}")
-    if unit >= units[layer]:
+    if units is not None and unit >= units[layer]:
         raise ConfigError(f"{key}: {layer} has units 0 to {units[layer] - 1}, not {unit}")
-    if class_name not in class_names:
+    if class_names is not None and class_name not in class_names:
         raise ConfigError(f"{key}: {unknown('class', class_name, class_names)}")
     return layer, unit, class_name
 

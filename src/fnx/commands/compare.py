@@ -100,4 +100,3 @@ def _runs_below(folder: Path) -> list[Path]:
 def _shortest(path: Path) -> Path:
     """The path below the working directory, where it lies there."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-

@@ -86,4 +86,3 @@ def _cells(counts: Counts) -> tuple[str, str, str]:
     low, high = counts.smallest, counts.largest
     span = str(low) if low == high else f"{low}–{high}"
     return f"{counts.images:,}", f"{counts.classes:,}", span
-

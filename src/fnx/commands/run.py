@@ -1,4 +1,4 @@
-"""A run from Python: ``fnx.run(dataset="digits")`` does what ``python -m fnx dataset=digits`` does."""
+"""``fnx.run(dataset="digits")``: a run from Python, as ``python -m fnx dataset=digits`` does it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def run(**overrides: Any) -> Run:
         FnxError: images, weights or a plugin that cannot be used.
 
     >>> import fnx
-    >>> fnx.run(bin=3)
+    >>> fnx.run(size=0)
     Traceback (most recent call last):
-    fnx.errors.ConfigError: unknown key 'bin' (did you mean 'bins'?)...
+    fnx.errors.ConfigError: crops.size=0: must be at least 1
     """
     config, folder = compose_keywords(overrides)
     names = (folder.with_name(f"{folder.name}-{number}") for number in count(2))

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import inspect
-import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fnx import backbones
 from fnx.analysis.pairs import check_pair
+from fnx.backbones.architectures import known_layers
+from fnx.backbones.weights.locate import check_source
 from fnx.config.compose import reference_dataset
-from fnx.config.schema import Config, TrainerConfig
+from fnx.config.schema import Config, DatasetConfig, TrainerConfig
 from fnx.errors import ConfigError, unknown
 from fnx.images.crops import Crops
 from fnx.registry import registry
@@ -25,6 +26,9 @@ from fnx.registry import registry
 # Trainers that every machine has: Lightning, which takes seconds to import, need not be asked.
 _PLAIN_TRAINERS = (TrainerConfig(), TrainerConfig(accelerator="cpu", devices=1))
 _HOW_BATCHES_ARE_MADE = ("batch_size", "num_workers")
+
+# Layouts that need a key which no option can give.
+_NEEDED = {"folder": "root", "csv": "file", "huggingface": "source"}
 
 
 def check(config: Config) -> None:
@@ -41,7 +45,6 @@ def check(config: Config) -> None:
     _check_statistic(config)
     _check_packages(config)
     _check_folders(config)
-    reference_dataset(config)
     _check_model(config)
     _check_trainer(config)
 
@@ -95,8 +98,10 @@ def _fields(node: Any, prefix: str = "") -> Iterator[tuple[str, Any, Mapping[str
 
 def _check_combinations(config: Config) -> None:
     """Refuse values that do not go together."""
-    if config.dataset.layout == "folder" and not config.dataset.root:
-        raise ConfigError("dataset.root is missing: give it as dataset.root=PATH")
+    _check_dataset("", config.dataset)
+    reference = reference_dataset(config)
+    if reference is not None:
+        _check_dataset(f"report.reference_dataset={config.report.reference_dataset}: ", reference)
     crops = Crops(**vars(config.crops))
     weights, preprocess = config.model.weights, config.model.preprocess
     if weights.path is None and weights.source == "random" and weights.sha256:
@@ -108,13 +113,19 @@ def _check_combinations(config: Config) -> None:
         raise ConfigError("trainer.compile=true needs views of one shape, unlike crops=dense")
 
 
+def _check_dataset(where: str, dataset: DatasetConfig) -> None:
+    key = _NEEDED.get(dataset.layout)
+    if key is not None and not getattr(dataset, key):
+        raise ConfigError(f"{where}dataset.{key} is missing: give it as dataset.{key}=…")
+
+
 def _check_statistic(config: Config) -> None:
     """Refuse parameters of the statistic and of the strategy, and strategies it does not have."""
     statistic = registry.get_statistic(config.statistic["name"])
     strategy = registry.get_threshold(config.threshold["name"])
     registry.bind(statistic, config.statistic)
     registry.check_pair(strategy.name, statistic.name)
-    registry.bind(strategy, config.threshold, range=statistic.range)
+    registry.bind(strategy, config.threshold)
 
 
 def _check_packages(config: Config) -> None:
@@ -124,10 +135,18 @@ def _check_packages(config: Config) -> None:
         ("logger=wandb", config.logger.name == "wandb", "wandb", ""),
         ("logger=tensorboard", config.logger.name == "tensorboard", "tensorboard", "tensorboard"),
         ("engine=dask", config.engine.name == "dask", "distributed", "dask"),
-        (f"dataset.layout={config.dataset.layout}",
-         config.dataset.layout == "huggingface", "datasets", "huggingface"),
-        (f"model.weights.path={weights}",
-         weights.suffix.lower() in (".h5", ".hdf5"), "h5py", "keras"),
+        (
+            f"dataset.layout={config.dataset.layout}",
+            config.dataset.layout == "huggingface",
+            "datasets",
+            "huggingface",
+        ),
+        (
+            f"model.weights.path={weights}",
+            weights.suffix.lower() in (".h5", ".hdf5"),
+            "h5py",
+            "keras",
+        ),
     )
     for key, asked, package, extra in needed:
         if asked and importlib.util.find_spec(package) is None:
@@ -137,16 +156,17 @@ def _check_packages(config: Config) -> None:
 
 def _check_folders(config: Config) -> None:
     """Refuse a folder of embeddings that cannot be written, unless there are some to be reused."""
-    cache = Path(config.paths.cache).absolute()
-    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
-        return
-    if any(cache.glob("*/manifest.json")):
-        return
-    raise ConfigError(
-        f"paths.cache={config.paths.cache}: {there} cannot be written; choose another folder as "
-        "paths.cache=PATH"
-    )
+    cache = Path(config.paths.cache)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            return
+    except OSError as error:
+        if any(cache.glob("*/manifest.json")):
+            return
+        raise ConfigError(
+            f"paths.cache={cache} cannot be written ({error.strerror}): choose another folder"
+        ) from error
 
 
 def _check_model(config: Config) -> None:
@@ -155,9 +175,16 @@ def _check_model(config: Config) -> None:
     units = {layer.name: layer.units for layer in layers}
     for key, pair in _pairs(config):
         check_pair(pair, units=units, key=key)
-    backbones.check_source(config.model)
-    if config.crops.name == "dense" and config.crops.resize_mode != "squash":
-        backbones.check_oblong(config.model.timm_name, config.crops.size)
+    check_source(config.model)
+    oblong = config.crops.name == "dense" and config.crops.resize_mode != "squash"
+    if oblong and known_layers(config.model.timm_name) is None:
+        from fnx.backbones.networks import takes_oblong
+
+        if not takes_oblong(config.model.timm_name, config.crops.size):
+            raise ConfigError(
+                f"crops=dense: {config.model.name} takes square images only; choose "
+                "crops.resize_mode=squash, or crops=ten"
+            )
 
 
 def _pairs(config: Config) -> list[tuple[str, str]]:

@@ -5,7 +5,6 @@ Hydra is told where ``conf/`` is, what conf/ folders plugins bring, and of the s
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -85,8 +84,11 @@ def compose_keywords(keywords: Mapping[str, Any]) -> tuple[Config, Path]:
     """
     with in_one_line(), _hydra():
         known = _loader().list_groups("")
-        groups = [key for key in keywords if key in known or "/" in key]
-        overrides = [f"{key}={_option(keywords[key])}" for key in groups]
+        groups = {key: keywords[key] for key in keywords if key in known or "/" in key}
+        for key, value in groups.items():
+            if not isinstance(value, str):
+                raise ConfigError(f"{key}={value!r}: must be the name of an option")
+        overrides = [f"{key}={value}" for key, value in groups.items()]
         config = hydra.compose("config", overrides=overrides, return_hydra_config=True)
         for key, value in keywords.items():
             if key not in groups:
@@ -97,15 +99,14 @@ def compose_keywords(keywords: Mapping[str, Any]) -> tuple[Config, Path]:
         return typed(config), folder
 
 
-def _option(value: Any) -> str:
-    return "null" if value is None else str(value)
-
-
 def _full_key(config: DictConfig, key: str) -> str:
     if "." in key or key in config:
         return key
-    owners = [str(group) for group in config if OmegaConf.is_dict(config._get_node(group))]
-    owners = [group for group in owners if group != "hydra" and key in config[group].keys()]
+    groups = {str(name): config.get(name) for name in config if name != "hydra"}
+    # Listed, for `in` does not see keys whose value is missing.
+    owners = [
+        name for name, node in groups.items() if isinstance(node, DictConfig) and key in list(node)
+    ]
     if len(owners) > 1:
         which = " or ".join(f"{group}.{key}" for group in owners)
         raise ConfigError(f"'{key}' is a key of several groups: write {which}")
@@ -116,8 +117,8 @@ def _node(value: Any) -> Any:
     """Return a value as OmegaConf takes it; a text is that text, whatever it holds."""
     if isinstance(value, Path):
         value = str(value)
-    if isinstance(value, str):
-        return value.replace("${", r"\${")
+    if isinstance(value, str):  # OmegaConf would resolve ${…}
+        return re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", value)
     if isinstance(value, (list, tuple)):
         return [_node(item) for item in value]
     return value.item() if isinstance(value, np.generic) else value
@@ -126,21 +127,22 @@ def _node(value: Any) -> Any:
 def options(group: str) -> list[str]:
     """Return the names of a config group's options, those of plugins included."""
     with _hydra():
-        return _loader().get_group_options(group)
+        found: list[str] = _loader().get_group_options(group)
+    return found
 
 
 def reference_dataset(config: Config) -> DatasetConfig | None:
-    """Return the data set that ``report.reference_dataset`` names; None if it names none.
+    """Return the data set that ``report.reference_dataset`` names; None if none is wanted.
 
     An option of the group ``dataset`` is that data set below the run's ``paths``; any other name is
     a folder of images, whose layout is then ``folder``. The limit per class is
     ``report.reference_limit_per_class``.
 
     Raises:
-        ConfigError: neither an option nor a folder, or an option that needs a further key.
+        ConfigError: neither an option nor a folder.
     """
     name, limit = config.report.reference_dataset, config.report.reference_limit_per_class
-    if name is None:
+    if name is None or config.report.pictures == "none":
         return None
     known = options("dataset")
     if name not in known:
@@ -153,17 +155,12 @@ def reference_dataset(config: Config) -> DatasetConfig | None:
         return DatasetConfig(
             folder_name(str(folder)), "folder", root=str(folder), limit_per_class=limit
         )
-    try:
-        with in_one_line(), _hydra():
-            composed = hydra.compose("config", overrides=[f"dataset={name}"])
-            composed.paths = OmegaConf.structured(config.paths)
-            composed.dataset.limit_per_class = limit
-            found = OmegaConf.to_object(composed.dataset)
-    except ConfigError as error:
-        raise ConfigError(f"report.reference_dataset={name}: {error}") from error
+    with in_one_line(), _hydra():
+        composed = hydra.compose("config", overrides=[f"dataset={name}"])
+        composed.paths = OmegaConf.structured(config.paths)
+        composed.dataset.limit_per_class = limit
+        found = OmegaConf.to_object(composed.dataset)
     assert isinstance(found, DatasetConfig)
-    if found.layout == "folder" and not found.root:
-        raise ConfigError(f"report.reference_dataset={name}: give the path of the folder instead")
     return found
 
 

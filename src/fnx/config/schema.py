@@ -111,7 +111,9 @@ class ModelConfig:
     layers: Any = option("all", help="all, conv, fc, or a list of layer names and globs")
     class_token: bool = option(False, help="average class and register tokens with the others")
     input_size: int | None = option(
-        None, minimum=1, help="side in pixels of the images it was trained on; other sizes log a warning"
+        None,
+        minimum=1,
+        help="side in pixels of the images it was trained on; other sizes log a warning",
     )
     weights: WeightsConfig = field(default_factory=WeightsConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
@@ -216,7 +218,7 @@ class ReportConfig:
     pictures_per_feature: int = option(9, minimum=1, help="images shown per feature, at most")
     reference_dataset: str | None = option(
         None,
-        help="images that illustrate features: an option of dataset or a folder; null: the run's own",
+        help="images that illustrate features: an option of dataset or a folder; null: the run's",
     )
     reference_limit_per_class: int | None = option(
         None, minimum=1, help="use at most this many reference images per class"
@@ -227,7 +229,8 @@ class ReportConfig:
         help="views of a reference image; null: those of the run",
     )
     pairs: list[str] = option(
-        [], help="pairs that the figures of features show, as LAYER/UNIT:CLASS; []: the best per layer"
+        [],
+        help="pairs that the figures of features show, as LAYER/UNIT:CLASS; []: the best per layer",
     )
 
 

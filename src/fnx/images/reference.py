@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fnx.config.schema import folder_name
-from fnx.errors import ConfigError, DataError
+from fnx.errors import DataError
 from fnx.images.dataset import TABLE_SCHEMA, LabelledImages, Listing
 from fnx.images.layouts.folder import files_below
 from fnx.images.open import open_images
@@ -20,26 +19,15 @@ if TYPE_CHECKING:
     from fnx.config.schema import Config, CropsConfig, DatasetConfig
 
 
-# Layouts that no option can describe without a key from the command line.
-_NEEDED = {"folder": "root", "csv": "file", "huggingface": "source"}
-
-
-def check_reference(config: Config) -> None:
-    """Refuse a reference data set that is not there, before any work.
-
-    Raises:
-        ConfigError: neither an option of ``dataset`` nor a folder.
-    """
-    if config.report.pictures != "none" and config.report.reference_dataset is not None:
-        _located(config.report.reference_dataset, config)
-
-
-def open_reference(images: LabelledImages, config: Config) -> LabelledImages | None:
+def open_reference(
+    images: LabelledImages, config: Config, dataset: DatasetConfig | None
+) -> LabelledImages | None:
     """The images of ``report.reference_dataset``, checked; None if no pictures are wanted.
 
     Args:
         images: the run's own, which are taken where no others are named.
         config: the run's configuration.
+        dataset: what ``report.reference_dataset`` names; None: the run's own images.
 
     Returns:
         Images as any data set has them, of each class as many as ``reference_limit_per_class``
@@ -47,19 +35,16 @@ def open_reference(images: LabelledImages, config: Config) -> LabelledImages | N
         and no limit.
 
     Raises:
-        ConfigError: see `check_reference`.
         DataError: no images that can be read.
     """
     if config.report.pictures == "none":
         return None
-    name, limit = config.report.reference_dataset, config.report.reference_limit_per_class
-    if name is None:
-        return _limited(images, limit)
-    found = _located(name, config)
+    if dataset is None:
+        return _limited(images, config.report.reference_limit_per_class)
     cache = Path(config.paths.cache)
-    if isinstance(found, Path):
-        return _open_folder(found, cache, limit)
-    return open_images(replace(found, limit_per_class=limit), cache)
+    if dataset.layout == "folder" and dataset.root is not None:
+        return _open_folder(dataset.name, Path(dataset.root), cache, dataset.limit_per_class)
+    return open_images(dataset, cache)
 
 
 def reference_crops(config: Config) -> CropsConfig:
@@ -71,30 +56,6 @@ def reference_crops(config: Config) -> CropsConfig:
     return replace(own, name=name, resize=own.size if name == "dense" else own.resize)
 
 
-def _located(name: str, config: Config) -> DatasetConfig | Path:
-    from fnx import cli  # which knows the config groups
-
-    folder = Path(name).expanduser()
-    options = cli.groups()["dataset"]
-    if name not in options:
-        if folder.is_dir():
-            return folder.absolute()
-        raise ConfigError(
-            f"report.reference_dataset={name}: no folder of this name, and no data set; allowed "
-            f"are a folder with images and {', '.join(options)}"
-        )
-    try:
-        dataset = cli.dataset_option(name, config.paths)
-        complaint = (
-            "" if dataset.layout != "folder" or dataset.root else "a folder's path is missing"
-        )
-    except Exception as error:  # of several kinds, which only the command line knows
-        complaint = cli.one_line(error)
-    if complaint:
-        raise ConfigError(f"report.reference_dataset={name}: {complaint}")
-    return dataset
-
-
 def _limited(images: LabelledImages, limit: int | None) -> LabelledImages:
     """The first images of each class that can be read, under the numbers they have."""
     if limit is None:
@@ -103,7 +64,7 @@ def _limited(images: LabelledImages, limit: int | None) -> LabelledImages:
     return replace(images, table=images.ok().filter(first))
 
 
-def _open_folder(root: Path, cache: Path, limit: int | None) -> LabelledImages:
+def _open_folder(name: str, root: Path, cache: Path, limit: int | None) -> LabelledImages:
     paths = files_below(root)
     classes = [path.split("/")[0] if "/" in path else None for path in paths]
     listed = pl.DataFrame(
@@ -136,4 +97,4 @@ def _open_folder(root: Path, cache: Path, limit: int | None) -> LabelledImages:
         },
         schema=TABLE_SCHEMA,
     )
-    return LabelledImages(folder_name(str(root)), table, class_names, listing.open)
+    return LabelledImages(name, table, class_names, listing.open)

@@ -3,38 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from fnx.analysis import Run
-from fnx.analysis.pairs import check_pair, parse_pair
-
-if TYPE_CHECKING:
-    from fnx.config.schema import Config
+from fnx.analysis.pairs import parse_pair
 
 SHOWN_LAYERS = 8
 """Layers that have a pair of their own where none is asked for, spread over the network."""
-
-
-def check_pairs(config: Config, class_names: Sequence[str]) -> None:
-    """Refuse pairs of a layer, unit or class that the run has not, before the network's work.
-
-    Raises:
-        ConfigError: naming the first.
-    """
-    asked = [("report.pairs", pair) for pair in config.report.pairs]
-    if config.report.pair is not None:
-        asked.append(("report.pair", config.report.pair))
-    if not asked:
-        return
-    from fnx import backbones
-
-    layers = backbones.layer_names(config.model, config.crops.size)
-    units = {layer.name: layer.units for layer in layers}
-    for key, pair in asked:
-        check_pair(pair, units, class_names, key)
 
 
 def features_table(run: Run) -> pl.DataFrame:
