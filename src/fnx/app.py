@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+from dataclasses import asdict
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from fnx.analysis import Run, tables
-from fnx.analysis.record import Stopwatch, write_record
+from fnx.analysis.record import (
+    Counts,
+    Extraction,
+    Kept,
+    KeptBySign,
+    RunRecord,
+    Stopwatch,
+    versions,
+)
 from fnx.config.checks import check, check_listing
 from fnx.config.compose import reference_dataset
 from fnx.config.schema import Config
@@ -27,6 +39,7 @@ from fnx.statistics.permutations import permutations
 from fnx.thresholds import Thresholds, find_thresholds
 from fnx.utils.launch import OtherRank
 from fnx.utils.progress import progress_bar
+from fnx.utils.redact import redacted
 
 log = logging.getLogger(__name__)
 
@@ -65,14 +78,15 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
     with stage("analysis"):  # distributions by layer, strongest features by class (Sections 5 to 7)
         write_tables(embedding, constant, thresholds, config, run_dir)
 
-    write_record(run_dir, config, images, embedding, reused=reused, stage=stage)
+    record = make_record(run_dir, config, images, embedding, reused=reused, stage=stage)
+    record.write(run_dir)
     with stage("pictures"):  # what each feature answers to (Figures 2, 3, 4, 7)
         write_pictures(run_dir, images, reference, config)
 
     with stage("report"):  # Figures 1, 5, 6, 9, 10, Tables 1 to 3, and the page
         write_report(run_dir, config.report)
 
-    write_record(run_dir, config, images, embedding, reused=reused, stage=stage)
+    record.write(run_dir)
     finished = Run.open(run_dir)
     track(finished, config.logger, sweep=sweep)
     print(summary(finished))  # noqa: T201
@@ -189,3 +203,51 @@ def write_tables(
         written["network"] = embedding.network
     for name, table in written.items():
         table.write_parquet(run_dir / f"{name}.parquet")
+
+
+def make_record(
+    run_dir: Path,
+    config: Config,
+    images: LabelledImages,
+    embedding: Embedding,
+    *,
+    reused: bool,
+    stage: Stopwatch,
+) -> RunRecord:
+    """Return the run's record; the times of stages still to come are added to its `seconds`."""
+    listed, classes, features, thresholds = (
+        pl.read_parquet(run_dir / f"{name}.parquet")
+        for name in ("images", "classes", "features", "thresholds")
+    )
+    kept = {row.pop("sign"): Kept(**row) for row in thresholds.to_dicts()}
+    failed = listed.filter(pl.col("status") == "failed").height
+    extraction = embedding.extraction
+    return RunRecord(
+        fnx_version=metadata.version("fnx"),
+        versions=versions(),
+        command=redacted(["python", "-m", "fnx", *sys.argv[1:]]),
+        started=stage.started.isoformat(timespec="seconds"),
+        seed=config.seed,
+        dataset=config.dataset.name,
+        model=config.model.name,
+        tap=config.model.tap,
+        crops=asdict(config.crops),
+        statistic=config.statistic,
+        threshold=config.threshold,
+        fingerprint=embedding.manifest.fingerprint,
+        embedding=str(embedding.path),
+        embedding_reused=reused,
+        extraction=Extraction(**asdict(extraction)) if extraction else None,
+        weights_digest=embedding.manifest.inputs["weights"],
+        counts=Counts(
+            images=listed.height - failed,
+            failed=failed,
+            classes=classes.height,
+            features=features.height,
+            constant=int(features["constant"].sum()),
+        ),
+        thresholds=KeptBySign(kept["+"], kept.get("-")),
+        seconds=stage.seconds,
+        warnings=redacted(list(images.warnings)),
+        config=redacted(asdict(config)),
+    )

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from fnx.analysis.record import RunRecord
 from fnx.errors import DataError
-
-RECORD = "run.json"
 
 
 @dataclass(frozen=True)
@@ -22,7 +19,7 @@ class Run:
     """A run's folder. Tables are read when first asked for; distances are mapped, not loaded."""
 
     path: Path
-    record: dict[str, Any]
+    record: RunRecord
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -34,16 +31,7 @@ class Run:
         folder = Path(path)
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder")
-        file = folder / RECORD
-        if not file.is_file():
-            raise DataError(f"{folder}: not a finished run of fnx ({RECORD} is missing)")
-        try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{file}: cannot be read ({error})") from error
-        if not isinstance(record, dict):
-            raise DataError(f"{file}: must hold one JSON object")
-        return cls(folder, record)
+        return cls(folder, RunRecord.read(folder))
 
     def has(self, name: str) -> bool:
         """Whether the run has the table `name`, for those that older or smaller runs lack."""
@@ -137,17 +125,17 @@ class Run:
     @property
     def dataset(self) -> str:
         """Name of the data set."""
-        return str(self.record["dataset"])
+        return self.record.dataset
 
     @property
     def model(self) -> str:
         """Name of the backbone."""
-        return str(self.record["model"])
+        return self.record.model
 
     @property
     def statistic(self) -> str:
         """Name of the statistic."""
-        return str(self.record["statistic"]["name"])
+        return str(self.record.statistic["name"])
 
     @property
     def signed(self) -> bool:
@@ -161,7 +149,7 @@ class Run:
         The record holds it as the command saw it, from the working directory: where that is another
         one now, it is looked for from the folders above the run's.
         """
-        recorded = Path(str(self.record["embedding"]))
+        recorded = Path(self.record.embedding)
         places = [recorded, *(folder / recorded for folder in self.path.resolve().parents)]
         return next((place for place in places if (place / "manifest.json").is_file()), None)
 

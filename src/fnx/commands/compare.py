@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from fnx.analysis import Run
-from fnx.analysis.run import RECORD
+from fnx.analysis.record import RECORD
 from fnx.errors import DataError
 
 

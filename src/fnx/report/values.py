@@ -38,9 +38,9 @@ def open_embedding(run: Run) -> Embedding:
 
     folder = run.embedding_path
     if folder is None:
-        raise DataError(f"the embedding is gone ({run.record['embedding']})")
+        raise DataError(f"the embedding is gone ({run.record.embedding})")
     embedding = Embedding.open(folder)
-    if embedding.manifest.fingerprint != run.record["fingerprint"]:
+    if embedding.manifest.fingerprint != run.record.fingerprint:
         raise DataError(f"{folder} is another embedding: its fingerprint is not the run's")
     return embedding
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.collections import LineCollection
 from tests.report.synthetic import Synthetic, write_run
 
 from fnx.analysis import Run
+from fnx.analysis.record import RunRecord
 from fnx.config.schema import ReportConfig
 from fnx.errors import DataError
 from fnx.images.official import OFFICIAL
@@ -226,8 +228,9 @@ def test_figure_8_parts_the_data_sets_by_their_overlap_with_imagenet(three: list
 
 
 def test_the_groups_hold_each_data_set_of_the_paper_once(tmp_path: Path) -> None:
+    record = RunRecord(dataset="x", model="m", statistic={"name": "ks"})
     groups = [
-        fig08.group(Run(tmp_path, {"dataset": "x", "config": {"dataset": {"layout": name}}}))
+        fig08.group(Run(tmp_path, replace(record, config={"dataset": {"layout": name}})))
         for name in OFFICIAL
     ]
     assert [groups.count(name) for name in ("a", "b", "c", "other")] == [5, 3, 3, 0]

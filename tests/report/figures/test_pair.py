@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,8 @@ def with_embedding(folder: Path, statistic: dict[str, Any]) -> Run:
     distances = fnx.distances(values, labels, statistic=statistic["name"], **parameters)
     np.save(run.path / "distances.npy", distances)
     tables.top_features_table(distances, 3).write_parquet(run.path / "top_features.parquet")
-    record = run.record | {"statistic": statistic, "embedding": "outputs/embeddings/x"}
-    (run.path / "run.json").write_text(json.dumps(record))
+    embedding = "outputs/embeddings/x"
+    replace(run.record, statistic=statistic, embedding=embedding).write(run.path)
     return Run.open(run.path)
 
 
@@ -137,9 +137,9 @@ def test_an_embedding_of_another_run_is_not_drawn(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = with_embedding(tmp_path, {"name": "ks", "bins": 100})
-    (run.path / "run.json").write_text(json.dumps(run.record | {"fingerprint": "another"}))
+    other = Run(run.path, replace(run.record, fingerprint="another"))
     with caplog.at_level(logging.WARNING):
-        assert fig01.table(Run.open(run.path)) is None
+        assert fig01.table(other) is None
     assert "its fingerprint is not the run's" in caplog.text
 
 

@@ -18,13 +18,14 @@ from tests.report.synthetic import Synthetic, write_run
 from fnx import app
 from fnx.analysis import Run
 from fnx.analysis.pairs import parse_pair
+from fnx.config.checks import check, check_listing
 from fnx.config.schema import Config
 from fnx.errors import ConfigError
 from fnx.images.crops import Crops
 from fnx.report.figures import features as fig_features
 from fnx.report.figures import style
 from fnx.report.pictures import pictures
-from fnx.report.pictures.pairs import check_pairs, features_table
+from fnx.report.pictures.pairs import features_table
 from fnx.report.pictures.paths import class_path, sprite_path
 from fnx.report.pictures.pictures import GREY, TILE, cut_out, cut_tiles, tiles
 
@@ -188,7 +189,8 @@ def test_pairs_that_are_not_there_are_refused(
     config = tiny()
     config.report.pairs = [pair]
     with pytest.raises(ConfigError, match=said):
-        check_pairs(config, [str(digit) for digit in range(10)])
+        check(config)
+        check_listing(config, [str(digit) for digit in range(10)])
 
 
 def test_pairs_are_read_whatever_a_class_is_called() -> None:

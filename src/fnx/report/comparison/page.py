@@ -19,10 +19,10 @@ from fnx.analysis.comparison.fits import CURVES
 from fnx.report.comparison.text import answers, numbered
 from fnx.report.comparison.write import Comparison
 from fnx.report.figures import datasets_table as table2
-from fnx.report.figures import style
 from fnx.report.figures.agreement import MANY_PAIRS
 from fnx.report.figures.layers import series_styles
 from fnx.report.page.page import inline
+from fnx.report.text import number, shorten, statistic_name
 
 MOST_DETAILS = 60
 """Pairs of runs whose layers the page lists; the rest are in agreement.parquet."""
@@ -104,9 +104,9 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = style.number
+    environment.filters["number"] = number
     environment.filters["signed"] = _signed
-    environment.filters["shorten"] = style.shorten
+    environment.filters["shorten"] = shorten
     pairs = compared.pairs.rows(named=True)
     colours = _series(max(len(compared.runs), MANY_PAIRS))
     details = [
@@ -151,13 +151,13 @@ def _runs(compared: Comparison, folder: Path) -> list[dict[str, Any]]:
             "link": link(run, folder),
             "path": str(run.path),
             "model": run.model,
-            "tap": run.record.get("tap", ""),
-            "statistic": style.statistic_name(run.record["statistic"]),
+            "tap": run.record.tap,
+            "statistic": statistic_name(run.record.statistic),
             "images": run.n_images,
             "classes": run.classes.height,
             "features": run.features.height,
-            "weights": str(run.record.get("weights_digest") or "")[:12],
-            "started": str(run.record.get("started", "")),
+            "weights": run.record.weights_digest[:12],
+            "started": run.record.started,
         }
         for run, label in zip(compared.runs, compared.labels, strict=True)
     ]
@@ -188,8 +188,8 @@ def _figures(
         found[section] = []
         for stem in stems:
             heading, reading = _READING[stem]
-            for number, name in enumerate(n for n in figures if n.startswith(stem)):
-                entry = {"name": name, "heading": heading, "reading": reading if not number else ""}
+            for place, name in enumerate(n for n in figures if n.startswith(stem)):
+                entry = {"name": name, "heading": heading, "reading": "" if place else reading}
                 svg = inline(figures[name], name)
                 themed = known.sub(lambda hit: f"var(--series-{hit[0][1:]})", svg)
                 found[section].append(entry | {"svg": Markup(themed)})  # noqa: S704
@@ -197,5 +197,5 @@ def _figures(
 
 
 def _signed(value: float | None, digits: int = 3) -> str:
-    text = style.number(value, digits)
+    text = number(value, digits)
     return f"+{text}" if value is not None and value > 0 else text

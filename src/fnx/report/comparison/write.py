@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -62,7 +61,7 @@ def labels(runs: Sequence[Run]) -> list[str]:
     were told differently; if there is no such thing, by number.
     """
     names = _by_differences(
-        [[run.dataset, run.model, run.statistic, str(run.record.get("tap", ""))] for run in runs]
+        [[run.dataset, run.model, run.statistic, run.record.tap] for run in runs]
     )
     for name in {name for name in names if names.count(name) > 1}:
         alike = [i for i, other in enumerate(names) if other == name]
@@ -88,18 +87,17 @@ def _by_differences(parts: Sequence[Sequence[str]]) -> list[str]:
 
 def _details(run: Run) -> list[str]:
     record = run.record
-    config: dict[str, Any] = record.get("config") or {}
-    bins = record["statistic"].get("bins")
-    limit = (config.get("dataset") or {}).get("limit_per_class")
+    bins = record.statistic.get("bins")
+    limit = record.setting("dataset.limit_per_class")
     return [
-        str((config.get("trainer") or {}).get("precision") or ""),
-        str(record["crops"].get("name", "")),
-        str(record["crops"].get("resize_mode", "")),
+        str(record.setting("trainer.precision") or ""),
+        str(record.crops.get("name", "")),
+        str(record.crops.get("resize_mode", "")),
         f"{bins} bins" if bins else "exact",
-        str(record["threshold"].get("name", "")),
+        str(record.threshold.get("name", "")),
         f"{limit} a class" if limit else "all images",
-        f"seed {record.get('seed')}",
-        f"weights {str(record.get('weights_digest'))[:8]}",
+        f"seed {record.seed}",
+        f"weights {record.weights_digest[:8]}",
     ]
 
 

@@ -17,6 +17,7 @@ from fnx.analysis.comparison.shared import shared
 from fnx.analysis.distributions import domain
 from fnx.report.figures import style
 from fnx.report.figures.layers import series_styles
+from fnx.report.text import shorten
 
 MANY_PAIRS = 8
 """Pairs of runs above which a figure has a column of colours for each instead of dots."""
@@ -121,7 +122,7 @@ def _dots(
             panel.hlines(at, measure.best, values, color=style.GRID, linewidth=0.7, zorder=1)
             panel.plot(
                 values, at, marker, color=colour, markersize=5, linestyle="none",
-                markeredgecolor=style.PAPER, markeredgewidth=0.4, label=style.shorten(pair, 90),
+                markeredgecolor=style.PAPER, markeredgewidth=0.4, label=shorten(pair, 90),
                 zorder=3,
             )  # fmt: skip
         panel.axvline(measure.best, color=style.MUTED, linewidth=0.9)
@@ -157,13 +158,13 @@ def _colours(
         figure.colorbar(image, ax=panel, label=measure.label, shrink=0.8)
         room = max(1, round(len(names) * 9.6 / (72 * height)))
         shown = range(0, len(names), room)
-        panel.set_yticks(list(shown), [style.shorten(names[i], 28) for i in shown])
+        panel.set_yticks(list(shown), [shorten(names[i], 28) for i in shown])
         panel.set_xticks(range(len(pairs)), [str(i + 1) for i in range(len(pairs))], fontsize=6)
         panel.grid(visible=False)
         panel.tick_params(length=0)
     panels[-1].set_xlabel(
         "pair of runs:\n"
-        + "\n".join(f"{i + 1}  {style.shorten(pair, 90)}" for i, pair in enumerate(pairs)),
+        + "\n".join(f"{i + 1}  {shorten(pair, 90)}" for i, pair in enumerate(pairs)),
         fontsize=7,
     )
     return figure
@@ -234,8 +235,8 @@ def draw_joint(runs: Sequence[Run], labels: Sequence[str], joint: pl.DataFrame) 
     for panel, part in zip(grid, shown, strict=False):
         first, second = part.row(0)[:2]
         _panel(panel, part, run_of[first], run_of[second])
-        panel.set_xlabel(style.shorten(f"D, {first}", 48 if columns < 3 else 34))
-        panel.set_ylabel(style.shorten(f"D, {second}", 48 if columns < 3 else 34))
+        panel.set_xlabel(shorten(f"D, {first}", 48 if columns < 3 else 34))
+        panel.set_ylabel(shorten(f"D, {second}", 48 if columns < 3 else 34))
     for panel in grid[len(shown) :]:
         panel.set_visible(False)
     style.title(

@@ -16,6 +16,7 @@ from fnx.analysis import Run
 from fnx.analysis.distributions import Sign, counts_beyond, domain
 from fnx.errors import DataError
 from fnx.report.figures import style
+from fnx.report.text import describe, distance_label, number, shorten
 
 POINTS = 201  # points of a curve: every 0.005 for a statistic within −1…1
 MANY = 300  # classes from which the lines are a picture in the SVG, not so many paths
@@ -118,11 +119,11 @@ def draw(run: Run, sign: Sign, drawn: pl.DataFrame | None = None) -> Figure:
         bottom.axvline(row["x"], color=style.INK, linestyle=(0, (4, 2)), linewidth=1.0)
         bottom.plot([row["x"]], [row["davg"]], "o", color=style.INK, markersize=4)
     bottom.set_ylabel("$d_{avg}$ / features", parse_math=True)
-    bottom.yaxis.set_major_formatter(lambda value, _: style.number(value))
-    bottom.set_xlabel(f"threshold x on {style.distance_label(run)}")
+    bottom.yaxis.set_major_formatter(lambda value, _: number(value))
+    bottom.set_xlabel(f"threshold x on {distance_label(run)}")
     what = "presence" if sign == "+" else "absence"
     of = f" by their {what}" if run.signed else ""
-    style.title(figure, f"Features that speak{of}: classes of {run.dataset}", style.describe(run))
+    style.title(figure, f"Features that speak{of}: classes of {run.dataset}", describe(run))
     return figure
 
 
@@ -153,12 +154,12 @@ def draw_many(
         panel.set_xlim(*((0, span) if sign == "+" else (-span, 0)))
         row = part.filter(curve="threshold").row(0, named=True)
         style.threshold_line(panel, row["x"], "t⁺" if sign == "+" else "t⁻")
-        panel.set_title(style.shorten(row["run"], 40), loc="left", fontsize=9)
+        panel.set_title(shorten(row["run"], 40), loc="left", fontsize=9)
     style.share_labels(
         figure,
         panels,
         foot,
-        f"threshold x on {style.distance_label(runs[0])}",
+        f"threshold x on {distance_label(runs[0])}",
         f"features with {relation} / number a class",
     )
     what = "presence" if sign == "+" else "absence"
@@ -196,7 +197,7 @@ def _curves(axes: Axes, drawn: pl.DataFrame, *, many: bool, width: float = 2.2) 
         axes.plot(x, y, color=colour, linestyle=line, linewidth=width, zorder=4, label=label)
     highest = max(float(np.nanmax(rows[name].to_numpy(), initial=1)) for name in ("real", "random"))
     axes.set_ylim(0, highest * 1.03)
-    axes.yaxis.set_major_formatter(lambda value, _: style.number(value))
+    axes.yaxis.set_major_formatter(lambda value, _: number(value))
 
 
 def _alpha(count: int) -> float:
@@ -221,8 +222,8 @@ def _gap(axes: Axes, row: dict[str, float], side: Sign, span: float) -> None:
     # The far corner is empty: the curves fall from 0 outwards.
     away = min(abs(at) / span + 0.12, 0.55)
     axes.annotate(
-        f"widest gap: {style.number(row['davg'])} features a class\n"
-        f"kept {style.number(row['real'])}, by chance {style.number(row['random'])}",
+        f"widest gap: {number(row['davg'])} features a class\n"
+        f"kept {number(row['real'])}, by chance {number(row['random'])}",
         (at, 0.45 * ends[0] + 0.55 * ends[1]),
         xytext=(away if side == "+" else 1 - away, 0.66),
         textcoords="axes fraction",

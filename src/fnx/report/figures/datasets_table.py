@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from fnx.analysis import Run
 from fnx.images.official import OFFICIAL
-from fnx.report.figures import style
 from fnx.report.figures.tabular import Column, Group
 from fnx.report.figures.tabular import draw as draw_table
+from fnx.report.text import number, shorten
 
 _QUANTITIES = ("images", "classes", "smallest", "largest", "mean")
 
@@ -43,7 +43,7 @@ def _row(run: Run) -> dict[str, Any]:
         "largest": sizes.max(),
         "mean": run.images_per_class,
     }
-    layout = str((run.record.get("config") or {}).get("dataset", {}).get("layout"))
+    layout = str(run.record.setting("dataset.layout"))
     official = OFFICIAL.get(layout) or OFFICIAL.get(run.dataset)
     if official is not None:
         paper = official.published
@@ -59,7 +59,7 @@ def _row(run: Run) -> dict[str, Any]:
 
 def draw(table: pl.DataFrame) -> Figure:
     """One row a data set, in the table's order; the paper's counts only if it has one of them."""
-    names = [style.shorten(name, 24) for name in table["dataset"]]
+    names = [shorten(name, 24) for name in table["dataset"]]
     columns, groups = _columns(table, "", 2.4), [Group("used in the run", 1.95, 4.9)]
     if table["paper_images"].null_count() < table.height:
         columns += _columns(table, "paper_", 5.8)
@@ -73,14 +73,14 @@ def _columns(table: pl.DataFrame, prefix: str, start: float) -> list[Column]:
         for low, high in table.select(f"{prefix}smallest", f"{prefix}largest").rows()
     ]
     return [
-        Column("images", [style.number(v) for v in table[f"{prefix}images"]], start),
-        Column("classes", [style.number(v) for v in table[f"{prefix}classes"]], start + 0.65),
+        Column("images", [number(v) for v in table[f"{prefix}images"]], start),
+        Column("classes", [number(v) for v in table[f"{prefix}classes"]], start + 0.65),
         Column("images a class", spans, start + 1.85),
-        Column("mean", [style.number(v, 1) for v in table[f"{prefix}mean"]], start + 2.5),
+        Column("mean", [number(v, 1) for v in table[f"{prefix}mean"]], start + 2.5),
     ]
 
 
 def _span(low: int | None, high: int | None) -> str:
     if low == high:
-        return style.number(low)
-    return f"{style.number(low)} to {style.number(high)}"
+        return number(low)
+    return f"{number(low)} to {number(high)}"

@@ -15,6 +15,7 @@ from fnx.analysis import Run
 from fnx.analysis.distributions import Distances, domain, histogram, layer_rows
 from fnx.report.figures import style
 from fnx.report.figures.layers import series_styles
+from fnx.report.text import describe, distance_label
 
 KINDS = {
     "conv": "convolutional layers",
@@ -97,9 +98,9 @@ def draw(run: Run, drawn: pl.DataFrame | None = None) -> Figure:
                 color=style.MUTED,
             )
     style.legend_below(panels[-1], 2)
-    panels[-1].set_xlabel(style.distance_label(run))
+    panels[-1].set_xlabel(distance_label(run))
     style.title(
-        figure, f"All distances between features and classes of {run.dataset}", style.describe(run)
+        figure, f"All distances between features and classes of {run.dataset}", describe(run)
     )
     return figure
 
@@ -124,7 +125,7 @@ def draw_many(
         label_panel(panel, bin_edges(drawn), KINDS[kind], signed=runs[0].signed)
     handles, names = _legend(panels)
     style.legend_below(panels[-1], min(4, len(runs)), handles=handles, labels=names)
-    panels[-1].set_xlabel(style.distance_label(runs[0]))
+    panels[-1].set_xlabel(distance_label(runs[0]))
     style.title(figure, "All distances between features and classes", READING)
     return figure
 

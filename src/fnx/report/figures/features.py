@@ -15,6 +15,7 @@ from fnx.report.figures import style
 from fnx.report.pictures.pairs import features_table
 from fnx.report.pictures.paths import class_path, sprite_path
 from fnx.report.pictures.pictures import COLUMNS, TILE, Pixels, tiles
+from fnx.report.text import describe, number, shorten
 
 _GAP = 4  # pixels between two tiles
 _IN_A_ROW = {"+": 4, "-": 2}
@@ -59,23 +60,23 @@ def draw(run: Run, sign: str) -> Figure | None:
     axes = figure.subplots(rows, across * panels, squeeze=False)
     for one in axes.flat:
         one.set_axis_off()
-    for number, pair in enumerate(pairs.rows(named=True)):
-        row, column = divmod(number, across)
+    for place, pair in enumerate(pairs.rows(named=True)):
+        row, column = divmod(place, across)
         some = axes[row, column * panels : (column + 1) * panels]
         _draw_feature(some[0], run, pair)
         if sign == "-":
             _draw_classes(some[1], some[2], run, pair)
     heading = "highest" if run.signed else "largest"
     heading = f"Features with the {heading if sign == '+' else 'lowest'} D, {run.dataset}"
-    style.title(figure, heading, f"{style.describe(run)}; {_shown(run)}")
+    style.title(figure, heading, f"{describe(run)}; {_shown(run)}")
     return figure
 
 
 def _draw_feature(axes: Axes, run: Run, pair: dict[str, Any]) -> None:
-    distance = style.number(pair["distance"], 3)
+    distance = number(pair["distance"], 3)
     lines = [
-        f"{style.shorten(pair['layer'], 18)} / {pair['unit']}",
-        style.shorten(pair["class_name"], 22),
+        f"{shorten(pair['layer'], 18)} / {pair['unit']}",
+        shorten(pair["class_name"], 22),
         f"D = {distance}",
     ]
     _heading(axes, lines)
@@ -96,7 +97,7 @@ def _draw_feature(axes: Axes, run: Run, pair: dict[str, Any]) -> None:
 
 
 def _draw_classes(without: Axes, having: Axes, run: Run, pair: dict[str, Any]) -> None:
-    _heading(without, ["without it", style.shorten(pair["class_name"], 22), "\N{NO-BREAK SPACE}"])
+    _heading(without, ["without it", shorten(pair["class_name"], 22), "\N{NO-BREAK SPACE}"])
     _show(without, tiles(class_path(run.path, pair["class_id"])))
     distances = np.asarray(run.distances[pair["feature_id"]])
     highest = np.argsort(-distances, kind="stable")[:_WITH_IT]
@@ -104,8 +105,8 @@ def _draw_classes(without: Axes, having: Axes, run: Run, pair: dict[str, Any]) -
     grid: list[Pixels] = []
     for class_id in highest:
         grid += tiles(class_path(run.path, int(class_id)))[:COLUMNS]
-    best = style.number(float(distances[highest[0]]), 3)
-    each = [style.shorten(name, _NAMES // len(names) - 2) for name in names]
+    best = number(float(distances[highest[0]]), 3)
+    each = [shorten(name, _NAMES // len(names) - 2) for name in names]
     _heading(having, ["with it, a class a row", ", ".join(each), f"D up to {best}"])
     _show(having, grid)
 
@@ -119,8 +120,8 @@ def _show(axes: Axes, grid: list[Pixels]) -> None:
     step = TILE + _GAP
     rows = max(COLUMNS, math.ceil(len(grid) / COLUMNS))
     canvas = np.full((rows * step - _GAP, COLUMNS * step - _GAP, 4), 0, np.uint8)
-    for number, tile in enumerate(grid):
-        top, left = (place * step for place in divmod(number, COLUMNS))
+    for place, tile in enumerate(grid):
+        top, left = (step * part for part in divmod(place, COLUMNS))
         canvas[top : top + TILE, left : left + TILE, :3] = tile
         canvas[top : top + TILE, left : left + TILE, 3] = 255
     axes.imshow(canvas, interpolation="none")

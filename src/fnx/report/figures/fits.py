@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from fnx.analysis.comparison.fits import CURVES, Fit
 from fnx.report.figures import style
+from fnx.report.text import number, shorten
 
 
 def draw(table: pl.DataFrame, fits: pl.DataFrame) -> Figure:
@@ -32,11 +33,11 @@ def draw(table: pl.DataFrame, fits: pl.DataFrame) -> Figure:
                 color=style.INK,
                 linewidth=1.2,
                 linestyle="-" if row["curve"] == "log" else (0, (4, 2)),
-                label=f"{CURVES[row['curve']][0]}, R² = {style.number(row['r_squared'], 3)}",
+                label=f"{CURVES[row['curve']][0]}, R² = {number(row['r_squared'], 3)}",
             )
         for position, value, name in zip(n, thresholds, table["label"], strict=True):
             panel.annotate(
-                style.shorten(name, 20),
+                shorten(name, 20),
                 (position, value),
                 xytext=(5, 4 if plus else -4),
                 textcoords="offset points",
@@ -45,9 +46,9 @@ def draw(table: pl.DataFrame, fits: pl.DataFrame) -> Figure:
                 va="bottom" if plus else "top",
             )
         panel.set_xscale("log")
-        panel.xaxis.set_major_formatter(lambda value, _: style.number(value))
+        panel.xaxis.set_major_formatter(lambda value, _: number(value))
         panel.xaxis.set_minor_formatter(
-            lambda value, _: style.number(value) if f"{value:.0f}"[0] in "25" else ""
+            lambda value, _: number(value) if f"{value:.0f}"[0] in "25" else ""
         )
         panel.tick_params(axis="x", which="minor", labelsize=8)
         panel.set_xlabel("mean number of images a class (logarithmic)")

@@ -17,6 +17,7 @@ from fnx.images.official import overlap
 from fnx.report.figures import distances as fig06
 from fnx.report.figures import style
 from fnx.report.figures.layers import series_styles
+from fnx.report.text import distance_label
 
 GROUPS = {
     "a": "(a) classes that are a part of ImageNet 2012",
@@ -73,7 +74,7 @@ def draw_many(
         fig06.curves(panel, rows, styles)
         fig06.label_panel(panel, fig06.bin_edges(rows), GROUPS[name], signed=runs[0].signed)
         panel.legend(loc="upper right")
-    panels[-1].set_xlabel(style.distance_label(runs[0]))
+    panels[-1].set_xlabel(distance_label(runs[0]))
     absent = [label for label in labels if label not in present]
     left_out = f"; no such layers: {', '.join(absent)}" if absent else ""
     heading = "Distances between features of fully connected layers and classes"
@@ -83,5 +84,5 @@ def draw_many(
 
 def group(run: Run) -> str:
     """The paper's group of the run's data set (Section 6.2): a, b or c; "other" if it has none."""
-    layout = (run.record.get("config") or {}).get("dataset", {}).get("layout")
+    layout = run.record.setting("dataset.layout")
     return overlap(str(layout)) or overlap(run.dataset) or "other"

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from fnx.analysis import Run
 from fnx.report.figures import style
 from fnx.report.figures.layers import layers_by_sign
+from fnx.report.text import describe, number, shorten
 
 
 def table(runs: Sequence[Run], labels: Sequence[str]) -> pl.DataFrame:
@@ -46,9 +47,7 @@ def draw(run: Run) -> Figure:
     axes.set_xlabel("(feature, class) pairs of the layer beyond the threshold / %")
     axes.set_ylabel("layer, input at the top")
     style.legend_below(axes, 2)
-    style.title(
-        figure, f"What each layer keeps about the classes of {run.dataset}", style.describe(run)
-    )
+    style.title(figure, f"What each layer keeps about the classes of {run.dataset}", describe(run))
     return figure
 
 
@@ -65,7 +64,7 @@ def draw_many(runs: Sequence[Run], labels: Sequence[str]) -> Figure:
     for panel, part in zip(panels, parts, strict=True):
         _bars(panel, part, height, 6.5)
         _limits(panel, part, brief=True)
-        panel.set_title(style.shorten(part["run"][0], 40), loc="left", fontsize=9, pad=16)
+        panel.set_title(shorten(part["run"][0], 40), loc="left", fontsize=9, pad=16)
     widest = max(max(abs(limit) for limit in panel.get_xlim()) for panel in panels)
     for panel, run in zip(panels, runs, strict=True):
         panel.set_xlim(-widest if run.signed else 0, widest)
@@ -126,7 +125,7 @@ def _limits(axes: Axes, drawn: pl.DataFrame, *, brief: bool = False) -> None:
         name, relation = ("t⁺", ">") if right else ("t⁻", "<")
         words = "" if brief else f"by {speaks}, D {relation} "  # a small panel has no room for them
         axes.annotate(
-            f"{words}{name} = {style.number(threshold, 3)}",
+            f"{words}{name} = {number(threshold, 3)}",
             (1.0 if right else 0.0, 1.0),
             xycoords="axes fraction",
             xytext=(0, 4),

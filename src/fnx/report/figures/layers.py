@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from fnx.analysis import Run
 from fnx.errors import DataError
 from fnx.report.figures import style
+from fnx.report.text import describe, distance_label
 
 MODES = {"empirical": "", "lognormal": "lognormal_"}
 """Ways to find the mode and the bars, and what their columns in ``layers.parquet`` begin with."""
@@ -91,7 +92,7 @@ def draw(run: Run, mode: str = "empirical") -> Figure:
     style.title(
         figure,
         f"How strongly each layer speaks about the classes of {run.dataset}",
-        style.describe(run),
+        describe(run),
     )
     return figure
 
@@ -230,5 +231,5 @@ def _finish(
     else:
         axes.set_xlim(left=0)
     law = " of a log-normal fit" if mode == "lognormal" else ""
-    axes.set_xlabel(f"{style.distance_label(run)}: mode{law}, and 68 % on each side of it")
+    axes.set_xlabel(f"{distance_label(run)}: mode{law}, and 68 % on each side of it")
     axes.set_ylabel("layer, input at the top")

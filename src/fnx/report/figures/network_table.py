@@ -8,6 +8,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from fnx.report.figures import style, tabular
+from fnx.report.text import number, shorten
 
 MOST_ROWS = 60
 """Rows of a page; a longer network is shown by its blocks."""
@@ -44,7 +45,7 @@ def draw(network: pl.DataFrame) -> Figure:
         axes.plot([0.1, _WIDTH - 0.1], [y, y], color=style.INK, linewidth=thickness)
     for i, row in enumerate(rows):
         y = head + 0.09 + _ROW * (i + 0.74) + (0.05 if i == len(rows) - 1 else 0)
-        axes.text(0.1, y, style.shorten(row["name"], 34), fontsize=8.5)
+        axes.text(0.1, y, shorten(row["name"], 34), fontsize=8.5)
         for _, column, x in _COLUMNS:
             axes.text(x, y, row[column], ha="right", fontsize=8.5)
     return figure
@@ -85,17 +86,17 @@ def condensed(network: pl.DataFrame, most: int = MOST_ROWS) -> pl.DataFrame:
 
 def _numbers(row: dict[str, Any]) -> dict[str, str]:
     keys = ("filters", "parameters", "neurons", "features")
-    return {key: style.number(row[key]) if row[key] else "–" for key in keys}
+    return {key: number(row[key]) if row[key] else "–" for key in keys}
 
 
 def _words(row: dict[str, Any]) -> dict[str, str]:
     name, kind = row["name"], row["kind"]
     if row["stages"] > 1:
-        name = f"{style.shorten(name, 20)} ({row['stages']} stages)"
+        name = f"{shorten(name, 20)} ({row['stages']} stages)"
     elif kind == "other":
         name = "norms and others"
     field = row["receptive_field"]
-    seen = "whole image" if field is None else f"{style.number(field)} px"
+    seen = "whole image" if field is None else f"{number(field)} px"
     return {
         "name": name,
         "map": "" if row["height"] is None else f"{row['height']} × {row['width']}",

@@ -13,6 +13,7 @@ from fnx.analysis import Run
 from fnx.analysis.pairs import Pair, find_pair, pair_table, strongest_pair, widest
 from fnx.errors import DataError
 from fnx.report.figures import style
+from fnx.report.text import describe, number, shorten
 from fnx.report.values import open_embedding
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ def table(run: Run, pair: str | None = None) -> pl.DataFrame | None:
 def _measured(run: Run, pair: Pair) -> pl.DataFrame:
     embedding = open_embedding(run)
     values = np.asarray(embedding.features[:, pair.feature_id])
-    statistic = run.record["statistic"]
+    statistic = run.record.statistic
     bins = statistic.get("bins")
     curves = pair_table(values, embedding.labels == pair.class_id, bins)
     distance = float(run.distances[pair.feature_id, pair.class_id])
@@ -94,26 +95,26 @@ def draw(run: Run, drawn: pl.DataFrame) -> Figure:
     panels = figure.subplots(1, 2 if cumulative else 1, squeeze=False)[0]
     _densities(panels[0], drawn.filter(curve="density"))
     if cumulative:
-        exact = run.record["statistic"].get("bins") is None
+        exact = run.record.statistic.get("bins") is None
         _distributions(panels[1], drawn, said, exact=exact)
     else:
         panels[0].set_title(said.replace("\n", " "), loc="right", fontsize=9)
     for panel in panels:
-        panel.set_xlabel(f"value of {style.shorten(feature, 32)} / activation")
+        panel.set_xlabel(f"value of {shorten(feature, 32)} / activation")
         panel.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.3)
-    heading = f"{style.shorten(feature, 32)} and class {style.shorten(first['class_name'], 28)}"
-    style.title(figure, heading, style.describe(run))
+    heading = f"{shorten(feature, 32)} and class {shorten(first['class_name'], 28)}"
+    style.title(figure, heading, describe(run))
     return figure
 
 
 def _said(distance: float, threshold: float | None) -> str:
     """The distance, and on which side of the threshold it lies."""
-    text = f"D = {style.number(distance, 3)}"
+    text = f"D = {number(distance, 3)}"
     if threshold is None:
         return text
     sign, beyond = ("⁻", distance < threshold) if distance < 0 else ("⁺", distance > threshold)
     relation = ("<" if distance < 0 else ">") if beyond else "not beyond"
-    return f"{text}\n{relation} t{sign} = {style.number(threshold, 3)}"
+    return f"{text}\n{relation} t{sign} = {number(threshold, 3)}"
 
 
 def _densities(axes: Axes, rows: pl.DataFrame) -> None:

@@ -15,7 +15,7 @@ from fnx.analysis.profiles import ClassPortrait, FeaturePortrait, LayerPortrait
 from fnx.analysis.summary import findings
 from fnx.report.figures import style
 from fnx.report.pictures.paths import class_path, sprite_path
-from fnx.report.terminal.text import plain
+from fnx.report.text import describe, distance_label, number, plain, shorten
 from fnx.report.values import Values
 
 ENDS = 15
@@ -45,7 +45,7 @@ def draw_run(run: Run) -> Figure:
     style.layer_axis(axes, layers["layer"].to_list(), layers["kind"].to_list(), height)
     axes.set_xlabel("kept pairs (feature, class) / % of the layer's")
     style.legend_below(axes, 2)
-    style.title(figure, f"What speaks about {run.dataset}", style.describe(run))
+    style.title(figure, f"What speaks about {run.dataset}", describe(run))
     return figure
 
 
@@ -83,11 +83,11 @@ def draw_class(run: Run, portrait: ClassPortrait) -> Figure:
     axes.axvline(0, color=style.INK, linewidth=0.6)
     sides = "by absence (left) and by presence (right)" if run.signed else "by their distance"
     axes.set_xlabel(f"features that speak {sides} / % of a layer's")
-    axes.xaxis.set_major_formatter(lambda value, _: style.number(abs(value)))
+    axes.xaxis.set_major_formatter(lambda value, _: number(abs(value)))
     style.title(
         figure,
-        f"{plain(portrait.name)}: {style.number(portrait.n_images)} images of {run.dataset}",
-        style.describe(run),
+        f"{plain(portrait.name)}: {number(portrait.n_images)} images of {run.dataset}",
+        describe(run),
     )
     return figure
 
@@ -110,21 +110,21 @@ def draw_feature(run: Run, portrait: FeaturePortrait, values: Values | str) -> F
     axes = bottom.subplots()
     low, high = portrait.random_low, portrait.random_high
     if low is not None and high is not None:
-        span = f"D under shuffled labels: {style.number(low, 3)} to {style.number(high, 3)}"
+        span = f"D under shuffled labels: {number(low, 3)} to {number(high, 3)}"
         axes.axvspan(low, high, color=style.RANDOM_FILL, alpha=0.5, linewidth=0, label=span)
-    names = [style.shorten(plain(name), 28) for name in classes["class_name"]]
+    names = [shorten(plain(name), 28) for name in classes["class_name"]]
     _distances(axes, names, classes["distance"].to_list(), classes["sign"].to_list())
     for limit in {*classes["t_plus"].drop_nulls(), *classes["t_minus"].drop_nulls()}:
         if classes["t_plus"].n_unique() == 1:  # not a line for each class
             _threshold(axes, limit)
-    axes.set_xlabel(style.distance_label(run))
+    axes.set_xlabel(distance_label(run))
     if low is not None:
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1))
     if classes.height < portrait.classes.height:
         rest = portrait.classes.height - classes.height
         axes.axhline(ENDS - 0.5, color=style.MUTED, linewidth=0.6, linestyle=":")
         axes.annotate(
-            f"{style.number(rest)} more classes",
+            f"{number(rest)} more classes",
             (1, ENDS - 0.5),
             xycoords=("axes fraction", "data"),
             ha="right",
@@ -135,7 +135,7 @@ def draw_feature(run: Run, portrait: FeaturePortrait, values: Values | str) -> F
         )
     constant = ", constant" if portrait.constant else ""
     style.title(
-        figure, f"{portrait.layer}/{portrait.unit} ({portrait.kind}{constant})", style.describe(run)
+        figure, f"{portrait.layer}/{portrait.unit} ({portrait.kind}{constant})", describe(run)
     )
     return figure
 
@@ -158,7 +158,7 @@ def draw_layer(run: Run, portrait: LayerPortrait) -> Figure:
     filled = np.flatnonzero(portrait.real + portrait.random)
     if filled.size:
         axes.set_xlim(portrait.edges[filled[0]], portrait.edges[filled[-1] + 1])
-    axes.set_xlabel(style.distance_label(run))
+    axes.set_xlabel(distance_label(run))
     axes.set_ylabel("pairs / % of the layer's")
     axes.legend(loc="upper left")
     signs = _signs(run)
@@ -166,7 +166,7 @@ def draw_layer(run: Run, portrait: LayerPortrait) -> Figure:
     for panel, sign in zip(panels, signs, strict=True):
         part = portrait.pairs.filter(pl.col("sign") == sign)
         labels = [
-            f"{style.shorten(plain(row['class_name']), 20)}  {row['unit']}"
+            f"{shorten(plain(row['class_name']), 20)}  {row['unit']}"
             for row in part.rows(named=True)
         ]
         _distances(panel, labels, part["distance"].to_list(), [sign] * part.height)
@@ -174,8 +174,8 @@ def draw_layer(run: Run, portrait: LayerPortrait) -> Figure:
         panel.set_xlabel(_short_label(run))
     style.title(
         figure,
-        f"{portrait.layer}: {style.number(portrait.features)} features",
-        style.describe(run),
+        f"{portrait.layer}: {number(portrait.features)} features",
+        describe(run),
     )
     return figure
 
@@ -191,7 +191,7 @@ def _how(run: Run, sign: str) -> str:
 
 
 def _short_label(run: Run) -> str:
-    return f"D /{style.distance_label(run).rpartition('/')[2]}"
+    return f"D /{distance_label(run).rpartition('/')[2]}"
 
 
 def _stacked(figure: Figure, upper: float, lower: float) -> tuple[SubFigure, SubFigure]:
@@ -241,16 +241,16 @@ def _values(axes: Axes, values: Values | str) -> None:
         axes.text(
             0.5,
             0.5,
-            f"its values are not shown:\n{style.shorten(values, 80)}",
+            f"its values are not shown:\n{shorten(values, 80)}",
             transform=axes.transAxes,
             ha="center",
             va="center",
             color=style.MUTED,
         )
         return
-    others = f"all others ({style.number(values.n_outer)})"
+    others = f"all others ({number(values.n_outer)})"
     axes.stairs(values.outer, values.edges, fill=True, color=style.RANDOM_FILL, label=others)
-    name = f"{style.shorten(plain(values.class_name), 30)} ({style.number(values.n_inner)} images)"
+    name = f"{shorten(plain(values.class_name), 30)} ({number(values.n_inner)} images)"
     axes.stairs(values.inner, values.edges, color=style.PRESENCE, linewidth=1.4, label=name)
     axes.set_xlabel("activation of the feature / as the network has it")
     axes.set_ylabel("images / % of each")

@@ -21,6 +21,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.transforms import ScaledTranslation
 
 from fnx.analysis import Run
+from fnx.report.text import number, shorten
 
 INK = "#1a1a1a"
 MUTED = "#666666"
@@ -109,63 +110,6 @@ def title(figure: Figure, heading: str, detail: str) -> None:
         shorten(heading, 70), x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK
     )
     figure.text(0.01, -0.01, shorten(detail, 120), ha="left", va="top", fontsize=7.5, color=MUTED)
-
-
-def describe(run: Run) -> str:
-    """The run in one line, for under a figure: data set, network, statistic and sizes."""
-    return (
-        f"{run.dataset}, {run.model}, {statistic_name(run.record['statistic'])}: "
-        f"{number(run.n_images)} images, {number(run.classes.height)} classes, "
-        f"{number(run.features.height)} features"
-    )
-
-
-def statistic_name(statistic: dict[str, Any]) -> str:
-    """A statistic as readers know it, with its bins.
-
-    >>> statistic_name({"name": "ks", "bins": 100})
-    'signed KS distance (100 bins)'
-    """
-    known = {
-        "ks": "signed KS distance",
-        "ks_exact": "signed KS distance",
-        "kl": "KL divergence",
-        "bhattacharyya": "Bhattacharyya distance",
-    }
-    name = str(statistic["name"])
-    bins = statistic.get("bins")
-    detail = f" ({bins} bins)" if bins else " (exact)" if name.startswith("ks") else ""
-    return known.get(name, name) + detail
-
-
-def distance_label(run: Run) -> str:
-    """Label of an axis of distances; they have no unit."""
-    unit = "nats" if run.statistic in ("kl", "bhattacharyya") else "dimensionless"
-    return f"D, {statistic_name(run.record['statistic'])} / {unit}"
-
-
-def number(value: float | None, digits: int = 0) -> str:
-    """A number for people: thousands apart, a true minus, "–" for none, "∞" for infinity.
-
-    >>> number(12416), number(-0.106, 3), number(None), number(float("-inf"))
-    ('12,416', '−0.106', '–', '−∞')
-    """
-    if value is None:
-        return "–"
-    return f"{value:,.{digits}f}".replace("-", "−").replace("inf", "∞")
-
-
-def shorten(text: str, limit: int) -> str:
-    """A text of at most `limit` characters, cut in its middle where it is longer, on one line.
-
-    >>> shorten("abcdefghij", 5)
-    'ab…ij'
-    """
-    line = " ".join(text.split())
-    if len(line) <= limit:
-        return line
-    tail = (limit - 1) // 2
-    return f"{line[: limit - 1 - tail]}…{line[-tail:]}"
 
 
 def threshold_line(axes: Axes, value: float, label: str, *, above: bool = False) -> None:

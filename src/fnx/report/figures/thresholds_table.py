@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import polars as pl
 from matplotlib.figure import Figure
 
-from fnx.report.figures import style
 from fnx.report.figures.tabular import Column, Group
 from fnx.report.figures.tabular import draw as draw_table
+from fnx.report.text import number, shorten
 
 _COLUMNS = (
     # heading, column, digits, x of the right edge in inches
@@ -29,11 +29,11 @@ _COLUMNS = (
 
 def draw(table: pl.DataFrame, labels: Sequence[str] | None = None) -> Figure:
     """One row a run, in the table's order (see `fnx.analysis.comparison.table3.table3`)."""
-    names = [style.shorten(name, 22) for name in labels or table["dataset"].to_list()]
+    names = [shorten(name, 22) for name in labels or table["dataset"].to_list()]
     columns = [
         Column(
             heading,
-            [style.number(value, digits) for value in table[column]],
+            [number(value, digits) for value in table[column]],
             right,
             math="$" in heading,
         )

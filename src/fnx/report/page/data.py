@@ -16,9 +16,9 @@ from fnx.analysis import Run
 from fnx.analysis.distributions import Distances, Sign, counts_beyond
 from fnx.analysis.scan import BINS, Measures, farthest
 from fnx.report.figures import layers as fig05
-from fnx.report.figures import style
 from fnx.report.page.chunks import packed, write_chunk
 from fnx.report.pictures.paths import class_path, sprite_path
+from fnx.report.text import distance_label
 
 CURVE_POINTS = 201
 """Points of a class's curve of Figure 9: every 0.005 for a statistic within −1…1."""
@@ -47,7 +47,7 @@ def index(run: Run, measures: Measures) -> dict[str, Any]:
     return {
         "dataset": run.dataset,
         "model": run.model,
-        "distance": style.distance_label(run),
+        "distance": distance_label(run),
         "signed": run.signed,
         "permutations": len(run.distances_random),
         "range": [measures.range.low, measures.range.high],

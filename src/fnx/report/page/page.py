@@ -25,6 +25,7 @@ from fnx.analysis.summary import Findings, findings, kept_by_class
 from fnx.report.figures import style
 from fnx.report.page import data as pagedata
 from fnx.report.page.chunks import packed, script_json
+from fnx.report.text import number, shorten, statistic_name
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -99,8 +100,8 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = style.number
-    environment.filters["shorten"] = style.shorten
+    environment.filters["number"] = number
+    environment.filters["shorten"] = shorten
     environment.filters["address"] = address
     found = findings(run)
     failed = run.failed
@@ -114,7 +115,7 @@ def render(
         verdict=verdict(found),
         speaking=found.speaking().rows(named=True),
         silent=found.silent().row(0, named=True),
-        statistic=style.statistic_name(run.record["statistic"]),
+        statistic=statistic_name(run.record.statistic),
         figures={name: inline(svg, name) for name, svg in figures.items()},
         picture_files={name: picture_file(run, name) for name in figures},
         links={name: figure_files(run, name, formats) for name in figures},
@@ -123,8 +124,8 @@ def render(
         failed=failed.head(MAX_FAILED).rows(named=True),
         n_failed=failed.height,
         settings=settings(run),
-        seconds=run.record["seconds"],
-        config=json.dumps(run.record.get("config"), indent=2, ensure_ascii=False, default=str),
+        seconds=run.record.seconds,
+        config=json.dumps(run.record.config, indent=2, ensure_ascii=False, default=str),
         style=Markup("\n".join(_template(name) for name in STYLES)),  # noqa: S704
         index=Markup(script_json(pagedata.index(run, measures) | top_index(run))),  # noqa: S704
         script=Markup(script),  # noqa: S704
@@ -230,19 +231,19 @@ def settings(run: Run) -> list[tuple[str, str]]:
     """What was run, for someone who wants to run it again."""
     record = run.record
     return [
-        ("command", " ".join(map(str, record["command"]))),
-        ("started", str(record["started"])),
+        ("command", " ".join(record.command)),
+        ("started", record.started),
         ("data set", run.dataset),
-        ("backbone", f"{run.model}, read {record['tap']}-activation"),
-        ("crops", _parameters(record["crops"])),
-        ("statistic", _parameters(record["statistic"])),
-        ("threshold", _parameters(record["threshold"])),
-        ("seed", str(record["seed"])),
-        ("weights", str(record["weights_digest"])),
-        ("embedding", f"{record['embedding']}{' (reused)' if record['embedding_reused'] else ''}"),
-        ("fingerprint", str(record["fingerprint"])),
-        ("fnx", str(record["fnx_version"])),
-        ("libraries", ", ".join(f"{k} {v}" for k, v in record["versions"].items())),
+        ("backbone", f"{run.model}, read {record.tap}-activation"),
+        ("crops", _parameters(record.crops)),
+        ("statistic", _parameters(record.statistic)),
+        ("threshold", _parameters(record.threshold)),
+        ("seed", str(record.seed)),
+        ("weights", record.weights_digest),
+        ("embedding", f"{record.embedding}{' (reused)' if record.embedding_reused else ''}"),
+        ("fingerprint", record.fingerprint),
+        ("fnx", record.fnx_version),
+        ("libraries", ", ".join(f"{k} {v}" for k, v in record.versions.items())),
     ]
 
 

@@ -23,7 +23,7 @@ def features_table(run: Run) -> pl.DataFrame:
     Returns:
         ``sign``, ``layer``, ``unit``, ``feature_id``, ``class_id``, ``class_name``, ``distance``.
     """
-    asked = run.record.get("config", {}).get("report", {}).get("pairs", [])
+    asked = run.record.setting("report.pairs")
     rows = _asked(run, asked) if asked else _best(run)
     schema = {"sign": pl.String, "feature_id": pl.Int64, "class_id": pl.Int32}
     table = pl.DataFrame(rows, schema=schema, orient="row")

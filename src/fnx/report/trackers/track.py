@@ -14,7 +14,7 @@ from fnx.analysis.comparison.table3 import table3, table3_row
 from fnx.analysis.summary import findings, kept_by_class
 from fnx.config.schema import LoggerConfig
 from fnx.report.pictures.paths import sprite_path
-from fnx.report.trackers.open import check_tracker, open_tracker
+from fnx.report.trackers.open import open_tracker
 from fnx.report.trackers.tracker import PICTURE, StoredEmbedding
 from fnx.utils.redact import redacted
 
@@ -34,11 +34,7 @@ def track(run: Run, config: LoggerConfig, *, sweep: str | None = None) -> None:
 
     A tracker that fails does not harm a finished run: the reason is logged as a warning. What W&B's
     server did not take is kept offline, for `wandb sync`.
-
-    Raises:
-        ConfigError: for an unknown tracker, or one whose package is not installed.
     """
-    check_tracker(config)
     try:
         _track(run, config, sweep)
     except Exception as error:
@@ -57,7 +53,7 @@ def _track(run: Run, config: LoggerConfig, sweep: str | None) -> None:
         run_config=tracked_config(run),
         name="-".join(tags),
         # The stage where the run's work began: W&B groups runs by it.
-        job_type="distances" if run.record.get("embedding_reused") else "embedding",
+        job_type="distances" if run.record.embedding_reused else "embedding",
         group=sweep,
         tags=tags,
     )
@@ -83,7 +79,7 @@ def tracked_config(run: Run) -> dict[str, Any]:
     its own parameters under the same names, so that runs of a sweep and others line up. The whole
     configuration is under ``settings``.
     """
-    settings = run.record.get("config") or {}
+    settings = run.record.config
     chosen = {
         option: settings[option]["name"]
         for option in OPTIONS
@@ -94,7 +90,7 @@ def tracked_config(run: Run) -> dict[str, Any]:
         {
             "dataset": run.dataset,
             **{"model": run.model, "statistic": run.statistic} | chosen,
-            **{key: run.record[key] for key in recorded if key in run.record},
+            **{key: getattr(run.record, key) for key in recorded},
             "settings": settings,
         }
     )
@@ -115,18 +111,18 @@ def metrics(run: Run) -> dict[str, float | int | str | bool]:
         "constant": int(run.features["constant"].sum()),
         "noise_share": found.noise_share,
         "signal": found.signal,
-        "embedding_reused": bool(run.record.get("embedding_reused", False)),
+        "embedding_reused": run.record.embedding_reused,
     }
     for layer in run.layers.rows(named=True):
         sign = "plus" if layer["sign"] == "+" else "minus"
         for share in ("pct_kept", "pct_kept_random"):
             row[f"layers/{layer['layer']}/{share}_{sign}"] = layer[share]
-    seconds = run.record["seconds"]
+    seconds = run.record.seconds
     row |= {f"seconds/{stage}": value for stage, value in seconds.items()}
     row["seconds/all"] = sum(seconds.values())
-    extraction = run.record.get("extraction")
-    if extraction and extraction["images"] and extraction["seconds"]:
-        row["images_per_second"] = extraction["images"] / extraction["seconds"]
+    extraction = run.record.extraction
+    if extraction and extraction.images and extraction.seconds:
+        row["images_per_second"] = extraction.images / extraction.seconds
     return row
 
 
@@ -179,7 +175,7 @@ def stored_embedding(run: Run) -> StoredEmbedding | None:
     described = {key: manifest.get(key) for key in ("rows", "features", "format", "inputs")}
     return StoredEmbedding(
         path.resolve(),
-        str(run.record["fingerprint"]),
+        run.record.fingerprint,
         redacted({"dataset": run.dataset, "model": run.model, **described}),
-        reused=bool(run.record.get("embedding_reused")),
+        reused=run.record.embedding_reused,
     )

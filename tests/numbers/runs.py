@@ -1,0 +1,75 @@
+"""Three runs whose numbers are told apart: signed, without sign, and without sign or bound.
+
+Their distances lie on a coarse grid, so that many tie with the thresholds and with each other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tests.numbers.recount import Recount
+from tests.report.synthetic import Synthetic, write_run
+
+from fnx.config.schema import ReportConfig
+from fnx.report import write_report
+
+# Names hold no digits, so that all digits in a text are numbers of the run.
+LAYERS = (
+    ("stem", 5, "conv"),
+    ("body.a", 9, "conv"),
+    ("body.b", 7, "other"),
+    ("neck", 4, "conv"),
+    ("head", 12, "fc"),
+)
+CLASSES = ("ant", "bee", "cat", "dog", "eel", "fox", "gnu")
+SIZES = (3, 4, 6, 9, 14, 22, 31)
+CONSTANT = (6, 30)
+FAILED = (("ant/x.jpg", "truncated"), ("ant/y.jpg", "no image"))
+
+
+def drawn_distances(kind: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Real [37, 7] and random [3, 37, 7] distances on a grid, layers of different loudness."""
+    rng = np.random.default_rng(seed)
+    loud = np.repeat([0.06, 0.22, 0.11, 0.17, 0.3], [units for _, units, _ in LAYERS])[:, None]
+    real = rng.laplace(0.02, loud * rng.uniform(0.6, 1.6, len(CLASSES)), (37, 7))
+    random = rng.laplace(-0.01, 0.09, (3, 37, 7))
+    if kind == "unbounded":
+        real, random = 9 * np.abs(real), 6 * np.abs(random)
+    if kind == "unsigned":
+        real, random = np.abs(real), np.abs(random)
+    step = 0.1 if kind == "unbounded" else 0.02
+    real, random = (np.clip(np.rint(a / step) * step, -0.98, 9.9) for a in (real, random))
+    if kind != "unbounded":
+        real, random = (np.clip(a, -0.98, 0.98) for a in (real, random))
+    real[[20, 8], 4] = real[:, 4].max() + 0.004  # the best of a class, twice
+    real[15, [2, 5]] = real[15].max() + 0.003  # the best class of a feature, twice
+    if kind == "unbounded":
+        real[[3, 25], [1, 6]] = random[1, 12, 0] = np.inf
+    real[list(CONSTANT)] = random[:, list(CONSTANT)] = 0
+    return real.astype(np.float32), random.astype(np.float32)
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "signed": {"statistic": "ks", "limits": (-1.0, 1.0)},
+    "unsigned": {"statistic": "hellinger", "limits": (0.0, 1.0)},
+    "unbounded": {"statistic": "kl", "limits": (0.0, np.inf)},
+}
+
+
+def report(folder: Path, config: ReportConfig) -> None:
+    """Draw a run's figures and page."""
+    write_report(folder, config)
+
+
+def make(folder: Path, kind: str) -> Recount:
+    """Write a run with its figures and page; what its numbers ought to be."""
+    arrays = drawn_distances(kind, seed=5 if kind == "unbounded" else 1)
+    spec = Synthetic(
+        layers=LAYERS, class_sizes=SIZES, class_names=CLASSES, permutations=3, constant=CONSTANT,
+        failed=FAILED, arrays=arrays, **KINDS[kind],
+    )  # fmt: skip
+    write_run(folder, spec)
+    report(folder, ReportConfig(formats=[]))
+    return Recount(folder, "+-" if kind == "signed" else "+", bounded=kind != "unbounded")
