@@ -27,6 +27,8 @@ from fnx.registry import registry
 _PLAIN_TRAINERS = (TrainerConfig(), TrainerConfig(accelerator="cpu", devices=1))
 _HOW_BATCHES_ARE_MADE = ("batch_size", "num_workers")
 
+_KERAS = (".h5", ".hdf5")
+
 # Layouts that need a key which no option can give.
 _NEEDED = {"folder": "root", "csv": "file", "huggingface": "source"}
 
@@ -124,6 +126,9 @@ def _check_statistic(config: Config) -> None:
     statistic = registry.get_statistic(config.statistic["name"])
     strategy = registry.get_threshold(config.threshold["name"])
     registry.bind(statistic, config.statistic)
+    permutations = config.threshold["permutations"]
+    if permutations < 1:
+        raise ConfigError(f"threshold.permutations={permutations}: must be at least 1")
     registry.check_pair(strategy.name, statistic.name)
     registry.bind(strategy, config.threshold)
 
@@ -131,22 +136,13 @@ def _check_statistic(config: Config) -> None:
 def _check_packages(config: Config) -> None:
     """Refuse what needs a package that is not installed."""
     weights = Path(config.model.weights.path or "")
+    layout = config.dataset.layout
     needed = (
         ("logger=wandb", config.logger.name == "wandb", "wandb", ""),
         ("logger=tensorboard", config.logger.name == "tensorboard", "tensorboard", "tensorboard"),
         ("engine=dask", config.engine.name == "dask", "distributed", "dask"),
-        (
-            f"dataset.layout={config.dataset.layout}",
-            config.dataset.layout == "huggingface",
-            "datasets",
-            "huggingface",
-        ),
-        (
-            f"model.weights.path={weights}",
-            weights.suffix.lower() in (".h5", ".hdf5"),
-            "h5py",
-            "keras",
-        ),
+        ("dataset=huggingface", layout == "huggingface", "datasets", "huggingface"),
+        (f"model.weights.path={weights}", weights.suffix.lower() in _KERAS, "h5py", "keras"),
     )
     for key, asked, package, extra in needed:
         if asked and importlib.util.find_spec(package) is None:

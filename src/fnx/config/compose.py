@@ -124,11 +124,10 @@ def _node(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def options(group: str) -> list[str]:
-    """Return the names of a config group's options, those of plugins included."""
+def options(*groups: str) -> dict[str, list[str]]:
+    """Return the names of the options of each config group, those of plugins included."""
     with _hydra():
-        found: list[str] = _loader().get_group_options(group)
-    return found
+        return {group: _loader().get_group_options(group) for group in groups}
 
 
 def reference_dataset(config: Config) -> DatasetConfig | None:
@@ -144,7 +143,7 @@ def reference_dataset(config: Config) -> DatasetConfig | None:
     name, limit = config.report.reference_dataset, config.report.reference_limit_per_class
     if name is None or config.report.pictures == "none":
         return None
-    known = options("dataset")
+    known = options("dataset")["dataset"]
     if name not in known:
         folder = Path(name).expanduser().absolute()
         if not folder.is_dir():
@@ -179,14 +178,11 @@ def typed(config: DictConfig) -> Config:
     """Return the composed config as `Config`; ``statistic`` and ``threshold`` are plain dicts.
 
     Raises:
-        ConfigError: no statistic or no threshold strategy.
         OmegaConfBaseException: a mandatory value that is missing.
     """
     found = OmegaConf.to_object(config)
     assert isinstance(found, Config)
     for group in ("statistic", "threshold"):
-        if not OmegaConf.is_dict(config.get(group)):
-            raise ConfigError(f"{group} is missing: give it as {group}=NAME")
         node = OmegaConf.to_container(config[group], resolve=True, throw_on_missing=True)
         setattr(found, group, node)
     return found
@@ -214,8 +210,13 @@ def _hydra() -> Iterator[None]:
         yield
         return
     prepare()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        yield
+    others = instance.hydra
+    instance.clear()
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = others
 
 
 def _is_ours(loader: ConfigLoader) -> bool:

@@ -42,10 +42,10 @@ def help_text(commands: Mapping[str, str]) -> str:
     lines += ["", "Options (GROUP=OPTION)"]
     defaults = default_options()
     names = [item.name for item in dataclasses.fields(schema.Config)]
-    for group in (*names, "experiment"):
-        found = [f"[{one}]" if one == defaults.get(group) else one for one in options(group)]
+    for group, found in options(*names, "experiment").items():
         if found:
-            lines.append(_entry(2, group, ", ".join(found)))
+            marked = (f"[{one}]" if one == defaults.get(group) else one for one in found)
+            lines.append(_entry(2, group, ", ".join(marked)))
     lines += ["  [in brackets: the default]", "", "Keys (GROUP.KEY=VALUE)"]
     for item in dataclasses.fields(schema.Config):
         node = schema.child(schema.Config, item.name)

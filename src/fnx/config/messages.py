@@ -39,7 +39,7 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, MissingConfigException):
         return _unknown_option(error) or _first_line(error)
     if isinstance(error, OverrideParseException):
-        return f"'{error.override}' is not KEY=VALUE: {_first_line(error)}"
+        return f"'{error.override}' is not KEY=VALUE: {' '.join(str(error).splitlines()[1:2])}"
     ambiguous = re.search(r"Ambiguous value for argument '([^']+)'", str(error))
     if ambiguous:
         return f"{ambiguous[1]} names several values: add -m to sweep over them"
