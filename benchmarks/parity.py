@@ -18,7 +18,7 @@ import fnx
 from fnx.config.compose import compose
 from fnx.embedding.embed import embed
 from fnx.images.open import open_images
-from fnx.registry.registry import discover
+from fnx.registry import load_installed
 from fnx.statistics.permutations import permutations
 
 VARIANTS = {
@@ -85,7 +85,7 @@ def compared(base: fnx.Embedding, other: fnx.Embedding, statistic: str) -> dict[
 
 def main() -> None:
     """Compare and print."""
-    discover()
+    load_installed()
     root, weights, outputs = (Path(word) for word in sys.argv[1:4])
     names = sys.argv[4:] or ["32-true", "bf16-true", "bf16-mixed", "dense"]
     base = extracted(root, weights, outputs, names[0])

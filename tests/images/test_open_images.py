@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import logging
 import os
 import shutil
@@ -26,7 +27,7 @@ from fnx.images import LabelledImages, open_images
 from fnx.images import validate as check
 from fnx.images.dataset import TABLE_SCHEMA, Listing, Stream
 from fnx.images.paths import Files
-from fnx.images.validate import check_images, reason
+from fnx.images.validate import check_images, why_unreadable
 from fnx.utils import lock
 
 
@@ -221,13 +222,13 @@ def test_of_two_runs_at_once_one_checks_and_the_other_finds_it_remembered(
 ) -> None:
     monkeypatch.setattr(lock, "_ASK_EVERY", 0.02)
     together = threading.Barrier(2)
-    known = check.remembered
+    known = check._remembered
 
     def slow(root: Path, file: Path) -> Any:
         time.sleep(0.1)  # the other meets the lock
         return known(root, file)
 
-    monkeypatch.setattr(check, "remembered", slow)
+    monkeypatch.setattr(check, "_remembered", slow)
 
     def run() -> LabelledImages:
         together.wait()
@@ -305,8 +306,8 @@ def test_a_bar_is_shown_for_long_checks_only(
 ) -> None:
     opened(root)
     assert capsys.readouterr().err == ""
-    clock = iter(range(0, 1000, 2))
-    monkeypatch.setattr("fnx.images.validate.time.monotonic", lambda: next(clock))
+    clock = itertools.count(0, 20)
+    monkeypatch.setattr("tqdm.std.time", lambda: next(clock))
     listing = Listing(opened_paths(), ["x"] * 6, [None] * 6, Files(str(root)))
     check_images(listing, listing.paths, {})
     assert "checking images" in capsys.readouterr().err
@@ -345,7 +346,7 @@ def test_reasons_are_one_line_and_last_if_they_lie_in_the_file(
     source = Unwilling(error)
     listing = Listing(["a"], ["x"], [None], source)
     found = check_images(listing, ["a"], {})
-    assert found["a"].error == expected == reason(error)
+    assert found["a"].error == expected == why_unreadable(error)
     assert (found["a"].stamp is not None) == remembered
     assert source.asked == ["a"]
 

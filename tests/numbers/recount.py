@@ -131,7 +131,17 @@ class Recount:
     @cached_property
     def high(self) -> float:
         """The end of the axis of distances."""
-        every = np.concatenate([self.real.ravel(), self.random.ravel()]).astype(np.float64)
+        return self.axis_end(self.real, self.random)
+
+    @property
+    def real_high(self) -> float:
+        """The same without random labels."""
+        return self.axis_end(self.real)
+
+    @staticmethod
+    def axis_end(*arrays: Array) -> float:
+        """1, or for an unbounded statistic a round number that few distances pass."""
+        every = np.concatenate([one.ravel() for one in arrays]).astype(np.float64)
         size = np.sort(np.abs(every[np.isfinite(every) & (every != 0)]))
         if size[-1] <= 1:
             return 1.0
@@ -169,11 +179,12 @@ class Recount:
             width = max(0.01 * max(1, ends[1]), (ends[1] - ends[0]) / np.sqrt(len(finite)))
             counts = np.bincount(np.floor(finite / width).astype(int))
             mode = (int(np.flatnonzero(counts == counts.max())[0]) + 0.5) * width
-            lower, upper = np.sort(size[size <= mode]), np.sort(size[size >= mode])
+            middle = np.float32(mode)  # the precision of the distances
+            lower, upper = size[size <= middle], size[size >= middle]
             found = [
                 mode,
-                lower[int(np.ceil(0.32 * len(lower) - 1e-9)) - 1] if len(lower) else mode,
-                upper[int(np.ceil(0.68 * len(upper) - 1e-9)) - 1] if len(upper) else mode,
+                np.quantile(lower, 1 - 0.68, method="inverted_cdf") if len(lower) else mode,
+                np.quantile(upper, 0.68, method="inverted_cdf") if len(upper) else mode,
             ]
         return found if sign == "+" else [-found[0], -found[2], -found[1]]
 

@@ -125,17 +125,8 @@ def write_run(folder: Path, spec: Synthetic | None = None) -> Path:
     thresholds = find_thresholds(real, random, range=limits)
     np.save(folder / "distances.npy", real)
     np.save(folder / "distances_random.npy", random)
-    written = {
-        "images": images,
-        "classes": tables.classes_table(images, names).join(
-            tables.class_thresholds_table(thresholds, len(names)), on="class_id"
-        ),
-        "features": features,
-        "thresholds": tables.thresholds_table(thresholds),
-        "davg": tables.davg_table(thresholds),
-        "layers": tables.layers_table(features, real, random, thresholds),
-        "top_features": tables.top_features_table(real, 10),
-    }
+    found = tables.analyse(images, names, features, real, random, thresholds, 10)
+    written = {name: value for name, value in found.items() if isinstance(value, pl.DataFrame)}
     for name, table in written.items():
         table.write_parquet(folder / f"{name}.parquet")
     made = record(spec, written, thresholds)

@@ -104,7 +104,7 @@ def test_the_table_of_thresholds_tells_the_spread() -> None:
         (
             {"strategy": "fixed", "t_plus": 2.0, "range": (-1, 1)},
             ConfigError,
-            "threshold.t_plus=2: the statistic's range is -1 … 1",
+            "threshold.t_plus=2: must lie in 0 … 1",
         ),
         ({"strategy": "quantile", "q": 0.0}, ConfigError, "threshold.q=0: must lie between"),
         ({"class_sizes": [1, 2]}, DataError, "class_sizes: must be 6 numbers"),
@@ -115,12 +115,7 @@ def test_mistakes_are_said_in_one_line(options: Any, error: Any, message: str) -
         fnx.find_thresholds(REAL, RANDOM, **options)
 
 
-def test_a_strategy_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fnx.registry import registry
-
-    kept = {k: dict(v) for k, v in registry._ENTRIES.items()}
-    monkeypatch.setattr(registry, "_ENTRIES", kept)
-
+def test_a_strategy_that_fails_is_named(restored_registry: None) -> None:
     @fnx.threshold("fails")
     def fails(real: Any, random: Any, wrong: bool = False) -> Thresholds:
         if wrong:

@@ -10,7 +10,7 @@ from scipy.stats import false_discovery_control, ks_2samp
 
 import fnx
 from fnx.errors import ConfigError
-from fnx.registry.registry import get_statistic
+from fnx.registry import statistics
 from fnx.statistics.engine import all_distances
 from fnx.statistics.permutations import permutations
 
@@ -75,7 +75,7 @@ def simulate(rng, *, features=40, correlated=0.0, effect=0.0, true=0):
 def kept(values, labels, strategy, count, seed, **parameters):
     """Which (feature, class) pairs a strategy keeps."""
     labellings = np.vstack([labels, permutations(labels, count, seed)])
-    real, *random = all_distances(values, labellings, 3, get_statistic("ks_exact"), threads=1)[0]
+    real, *random = all_distances(values, labellings, 3, statistics.get("ks_exact"), threads=1)[0]
     found = fnx.find_thresholds(
         real,
         np.array(random),

@@ -74,7 +74,7 @@ def _found(name: str, root: str) -> tuple[Counts | None, str]:
     except FnxError as error:
         missing = str(error).partition("(dataset.root): ")[2].partition(";")[0]
         return None, missing or str(error)
-    absent = set(readers.absent(listing))
+    absent = set(readers.missing_files(listing))
     pairs = zip(listing.paths, listing.class_names, strict=True)
     found = count([class_name for path, class_name in pairs if path not in absent])
     if absent:

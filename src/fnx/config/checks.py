@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from fnx.config.compose import reference_dataset
 from fnx.config.schema import Config, DatasetConfig, TrainerConfig
 from fnx.errors import ConfigError, unknown
 from fnx.images.crops import Crops
-from fnx.registry import registry
+from fnx.registry import statistics, thresholds
 
 # Trainers that every machine has: Lightning, which takes seconds to import, need not be asked.
 _PLAIN_TRAINERS = (TrainerConfig(), TrainerConfig(accelerator="cpu", devices=1))
@@ -51,14 +51,19 @@ def check(config: Config) -> None:
     _check_trainer(config)
 
 
-def check_listing(config: Config, class_names: Sequence[str]) -> None:
+def check_listing(config: Config, class_names: Iterable[str | None]) -> None:
     """Refuse pairs of a class that the data set does not have.
+
+    Args:
+        config: the configuration.
+        class_names: the classes of the data set, or those of its images.
 
     Raises:
         ConfigError: naming the first.
     """
+    names = {name for name in class_names if name is not None}
     for key, pair in _pairs(config):
-        check_pair(pair, class_names=class_names, key=key)
+        check_pair(pair, class_names=names, key=key)
 
 
 def _check_keys(node: Any, prefix: str = "") -> None:
@@ -123,14 +128,14 @@ def _check_dataset(where: str, dataset: DatasetConfig) -> None:
 
 def _check_statistic(config: Config) -> None:
     """Refuse parameters of the statistic and of the strategy, and strategies it does not have."""
-    statistic = registry.get_statistic(config.statistic["name"])
-    strategy = registry.get_threshold(config.threshold["name"])
-    registry.bind(statistic, config.statistic)
+    statistic = statistics.get(config.statistic["name"])
+    strategy = thresholds.get(config.threshold["name"])
+    statistic.bind(config.statistic)
     permutations = config.threshold["permutations"]
     if permutations < 1:
         raise ConfigError(f"threshold.permutations={permutations}: must be at least 1")
-    registry.check_pair(strategy.name, statistic.name)
-    registry.bind(strategy, config.threshold)
+    strategy.check_defined_for(statistic.name)
+    strategy.bind(config.threshold, range=statistic.range)
 
 
 def _check_packages(config: Config) -> None:

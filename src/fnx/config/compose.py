@@ -5,6 +5,7 @@ Hydra is told where ``conf/`` is, what conf/ folders plugins bring, and of the s
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from fnx.config.messages import in_one_line
 from fnx.config.schema import Config, DatasetConfig
 from fnx.errors import ConfigError
-from fnx.registry import registry
+from fnx.registry import discovery, load_folder, load_installed, statistics, thresholds
 
 # In an installed wheel conf/ lies inside the package; in a checkout at the top level.
 _INSTALLED = Path(__file__).parents[1] / "conf"
@@ -38,8 +39,8 @@ class _PluginConfigs(SearchPathPlugin):
     """Adds the conf/ folders of plugins to Hydra's search path."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        for number, path in enumerate(registry.search_paths()):
-            search_path.append(provider=f"fnx-plugin-{number}", path=path)
+        for number, folder in enumerate(discovery.conf_folders()):
+            search_path.append(provider=f"fnx-plugin-{number}", path=f"file://{folder}")
 
 
 def load_plugins() -> None:
@@ -47,14 +48,20 @@ def load_plugins() -> None:
 
     The folder is ``FNX_PLUGINS``, or ``plugins/`` of the working directory.
     """
-    registry.discover()
+    load_installed()
+    load_folder(Path(os.environ.get("FNX_PLUGINS") or "plugins"))
 
 
 def prepare() -> None:
     """Tell Hydra of the schema, of the statistics and strategies, and of the plugins' conf/."""
-    registry.discover()
-    registry.register_configs(ConfigStore.instance())
-    ConfigStore.instance().store(name="schema", node=Config)
+    load_installed()
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    for registry in (statistics, thresholds):
+        for entry in registry:
+            for group in (registry.group, f"{registry.group}/{entry.package}"):
+                node = entry.config_class()
+                store.store(group=group, name=entry.name, node=node, package=registry.group)
     OmegaConf.register_new_resolver("fnx.folder_name", folder_name, replace=True)
     Plugins.instance().register(_PluginConfigs)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from fnx.config import schema
 from fnx.config.compose import default_options, options
-from fnx.registry import registry
+from fnx.registry import statistics, thresholds
 
 _WIDEST, _NARROWEST = 100, 60
 _COLUMN = 31  # where the description of a key begins
@@ -71,9 +71,8 @@ def _keys(node: Any, prefix: str) -> Iterator[str]:
 
 def _parameters(group: str) -> Iterator[str]:
     """Yield the statistics or strategies, each with its description and its parameters."""
-    entries = registry.statistics() if group == "statistic" else registry.thresholds()
-    for entry in entries.values():
-        yield _entry(4, entry.name, registry.summary(entry))
+    for entry in statistics if group == "statistic" else thresholds:
+        yield _entry(4, entry.name, entry.summary)
         for key, parameter in entry.parameters.items():
             default = "null" if parameter.default is None else parameter.default
             yield _entry(6, f"{group}.{key}", f"default {default}")

@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fnx.config import schema
 from fnx.errors import ConfigError, unknown
-from fnx.registry import registry
+from fnx.registry import statistics, thresholds
 
 _LAUNCHER_EXTRAS = {"submitit_slurm": "slurm", "submitit_local": "slurm", "joblib": "joblib"}
 
@@ -78,8 +78,8 @@ def _unknown_key(key: str, owner: str) -> str:
     """Say what keys there are, for ``dataset.foo=1``; `owner` is the class without such a key."""
     parent, _, name = key.rpartition(".")
     if parent in ("statistic", "threshold"):
-        entries = registry.statistics() if parent == "statistic" else registry.thresholds()
-        allowed = list(entries[owner.partition("_")[2]].parameters)
+        entries = statistics if parent == "statistic" else thresholds
+        allowed = list(entries.get(owner.partition("_")[2]).parameters)
     else:
         node: Any = schema.Config
         for part in filter(None, parent.split(".")):

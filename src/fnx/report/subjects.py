@@ -73,7 +73,7 @@ def subject(
     if feature is not None:
         return _feature(run, source, feature, class_, every_class=every_class)
     if layer is not None:
-        of_layer = profiles.layer_portrait(run, find_layer(run, layer), top)
+        of_layer = profiles.layer_profile(run, find_layer(run, layer), top)
         return Subject(
             f"{source}-{of_layer.layer}",
             show.show_layer(run, of_layer),
@@ -81,7 +81,7 @@ def subject(
             lambda: _figures().draw_layer(run, of_layer),
         )
     if class_ is not None:
-        of_class = profiles.class_portrait(run, find_class(run, class_), top)
+        of_class = profiles.class_profile(run, find_class(run, class_), top)
         return Subject(
             f"{source}-{of_class.name}",
             show.show_class(run, of_class),
@@ -101,7 +101,7 @@ def subject(
 def _feature(
     run: Run, source: str, feature: str, class_: str | None, *, every_class: bool
 ) -> Subject:
-    profile = profiles.feature_portrait(run, find_feature(run, feature))
+    profile = profiles.feature_profile(run, find_feature(run, feature))
     if class_ is not None:
         class_id = find_class(run, class_)
     else:  # the class of the largest |D|

@@ -1,4 +1,4 @@
-"""Writes a run's figures and page from its folder."""
+"""Writes a run's figures and page."""
 
 from __future__ import annotations
 
@@ -8,21 +8,19 @@ from fnx.analysis import Run
 from fnx.config.schema import ReportConfig
 
 
-def write_report(run_dir: Path, config: ReportConfig) -> Path | None:
+def write_report(run: Run, config: ReportConfig) -> Path | None:
     """Draw the figures into ``figures/``, their numbers beside them, and write the page.
 
     Args:
-        run_dir: folder of a finished run (see `fnx.analysis.Run`).
+        run: the run; what is written goes into its folder.
         config: whether to draw at all, the file formats, and what the figures show.
 
     Returns:
         Path of the page; None if the configuration asks for tables only.
 
     Raises:
-        DataError: if the folder is not that of a finished run.
         ConfigError: if the run does not have `config.pair`.
     """
-    run = Run.open(run_dir)
     if not config.figures:
         return None
     from fnx.report.figures import style

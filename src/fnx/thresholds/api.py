@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fnx.errors import ConfigError, DataError, FnxError, PluginError
-from fnx.registry.registry import bind, check_pair, discover, get_statistic, get_threshold
+from fnx.registry import load_installed, statistics, thresholds
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,13 @@ def find_thresholds(
     >>> found.plus.threshold, found.minus.threshold, found.plus.kept, found.plus.kept_random
     (0.1, -0.2, 0.5, 0.0)
     """
-    discover()
-    entry = get_threshold(strategy)
+    load_installed()
+    entry = thresholds.get(strategy)
     if getattr(random, "ndim", 3) == 2:
         random = random[None]
-    bound = bind(entry, {"permutations": len(random), **parameters})
+    known = None if statistic is None else statistics.get(statistic)
+    of_statistic = range if range is not None or known is None else known.range
+    bound = entry.bind({"permutations": len(random), **parameters}, range=of_statistic)
     wanted = bound.pop("permutations")
     shapes = {tuple(np.shape(one)) for one in random}
     if np.ndim(real) != 2 or shapes != {tuple(np.shape(real))}:
@@ -114,13 +116,12 @@ def find_thresholds(
                 f"threshold.permutations={wanted}: must lie in 1 … {len(random)}, the number given"
             )
         random = random[:wanted]
-    if statistic is not None:
-        check_pair(strategy, statistic)
-    known = get_statistic(statistic).range if statistic is not None else None
+    if known is not None:
+        entry.check_defined_for(known.name)
     context = {
-        "range": range or known,
+        "range": of_statistic,
         "class_sizes": _sizes(class_sizes, np.shape(real)[1]),
-        "statistic": statistic,
+        "statistic": None if known is None else known.name,
     }
     asked = inspect.signature(entry.function).parameters
     bound |= {key: value for key, value in context.items() if key in asked}

@@ -98,7 +98,7 @@ def test_figure_5_has_bars_of_68_percent_on_each_side_of_the_mode(run: Run) -> N
 
 def test_the_fitted_modes_reach_figures_5_and_11(three: list[Run], tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
-    write_report(folder, ReportConfig(mode="lognormal", formats=[]))
+    write_report(Run.open(folder), ReportConfig(mode="lognormal", formats=[]))
     run = Run.open(folder)
     drawn = pl.read_parquet(folder / "figures/fig05_layers.parquet")
     assert drawn["mode"].to_list() == run.layers["lognormal_mode"].to_list()

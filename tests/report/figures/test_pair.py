@@ -119,7 +119,7 @@ def test_without_the_embedding_the_kept_numbers_are_drawn_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = with_embedding(tmp_path, {"name": "ks", "bins": 100})
-    write_report(run.path, ReportConfig(formats=["svg"]))
+    write_report(run, ReportConfig(formats=["svg"]))
     drawing = (run.path / "figures/fig01_pair.svg").read_text()
     assert "<text" in drawing
     assert "shapes" in drawing

@@ -1,4 +1,4 @@
-"""What the readers of published layouts share: the folder, the lists, the names."""
+"""What the readers of published layouts share: finding folders, reading lists, naming classes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fnx.errors import ConfigError, DataError, MissingDataError
+from fnx.errors import ConfigError, DataError, MissingDataError, reason
 from fnx.images.dataset import Listing
 from fnx.images.official import OFFICIAL, how_to_fetch
 from fnx.images.paths import Files, natural_key, to_text
-from fnx.images.validate import reason
 
 if TYPE_CHECKING:
     from fnx.config.schema import DatasetConfig
@@ -28,44 +27,50 @@ class Row:
     order: int = 0
 
 
-def root_of(config: DatasetConfig) -> Path:
-    """`dataset.root` as a folder that is there.
+def root_path(config: DatasetConfig) -> Path:
+    """Return `dataset.root` as an absolute path, whether or not it exists.
+
+    Raises:
+        ConfigError: no root given.
+    """
+    if not config.root:
+        raise ConfigError("dataset.root is missing: give it as dataset.root=PATH")
+    return Path(config.root).expanduser().absolute()
+
+
+def existing_root(config: DatasetConfig) -> Path:
+    """Return `dataset.root` as an existing folder.
 
     Raises:
         ConfigError: no root given.
         MissingDataError: no such folder.
     """
-    if not config.root:
-        raise ConfigError("dataset.root is missing: give it as dataset.root=PATH")
-    root = Path(config.root).expanduser().absolute()
+    root = root_path(config)
     if not root.is_dir():
-        raise missing(config, "no such folder")
+        raise incomplete(config, "no such folder")
     return root
 
 
-def located(config: DatasetConfig, needed: Sequence[str], *, folders: Sequence[str] = ()) -> Path:
-    """The folder that holds all of `needed`: `dataset.root`, or one of `folders` below it.
+def find_base(config: DatasetConfig, needed: Sequence[str], *, folders: Sequence[str] = ()) -> Path:
+    """Return the folder that holds all of `needed`: `dataset.root`, or one of `folders` below it.
 
     So the root may be the folder an archive was unpacked into, or the one the archive brings.
 
     Raises:
-        MissingDataError: naming what was looked for and is not there.
+        MissingDataError: names what the folder that holds most of `needed` does not hold.
     """
-    root = root_of(config)
-    places = [root / folder for folder in ("", *folders)]
-    for place in places:
-        if all((place / name).exists() for name in needed):
+    root = existing_root(config)
+    fewest = list(needed)
+    for place in (root / folder for folder in ("", *folders)):
+        absent = [name for name in needed if not (place / name).exists()]
+        if not absent:
             return place
-    # Of the place that has most of it, what is not there.
-    absent = min(
-        ([name for name in needed if not (place / name).exists()] for place in reversed(places)),
-        key=len,
-    )
-    raise missing(config, f"no {', '.join(absent)}")
+        fewest = min(absent, fewest, key=len)
+    raise incomplete(config, f"no {', '.join(fewest)}")
 
 
-def missing(config: DatasetConfig, what: str) -> MissingDataError:
-    """The one line that says what is not there, what is expected, and how to get it."""
+def incomplete(config: DatasetConfig, what: str) -> MissingDataError:
+    """Return the error that says what is not there, what is expected, and how to get it."""
     data_set = OFFICIAL[config.layout]
     root = to_text(str(config.root))
     return MissingDataError(
@@ -74,11 +79,11 @@ def missing(config: DatasetConfig, what: str) -> MissingDataError:
     )
 
 
-def lines(file: Path) -> list[str]:
-    """The lines of an annotation file that are not empty.
+def read_lines(file: Path) -> list[str]:
+    """Return the lines of an annotation file that are not empty.
 
     Raises:
-        DataError: a file that is no text, or cannot be read.
+        DataError: a file that is not text, or cannot be read.
     """
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -87,13 +92,13 @@ def lines(file: Path) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def columns(file: Path, number: int) -> list[list[str]]:
-    """The first `number` words of each line.
+def read_columns(file: Path, number: int) -> list[list[str]]:
+    """Return the first `number` words of each line.
 
     Raises:
-        DataError: a line that has fewer.
+        DataError: a line of fewer words.
     """
-    rows = [line.split() for line in lines(file)]
+    rows = [line.split() for line in read_lines(file)]
     short = next((place for place, row in enumerate(rows) if len(row) < number), None)
     if short is not None:
         raise DataError(
@@ -102,11 +107,11 @@ def columns(file: Path, number: int) -> list[list[str]]:
     return [row[:number] for row in rows]
 
 
-def matrices(file: Path) -> dict[str, Any]:
-    """The variables of a MATLAB file, without dimensions of one.
+def read_mat(file: Path) -> dict[str, Any]:
+    """Return the variables of a MATLAB file, without dimensions of one.
 
     Raises:
-        DataError: a file that is none, or is cut off.
+        DataError: a file that is not one, or is truncated.
     """
     from scipy.io import loadmat
 
@@ -118,7 +123,7 @@ def matrices(file: Path) -> dict[str, Any]:
 
 
 def images_in(folder: Path, prefix: str = "") -> list[str]:
-    """Paths of the .jpg files (.jpeg, .png, … too) directly in `folder`, hidden ones left out."""
+    """Return the images directly in `folder`, told by their endings, hidden ones left out."""
     endings = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".gif", ".webp")
     return [
         prefix + to_text(file.name)
@@ -128,35 +133,35 @@ def images_in(folder: Path, prefix: str = "") -> list[str]:
 
 
 def folders_in(folder: Path) -> list[str]:
-    """Names of the folders in `folder` in natural order, hidden ones left out."""
+    """Return the names of the folders in `folder` in natural order, hidden ones left out."""
     names = (to_text(item.name) for item in folder.iterdir() if item.is_dir())
     return sorted((name for name in names if not name.startswith(".")), key=natural_key)
 
 
-def readable(name: str) -> str:
-    """A class's name without the underscores that file names need.
+def spaced(name: str) -> str:
+    """Return a class's name without the underscores that file names need.
 
-    >>> readable("airport_inside")
+    >>> spaced("airport_inside")
     'airport inside'
     """
     return " ".join(name.replace("_", " ").split())
 
 
-def distinct(names: Sequence[str], keys: Sequence[str]) -> list[str]:
-    """Names of classes, those that stand twice with their key, so that classes stay apart.
+def disambiguated(names: Sequence[str], keys: Sequence[str]) -> list[str]:
+    """Return the names of classes, with its key where several classes have the same name.
 
-    >>> distinct(["crane", "crane", "quail"], ["n02012849", "n03126707", "n01806567"])
+    >>> disambiguated(["crane", "crane", "quail"], ["n02012849", "n03126707", "n01806567"])
     ['crane (n02012849)', 'crane (n03126707)', 'quail']
     """
-    often = Counter(names)
+    counts = Counter(names)
     return [
-        f"{name} ({key})" if often[name] > 1 else name
+        f"{name} ({key})" if counts[name] > 1 else name
         for name, key in zip(names, keys, strict=True)
     ]
 
 
-def listing(config: DatasetConfig, base: Path, rows: Iterable[Row]) -> Listing:
-    """Rows as a `Listing`, class by class and in natural order.
+def to_listing(config: DatasetConfig, base: Path, rows: Iterable[Row]) -> Listing:
+    """Return the rows as a `Listing`, class by class and in natural order.
 
     Raises:
         MissingDataError: no image of the rows is there.
@@ -168,7 +173,7 @@ def listing(config: DatasetConfig, base: Path, rows: Iterable[Row]) -> Listing:
     if not any(source.file(row.path).exists() for row in found):
         what = f"none of the {len(found):,} images" if found else "no images"
         first = f", as {found[0].path}" if found else ""
-        raise missing(config, what + first)
+        raise incomplete(config, what + first)
     return Listing(
         paths=[row.path for row in found],
         class_names=[row.class_name for row in found],

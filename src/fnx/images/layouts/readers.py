@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fnx.errors import ConfigError, MissingDataError, unknown
@@ -24,13 +25,14 @@ from fnx.images.layouts import (
     textures,
     wood,
 )
+from fnx.images.layouts.common import root_path
 from fnx.images.official import OFFICIAL
 from fnx.images.paths import Files
 
 if TYPE_CHECKING:
     from fnx.config.schema import DatasetConfig
 
-#: From `dataset.layout` to the function that lists its images.
+#: The function that lists the images of each `dataset.layout`.
 READERS: dict[str, Callable[[DatasetConfig], Listing]] = {
     "imagenet": imagenet.read,
     "cub200": cub200.read,
@@ -62,26 +64,24 @@ def list_images(config: DatasetConfig) -> Listing:
     """
     if config.layout not in READERS:
         raise ConfigError(unknown("dataset.layout", config.layout, READERS))
-    reader = READERS[config.layout]
+    read = READERS[config.layout]
     if not config.download or config.layout in ("digits", "huggingface"):  # they fetch themselves
-        return reader(config)
+        return read(config)
     if config.layout not in OFFICIAL:
         raise ConfigError(
             f"dataset.download=true: no archive is known for {config.layout}; "
             f"allowed for {', '.join(OFFICIAL)}"
         )
-    try:
-        listing = reader(config)
-        if not absent(listing):
+    with suppress(MissingDataError):
+        listing = read(config)
+        if not missing_files(listing):
             return listing
-    except MissingDataError:
-        pass  # which is what `fetch` is for
-    fetch(config)
-    return reader(config)
+    fetch(config.layout, root_path(config))
+    return read(config)
 
 
-def absent(listing: Listing) -> list[str]:
-    """Paths of the listing whose files are not there: an incomplete data set."""
+def missing_files(listing: Listing) -> list[str]:
+    """Return the listed paths that have no file on disk: an incomplete data set."""
     source = listing.open
     if not isinstance(source, Files):
         return []

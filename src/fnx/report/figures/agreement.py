@@ -188,10 +188,10 @@ def joint_table(
     for i, j in pairs:
         common = shared(runs[i], runs[j])
         if common.same_scale:
-            both = domain(runs[i].distances, runs[j].distances)
+            both = domain(runs[i].extents[0], runs[j].extents[0])
             edges = [both.edges(_BINS)] * 2
         else:
-            edges = [domain(runs[k].distances).edges(_BINS) for k in (i, j)]
+            edges = [domain(runs[k].extents[0]).edges(_BINS) for k in (i, j)]
         counts = joint_counts(runs[i], runs[j], common, edges[0], edges[1])
         rows, columns = np.nonzero(counts)
         parts.append(

@@ -13,12 +13,11 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from fnx.analysis import Run
-from fnx.analysis.distributions import Sign, counts_beyond, domain
+from fnx.analysis.distributions import Sign
 from fnx.errors import DataError
 from fnx.report.figures import style
 from fnx.report.text import describe, distance_label, number, shorten
 
-POINTS = 201  # points of a curve: every 0.005 for a statistic within −1…1
 MANY = 300  # classes from which the lines are a picture in the SVG, not so many paths
 
 
@@ -41,29 +40,28 @@ def table(runs: Sequence[Run], labels: Sequence[str], sign: Sign) -> pl.DataFram
         row = run.threshold(sign)
         if row is None:
             continue
-        x = np.linspace(0, domain(run.distances, run.distances_random).high, POINTS)
-        real = counts_beyond(run.distances, x, sign)
-        random = counts_beyond(run.distances_random, x, sign)
-        side = 1.0 if sign == "+" else -1.0
+        side = next(side for side in run.scan.sides if side.sign == sign)
+        x, real, random = run.scan.x, side.counts, side.counts_random
+        direction = 1.0 if sign == "+" else -1.0
         fine = run.davg
         curves = [
             {
                 "curve": "class",
-                "class_id": np.repeat(run.classes["class_id"].to_numpy(), POINTS),
-                "x": np.tile(x * side, len(real)),
+                "class_id": np.repeat(run.classes["class_id"].to_numpy(), len(x)),
+                "x": np.tile(x * direction, len(real)),
                 "real": real.ravel(),
                 # The paper draws one randomisation; all of them would only hide each other.
                 "random": random[0].ravel(),
             },
             {
                 "curve": "mean",
-                "x": x * side,
+                "x": x * direction,
                 "real": real.mean(axis=0),
                 "random": random.mean(axis=(0, 1)),
             },
             {
                 "curve": "davg",
-                "x": fine["x"].to_numpy() * side,
+                "x": fine["x"].to_numpy() * direction,
                 "davg": fine[f"davg_{'plus' if sign == '+' else 'minus'}"].to_numpy(),
             },
             {

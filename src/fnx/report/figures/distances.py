@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from fnx.analysis import Run
-from fnx.analysis.distributions import Distances, domain, histogram, layer_rows
+from fnx.analysis import Run, distributions
+from fnx.analysis.distributions import Domain, domain, layer_rows
+from fnx.analysis.scan import BINS
 from fnx.report.figures import style
 from fnx.report.figures.layers import series_styles
 from fnx.report.text import describe, distance_label
@@ -22,7 +23,6 @@ KINDS = {
     "fc": "fully connected layers",
     "other": "other layers",
 }
-BINS = 100  # 0.02 wide for a statistic within −1…1
 READING = "Real labels; faint: random labels of the same run; triangles on the axis: t⁺ and t⁻"
 """How to read the lines of several runs."""
 
@@ -41,21 +41,21 @@ def table(runs: Sequence[Run], labels: Sequence[str]) -> pl.DataFrame:
         of the pairs in it, under real and under random labels, all permutations together; what
         lies beyond the bins or is infinite lacks in their sum), ``t_plus``, ``t_minus``.
     """
-    edges = domain(
-        *(array for run in runs for array in (run.distances, run.distances_random))
-    ).edges(BINS)
+    shared = domain(*(found for run in runs for found in run.extents))
+    edges = shared.edges(BINS)
     parts = []
     for run, label in zip(runs, labels, strict=True):
         limits = {name: (run.threshold(sign) or {}).get("threshold") for name, sign in _LIMITS}
         for kind in _kinds([run]):
+            real, random = percentages(run, kind, shared)
             part = pl.DataFrame(
                 {
                     "run": [label] * BINS,
                     "kind": [kind] * BINS,
                     "low": edges[:-1],
                     "high": edges[1:],
-                    "pct": percentages(run, run.distances, kind, edges),
-                    "pct_random": percentages(run, run.distances_random, kind, edges),
+                    "pct": real,
+                    "pct_random": random,
                 }
             )
             parts.append(
@@ -169,11 +169,20 @@ def bin_edges(rows: pl.DataFrame) -> NDArray[np.float64]:
 
 
 def percentages(
-    run: Run, array: Distances, kind: str, edges: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Percentage of the (feature, class) pairs of one kind of layers in each bin."""
-    rows = [layer.rows for layer in layer_rows(run.features) if layer.kind == kind]
-    return histogram(array, rows, edges)
+    run: Run, kind: str, domain: Domain
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the percentage of one kind of layers' pairs in each bin, real and random labels."""
+    layers = layer_rows(run.features)
+    if domain == run.domain:
+        scan, chosen = run.scan, [layer.kind == kind for layer in layers]
+        counts = scan.histogram[chosen].sum(axis=0), scan.histogram_random[chosen].sum(axis=0)
+        pairs = run.classes.height * sum(layer.size for layer in layers if layer.kind == kind)
+        return 100 * counts[0] / pairs, 100 * counts[1] / (pairs * scan.n_random)
+    rows, edges = [layer.rows for layer in layers if layer.kind == kind], domain.edges(BINS)
+    return (
+        distributions.percentages(run.distances, rows, edges),
+        distributions.percentages(run.distances_random, rows, edges),
+    )
 
 
 def _kinds(runs: Sequence[Run]) -> list[str]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 from PIL import Image
 
 from fnx.analysis import Run
-from fnx.analysis.profiles import ClassPortrait, FeaturePortrait, LayerPortrait
+from fnx.analysis.profiles import ClassProfile, FeatureProfile, LayerProfile
 from fnx.analysis.summary import findings
 from fnx.report.figures import style
 from fnx.report.pictures.paths import class_path, sprite_path
@@ -49,7 +49,7 @@ def draw_run(run: Run) -> Figure:
     return figure
 
 
-def draw_class(run: Run, portrait: ClassPortrait) -> Figure:
+def draw_class(run: Run, portrait: ClassProfile) -> Figure:
     """A class's sample images and strongest features, and how many each layer keeps."""
     longest = max(1, *portrait.strongest["rank"].to_list(), 1)
     panels = max(longest * _ROW + 0.6, 1.6)
@@ -92,7 +92,7 @@ def draw_class(run: Run, portrait: ClassPortrait) -> Figure:
     return figure
 
 
-def draw_feature(run: Run, portrait: FeaturePortrait, values: Values | str) -> Figure:
+def draw_feature(run: Run, portrait: FeatureProfile, values: Values | str) -> Figure:
     """What excites a feature, its distributions in and out of a class, and its D for each class."""
     classes = portrait.classes
     if classes.height > 2 * ENDS:
@@ -140,7 +140,7 @@ def draw_feature(run: Run, portrait: FeaturePortrait, values: Values | str) -> F
     return figure
 
 
-def draw_layer(run: Run, portrait: LayerPortrait) -> Figure:
+def draw_layer(run: Run, portrait: LayerProfile) -> Figure:
     """The distribution of a layer's D, real and shuffled, and its strongest pairs."""
     longest = max(1, *portrait.pairs["rank"].to_list(), 1)
     pairs = max(longest * _ROW + 0.6, 1.6)

@@ -20,7 +20,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from fnx.analysis import Run
-from fnx.analysis.scan import Measures, measure
 from fnx.analysis.summary import Findings, findings, kept_by_class
 from fnx.report.figures import style
 from fnx.report.page import data as pagedata
@@ -80,18 +79,15 @@ def write(
     """
     from plotly.offline import get_plotlyjs
 
-    measures = measure(run)
     folder = run.path / "report"
-    pagedata.write(run, measures, folder / "data", mode)
+    pagedata.write(run, folder / "data", mode)
     (folder / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
     path = run.path / "report.html"
-    path.write_text(render(run, measures, figures, formats), encoding="utf-8")
+    path.write_text(render(run, figures, formats), encoding="utf-8")
     return path
 
 
-def render(
-    run: Run, measures: Measures, figures: Mapping[str, str], formats: Sequence[str] = ()
-) -> str:
+def render(run: Run, figures: Mapping[str, str], formats: Sequence[str] = ()) -> str:
     """The page as text; see `write`."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -127,7 +123,7 @@ def render(
         seconds=run.record.seconds,
         config=json.dumps(run.record.config, indent=2, ensure_ascii=False, default=str),
         style=Markup("\n".join(_template(name) for name in STYLES)),  # noqa: S704
-        index=Markup(script_json(pagedata.index(run, measures) | top_index(run))),  # noqa: S704
+        index=Markup(script_json(pagedata.index(run) | top_index(run))),  # noqa: S704
         script=Markup(script),  # noqa: S704
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )

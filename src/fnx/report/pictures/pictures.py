@@ -66,19 +66,18 @@ def tiles(sprite: Path) -> list[Pixels]:
 
 
 def write_pictures(
-    run_dir: Path, images: LabelledImages, reference: LabelledImages | None, config: Config
+    run: Run, images: LabelledImages, reference: LabelledImages | None, config: Config
 ) -> None:
     """Write the pictures that ``report.pictures`` asks for, and sample images of each class.
 
     Args:
-        run_dir: folder of a run that has its tables and its record.
+        run: the run; the pictures go into its folder.
         images: the run's own images.
         reference: those that were searched for what excites features; None for no pictures.
         config: the run's configuration.
     """
     if reference is None:
         return
-    run = Run.open(run_dir)
     every = config.report.pictures == "all"
     shown = set() if every else set(run.top_features["feature_id"]) | layers_strongest(run)
     shown |= set(features_table(run)["feature_id"])

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.padding import Padding
 
 from fnx.analysis import Run
-from fnx.analysis.profiles import ClassPortrait, FeaturePortrait, LayerPortrait
+from fnx.analysis.profiles import ClassProfile, FeatureProfile, LayerProfile
 from fnx.analysis.summary import findings
 from fnx.report.terminal.closing import closing_facts
 from fnx.report.terminal.terminal import Bar, Cell, facts, table, text
@@ -48,7 +48,7 @@ def show_run(run: Run) -> Iterator[RenderableType]:
     yield "more: --class NAME, --layer LAYER, --feature LAYER/UNIT"
 
 
-def show_class(run: Run, portrait: ClassPortrait) -> Iterator[RenderableType]:
+def show_class(run: Run, portrait: ClassProfile) -> Iterator[RenderableType]:
     """Show how many features a class keeps, which are farthest out, and of which layers."""
     failed = f", {number(portrait.n_failed)} more failed" if portrait.n_failed else ""
     known = [("images", f"{number(portrait.n_images)}{failed}")]
@@ -95,7 +95,7 @@ def show_class(run: Run, portrait: ClassPortrait) -> Iterator[RenderableType]:
 
 
 def show_feature(
-    run: Run, portrait: FeaturePortrait, values: Values | str, *, every_class: bool = False
+    run: Run, portrait: FeatureProfile, values: Values | str, *, every_class: bool = False
 ) -> Iterator[RenderableType]:
     """Show D of a feature for each class, its top-activating images, and its two distributions.
 
@@ -139,7 +139,7 @@ def show_feature(
     yield from _histograms(values)
 
 
-def show_layer(run: Run, portrait: LayerPortrait) -> Iterator[RenderableType]:
+def show_layer(run: Run, portrait: LayerProfile) -> Iterator[RenderableType]:
     """Show a layer's shares, the distribution of its D, and its top pairs."""
     constant = f", {number(portrait.constant)} constant" if portrait.constant else ""
     known = [("features", f"{number(portrait.features)}{constant}")]
@@ -267,7 +267,7 @@ def _digits(step: float) -> int:
     return max(0, min(6, 1 - math.floor(math.log10(step)))) if step > 0 else 0
 
 
-def _distribution(portrait: LayerPortrait) -> RenderableType:
+def _distribution(portrait: LayerProfile) -> RenderableType:
     """Set out one line per bin, without the empty bins at both ends."""
     edges, real, random = (a.tolist() for a in (portrait.edges, portrait.real, portrait.random))
     filled = [i for i in range(len(real)) if real[i] or random[i]]

@@ -10,7 +10,7 @@ import pytest
 
 from fnx.config.schema import DatasetConfig
 from fnx.images.dataset import Listing
-from fnx.images.layouts.common import lines
+from fnx.images.layouts.common import read_lines
 from fnx.images.layouts.readers import READERS
 from fnx.images.official import OFFICIAL, Counts, count
 from fnx.images.open import open_images
@@ -39,8 +39,8 @@ def published(name: str) -> Counts:
 
 def test_cub200(official: Path, tmp_path: Path) -> None:
     shutil.copytree(official / "cub200_2011", tmp_path / "x")
-    labels = [line.split() for line in lines(tmp_path / "x/image_class_labels.txt")]
-    names = dict(line.split() for line in lines(tmp_path / "x/classes.txt"))
+    labels = [line.split() for line in read_lines(tmp_path / "x/image_class_labels.txt")]
+    names = dict(line.split() for line in read_lines(tmp_path / "x/classes.txt"))
     images = [f"{image} {names[label]}/{image}.jpg" for image, label in labels]
     (tmp_path / "x/images.txt").write_text("\n".join(images))
     touch(tmp_path / "x/images" / images[0].split()[1])
@@ -71,7 +71,7 @@ def test_food101(official: Path, tmp_path: Path) -> None:
 
 def test_mit67(official: Path, tmp_path: Path) -> None:
     shutil.copytree(official / "mit67", tmp_path / "x")
-    touch(tmp_path / "x/Images" / lines(tmp_path / "x/TrainImages.txt")[0])
+    touch(tmp_path / "x/Images" / read_lines(tmp_path / "x/TrainImages.txt")[0])
     found = listing("mit67", tmp_path / "x")
     assert count(found.class_names) == published("mit67")
     assert Counter(found.splits) == {"train": 5360, "test": 1340}
