@@ -23,14 +23,15 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-import fnx.images
-from fnx import app, cli
+import fnx
+from fnx import app
 from fnx.analysis.record import Stopwatch
+from fnx.config.compose import compose
 from fnx.embedding import ranks, store
 from fnx.embedding.embed import Embedding
 from fnx.embedding.store import Manifest
+from fnx.images import LabelledImages, Listing, open_images
 from fnx.images.crops import Crops
-from fnx.images.open import LabelledImages, Listing
 from fnx.images.torch_dataset import ImageDataset
 
 CLASSES, ROWS = 1_000, 2_048
@@ -87,14 +88,13 @@ def checked(table: Table, folder: Path, images: int) -> LabelledImages:
             OnePicture(written.getvalue()),
             folder / "images",
         )
-    fnx.images.open.read = lambda _: listing
-    config = cli.compose(["dataset=folder", f"dataset.root={folder}/images"]).dataset
+    config = compose(["dataset=folder", f"dataset.root={folder}/images"]).dataset
     with table.step("check of all, bookkeeping (8 × 8 pixels)") as remarks:
-        found = fnx.images.open.open_images(config, folder)
+        found = open_images(config, folder, listing)
         (file,) = (folder / "checked").glob("*.parquet")
         remarks.append(f"remembered in {file.stat().st_size / 1e6:.0f} MB")
     with table.step("check of all, remembered"):
-        again = fnx.images.open.open_images(config, folder)
+        again = open_images(config, folder, listing)
     with table.step("digest of the labelled images"):
         assert again.digest() == found.digest()
     return found
@@ -177,7 +177,7 @@ def reported(table: Table, folder: Path, images: LabelledImages, embedding: Embe
     patched.open_images = lambda *_: images
     patched.embed = lambda *_: (embedding, True)
     words = ["dataset=folder", f"dataset.root={folder}/images", "threshold.permutations=1"]
-    app.run(cli.compose([*words, "logger=none", f"paths.outputs={folder}"]), folder / "run")
+    app.run(compose([*words, "logger=none", f"paths.outputs={folder}"]), folder / "run")
     size = sum(file.stat().st_size for file in (folder / "run").rglob("*") if file.is_file())
     print(f"| run: all files | | | {size / 1e6:.0f} MB |", flush=True)
 

@@ -1,4 +1,4 @@
-"""What a user can get wrong, said in one line."""
+"""The mistakes that a user can mend, each in one line."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ class DataError(FnxError):
     """Images, labels or arrays that fnx cannot work on."""
 
 
+class MissingDataError(DataError):
+    """A published data set that is not complete on disk, which fetching it mends."""
+
+
 class WeightsError(FnxError):
     """A weights file that is missing, damaged or made for another network."""
 
@@ -27,7 +31,7 @@ class PluginError(FnxError):
 
 
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> str:
-    """One line that names an unknown thing, the nearest known ones and what is allowed.
+    """Return one line that names an unknown thing, the nearest known ones and what is allowed.
 
     >>> unknown("statistic", "kss", ["ks", "kl"])
     "unknown statistic 'kss' (did you mean 'ks'?); allowed: kl, ks"
@@ -36,3 +40,20 @@ def unknown(kind: str, name: str, allowed: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1)
     hint = f" (did you mean '{close[0]}'?)" if close else ""
     return f"unknown {kind} '{name}'{hint}; allowed: {', '.join(names)}"
+
+
+def reason(error: BaseException) -> str:
+    r"""Return why something failed, in one short line.
+
+    >>> reason(FileNotFoundError(2, "No such file or directory", "/somewhere/x.png"))
+    'No such file or directory'
+    >>> reason(ValueError("of two\nlines"))
+    'ValueError: of two lines'
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = " ".join(str(error).split())
+    kind = type(error).__name__
+    if not text or not isinstance(error, OSError):
+        text = f"{kind}: {text}" if text else kind
+    return text.encode(errors="backslashreplace").decode()[:300]

@@ -10,8 +10,8 @@ from PIL import Image
 
 from fnx.config.schema import DatasetConfig
 from fnx.errors import DataError
+from fnx.images import LabelledImages, open_images
 from fnx.images.crops import Crops
-from fnx.images.open import LabelledImages, open_images
 from fnx.images.torch_dataset import ImageDataset
 
 

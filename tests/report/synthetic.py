@@ -42,6 +42,10 @@ class Synthetic:
     strength: float = 1.0
     failed: Sequence[tuple[str, str]] = (("b/broken.jpg", "image file is truncated"),)
     unbounded: bool = False
+    limits: tuple[float, float] | None = None
+    constant: Sequence[int] = ()
+    arrays: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+    """Real and random distances that are given, not drawn."""
     seed: int = 0
 
     def but(self, **changes: Any) -> Synthetic:
@@ -88,7 +92,7 @@ def write_run(folder: Path, spec: Synthetic | None = None) -> Path:
     """Write every file that a run leaves; its figures and page are left to the report."""
     spec = spec or Synthetic()
     folder.mkdir(parents=True, exist_ok=True)
-    real, random = distances(spec)
+    real, random = spec.arrays or distances(spec)
     names = spec.class_names or [f"class {i}" for i in range(len(spec.class_sizes))]
     paths = [
         (f"{name}/{i:04d}.jpg", index)
@@ -114,27 +118,20 @@ def write_run(folder: Path, spec: Synthetic | None = None) -> Path:
             "layer": [layer for layer, _, _ in layers],
             "unit": pl.Series([unit for _, unit, _ in layers], dtype=pl.Int32),
             "kind": [kind for _, _, kind in layers],
-            "constant": [False] * len(layers),
+            "constant": [i in spec.constant for i in range(len(layers))],
         }
     )
-    limits = (0.0, np.inf) if spec.unbounded else (-1.0, 1.0)
+    limits = spec.limits or ((0.0, np.inf) if spec.unbounded else (-1.0, 1.0))
     thresholds = find_thresholds(real, random, range=limits)
     np.save(folder / "distances.npy", real)
     np.save(folder / "distances_random.npy", random)
-    written = {
-        "images": images,
-        "classes": tables.classes_table(images, names).join(
-            tables.class_thresholds_table(thresholds, len(names)), on="class_id"
-        ),
-        "features": features,
-        "thresholds": tables.thresholds_table(thresholds),
-        "davg": tables.davg_table(thresholds),
-        "layers": tables.layers_table(features, real, random, thresholds),
-        "top_features": tables.top_features_table(real, 10),
-    }
+    found = tables.analyse(images, names, features, real, random, thresholds, 10)
+    written = {name: value for name, value in found.items() if isinstance(value, pl.DataFrame)}
     for name, table in written.items():
         table.write_parquet(folder / f"{name}.parquet")
-    (folder / "run.json").write_text(json.dumps(record(spec, written, thresholds), indent=1))
+    made = record(spec, written, thresholds)
+    made["counts"]["constant"] = len(spec.constant)
+    (folder / "run.json").write_text(json.dumps(made, indent=1))
     return folder
 
 

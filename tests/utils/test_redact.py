@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fnx.utils.redact import HIDDEN, redacted
+from fnx.utils.redact import HIDDEN, Redacting, redact_files, redacted
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,11 @@ from fnx.utils.redact import HIDDEN, redacted
         ("x=https://h/a?api_key=abc&b=1", f"x=https://h/a?api_key={HIDDEN}&b=1"),
         ("https://h/a?X-Amz-Signature=ff00&v=2", f"https://h/a?X-Amz-Signature={HIDDEN}&v=2"),
         ("https://h/a?download=true", "https://h/a?download=true"),
+        ("https://h/a?design=1&sigma=2", "https://h/a?design=1&sigma=2"),
+        ("https://h/a?x=1;SIG=ab'", f"https://h/a?x=1;SIG={HIDDEN}'"),
+        ("'https://h/a?token=ab' more", f"'https://h/a?token={HIDDEN}' more"),
+        ("https://h/a?token=ab#part", f"https://h/a?token={HIDDEN}#part"),
+        ("https://a:b@h https://c:d@h", f"https://{HIDDEN}@h https://{HIDDEN}@h"),
         ("me@example.org, features@2x.png", "me@example.org, features@2x.png"),
     ],
 )
@@ -27,13 +33,48 @@ def test_addresses_keep_what_is_no_secret(text: str, clean: str) -> None:
     assert redacted(text) == clean
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "hidden"),
+    [
+        ("SOME_API_KEY", "01234567", True),
+        ("SOME_API_KEY", "0123456", False),  # may stand anywhere by chance
+        ("HF_TOKEN", "harmless", True),
+        ("client_secret", "harmless", True),
+        ("PASSWD", "harmless", True),
+        ("APIKEY_OF", "harmless", True),
+        ("ACCESS_KEY_ID", "harmless", True),
+        ("CREDENTIALS", "harmless", True),
+        ("SIGNING_KEY", "harmless", True),
+        ("MONKEY_NAME", "harmless", False),
+        ("KEYBOARD", "harmless", False),
+        ("SSH_KEY", "/home/me/.ssh/key", False),  # where it lies is no secret
+    ],
+)
 def test_secrets_of_the_environment_are_hidden_wherever_they_stand(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, hidden: bool
 ) -> None:
-    monkeypatch.setenv("SOME_API_KEY", "0123456789abcdef")
-    monkeypatch.setenv("MONKEY_NAME", "harmless-name")
-    given = {"a": ["say 0123456789abcdef!", 3, None], "b": {"c": "harmless-name"}}
-    assert redacted(given) == {"a": [f"say {HIDDEN}!", 3, None], "b": {"c": "harmless-name"}}
+    monkeypatch.setattr(os, "environ", {name: value})
+    shown = HIDDEN if hidden else value
+    given = {value: [f"say {value}!", 3, None], "b": {"c": (value, value)}}
+    assert redacted(given) == {shown: [f"say {shown}!", 3, None], "b": {"c": (shown, shown)}}
+
+
+def test_a_log_keeps_its_lines_without_their_secrets() -> None:
+    record = logging.LogRecord("x", logging.INFO, "", 0, "from %s", ("https://a:b@h",), None)
+    assert Redacting().filter(record)
+    assert record.getMessage() == f"from https://{HIDDEN}@h"
+
+
+def test_files_that_match_are_rewritten_if_they_hold_a_secret(tmp_path: Path) -> None:
+    for name in ("a.yaml", "b.txt"):
+        (tmp_path / name).write_text("é https://a:b@h\n", encoding="utf-8")
+    (tmp_path / "clean.yaml").write_text("é\n", encoding="utf-8")
+    before = (tmp_path / "clean.yaml").stat()
+    redact_files(tmp_path, "*.yaml")
+    assert (tmp_path / "a.yaml").read_text(encoding="utf-8") == f"é https://{HIDDEN}@h\n"
+    assert "a:b" in (tmp_path / "b.txt").read_text(encoding="utf-8")
+    assert (tmp_path / "clean.yaml").stat().st_mtime_ns == before.st_mtime_ns
+    assert (tmp_path / "clean.yaml").stat().st_ino == before.st_ino
 
 
 def test_a_run_leaves_no_secret(tmp_path: Path, tiny_words: tuple[str, ...]) -> None:

@@ -29,7 +29,7 @@ _RESIZE_MODES = ("short_side", "squash")
 
 @dataclass(frozen=True)
 class Crops:
-    """How many views an image has, where they lie, and how large.
+    """How many views an image has, where they lie, and how large they are.
 
     Attributes:
         name: `ten`, `five`, `center` or `dense`.
@@ -64,7 +64,7 @@ class Crops:
 
     @property
     def count(self) -> int:
-        """Number of views of one image.
+        """Return the number of views of one image.
 
         >>> Crops("ten").count
         10
@@ -73,36 +73,36 @@ class Crops:
 
     @property
     def whole(self) -> bool:
-        """Whether a view is the whole image, in the image's own shape."""
+        """Return whether a view is the whole image, in the image's own shape."""
         return self.name == "dense"
 
     def example(self, views: int) -> Tensor:
-        """Black views: uint8 (views, 3, size, size), as a square image has them."""
+        """Return black views, as those of a square image: uint8 (views, 3, size, size)."""
         import torch
 
         return torch.zeros((views, 3, self.size, self.size), dtype=torch.uint8)
 
     def resized(self, image: Image.Image) -> Tensor:
-        """The image as RGB, resized once: uint8 (3, H, W), min(H, W) = `resize`.
+        """Return the image as RGB, resized once: uint8 (3, H, W), min(H, W) = `resize`.
 
         Bilinear with antialiasing, as torchvision's and timm's evaluation of VGG; the long side is
-        cut to whole pixels as theirs is. An image that has the size already is left as it is.
+        truncated to whole pixels as theirs is. An image of that size already is left as it is.
         """
         import torch
 
         return torch.from_numpy(self._pixels(image)).permute(2, 0, 1).contiguous()
 
     def view(self, image: Image.Image, number: int) -> NDArray[np.uint8]:
-        """One of the views of an image as the network saw it, for the eye: uint8 (H, W, 3).
+        """Return one of the views of an image, as a picture: uint8 (H, W, 3).
 
-        It is the same as the one of this number in `views`, without torch.
+        It is the one of this number in `views`, without torch.
         """
         windows = self.windows(self._pixels(image).transpose(2, 0, 1))
         window = windows[number % len(windows)]
         return (window if number < len(windows) else window[..., ::-1]).transpose(1, 2, 0)
 
     def _pixels(self, image: Image.Image) -> NDArray[np.uint8]:
-        """The image as RGB, resized once: (H, W, 3)."""
+        """Return the image as RGB, resized once: (H, W, 3)."""
         rgb = to_rgb(image)
         size = self._resized_size(*rgb.size)
         if size != rgb.size:
@@ -110,7 +110,7 @@ class Crops:
         return np.array(rgb)
 
     def windows(self, image: Pixels) -> list[Pixels]:
-        """The crops before they are mirrored: views (…, size, size) that share `image`'s memory.
+        """Return the crops before they are mirrored: (…, size, size), which share `image`'s memory.
 
         Args:
             image: (…, H, W), neither side smaller than `size`.
@@ -138,11 +138,11 @@ class Crops:
         return [image[..., top : top + self.size, left : left + self.size] for top, left in corners]
 
     def views(self, image: Tensor) -> Tensor:
-        """All views of an image, on its device and of its dtype: (3, H, W) → (K, 3, size, size).
+        """Return all views of an image, on its device and of its dtype: (K, 3, size, size).
 
         The crops of `windows`; for `ten` and `dense` their mirrors follow in the same order. With
-        `dense` views are (3, H, W) themselves. One copy is made, into the batch that the network
-        reads.
+        `dense` the views keep the image's shape: (2, 3, H, W). One copy is made, into the batch
+        that the network reads.
 
         >>> import torch
         >>> Crops("ten", resize=4, size=2).views(torch.arange(16).view(1, 4, 4))[[0, 5], 0].tolist()

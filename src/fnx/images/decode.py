@@ -7,24 +7,15 @@ clipped; of an animation the first frame counts. Colour profiles are not applied
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
-
-# What undoes each EXIF orientation (Exif 2.32, tag 0x0112); 1 is upright.
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+from PIL import Image, ImageOps
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """`image` as 8-bit RGB, turned as its EXIF orientation says.
+    """Return `image` as 8-bit RGB, upright; `image` itself is turned upright too.
 
     Raises:
         OSError, ValueError, …: whatever Pillow raises on damaged or unsupported files.
@@ -34,29 +25,16 @@ def to_rgb(image: Image.Image) -> Image.Image:
     >>> to_rgb(Image.new("I;16", (1, 1), 0x8000)).getpixel((0, 0))
     (128, 128, 128)
     """
-    turn = _UPRIGHT.get(_orientation(image))
-    rgb = _eight_bit_rgb(image)
-    return rgb if turn is None else rgb.transpose(turn)
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:
-        # Broken metadata (common in images from the web) says nothing about the pixels.
-        return 1
-
-
-def _eight_bit_rgb(image: Image.Image) -> Image.Image:
-    image.load()  # a palette's transparency is only known then
+    # Loading comes first: it turns a TIFF upright, and tells whether a palette has transparency.
+    image.load()
+    with suppress(Exception):  # broken metadata (common in images from the web) turns nothing
+        ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I;16"):
         return _grey(np.asarray(image).astype(np.float64) / 257)
     if image.mode in ("I", "F"):
         values = np.asarray(image).astype(np.float64)
         return _grey(_wide_to_0_255(values, integer=image.mode == "I"))
-    if image.has_transparency_data:
-        return _on_white(image)
-    return image.convert("RGB")
+    return _on_white(image) if image.has_transparency_data else image.convert("RGB")
 
 
 def _on_white(image: Image.Image) -> Image.Image:

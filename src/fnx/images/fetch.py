@@ -1,83 +1,89 @@
-"""Fetches a data set of Table 2: its archives, whole and verified, unpacked into their place."""
+"""Fetching a data set of Table 2: its archives, whole and verified, unpacked into their place."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
-from pathlib import Path
-from typing import TYPE_CHECKING
+import stat
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import quote, urljoin
 
-from fnx.errors import ConfigError, DataError
+from fnx.errors import DataError, reason
 from fnx.images.official import OFFICIAL, Archive, how_to_fetch
 from fnx.images.paths import to_text
-from fnx.images.unpack import is_archive, unpack
-from fnx.images.validate import reason
 from fnx.utils.download import download
+from fnx.utils.files import file_digest
 from fnx.utils.progress import progress_bar
-
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
 
 log = logging.getLogger(__name__)
 
+_MB = 1_000_000
 
-def fetch(config: DatasetConfig) -> None:
-    """Fetch and unpack a data set of Table 2 into `dataset.root`.
 
-    Archives that already lie there are used, so that one may bring them oneself; those fetched
-    here are removed once unpacked. All is unpacked beside its place and renamed into it at the end:
-    what is half unpacked is never taken for data. What stood in its place is kept under
-    another name.
+def fetch(layout: str, root: Path) -> None:
+    """Fetch a data set of Table 2 and unpack it into `root`.
+
+    Archives that already lie there are used and kept, so that users can bring them; those fetched
+    here are removed once unpacked. All is unpacked into a hidden folder and renamed at the end, so
+    that half an archive is never taken for data. What lay in its place is kept under another name.
 
     Raises:
-        ConfigError: no root.
         DataError: an archive that needs an account, cannot be fetched, has another checksum than
             the published one, or is damaged.
     """
-    if not config.root:
-        raise ConfigError("dataset.root is missing: give it as dataset.root=PATH")
-    root = Path(config.root).expanduser().absolute()
-    archives = OFFICIAL[config.layout].archives
-    brought = [archive for archive in archives if (root / archive.name).is_file()]
-    by_hand = [a.name for a in archives if not a.public and a not in brought]
+    data_set = OFFICIAL[layout]
+    brought = [archive for archive in data_set.archives if (root / archive.name).is_file()]
+    by_hand = [a.name for a in data_set.archives if not a.public and a not in brought]
     if by_hand:
         raise DataError(
             f"{' and '.join(by_hand)} not found in {to_text(str(root))!r} (dataset.root): "
-            f"{how_to_fetch(config.layout)}"
+            f"{how_to_fetch(layout)}"
         )
     unpacked = root / ".unpacking"
     try:
         root.mkdir(parents=True, exist_ok=True)
         if unpacked.exists():
-            shutil.rmtree(unpacked)  # what an interrupted run left
-        for archive in archives:
+            shutil.rmtree(unpacked)  # left by an interrupted run
+        for archive in data_set.archives:
             file = root / archive.name
             if archive in brought:
                 _verify(file, archive)
             else:
                 download(archive.url, file, md5=archive.md5, size=archive.size)
-            _prepare(archive, file, unpacked)
+            _prepare(archive, file, unpacked / archive.into)
         _move(unpacked, root)
-        for archive in archives:
+        for archive in data_set.archives:
             if archive not in brought and not _lies_in_place(archive):
                 (root / archive.name).unlink()
     except OSError as error:
         raise DataError(
-            f"cannot write {OFFICIAL[config.layout].title} to {to_text(str(root))!r}: "
-            f"{reason(error)}"
+            f"cannot write {data_set.title} to {to_text(str(root))!r}: {reason(error)}"
         ) from error
 
 
+def _verify(file: Path, archive: Archive) -> None:
+    """Refuse an archive that a user brought, if it is not the published one."""
+    if archive.md5 is None:
+        return
+    found = file_digest(file, "md5")
+    if found != archive.md5:
+        raise DataError(
+            f"{to_text(str(file))!r} is not what its authors published: its md5 is {found} where "
+            f"{archive.md5} is expected; remove it"
+        )
+
+
 def _lies_in_place(archive: Archive) -> bool:
-    """Whether the file is its own data, and the root its place: nothing to unpack or to move."""
+    """Return whether the file is itself data that belongs into the root."""
     return not is_archive(archive.name) and not archive.into
 
 
-def _prepare(archive: Archive, file: Path, unpacked: Path) -> None:
-    """Bring what the archive holds into its folder below `unpacked`."""
-    folder = unpacked / archive.into
+def _prepare(archive: Archive, file: Path, folder: Path) -> None:
+    """Bring the data of an archive into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     if archive.each:
         _fetch_each(archive, file, folder)
@@ -114,7 +120,7 @@ def _fetch_each(archive: Archive, file: Path, folder: Path) -> None:
 
 
 def _move(unpacked: Path, root: Path) -> None:
-    """Rename what was unpacked into its place; what stands there gets another name."""
+    """Rename what was unpacked into its place; what lies there gets another name."""
     for item in sorted(unpacked.iterdir()):
         place = root / item.name
         if place.exists():
@@ -127,14 +133,51 @@ def _move(unpacked: Path, root: Path) -> None:
     unpacked.rmdir()
 
 
-def _verify(file: Path, archive: Archive) -> None:
-    """Refuse an archive that somebody brought, if it is not the published one."""
-    if archive.md5 is None:
-        return
-    with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "md5").hexdigest()
-    if found != archive.md5:
-        raise DataError(
-            f"{to_text(str(file))!r} is not what its authors published: its md5 is {found} where "
-            f"{archive.md5} is expected; remove it"
-        )
+def is_archive(name: str) -> bool:
+    """Return whether a file of this name is unpacked, by its ending."""
+    return name.lower().endswith((".tar", ".tar.gz", ".tgz", ".zip"))
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack an archive into `folder`, and nothing outside of it.
+
+    Raises:
+        DataError: an archive that is damaged, truncated, or has members that leave the folder.
+    """
+    total = round(archive.stat().st_size / _MB)
+    bar = progress_bar(f"unpacking {archive.name}", total=total, unit="MB")
+    extract = _unzip if archive.name.lower().endswith(".zip") else _untar
+    try:
+        with bar:
+            extract(archive, folder, bar)
+    except tarfile.FilterError as error:
+        raise DataError(f"{archive.name} is refused: {reason(error)}") from error
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError) as error:
+        raise DataError(f"cannot unpack {archive.name}: {reason(error)}") from error
+
+
+def _untar(archive: Path, folder: Path, bar: Any) -> None:
+    with archive.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:*") as tar:
+        for member in tar:
+            _refuse_outside(archive, member.name)
+            # This filter refuses links that lead outside, devices, and too generous permissions.
+            tar.extract(member, folder, filter="data")
+            bar.update(round(raw.tell() / _MB) - bar.n)
+
+
+def _unzip(archive: Path, folder: Path, bar: Any) -> None:
+    done = 0
+    with zipfile.ZipFile(archive) as zipped:
+        for member in zipped.infolist():
+            _refuse_outside(archive, member.filename)
+            if stat.S_ISLNK(member.external_attr >> 16):
+                raise DataError(f"{archive.name} is refused: {member.filename!r} is a link")
+            zipped.extract(member, folder)
+            done += member.compress_size
+            bar.update(round(done / _MB) - bar.n)
+
+
+def _refuse_outside(archive: Path, name: str) -> None:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or ":" in (path.parts or ("",))[0]:
+        raise DataError(f"{archive.name} is refused: its member {name!r} leaves the folder")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many images and classes, and how many images the smallest and largest class have."""
+    """Numbers of images and classes, and of images in the smallest and the largest class."""
 
     images: int
     classes: int
@@ -48,12 +48,12 @@ class Archive:
 
     @property
     def name(self) -> str:
-        """The file's name, the last part of its address."""
+        """Return the file's name, the last part of its address."""
         return self.url.rsplit("/", 1)[-1]
 
     @property
     def public(self) -> bool:
-        """Whether it can be fetched without a form or an account."""
+        """Return whether it can be fetched without a form or an account."""
         return self.url.startswith(("http://", "https://"))
 
 
@@ -79,11 +79,11 @@ class DataSet:
 
     @property
     def public(self) -> bool:
-        """Whether all of it can be fetched without a form or an account."""
+        """Return whether all of it can be fetched without a form or an account."""
         return all(archive.public for archive in self.archives)
 
 
-# In the paper's order: by average number of images a class. Checksums are those of torchvision's
+# In the paper's order: by average number of images per class. Checksums are those of torchvision's
 # data sets (and, for cub200, of its authors); where none is published there is none here.
 OFFICIAL: dict[str, DataSet] = {
     "imagenet": DataSet(
@@ -114,7 +114,7 @@ OFFICIAL: dict[str, DataSet] = {
         "Oulu knots",
         "http://www.ee.oulu.fi/~olli/Projects/Lumber.Grading.html",
         Counts(438, 7, 14, 179),
-        "names.txt (a line an image: file and class) beside its images, or <class>/<image>",
+        "names.txt (a line per image: file and class) beside its images, or <class>/<image>",
         (
             Archive(
                 "http://www.ee.oulu.fi/research/imag/knots/KNOTS/names.txt",
@@ -202,7 +202,7 @@ OFFICIAL: dict[str, DataSet] = {
             Archive("http://vision.stanford.edu/aditya86/ImageNetDogs/images.tar"),
             Archive("http://vision.stanford.edu/aditya86/ImageNetDogs/lists.tar"),
         ),
-        note="the authors' lists hold 148 to 252 images a class",
+        note="the authors' lists hold 148 to 252 images per class",
     ),
     "catsdogs": DataSet(
         "Oxford-IIIT Pet",
@@ -243,7 +243,7 @@ _OVERLAP = {
 
 
 def overlap(name: str) -> str | None:
-    """The paper's group of a data set by its overlap with ImageNet 2012; None for any other.
+    """Return the paper's group of a data set by its overlap with ImageNet 2012; None for others.
 
     >>> overlap("food101"), overlap("my own")
     ('b', None)
@@ -251,8 +251,8 @@ def overlap(name: str) -> str | None:
     return next((group for group, members in _OVERLAP.items() if name in members), None)
 
 
-def count(class_names: Sequence[str]) -> Counts:
-    """The counts of a data set, from the class of each image.
+def count(class_names: Sequence[str | None]) -> Counts:
+    """Return the counts of a data set, from the class of each image.
 
     >>> str(count(["cat", "dog", "dog"]))
     '3 images in 2 classes of 1–2'
@@ -262,7 +262,7 @@ def count(class_names: Sequence[str]) -> Counts:
 
 
 def how_to_fetch(layout: str) -> str:
-    """The command that fetches a data set, or whom to ask for it."""
+    """Return the command that fetches a data set, or where to ask for it."""
     data_set = OFFICIAL[layout]
     command = f"python -m fnx dataset={layout} dataset.download=true"
     if data_set.public:
@@ -277,7 +277,7 @@ def how_to_fetch(layout: str) -> str:
 def differences(
     config: DatasetConfig, class_names: Sequence[str], absent: int = 0
 ) -> tuple[str, ...]:
-    """Where the images found are not those of Table 2, one line with both numbers.
+    """Return where the images found differ from Table 2, in one line with both numbers.
 
     Empty for other data sets, and with `limit_per_class`, which takes fewer on purpose.
 

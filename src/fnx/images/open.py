@@ -1,11 +1,10 @@
-"""Labelled images: found by the reader of their layout, checked, decoded, cut into crops."""
+"""From a configured data set to checked images with their labels."""
 
 from __future__ import annotations
 
 import errno
 import logging
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,69 +12,96 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from fnx.errors import DataError
-from fnx.images.dataset import TABLE_SCHEMA, LabelledImages, Listing, Opener
-from fnx.images.layouts.catalogue import read
+from fnx.images.dataset import TABLE_SCHEMA, LabelledImages, Listing
+from fnx.images.layouts.readers import list_images
 from fnx.images.official import differences
-from fnx.images.validate import Checked, check_images, checked_before
+from fnx.images.validate import Checked, check_images, known_checks
 
 if TYPE_CHECKING:
     from fnx.config.schema import DatasetConfig
 
-__all__ = ["LabelledImages", "Listing", "Opener", "open_images"]
-
 log = logging.getLogger(__name__)
 
 
-def open_images(config: DatasetConfig, cache: Path) -> LabelledImages:
+def open_images(
+    config: DatasetConfig, cache: Path, listing: Listing | None = None
+) -> LabelledImages:
     """Find the images of a data set and check that each can be read, before any other work.
 
     The counts of a data set of the paper's Table 2 are compared with it: a difference is logged and
     kept in `LabelledImages.warnings`. With `limit_per_class` the first readable images of each
     class are taken, and no more are checked than that needs. Classes without a readable image are
-    left out, with a warning. Of several runs that want the same images one checks, the others wait.
+    left out, with a warning. Of several runs on the same images one checks, the others wait.
 
     Args:
         config: what to read; `on_error` says what an unreadable image means.
         cache: folder below which the checks are remembered.
+        listing: what `list_images(config)` returned, if it has been called already.
 
     Raises:
         ConfigError: an unknown layout, or a key that the layout needs.
         DataError: no images, fewer than two classes, or (on_error=raise) an unreadable image.
     """
-    listing = read(config)
-    with checked_before(listing.root, cache) as known:
-        checked = _check_up_to(listing, config.limit_per_class, known)
-
-    rows = [row for row, path in enumerate(listing.paths) if path in checked]
-    failed = [listing.paths[row] for row in rows if checked[listing.paths[row]].error is not None]
-    if failed:
-        _complain(failed, checked, config.on_error)
-    images = _labelled(config.name, listing, rows, checked)
-    gone = sum(checked[path].error == os.strerror(errno.ENOENT) for path in failed)
-    warnings = differences(config, images.ok()["class_name"].to_list(), gone)
+    images = check_listing(config, cache, list_images(config) if listing is None else listing)
+    readable = images.ok()["class_name"].to_list()
+    n_classes, n_files = len(images.class_names), images.table.height
+    if n_classes < 2:
+        raise DataError(
+            f"{config.name}: {n_classes} classes with readable images among {n_files} files; "
+            "at least two are needed"
+        )
+    gone = images.table.filter(error=os.strerror(errno.ENOENT)).height
+    warnings = differences(config, readable, gone)
     for warning in warnings:
         log.warning("%s", warning)
     log.info(
         "%s: %d images in %d classes, %d failed",
         config.name,
-        len(rows) - len(failed),
-        len(images.class_names),
-        len(failed),
+        len(readable),
+        n_classes,
+        n_files - len(readable),
     )
     return replace(images, warnings=warnings)
+
+
+def check_listing(config: DatasetConfig, cache: Path, listing: Listing) -> LabelledImages:
+    """Check the images of a listing, up to `limit_per_class` of each class, and number them.
+
+    Raises:
+        DataError: an unreadable image, with on_error=raise.
+    """
+    with known_checks(listing.root, cache) as known:
+        checked = _check_up_to(listing, config.limit_per_class, known)
+    images = _labelled(config.name, listing, checked)
+    failed = images.table.filter(status="failed")
+    if failed.height:
+        first = f"{failed['path'][0]!r} ({failed['error'][0]})"
+        if config.on_error == "raise":
+            others = f" and {failed.height - 1} other images" if failed.height > 1 else ""
+            raise DataError(f"dataset.on_error=raise: cannot read {first}{others}")
+        log.warning("%d images cannot be read and are left out; the first: %s", len(failed), first)
+    left_out = failed.filter(pl.col("class_id").is_null())["class_name"]
+    if unreadable := left_out.drop_nulls().unique(maintain_order=True).to_list():
+        log.warning(
+            "classes without a readable image are left out: %s", ", ".join(map(repr, unreadable))
+        )
+    return images
 
 
 def _check_up_to(
     listing: Listing, limit: int | None, known: dict[str, Checked]
 ) -> dict[str, Checked]:
-    """Check all images, or of each class as many as it takes to have `limit` readable ones."""
+    """Check all images, or of each class as many as it takes to have `limit` readable ones.
+
+    Images without a class have no limit.
+    """
     if limit is None:
         return check_images(listing, listing.paths, known)
-    waiting: dict[str, list[str]] = {}
+    waiting: dict[str | None, list[str]] = {}
     for path, name in zip(listing.paths, listing.class_names, strict=True):
         waiting.setdefault(name, []).append(path)
     missing = dict.fromkeys(waiting, limit)
-    checked: dict[str, Checked] = {}
+    checked = check_images(listing, waiting.pop(None, []), known)
     while True:
         chosen = {name: paths[: missing[name]] for name, paths in waiting.items()}
         batch = [path for paths in chosen.values() for path in paths]
@@ -87,41 +113,22 @@ def _check_up_to(
             missing[name] -= sum(checked[path].error is None for path in paths)
 
 
-def _complain(failed: Sequence[str], checked: dict[str, Checked], on_error: str) -> None:
-    first = f"{failed[0]!r} ({checked[failed[0]].error})"
-    if on_error == "raise":
-        others = f" and {len(failed) - 1} other images" if len(failed) > 1 else ""
-        raise DataError(f"dataset.on_error=raise: cannot read {first}{others}")
-    log.warning("%d images cannot be read and are left out; the first: %s", len(failed), first)
-
-
-def _labelled(
-    name: str, listing: Listing, rows: Sequence[int], checked: dict[str, Checked]
-) -> LabelledImages:
+def _labelled(name: str, listing: Listing, checked: dict[str, Checked]) -> LabelledImages:
+    """Give the checked images and their classes numbers, in order of the listing."""
+    rows = [row for row, path in enumerate(listing.paths) if path in checked]
     results = [checked[listing.paths[row]] for row in rows]
     names = [listing.class_names[row] for row in rows]
-    readable = {name for name, result in zip(names, results, strict=True) if not result.error}
-    # In order of the listing, which is the reader's order of classes.
-    class_names = tuple(dict.fromkeys(filter(readable.__contains__, listing.class_names)))
-    unreadable = [name for name in dict.fromkeys(names) if name not in readable]
-    if len(class_names) < 2:
-        raise DataError(
-            f"{name}: {len(class_names)} classes with readable images among {len(rows)} files; "
-            "at least two are needed"
-        )
-    if unreadable:
-        log.warning(
-            "classes without a readable image are left out: %s", ", ".join(map(repr, unreadable))
-        )
+    readable = {name for name, result in zip(names, results, strict=True) if result.error is None}
+    class_names = tuple(filter(readable.__contains__, listing.classes))
     ids = {class_name: class_id for class_id, class_name in enumerate(class_names)}
     table = pl.DataFrame(
         {
             "image_id": range(len(rows)),
             "path": [listing.paths[row] for row in rows],
-            "class_id": [ids.get(name) for name in names],
+            "class_id": [None if name is None else ids.get(name) for name in names],
             "class_name": names,
             "split": [listing.splits[row] for row in rows],
-            "status": ["failed" if result.error else "ok" for result in results],
+            "status": ["ok" if result.error is None else "failed" for result in results],
             "error": [result.error for result in results],
             "digest": [result.digest for result in results],
         },

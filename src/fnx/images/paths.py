@@ -1,7 +1,8 @@
-"""Images that are files below a folder: how their names are written, sorted, opened and stamped."""
+"""Images that are files below a folder: how they are named, sorted, opened and stamped."""
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ NaturalKey = tuple[tuple[tuple[str | int, ...], str], ...]
 
 
 def natural_key(path: str) -> NaturalKey:
-    """Key that sorts as people do: by folder, numbers by their value, case aside.
+    """Return a key that sorts as people do: by folder, numbers by value, ignoring case.
 
     >>> sorted(["b/img10.png", "b/Img9.png", "b/img2.png", "a10/x", "a9/x"], key=natural_key)
     ['a9/x', 'a10/x', 'b/img2.png', 'b/Img9.png', 'b/img10.png']
@@ -39,7 +40,7 @@ def natural_key(path: str) -> NaturalKey:
 
 
 def to_text(name: str) -> str:
-    r"""A file's name as valid Unicode: bytes that are not UTF-8 become `\xNN`, and back.
+    r"""Return a file's name as valid Unicode: bytes that are not UTF-8 become `\xNN`.
 
     >>> to_text("caf\udce9.png")
     'caf\\xe9.png'
@@ -51,7 +52,7 @@ def to_text(name: str) -> str:
 
 
 def from_text(text: str) -> str:
-    """The file's name behind `to_text`."""
+    """Return the file's name of which `to_text` made this text."""
 
     def character(found: re.Match[str]) -> str:
         byte = int(found[1], 16)
@@ -67,18 +68,20 @@ class Files:
     root: str
 
     def file(self, path: str) -> Path:
-        """Where the image with this path in the table lies."""
+        """Return where the image with this path in the table lies."""
         return Path(self.root) / from_text(path)
 
     def __call__(self, path: str) -> Image.Image:
         """Open the image; its pixels are decoded when they are first used."""
-        return Image.open(self.file(path))
+        # Given a name, Pillow maps an uncompressed TIFF into memory, and mixes up the pixels of
+        # one that has to be turned by 90 degrees.
+        return Image.open(io.BytesIO(self.file(path).read_bytes()))
 
     def stream(self, path: str) -> Stream:
-        """The file, opened for reading."""
+        """Open the file for reading."""
         return self.file(path).open("rb")
 
     def stamp(self, path: str) -> Stamp:
-        """Size, mtime and ctime of the file that a link leads to."""
+        """Return size, mtime and ctime of the file that a link leads to."""
         stat = self.file(path).stat()
         return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns

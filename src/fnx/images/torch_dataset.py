@@ -15,24 +15,24 @@ from torch.utils.data import Dataset
 from fnx.errors import DataError
 from fnx.images.crops import Crops
 from fnx.images.dataset import LabelledImages
-from fnx.images.validate import reason
+from fnx.images.validate import why_unreadable
 
 
 class VanishedImageError(DataError):
-    """An image that was readable when it was checked, and is not when it is needed."""
+    """An image that was readable when it was checked, and no longer is when it is needed."""
 
     def __init__(self, text: str) -> None:
-        # A DataLoader makes the error of a worker process anew from its whole traceback, whose
+        # A DataLoader creates the error of a worker process again from its whole traceback, whose
         # last line is the message.
         last = text.strip().splitlines()[-1]
         super().__init__(last.split(f"{type(self).__name__}: ", maxsplit=1)[-1])
 
 
 class _Texts(Sequence[str]):
-    """Texts in two blocks of memory.
+    """Texts in two blocks of memory, which the worker processes share.
 
-    The worker processes share them. Of a list of a million texts each would soon have a copy, for
-    reading an object writes its count of references.
+    Of a list of a million texts each process would soon have its own copy, because reading an
+    object changes its reference count.
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
@@ -69,8 +69,9 @@ class ImageDataset(Dataset[tuple[int, Tensor]]):
             with self.open(path) as image:
                 return row, self.crops.resized(image)
         except Exception as error:
+            why = why_unreadable(error)
             raise VanishedImageError(
-                f"image {path!r} could be read when it was checked and now cannot: {reason(error)}"
+                f"image {path!r} could be read when it was checked and now cannot: {why}"
             ) from error
 
 
@@ -88,13 +89,13 @@ class Batch(NamedTuple):
     pixels: Tensor
 
     def images(self) -> list[Tensor]:
-        """The images, uint8 (3, H, W), as views of `pixels`."""
+        """Return the images, uint8 (3, H, W), as views of `pixels`."""
         parts = torch.split(self.pixels, [3 * height * width for height, width in self.sizes])
         return [part.view(3, *size) for part, size in zip(parts, self.sizes, strict=True)]
 
 
 def collate(items: Sequence[tuple[int, Tensor]]) -> Batch:
-    """Items of any shapes as one batch."""
+    """Collect items of any shapes into one batch."""
     rows, images = zip(*items, strict=True)
     return Batch(
         torch.tensor(rows, dtype=torch.int64),
@@ -104,11 +105,11 @@ def collate(items: Sequence[tuple[int, Tensor]]) -> Batch:
 
 
 def leave_to_main(_: int) -> None:
-    """For a process that decodes: what ends a run is answered by the main process, in one line.
+    """Have a process that decodes end in silence, for the main process says in one line why.
 
-    Ctrl-C reaches all processes of a terminal, and a thread of torch's that is handing an image
-    over when the main process leaves would print a traceback of its own. What a decoder raises
-    takes neither way: the loader carries it to the main process.
+    Ctrl-C reaches all processes of a terminal, and a thread of torch that hands an image over when
+    the main process ends would print a traceback of its own. An error of a decoder is not lost:
+    the loader carries it to the main process.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

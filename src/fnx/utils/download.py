@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import logging
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 from urllib.parse import urlsplit
 
+from filelock import FileLock
+
 from fnx import __version__
-from fnx.errors import DataError
+from fnx.errors import DataError, reason
+from fnx.utils.files import file_digest
 from fnx.utils.progress import progress_bar
 
 log = logging.getLogger(__name__)
@@ -35,9 +36,9 @@ def download(
 ) -> Path:
     """Fetch `url` to `target`, unless it is there.
 
-    The file grows as ``<target>.part`` beside its place, from where an interrupted download is
-    taken up again, and gets its name once its size and checksum are right. Several processes may
-    ask for the same file: one fetches, the others wait.
+    The file grows as ``<target>.part`` beside its place, from where an interrupted download goes
+    on, and gets its name once its size and checksum are right. Several processes may ask for the
+    same file: one fetches, the others wait.
 
     Args:
         url: an address of http or https.
@@ -57,54 +58,49 @@ def download(
     if urlsplit(url).scheme not in ("http", "https"):
         raise DataError(f"{url} cannot be fetched: addresses begin with http:// or https://")
     part = target.with_name(f"{target.name}.part")
+    lock = target.with_name(f".{target.name}.lock")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("ab") as file, _locked(file):
-            if target.is_file():  # fetched by another process while this one waited
-                part.unlink(missing_ok=True)
-                return target
+        with FileLock(lock):
             try:
-                _fetch(url, file, size)
-                file.flush()
-            except DataError:
-                if file.tell() == 0:
-                    part.unlink(missing_ok=True)
-                raise
-            _check(url, part, {"sha256": sha256, "md5": md5}, size)
-            part.replace(target)
+                if not target.is_file():  # or another process fetched it while this one waited
+                    _fetch(url, part, size)
+                    _check(url, part, {"sha256": sha256, "md5": md5}, size)
+                    part.replace(target)
+            finally:
+                lock.unlink(missing_ok=True)
     except OSError as error:
         raise DataError(f"{url} cannot be fetched to {target}: {_why(error)}") from error
     return target
 
 
-def _fetch(url: str, file: IO[bytes], size: int | None) -> None:
-    """Append to `file` what it lacks of `url`, in several tries if the connection breaks."""
-    for attempt in range(1, _TRIES + 1):
-        try:
-            return _request(url, file, size)
-        except urllib.error.HTTPError as error:
-            if error.code < 500 or attempt == _TRIES:
-                raise DataError(
-                    f"{url} cannot be fetched: the server answers {error.code} {error.reason}"
-                ) from error
-        except (
-            urllib.error.URLError,
-            http.client.HTTPException,
-            ConnectionError,
-            TimeoutError,
-        ) as e:
-            if attempt == _TRIES:
-                done = f"; {file.tell():,} bytes are kept and not fetched again"
-                kept = done if file.tell() else ""
-                raise DataError(f"{url} cannot be fetched: {_why(e)}{kept}") from e
-        log.info("%s: connection lost, trying again", url)
-        time.sleep(attempt)
-    return None
+def _fetch(url: str, part: Path, size: int | None) -> None:
+    """Append to `part` what it does not have of `url`; try again if the connection breaks."""
+    with part.open("ab") as file:
+        for attempt in range(1, _TRIES + 1):
+            try:
+                _request(url, file, size)
+                return
+            except (
+                urllib.error.URLError,
+                http.client.HTTPException,
+                ConnectionError,
+                TimeoutError,
+            ) as error:
+                refused = isinstance(error, urllib.error.HTTPError) and error.code < 500
+                if refused or attempt == _TRIES:
+                    kept = file.seek(0, 2)
+                    if not kept:
+                        part.unlink()
+                    rest = f"; {kept:,} bytes are kept and not fetched again" if kept else ""
+                    raise DataError(f"{url} cannot be fetched: {_why(error)}{rest}") from error
+            log.info("%s: connection lost, trying again", url)
+            time.sleep(attempt)
 
 
 def _request(url: str, file: IO[bytes], size: int | None) -> None:
     have = file.seek(0, 2)
-    if size is not None and have == size:
+    if have == size:
         return
     headers = {"User-Agent": f"fnx/{__version__}", "Accept-Encoding": "identity"}
     if have:
@@ -113,16 +109,16 @@ def _request(url: str, file: IO[bytes], size: int | None) -> None:
     try:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT)  # noqa: S310
     except urllib.error.HTTPError as error:
-        whole = error.headers.get("Content-Range", "").rpartition("/")[2]
-        if error.code != 416 or not have:
+        if not have or error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
+        whole = error.headers.get("Content-Range", "").rpartition("/")[2]
         if whole != str(have):  # what is kept is not of this file
             file.truncate(0)
             _request(url, file, size)
         return
     with response:
-        if response.status != 206 or not _continues(response, have):
-            have = 0
+        if not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            have = 0  # the server sends the whole file
             file.truncate(0)
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else size
@@ -131,7 +127,7 @@ def _request(url: str, file: IO[bytes], size: int | None) -> None:
             total=(total or 0) // _BLOCK,
             unit="MB",
             initial=have // _BLOCK,
-            enabled=total is None or total >= _BLOCK,
+            delay=1.0,
         )
         with bar:
             while block := response.read(_BLOCK):
@@ -142,42 +138,26 @@ def _request(url: str, file: IO[bytes], size: int | None) -> None:
             raise http.client.IncompleteRead(b"", total - have)
 
 
-def _continues(response: Any, have: int) -> bool:
-    return str(response.headers.get("Content-Range", "")).startswith(f"bytes {have}-")
-
-
 def _check(url: str, part: Path, checksums: dict[str, str | None], size: int | None) -> None:
     """Refuse, and remove, a file that is not the one expected."""
     found = part.stat().st_size
     wrong = f"{found:,} bytes where {size:,} are expected" if size not in (None, found) else None
-    for kind, expected in checksums.items():
+    for algorithm, expected in checksums.items():
         if wrong or not expected:
             continue
-        with part.open("rb") as file:
-            digest = hashlib.file_digest(file, kind).hexdigest()
+        digest = file_digest(part, algorithm)
         if digest != expected.lower():
-            wrong = f"its {kind} is {digest} where {expected.lower()} is expected"
+            wrong = f"its {algorithm} is {digest} where {expected.lower()} is expected"
     if wrong:
         part.unlink()
         raise DataError(f"{url} is another file than expected: {wrong}")
 
 
-@contextmanager
-def _locked(file: IO[bytes]) -> Iterator[None]:
-    """Hold `file` for this process alone, where the system knows such locks."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    with suppress(OSError):  # some network file systems have no locks
-        fcntl.flock(file, fcntl.LOCK_EX)
-    yield  # closing the file lets it go
-
-
 def _why(error: BaseException) -> str:
-    if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError):
+    if isinstance(error, urllib.error.HTTPError):
+        return f"the server answers {error.code} {error.reason}"
+    if isinstance(error, urllib.error.URLError):
         return str(error.reason)
     if isinstance(error, http.client.IncompleteRead):
         return f"the connection ended {error.expected:,} bytes early"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return reason(error)

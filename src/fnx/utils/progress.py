@@ -1,4 +1,4 @@
-"""One progress bar for all long work: what is done, how fast, how long still."""
+"""One progress bar for all long work: what is done, how fast, and how long it will still take."""
 
 from __future__ import annotations
 
@@ -9,9 +9,18 @@ from tqdm import tqdm
 
 
 def progress_bar(
-    description: str, *, total: int, unit: str, initial: int = 0, enabled: bool = True
+    description: str,
+    *,
+    total: int,
+    unit: str,
+    initial: int = 0,
+    enabled: bool = True,
+    delay: float = 0.0,
 ) -> Any:
-    """A tqdm bar on standard error; in a log file it writes a line every ten seconds only."""
+    """Return a tqdm bar on standard error, shown after `delay` seconds.
+
+    In a log file it writes a line every ten seconds only.
+    """
     return tqdm(
         desc=description,
         total=total,
@@ -22,4 +31,5 @@ def progress_bar(
         dynamic_ncols=True,
         mininterval=0.1 if sys.stderr.isatty() else 10.0,
         smoothing=0.1,
+        delay=delay,
     )

@@ -1,4 +1,4 @@
-"""Keeps secrets out of what a run leaves: passwords in addresses, and the environment's keys."""
+"""Keep secrets out of what a run leaves: passwords in addresses, and the environment's keys."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from fnx.utils.files import write_atomically
 
 HIDDEN = "[secret]"
 
@@ -19,11 +21,10 @@ _SHORTEST = 8  # a shorter value may stand anywhere by chance
 
 
 def redacted(value: Any) -> Any:
-    """`value`, a text or a structure of them, without secrets.
+    """Return `value`, a text or a structure of texts, without secrets.
 
     Hidden are the user and password of an address, what its query calls a token, a key or the like,
-    and wherever it stands the value of an environment variable with such a name (WANDB_API_KEY,
-    HF_TOKEN).
+    and everywhere the value of an environment variable with such a name (WANDB_API_KEY, HF_TOKEN).
 
     >>> redacted({"url": "https://me:pass@host/x.pth?token=abc&part=2"})
     {'url': 'https://[secret]@host/x.pth?token=[secret]&part=2'}
@@ -47,10 +48,10 @@ def _redacted_text(text: str) -> str:
 
 
 class Redacting(logging.Filter):
-    """Lets every line of a log through, without its secrets."""
+    """Let every line of a log through, without its secrets."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Put the finished line in the place of its parts."""
+        """Replace the line by its text without secrets."""
         record.msg, record.args = redacted(record.getMessage()), None
         return True
 
@@ -61,4 +62,4 @@ def redact_files(folder: Path, pattern: str) -> None:
         text = file.read_text(encoding="utf-8")
         clean = redacted(text)
         if clean != text:
-            file.write_text(clean, encoding="utf-8")
+            write_atomically(file, clean)

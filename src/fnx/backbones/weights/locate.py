@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import logging
 import sys
@@ -15,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from fnx.backbones.architectures import NAME_MAPS, architecture
 from fnx.config.schema import ModelConfig
 from fnx.errors import ConfigError, FnxError, WeightsError
+from fnx.utils.files import file_digest
 
 log = logging.getLogger(__name__)
 
@@ -127,8 +127,7 @@ def _from_url(config: ModelConfig) -> Path:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(path, "sha256")
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
 

@@ -1,19 +1,19 @@
-"""`layout=caltech101` and `layout=caltech256`: a folder for each class, one of them background."""
+"""`layout=caltech101` and `layout=caltech256`: a folder per class, one of them background."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from fnx.images.dataset import Listing
-from fnx.images.layouts.official import (
+from fnx.images.layouts.common import (
     Row,
+    existing_root,
+    find_base,
     folders_in,
     images_in,
-    listing,
-    located,
-    missing,
-    readable,
-    root_of,
+    incomplete,
+    spaced,
+    to_listing,
 )
 
 if TYPE_CHECKING:
@@ -21,32 +21,32 @@ if TYPE_CHECKING:
 
 
 def read_101(config: DatasetConfig) -> Listing:
-    """Caltech 101, without `BACKGROUND_Google` unless `include_background`."""
+    """List Caltech 101, without `BACKGROUND_Google` unless `include_background`."""
     return _read(config, "101_ObjectCategories", "BACKGROUND_Google")
 
 
 def read_256(config: DatasetConfig) -> Listing:
-    """Caltech 256, without `257.clutter` unless `include_background`; `001.ak47` is `ak47`."""
+    """List Caltech 256, without `257.clutter` unless `include_background`; `001.ak47` is `ak47`."""
     return _read(config, "256_ObjectCategories", "257.clutter")
 
 
 def _read(config: DatasetConfig, folder: str, background: str) -> Listing:
-    root = root_of(config)
+    root = existing_root(config)
     prefix = f"{folder}/"
     if root.name == folder:
         base = root.parent
     elif sum(bool(images_in(root / name)) for name in folders_in(root)) > 1:
         base, prefix = root, ""  # the classes' folders themselves
     else:
-        base = located(config, [folder], folders=("caltech-101", "caltech101", "caltech256"))
+        base = find_base(config, [folder], folders=("caltech-101", "caltech101", "caltech256"))
     classes = folders_in(base / prefix)
     if not classes:
-        raise missing(config, f"no classes in {folder}")
-    return listing(
+        raise incomplete(config, f"no classes in {folder}")
+    return to_listing(
         config,
         base,
         (
-            Row(path, readable(name.split(".", 1)[-1]), None, order)
+            Row(path, spaced(name.split(".", 1)[-1]), None, order)
             for order, name in enumerate(classes)
             if config.include_background or name != background
             for path in images_in(base / prefix / name, f"{prefix}{name}/")

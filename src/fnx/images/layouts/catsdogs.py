@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fnx.images.dataset import Listing
-from fnx.images.layouts.official import Row, columns, lines, listing, located, readable
+from fnx.images.layouts.common import Row, find_base, read_columns, read_lines, spaced, to_listing
 
 if TYPE_CHECKING:
     from fnx.config.schema import DatasetConfig
 
 
 def read(config: DatasetConfig) -> Listing:
-    """The images of annotations/list.txt; `american_bulldog_100` is of class `american bulldog`.
+    """List the images of annotations/list.txt; `american_bulldog_100` is an `american bulldog`.
 
     Raises:
         DataError: something is not there.
     """
-    base = located(
+    base = find_base(
         config,
         ["images", *(f"annotations/{name}.txt" for name in ("list", "trainval", "test"))],
         folders=("oxford-iiit-pet",),
@@ -25,14 +25,15 @@ def read(config: DatasetConfig) -> Listing:
     splits = {
         line.split()[0]: split
         for split in ("trainval", "test")
-        for line in lines(base / f"annotations/{split}.txt")
+        for line in read_lines(base / f"annotations/{split}.txt")
     }
-    rows = [row for row in columns(base / "annotations/list.txt", 1) if not row[0].startswith("#")]
-    return listing(
+    names = [name for (name,) in read_columns(base / "annotations/list.txt", 1)]
+    return to_listing(
         config,
         base,
         (
-            Row(f"images/{name}.jpg", readable(name.rsplit("_", 1)[0]), splits.get(name))
-            for (name,) in rows
+            Row(f"images/{name}.jpg", spaced(name.rsplit("_", 1)[0]), splits.get(name))
+            for name in names
+            if not name.startswith("#")
         ),
     )

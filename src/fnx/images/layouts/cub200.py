@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fnx.errors import DataError
 from fnx.images.dataset import Listing
-from fnx.images.layouts.official import Row, columns, listing, located, readable
+from fnx.images.layouts.common import Row, find_base, read_columns, spaced, to_listing
 
 if TYPE_CHECKING:
     from fnx.config.schema import DatasetConfig
@@ -21,25 +21,25 @@ _NEEDED = (
 
 
 def read(config: DatasetConfig) -> Listing:
-    """All images of `images.txt`; `002.Laysan_Albatross` is called `Laysan Albatross`.
+    """List all images of `images.txt`; `002.Laysan_Albatross` is called `Laysan Albatross`.
 
     Raises:
         DataError: something is not there, or the lists do not fit each other.
     """
-    base = located(config, _NEEDED, folders=("CUB_200_2011",))
-    paths, names, labels, training = (dict(columns(base / file, 2)) for file in _NEEDED[1:])
+    base = find_base(config, _NEEDED, folders=("CUB_200_2011",))
+    paths, names, labels, training = (dict(read_columns(base / file, 2)) for file in _NEEDED[1:])
     if not paths.keys() == labels.keys() == training.keys() or set(labels.values()) - set(names):
         raise DataError(
             f"the lists of {base} do not fit: {len(paths)} images, {len(labels)} labels, "
             f"{len(training)} splits, {len(names)} classes"
         )
-    return listing(
+    return to_listing(
         config,
         base,
         (
             Row(
                 f"images/{path}",
-                readable(names[labels[image]].split(".", 1)[-1]),
+                spaced(names[labels[image]].split(".", 1)[-1]),
                 "train" if training[image] == "1" else "test",
                 int(labels[image]),
             )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def read(config: DatasetConfig) -> Listing:
-    """The digits in scikit-learn's order: paths `digits/0000` …, classes `0` … `9`, no splits."""
+    """List the digits in scikit-learn's order: paths `digits/0000` …, classes `0` … `9`."""
     _, labels = _digits()
     return Listing(
         paths=[f"digits/{index:04d}" for index in range(len(labels))],
@@ -33,15 +33,15 @@ class Digits:
     """Source of the digits as 8-bit grey images (see `fnx.images.dataset.Source`)."""
 
     def __call__(self, path: str) -> Image.Image:
-        """The image with this path."""
+        """Return the image with this path."""
         return Image.fromarray(self._pixels(path))
 
     def stream(self, path: str) -> Stream:
-        """The image as a PGM file in memory."""
+        """Return the image as a PGM file in memory."""
         return io.BytesIO(b"P5 8 8 255\n" + self._pixels(path).tobytes())
 
     def stamp(self, path: str) -> None:
-        """Nothing to remember: reading them again costs nothing."""
+        """Remember nothing: reading them again costs nothing."""
 
     def _pixels(self, path: str) -> NDArray[np.uint8]:
         images, _ = _digits()
@@ -51,7 +51,7 @@ class Digits:
 
 @cache
 def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """uint8 (1797, 8, 8) and int64 (1797,); scikit-learn's grey values 0…16 become 0…255."""
+    """Return pixels, uint8 (1797, 8, 8), and labels; grey values 0…16 become 0…255."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()

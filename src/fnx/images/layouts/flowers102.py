@@ -8,13 +8,12 @@ import numpy as np
 
 from fnx.errors import DataError
 from fnx.images.dataset import Listing
-from fnx.images.layouts.official import Row, listing, located, matrices
+from fnx.images.layouts.common import Row, find_base, read_mat, to_listing
 
 if TYPE_CHECKING:
     from fnx.config.schema import DatasetConfig
 
-#: Names in order of the labels 1…102, as the authors' page of categories gives them; no file of
-#: theirs does.
+#: Names in order of the labels 1…102, from the authors' page of categories; no file has them.
 NAMES = """\
 pink primrose
 hard-leaved pocket orchid
@@ -124,14 +123,14 @@ _SPLITS = {"trnid": "train", "valid": "val", "tstid": "test"}
 
 
 def read(config: DatasetConfig) -> Listing:
-    """All images, labelled by imagelabels.mat and split as setid.mat says.
+    """List all images, labelled by imagelabels.mat and split as in setid.mat.
 
     Raises:
         DataError: something is not there, or the files do not fit each other.
     """
-    base = located(config, ["jpg", "imagelabels.mat", "setid.mat"], folders=("flowers-102",))
-    labels = matrices(base / "imagelabels.mat").get("labels")
-    sets = matrices(base / "setid.mat")
+    base = find_base(config, ["jpg", "imagelabels.mat", "setid.mat"], folders=("flowers-102",))
+    labels = read_mat(base / "imagelabels.mat").get("labels")
+    sets = read_mat(base / "setid.mat")
     if labels is None or any(name not in sets for name in _SPLITS):
         raise DataError(
             f"{base}: expected labels in imagelabels.mat, {', '.join(_SPLITS)} in setid"
@@ -142,7 +141,7 @@ def read(config: DatasetConfig) -> Listing:
     numbers = [int(label) for label in np.atleast_1d(labels)]
     if not all(1 <= label <= len(NAMES) for label in numbers):
         raise DataError(f"{base}/imagelabels.mat: labels outside of 1…{len(NAMES)}")
-    return listing(
+    return to_listing(
         config,
         base,
         (

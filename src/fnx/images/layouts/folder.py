@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fnx.errors import ConfigError, DataError
+from fnx.errors import ConfigError, DataError, reason
 from fnx.images.dataset import Listing
 from fnx.images.paths import Files, natural_key, to_text
-from fnx.images.validate import reason
 
 if TYPE_CHECKING:
     from fnx.config.schema import DatasetConfig
@@ -21,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def read(config: DatasetConfig) -> Listing:
-    """All files below `root` that lie in a class's folder, sorted as people sort names.
+    """List all files below `root` that lie in a class's folder, sorted as people sort names.
 
     `depth` levels of folders name a class (`a/b` for 2) and every file below belongs to it; with
     depth=None each folder that directly holds files is a class. Files outside of a class and hidden
@@ -31,14 +30,13 @@ def read(config: DatasetConfig) -> Listing:
         ConfigError: no root given.
         DataError: no such folder, nothing in it, or fewer than two classes.
     """
-    root = _root(config)
-    files = files_below(root)
+    root, layout = _root(config), _layout(config.depth)
+    files = _files_below(root)
     classes = [_class_name(path, config.depth) for path in files]
     kept = [(path, name) for path, name in zip(files, classes, strict=True) if name is not None]
     # Class by class, where a class's name ends before a longer one's begins (depth=null).
     kept.sort(key=lambda row: natural_key(row[1]))
     outside = len(files) - len(kept)
-    layout = _layout(config.depth)
     if not kept:
         found = f"{outside} files outside of such folders" if outside else "no files"
         raise DataError(
@@ -52,21 +50,27 @@ def read(config: DatasetConfig) -> Listing:
         )
     if outside:
         log.warning("%d files in %s ignored: not in a class's folder", outside, _name(root))
-    return Listing(
-        paths=[path for path, _ in kept],
-        class_names=[name for _, name in kept],
-        splits=[None] * len(kept),
-        open=Files(str(root)),
-        root=root,
-    )
+    return _listing(root, [path for path, _ in kept], [name for _, name in kept])
 
 
-def files_below(root: Path) -> list[str]:
-    """Paths of all files in and below `root`, relative to it, sorted as people sort names.
+def read_all(config: DatasetConfig) -> Listing:
+    """List all files below `root`, also those outside of a class's folder, which have no class.
 
     Raises:
-        DataError: a folder that cannot be listed.
+        ConfigError: no root given.
+        DataError: no such folder.
     """
+    root = _root(config)
+    files = _files_below(root)
+    return _listing(root, files, [_class_name(path, config.depth) for path in files])
+
+
+def _listing(root: Path, paths: Sequence[str], class_names: Sequence[str | None]) -> Listing:
+    return Listing(paths, class_names, [None] * len(paths), Files(str(root)), root)
+
+
+def _files_below(root: Path) -> list[str]:
+    """Return the paths of all files below `root`, relative to it, sorted as people sort names."""
     return sorted((to_text(path) for path in _files(root, "", ())), key=natural_key)
 
 
@@ -85,7 +89,7 @@ def _root(config: DatasetConfig) -> Path:
 
 
 def _files(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
-    """Paths of the files in and below `folder`; `above`: the folders on the way, by identity."""
+    """Yield the paths of the files below `folder`; `above`: the folders on the way, by identity."""
     try:
         stat = folder.stat()
         with os.scandir(folder) as scan:
@@ -111,7 +115,7 @@ def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_candidate(entry: os.DirEntry[str]) -> bool:
-    """A file, or a link that leads nowhere (somebody's image too); no pipe, no device."""
+    """Return whether it is a file, or a link that leads nowhere: an image too, but no device."""
     try:
         return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
     except OSError:
@@ -132,7 +136,7 @@ def _layout(depth: int | None) -> str:
 
 
 def _deeper(paths: list[str], depth: int | None) -> str:
-    """A hint if there would be classes one folder further down."""
+    """Return a hint if there would be classes one folder further down."""
     if depth is None:
         return ""
     counts = Counter(_class_name(path, depth + 1) for path in paths)
@@ -143,5 +147,5 @@ def _deeper(paths: list[str], depth: int | None) -> str:
 
 
 def _name(folder: Path) -> str:
-    """A folder for people to read, on one line."""
+    """Return a folder's path as one line of text."""
     return repr(to_text(str(folder)))

@@ -5,29 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fnx.images.dataset import Listing
-from fnx.images.layouts.official import Row, lines, listing, located, readable
+from fnx.images.layouts.common import Row, find_base, read_lines, spaced, to_listing
 
 if TYPE_CHECKING:
     from fnx.config.schema import DatasetConfig
 
 
 def read(config: DatasetConfig) -> Listing:
-    """The 25,250 images of meta/test.txt, named as meta/labels.txt says where it is there.
+    """List the 25,250 images of meta/test.txt, named as in meta/labels.txt if it is there.
 
     Raises:
         DataError: something is not there.
     """
-    base = located(config, ["images", "meta/test.txt"], folders=("food-101",))
+    base = find_base(config, ["images", "meta/test.txt"], folders=("food-101",))
+    folders, labels = base / "meta/classes.txt", base / "meta/labels.txt"
     names = {}
-    if (base / "meta/classes.txt").is_file() and (base / "meta/labels.txt").is_file():
-        folders, labels = lines(base / "meta/classes.txt"), lines(base / "meta/labels.txt")
-        names = dict(zip(folders, labels, strict=False))
-    found = ((path, path.split("/")[0]) for path in lines(base / "meta/test.txt"))
-    return listing(
+    if folders.is_file() and labels.is_file():
+        names = dict(zip(read_lines(folders), read_lines(labels), strict=False))
+    found = ((path, path.split("/")[0]) for path in read_lines(base / "meta/test.txt"))
+    return to_listing(
         config,
         base,
         (
-            Row(f"images/{path}.jpg", names.get(folder, readable(folder)), "test")
+            Row(f"images/{path}.jpg", names.get(folder, spaced(folder)), "test")
             for path, folder in found
         ),
     )

@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from fnx.errors import ConfigError, DataError, unknown
+from fnx.errors import ConfigError, DataError, reason, unknown
 from fnx.images.dataset import Listing, Stream
 from fnx.images.paths import natural_key
-from fnx.images.validate import reason
 
 if TYPE_CHECKING:
     from fnx.config.schema import DatasetConfig
 
 
 def read(config: DatasetConfig) -> Listing:
-    """All splits of `dataset.source`: paths `<split>/<row>`, classes in order of their ids.
+    """List all splits of `dataset.source`: paths `<split>/<row>`, classes in order of their ids.
 
-    A source that is a folder is what `save_to_disk` wrote, or anything `load_dataset` takes; other
-    sources are names on the hub, which `datasets` fetches and keeps itself.
+    A folder is what `save_to_disk` wrote, or anything that `load_dataset` takes; other sources are
+    names on the hub, which `datasets` fetches and keeps itself.
 
     Raises:
         ConfigError: no source given, `datasets` not installed, or no such column.
@@ -61,11 +60,11 @@ class Rows:
     column: str
 
     def __call__(self, path: str) -> Image.Image:
-        """The image with this path, `<split>/<row>`."""
+        """Open the image with this path, `<split>/<row>`."""
         return Image.open(self.stream(path))
 
     def stream(self, path: str) -> Stream:
-        """The image's file as it was put into the table, or as it lies on disk."""
+        """Open the image's file, from the table or from the disk."""
         split, row = path.rsplit("/", 1)
         value = self.splits[split][int(row)][self.column]
         if value is None:
@@ -75,7 +74,7 @@ class Rows:
         return Path(value["path"]).open("rb")
 
     def stamp(self, path: str) -> None:
-        """Nothing to remember: the tables say of no row when it was changed."""
+        """Remember nothing: the tables do not say when a row was changed."""
 
 
 def _load(source: str) -> dict[str, Any]:
@@ -83,7 +82,7 @@ def _load(source: str) -> dict[str, Any]:
         import datasets
     except ImportError as error:
         raise ConfigError(
-            "dataset=huggingface needs the package datasets: pip install 'fnx[huggingface]'"
+            "dataset=huggingface needs datasets: pip install 'fnx-features[huggingface]'"
         ) from error
     folder = Path(source).expanduser()
     if source.startswith(("/", ".", "~")) and not folder.exists():
@@ -116,7 +115,7 @@ def _column(chosen: str | None, features: Any, kind: str, usual: str, key: str) 
 
 
 def _undecoded(split: Any, column: str) -> Any:
-    """The image column alone, as files' bytes: fnx decodes all images in one way."""
+    """Return the image column alone, as files' bytes: fnx decodes all images in one way."""
     import datasets
 
     try:

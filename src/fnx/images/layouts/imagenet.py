@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 from fnx.errors import DataError
 from fnx.images.dataset import Listing
-from fnx.images.layouts.official import (
+from fnx.images.layouts.common import (
     Row,
-    distinct,
+    disambiguated,
+    existing_root,
     folders_in,
     images_in,
-    lines,
-    listing,
-    matrices,
-    missing,
-    root_of,
+    incomplete,
+    read_lines,
+    read_mat,
+    to_listing,
 )
 from fnx.images.paths import natural_key
 
@@ -32,8 +32,8 @@ _SYNSET = re.compile(r"n\d{8}")
 _KAGGLE = "ILSVRC/Data/CLS-LOC/val"  # as the same images come from Kaggle
 _PLACES = ("", "val", "ILSVRC2012_img_val", "validation", _KAGGLE)
 _TRUTHS = (
-    "ILSVRC2012_validation_ground_truth.txt",  # a number a line, which meta.mat explains
-    "imagenet_2012_validation_synset_labels.txt",  # a synset a line
+    "ILSVRC2012_validation_ground_truth.txt",  # a number per line, which meta.mat explains
+    "imagenet_2012_validation_synset_labels.txt",  # a synset per line
     "validation_labels.txt",
     "LOC_val_solution.csv",  # Kaggle's: image, synset and boxes
 )
@@ -41,12 +41,12 @@ _BESIDE = ("", "ILSVRC2012_devkit_t12/data", "data", "devkit/data")
 
 
 def read(config: DatasetConfig) -> Listing:
-    """Validation images in order of their synsets, called by the first of the synset's words.
+    """List validation images in order of their synsets, named by the first of each synset's words.
 
     Raises:
         DataError: no images, or no ground truth for flat ones, or one that does not fit.
     """
-    root = root_of(config)
+    root = existing_root(config)
     for place in _PLACES:
         folder, prefix = root / place, f"{place}/" if place else ""
         if not folder.is_dir():
@@ -61,15 +61,15 @@ def read(config: DatasetConfig) -> Listing:
         )
         if flat:
             return _listing(config, root, _labels(config, root, flat))
-    raise missing(config, "neither ILSVRC2012_val_*.JPEG nor folders by synset")
+    raise incomplete(config, "neither ILSVRC2012_val_*.JPEG nor folders by synset")
 
 
 def _listing(config: DatasetConfig, root: Path, synset_of: dict[str, str]) -> Listing:
     synsets = sorted(set(synset_of.values()), key=natural_key)
     words = _words()
-    names = distinct([words.get(synset, synset) for synset in synsets], synsets)
+    names = disambiguated([words.get(synset, synset) for synset in synsets], synsets)
     order = {synset: place for place, synset in enumerate(synsets)}
-    return listing(
+    return to_listing(
         config,
         root,
         (Row(path, names[order[s]], "val", order[s]) for path, s in synset_of.items()),
@@ -77,12 +77,12 @@ def _listing(config: DatasetConfig, root: Path, synset_of: dict[str, str]) -> Li
 
 
 def _labels(config: DatasetConfig, root: Path, flat: list[str]) -> dict[str, str]:
-    """Synset of each flat image, by the ground truth found; image N has line N."""
+    """Return the synset of each flat image, by the ground truth found; image N has line N."""
     places = [root / place for place in (*_BESIDE, *_PLACES)]
     truth = next((p / n for n in _TRUTHS for p in places if (p / n).is_file()), None)
     if truth is None:
-        raise missing(config, f"no ground truth ({', '.join(_TRUTHS)}) for {len(flat):,} images")
-    found = lines(truth)
+        raise incomplete(config, f"no ground truth ({', '.join(_TRUTHS)}) for {len(flat):,} images")
+    found = read_lines(truth)
     if truth.suffix == ".csv":
         of_image = dict(re.split(r"[,\s]", line, maxsplit=2)[:2] for line in found[1:])
         labels = {path: of_image.get(Path(path).stem, "") for path in flat}
@@ -99,11 +99,11 @@ def _labels(config: DatasetConfig, root: Path, flat: list[str]) -> dict[str, str
 
 
 def _numbered(meta: Path) -> dict[str, str]:
-    """Synset of each number of the ground truth, from the development kit's meta.mat."""
+    """Return the synset of each number of the ground truth, from the kit's meta.mat."""
     if not meta.is_file():
         log.warning("no meta.mat beside the ground truth: ImageNet's classes have numbers only")
         return {}
-    synsets = matrices(meta)["synsets"]
+    synsets = read_mat(meta)["synsets"]
     return {
         str(int(number)): str(synset)
         for number, synset in zip(synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True)
@@ -111,7 +111,7 @@ def _numbered(meta: Path) -> dict[str, str]:
 
 
 def _words() -> dict[str, str]:
-    """First word of each synset, from the list that timm brings; timm itself is not imported."""
+    """Return the first word of each synset, from timm's list; timm itself is not imported."""
     spec = find_spec("timm")
     if spec is None or spec.origin is None:
         return {}
@@ -119,5 +119,5 @@ def _words() -> dict[str, str]:
     if not file.is_file():
         log.warning("timm has no list of synsets: ImageNet's classes are named by their synsets")
         return {}
-    pairs = (line.split("\t", 1) for line in lines(file))
+    pairs = (line.split("\t", 1) for line in read_lines(file))
     return {pair[0]: pair[-1].split(",")[0].strip() for pair in pairs}

@@ -5,28 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fnx.images.dataset import Listing
-from fnx.images.layouts.official import Row, lines, listing, located, readable
+from fnx.images.layouts.common import Row, find_base, read_lines, spaced, to_listing
 
 if TYPE_CHECKING:
     from fnx.config.schema import DatasetConfig
 
 
 def read(config: DatasetConfig) -> Listing:
-    """The 6,700 images of TrainImages.txt and TestImages.txt, which Table 2 counts.
+    """List the 6,700 images of TrainImages.txt and TestImages.txt, which Table 2 counts.
 
-    The folder holds 15,620; those that are in no list are left out.
+    The folder holds 15,620; those in neither list are left out.
 
     Raises:
         DataError: something is not there.
     """
     lists = {"train": "TrainImages.txt", "test": "TestImages.txt"}
-    base = located(config, ["Images", *lists.values()], folders=("indoorCVPR_09",))
-    return listing(
+    base = find_base(config, ["Images", *lists.values()], folders=("indoorCVPR_09",))
+    return to_listing(
         config,
         base,
         (
-            Row(f"Images/{path}", readable(path.split("/")[0]), split)
+            Row(f"Images/{path}", spaced(path.split("/")[0]), split)
             for split, file in lists.items()
-            for path in lines(base / file)
+            for path in read_lines(base / file)
         ),
     )

@@ -7,24 +7,23 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fnx.errors import ConfigError, DataError, unknown
+from fnx.errors import ConfigError, DataError, reason, unknown
 from fnx.images.dataset import Listing
 from fnx.images.paths import Files, natural_key, to_text
-from fnx.images.validate import reason
 
 if TYPE_CHECKING:
     from fnx.config.schema import DatasetConfig
 
 
 def read(config: DatasetConfig) -> Listing:
-    """The images of `dataset.file`, class by class in natural order, in the table's order in each.
+    """List the images of `dataset.file`, classes in natural order, images in the table's order.
 
     Paths are relative to `dataset.root`, or, without one, to the table's folder; absolute ones stay
     as they are.
 
     Raises:
         ConfigError: no file given, or no such column.
-        DataError: no such file, a row without path or label, a path that stands twice, or fewer
+        DataError: no such file, a row without path or label, a path that occurs twice, or fewer
             than two classes.
     """
     file = _file(config)
@@ -88,7 +87,7 @@ def _check(rows: pl.DataFrame, file: Path) -> None:
     twice = rows.filter(pl.col("path").is_duplicated())
     if twice.height:
         raise DataError(
-            f"{name}: {twice['path'].n_unique()} paths stand more than once, as "
+            f"{name}: {twice['path'].n_unique()} paths occur more than once, as "
             f"{twice['path'][0]!r}; an image has one class"
         )
     if rows["label"].n_unique() < 2:

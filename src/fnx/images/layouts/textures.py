@@ -5,27 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fnx.images.dataset import Listing
-from fnx.images.layouts.official import Row, lines, listing, located, readable
+from fnx.images.layouts.common import Row, find_base, read_lines, spaced, to_listing
 
 if TYPE_CHECKING:
     from fnx.config.schema import DatasetConfig
 
 
 def read(config: DatasetConfig) -> Listing:
-    """All images of train1, val1 and test1, which together are all 5,640.
+    """List the images of train1, val1 and test1, which together are all 5,640.
 
     Raises:
         DataError: something is not there.
     """
     splits = ("train", "val", "test")
     files = [f"labels/{split}1.txt" for split in splits]
-    base = located(config, ["images", *files], folders=("dtd",))
-    return listing(
+    base = find_base(config, ["images", *files], folders=("dtd",))
+    return to_listing(
         config,
         base,
         (
-            Row(f"images/{path}", readable(path.split("/")[0]), split)
+            Row(f"images/{path}", spaced(path.split("/")[0]), split)
             for split, file in zip(splits, files, strict=True)
-            for path in lines(base / file)
+            for path in read_lines(base / file)
         ),
     )

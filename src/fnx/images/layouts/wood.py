@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fnx.images.dataset import Listing
-from fnx.images.layouts.official import (
+from fnx.images.layouts.common import (
     Row,
-    columns,
+    existing_root,
     folders_in,
     images_in,
-    listing,
-    missing,
-    readable,
-    root_of,
+    incomplete,
+    read_columns,
+    spaced,
+    to_listing,
 )
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _CONVERTED = (".png", ".jpg", ".bmp", ".tif")
 
 
 def read(config: DatasetConfig) -> Listing:
-    """Images of `names.txt` (`st1005.ppm dry_knot …`), or of a folder for each class.
+    """List the images of `names.txt` (`st1005.ppm dry_knot …`), or of a folder per class.
 
     The list may lie beside the images or above a folder of them (`KNOTS`, `images`, `imgs`); an
     image may have been converted from .ppm, its name kept.
@@ -33,21 +33,21 @@ def read(config: DatasetConfig) -> Listing:
     Raises:
         DataError: neither a list nor folders with images.
     """
-    root = root_of(config)
+    root = existing_root(config)
     for place in (root, root / "KNOTS", root / "knots"):
         for name in _LISTS:
             if (place / name).is_file():
-                return listing(config, place, _listed(place, place / name))
+                return to_listing(config, place, _listed(place, place / name))
     for place in (root, root / "KNOTS", root / "knots"):
         names = folders_in(place) if place.is_dir() else []
         rows = [
-            Row(path, readable(name))
+            Row(path, spaced(name))
             for name in names
             for path in images_in(place / name, f"{name}/")
         ]
         if len({row.class_name for row in rows}) > 1:
-            return listing(config, place, rows)
-    raise missing(config, "neither names.txt nor folders by class")
+            return to_listing(config, place, rows)
+    raise incomplete(config, "neither names.txt nor folders by class")
 
 
 def _listed(base: Path, file: Path) -> list[Row]:
@@ -61,4 +61,4 @@ def _listed(base: Path, file: Path) -> list[Row]:
                     return place + candidate
         return name
 
-    return [Row(path(name), readable(label)) for name, label in columns(file, 2)]
+    return [Row(path(name), spaced(label)) for name, label in read_columns(file, 2)]

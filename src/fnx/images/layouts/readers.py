@@ -1,0 +1,88 @@
+"""Listing the images of a data set, with the reader of its layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from fnx.errors import ConfigError, MissingDataError, unknown
+from fnx.images.dataset import Listing
+from fnx.images.fetch import fetch
+from fnx.images.layouts import (
+    caltech,
+    catsdogs,
+    cub200,
+    digits,
+    flowers102,
+    folder,
+    food101,
+    huggingface,
+    imagenet,
+    mit67,
+    stanforddogs,
+    table,
+    textures,
+    wood,
+)
+from fnx.images.layouts.common import root_path
+from fnx.images.official import OFFICIAL
+from fnx.images.paths import Files
+
+if TYPE_CHECKING:
+    from fnx.config.schema import DatasetConfig
+
+#: The function that lists the images of each `dataset.layout`.
+READERS: dict[str, Callable[[DatasetConfig], Listing]] = {
+    "imagenet": imagenet.read,
+    "cub200": cub200.read,
+    "wood": wood.read,
+    "flowers102": flowers102.read,
+    "caltech101": caltech.read_101,
+    "mit67": mit67.read,
+    "textures": textures.read,
+    "caltech256": caltech.read_256,
+    "stanforddogs": stanforddogs.read,
+    "catsdogs": catsdogs.read,
+    "food101": food101.read,
+    "csv": table.read,
+    "digits": digits.read,
+    "folder": folder.read,
+    "huggingface": huggingface.read,
+}
+
+
+def list_images(config: DatasetConfig) -> Listing:
+    """List the images of a data set as they lie on disk; no image is opened.
+
+    With `download` a data set of Table 2 that is not complete is fetched first.
+
+    Raises:
+        ConfigError: an unknown layout, or a key that the layout needs.
+        DataError: images that are not where, or not as, the layout expects them, or that could not
+            be fetched.
+    """
+    if config.layout not in READERS:
+        raise ConfigError(unknown("dataset.layout", config.layout, READERS))
+    read = READERS[config.layout]
+    if not config.download or config.layout in ("digits", "huggingface"):  # they fetch themselves
+        return read(config)
+    if config.layout not in OFFICIAL:
+        raise ConfigError(
+            f"dataset.download=true: no archive is known for {config.layout}; "
+            f"allowed for {', '.join(OFFICIAL)}"
+        )
+    with suppress(MissingDataError):
+        listing = read(config)
+        if not missing_files(listing):
+            return listing
+    fetch(config.layout, root_path(config))
+    return read(config)
+
+
+def missing_files(listing: Listing) -> list[str]:
+    """Return the listed paths that have no file on disk: an incomplete data set."""
+    source = listing.open
+    if not isinstance(source, Files):
+        return []
+    return [path for path in listing.paths if not source.file(path).exists()]

@@ -1,0 +1,74 @@
+"""Files written whole or not at all, and digests of their content."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+_blake2b = partial(hashlib.blake2b, digest_size=16)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, whose file replaces `path` when the block ends.
+
+    A reader sees the old file or the new one, never a half, and the bytes are on the disk before
+    the name is. If the block raises, the old file stays and the temporary one is removed. Several
+    processes, also on several machines, may write the same path: the last one wins.
+
+    Raises:
+        OSError: a folder that cannot be written, or a full disk.
+    """
+    temporary = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
+    try:
+        yield temporary
+        with temporary.open("r+b") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write `content` to `path` as `atomic_path` does; text is encoded as UTF-8.
+
+    Raises:
+        OSError: see `atomic_path`.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def digest(chunks: Iterable[bytes]) -> str:
+    """Return the BLAKE2b digest of the chunks, one after the other, as 32 hexadecimal digits.
+
+    >>> digest([b"ab", b"c"]) == digest([b"abc"])
+    True
+    """
+    total = _blake2b()
+    for chunk in chunks:
+        total.update(chunk)
+    return total.hexdigest()
+
+
+def file_digest(file: Path | io.BufferedReader | io.BytesIO, algorithm: str | None = None) -> str:
+    """Return the hexadecimal digest of a file.
+
+    Args:
+        file: its path, or the file itself, opened for reading bytes and at its start.
+        algorithm: `sha256` or `md5`, where others publish such a digest; by default the BLAKE2b
+            of `digest`.
+
+    Raises:
+        OSError: a file that cannot be read.
+    """
+    if isinstance(file, Path):
+        with file.open("rb") as stream:
+            return file_digest(stream, algorithm)
+    return hashlib.file_digest(file, algorithm or _blake2b).hexdigest()

@@ -1,0 +1,71 @@
+"""Files are written whole or not at all; digests are those of hashlib."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from fnx.utils.files import atomic_path, digest, file_digest, write_atomically
+
+
+@pytest.mark.parametrize("content", ["é\n", "é\n".encode()])
+def test_content_takes_the_place_of_the_old_one(tmp_path: Path, content: str | bytes) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    write_atomically(path, content)
+    assert path.read_bytes() == b"\xc3\xa9\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("old")
+
+    def write_half() -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_text("half")
+            assert path.read_text() == "old"
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_temporary_file_is_hidden_beside_its_place_and_has_its_ending(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "a.npy") as one, atomic_path(tmp_path / "a.npy") as two:
+        assert one != two
+        for temporary in (one, two):
+            assert temporary.parent == tmp_path
+            assert temporary.name.startswith(".")
+            assert temporary.suffix == ".npy"
+            temporary.touch()
+
+
+def test_bytes_reach_the_disk_before_the_name_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    replace = Path.replace
+    monkeypatch.setattr(os, "fsync", lambda _: done.append("fsync"))
+    monkeypatch.setattr(
+        Path, "replace", lambda self, to: (done.append("replace"), replace(self, to))[1]
+    )
+    write_atomically(tmp_path / "a", "x")
+    assert done == ["fsync", "replace"]
+
+
+def test_digests_are_those_of_hashlib(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 300
+    (tmp_path / "a").write_bytes(content)
+    blake2b = hashlib.blake2b(content, digest_size=16).hexdigest()
+    assert digest([content[:7], b"", content[7:]]) == blake2b
+    assert file_digest(tmp_path / "a") == blake2b
+    assert file_digest(tmp_path / "a", "sha256") == hashlib.sha256(content).hexdigest()
+    assert file_digest(tmp_path / "a", "md5") == hashlib.md5(content).hexdigest()
+    assert file_digest(io.BytesIO(content)) == blake2b
