@@ -43,7 +43,7 @@ class MemoryMap:
     order: Any
 
     def open(self) -> Any:
-        """The array."""
+        """Open it."""
         return np.memmap(self.path, self.dtype, "r", self.offset, self.shape, self.order)
 
 
@@ -141,7 +141,7 @@ def _task(payload: bytes) -> Task:
 
 
 def _portable(statistic: Statistic, parameters: dict[str, Any], grouping: Grouping) -> bytes:
-    """The statistic with its code, since a plugin's module need not be importable elsewhere."""
+    """Pickle the statistic with its code, since a plugin's module need not be importable elsewhere."""
     import cloudpickle
 
     module = sys.modules.get(statistic.function.__module__)
@@ -156,7 +156,7 @@ def _portable(statistic: Statistic, parameters: dict[str, Any], grouping: Groupi
 
 
 def _source(columns: Columns) -> Any:
-    """What a worker can open by itself, or None."""
+    """Return what a worker can open by itself, or None."""
     array = columns.array
     if isinstance(array, np.memmap):
         base: Any = array.base
@@ -177,7 +177,9 @@ def _client(address: str | None, workers: int | None) -> Iterator[Any]:
     try:
         distributed: Any = importlib.import_module("distributed")
     except ImportError:
-        raise ConfigError("engine=dask: Dask is not installed: pip install 'fnx[dask]'") from None
+        raise ConfigError(
+            "engine=dask: Dask is not installed: pip install 'fnx-features[dask]'"
+        ) from None
     if address is not None:
         try:
             client = distributed.Client(address, timeout=TIMEOUT, set_as_default=False)
