@@ -141,7 +141,7 @@ def _task(payload: bytes) -> Task:
 
 
 def _portable(statistic: Statistic, parameters: dict[str, Any], grouping: Grouping) -> bytes:
-    """Pickle the statistic with its code, since a plugin's module need not be importable elsewhere."""
+    """Pickle a task with the statistic's code: its module need not be importable elsewhere."""
     import cloudpickle
 
     module = sys.modules.get(statistic.function.__module__)
