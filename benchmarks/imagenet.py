@@ -17,7 +17,7 @@ import numpy as np
 import zarr
 
 import fnx
-from fnx.registry.registry import get_statistic
+from fnx.registry import load_installed, statistics
 from fnx.statistics.engine import all_distances
 from fnx.statistics.permutations import permutations
 
@@ -59,7 +59,8 @@ def main(folder: Path) -> None:
         clear.write_text("5")
     before = resident()
     start = time.perf_counter()
-    all_distances(features, labellings, CLASSES, get_statistic("ks"), out=out)
+    load_installed()
+    all_distances(features, labellings, CLASSES, statistics.get("ks"), out=out)
     taken = time.perf_counter() - start
     assert np.isfinite(out[0][::1000]).all()
     shutil.rmtree(store)

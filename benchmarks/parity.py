@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 import fnx
-from fnx.cli import compose
+from fnx.config.compose import compose
 from fnx.embedding.embed import embed
 from fnx.images.open import open_images
-from fnx.registry.registry import discover
+from fnx.registry import load_installed
 from fnx.statistics.permutations import permutations
 
 VARIANTS = {
@@ -69,23 +69,23 @@ def compared(base: fnx.Embedding, other: fnx.Embedding, statistic: str) -> dict[
     d0, t0 = measured(base, statistic)
     d1, t1 = measured(other, statistic)
     moved = np.abs(d1 - d0)
-    kept0, kept1 = d0 > t0.t_plus, d1 > t1.t_plus
-    assert t0.t_minus is not None
-    assert t1.t_minus is not None
+    kept0, kept1 = d0 > t0.plus.threshold, d1 > t1.plus.threshold
+    assert t0.minus is not None
+    assert t1.minus is not None
     return {
         "mean": float(moved.mean()),
         "p99": float(np.quantile(moved, 0.99)),
         "max": float(moved.max()),
         "correlation": float(np.corrcoef(d0.ravel(), d1.ravel())[0, 1]),
-        "t_plus": t1.t_plus - t0.t_plus,
-        "t_minus": t1.t_minus - t0.t_minus,
+        "t_plus": t1.plus.threshold - t0.plus.threshold,
+        "t_minus": t1.minus.threshold - t0.minus.threshold,
         "same_kept": float((kept0 & kept1).sum() / max(1, (kept0 | kept1).sum())),
     }
 
 
 def main() -> None:
     """Compare and print."""
-    discover()
+    load_installed()
     root, weights, outputs = (Path(word) for word in sys.argv[1:4])
     names = sys.argv[4:] or ["32-true", "bf16-true", "bf16-mixed", "dense"]
     base = extracted(root, weights, outputs, names[0])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fnx.registry.registry import discover, get_statistic
+from fnx.registry import load_installed, statistics
 from fnx.statistics.engine import all_distances
 from fnx.statistics.permutations import permutations
 
@@ -33,11 +33,11 @@ def test_read(embedding: Any, measure: Any) -> None:
 @pytest.mark.parametrize("statistic", ["ks", "ks_exact"])
 @pytest.mark.parametrize("count", [0, PERMUTATIONS])
 def test_fnx(embedding: Any, measure: Any, statistic: str, count: int) -> None:
-    discover()
+    load_installed()
     values, labels = embedding
     labellings = np.vstack([labels[None], permutations(labels, count, seed=0)])
     classes = int(labels.max()) + 1
-    entry = get_statistic(statistic)
+    entry = statistics.get(statistic)
     title = f"**fnx `{statistic}`**" + (f" and under {count} permutations" if count else "")
     found = measure(
         title,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -42,10 +43,29 @@ def shared_data() -> Path:
     return shared / "data"
 
 
-def _compose(outputs: Path, *overrides: str) -> Config:
-    from fnx import cli
+@pytest.fixture
+def restored_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test registers or fails to load is forgotten after it."""
+    from fnx.registry import discovery, load_installed, registry
 
-    return cli.compose([f"paths.outputs={outputs}", *overrides])
+    load_installed()
+    for kind in (registry.statistics, registry.thresholds):
+        monkeypatch.setattr(kind, "_entries", dict(kind._entries))
+    monkeypatch.setattr(discovery, "_loaded", dict(discovery._loaded))
+    failures, path, modules = dict(registry.failures), list(sys.path), set(sys.modules)
+    yield
+    registry.failures.clear()
+    registry.failures.update(failures)
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        if name.startswith(("fnx_plugin_", "third_", "flat_")):
+            del sys.modules[name]
+
+
+def _compose(outputs: Path, *overrides: str) -> Config:
+    from fnx.config.compose import compose
+
+    return compose([f"paths.outputs={outputs}", *overrides])
 
 
 @pytest.fixture

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,8 +18,10 @@ import pytest
 import fnx
 from fnx import app
 from fnx.analysis import Run
+from fnx.analysis.record import Counts
+from fnx.commands.compare import find_runs
 from fnx.config.schema import Config
-from fnx.errors import DataError
+from fnx.errors import DataError, FnxError
 from fnx.statistics.permutations import permutations
 
 COLUMNS = {
@@ -61,39 +67,100 @@ def test_shapes_agree(run: Run) -> None:
 
 
 def test_the_distances_are_those_of_the_embedding(run: Run) -> None:
-    embedding = fnx.Embedding.open(run.record["embedding"])
+    embedding = fnx.Embedding.open(run.record.embedding)
     again = fnx.distances(embedding.features, embedding.labels, statistic="ks", bins=100)
     np.testing.assert_array_equal(run.distances, again)
-    shuffled = permutations(embedding.labels, 2, run.record["seed"])
+    shuffled = permutations(embedding.labels, 2, run.record.seed)
     for labels, found in zip(shuffled, run.distances_random, strict=True):
         np.testing.assert_array_equal(found, fnx.distances(embedding.features, labels))
 
 
 def test_the_thresholds_are_those_of_the_distances(run: Run) -> None:
     found = fnx.find_thresholds(np.array(run.distances), np.array(run.distances_random))
-    plus, minus = run.record["thresholds"]["plus"], run.record["thresholds"]["minus"]
-    assert plus["threshold"] == pytest.approx(found.t_plus)
-    assert minus["threshold"] == pytest.approx(found.t_minus)
-    kept = (run.distances > found.t_plus).sum(axis=0).mean()
-    kept_random = (run.distances_random > found.t_plus).sum(axis=1).mean()
-    assert plus["kept"] == pytest.approx(kept)
-    assert plus["kept_random"] == pytest.approx(kept_random)
-    assert plus["davg"] == pytest.approx(kept - kept_random)
+    plus, minus = run.record.thresholds.plus, run.record.thresholds.minus
+    assert plus
+    assert minus
+    assert plus.threshold == pytest.approx(found.plus.threshold)
+    assert minus.threshold == pytest.approx(found.minus.threshold)
+    kept = (run.distances > found.plus.threshold).sum(axis=0).mean()
+    kept_random = (run.distances_random > found.plus.threshold).sum(axis=1).mean()
+    assert plus.kept == pytest.approx(kept)
+    assert plus.kept_random == pytest.approx(kept_random)
+    assert plus.davg == pytest.approx(kept - kept_random)
     table = {row["sign"]: row for row in run.thresholds.to_dicts()}
-    assert table["+"]["threshold"] == pytest.approx(plus["threshold"])
-    assert table["-"]["davg"] == pytest.approx(minus["davg"])
+    assert table["+"]["threshold"] == pytest.approx(plus.threshold)
+    assert table["-"]["davg"] == pytest.approx(minus.davg)
 
 
 def test_the_record_tells_what_was_run(run: Run) -> None:
     record = run.record
-    assert record["counts"]["images"] == 40
-    assert record["counts"]["classes"] == 10
-    assert record["counts"]["features"] == run.features.height
-    assert record["counts"]["constant"] == run.features["constant"].sum()
-    assert set(record["seconds"]) >= {"images", "embedding", "distances", "thresholds", "report"}
-    assert record["fnx_version"] == fnx.__version__
-    assert record["fingerprint"] in record["embedding"]
-    assert record["weights_digest"] == "random-0"
+    assert record.counts.images == 40
+    assert record.counts.classes == 10
+    assert record.counts.features == run.features.height
+    assert record.counts.constant == run.features["constant"].sum()
+    stages = "images embedding strongest distances thresholds analysis pictures report"
+    assert list(record.seconds) == stages.split()
+    assert record.command[:3] == ["python", "-m", "fnx"]
+    assert record.fnx_version == fnx.__version__
+    assert record.fingerprint in record.embedding
+    assert record.weights_digest == "random-0"
+
+
+def test_a_run_in_memory_is_the_run_on_disk(run: Run) -> None:
+    opened = Run.open(run.path)
+    assert opened.record == run.record
+    for table in COLUMNS:
+        assert getattr(opened, table).equals(getattr(run, table), null_equal=True), table
+    np.testing.assert_array_equal(opened.distances, run.distances)
+    np.testing.assert_array_equal(opened.distances_random, run.distances_random)
+    assert "scan" in vars(run)  # counted once, while it ran
+    assert opened.scan.domain == run.scan.domain
+    assert opened.scan.sides[1].kept.tolist() == run.scan.sides[1].kept.tolist()
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("fnx.app", "extract"),
+        ("fnx.app", "measure_distances"),
+        ("fnx.app", "choose_thresholds"),
+        ("fnx.app", "write_tables"),
+        ("fnx.app", "write_pictures"),
+        ("fnx.report.figures.draw", "save_table"),
+    ],
+)
+def test_a_run_that_is_killed_is_not_finished(
+    run: Run,
+    tiny_at: Callable[..., Config],
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    name: str,
+) -> None:
+    folder = run.path.parent / f"killed-{name}"
+    folder.mkdir()
+    shutil.copy(run.path / "run.json", folder)  # of an earlier run in the same folder
+    part = import_module(module)
+    stage = getattr(part, name)
+
+    def killed(*arguments: Any, **options: Any) -> None:
+        stage(*arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(part, name, killed)
+    with pytest.raises(KeyboardInterrupt):
+        app.run(tiny_at(run.path.parent, "threshold.permutations=2"), folder)
+    with pytest.raises(DataError, match="not a finished run of fnx"):
+        Run.open(folder)
+    with pytest.raises(DataError, match="holds no finished run"):
+        find_runs([str(folder)])
+
+
+def test_a_refused_configuration_leaves_the_earlier_run(
+    run: Run, tiny_at: Callable[..., Config]
+) -> None:
+    with pytest.raises(FnxError, match="unknown layer"):
+        app.run(tiny_at(run.path.parent, "report.pairs=[nowhere/0:1]"), run.path)
+    assert Run.open(run.path).record == run.record
 
 
 def test_another_statistic_reuses_the_embedding(
@@ -106,8 +173,8 @@ def test_another_statistic_reuses_the_embedding(
     with caplog.at_level(logging.INFO):
         second = app.run(config, run.path.parent / "second")
     assert "embedding reused" in caplog.text
-    assert second.record["embedding"] == run.record["embedding"]
-    assert second.record["embedding_reused"]
+    assert second.record.embedding == run.record.embedding
+    assert second.record.embedding_reused
     assert (np.abs(second.distances) + 1e-6 >= np.abs(run.distances)).all()  # bins only shrink D
     said = capsys.readouterr().out
     for word in ("images", "classes", "features", "t+", "t-", "report.html"):
@@ -132,13 +199,7 @@ def test_what_is_not_an_image_is_a_row_with_its_reason(
     (tmp_path / "pictures" / "class1" / "2.png").write_text("no picture")
     config = tiny("dataset=folder", f"dataset.root={tmp_path}/pictures", "report=tables")
     run = app.run(config, tmp_path / "run")
-    assert run.record["counts"] | {"features": 0, "constant": 0} == {
-        "images": 11,
-        "failed": 1,
-        "classes": 3,
-        "features": 0,
-        "constant": 0,
-    }
+    assert replace(run.record.counts, features=0, constant=0) == Counts(11, 1, 3, 0, 0)
     (failed,) = run.images.filter(pl.col("status") == "failed").to_dicts()
     assert failed["path"] == "class1/2.png"
     assert failed["error"]
@@ -159,7 +220,7 @@ def test_it_stops_before_extraction_when_asked_to(
 def test_a_csv_logger_leaves_the_scalars(tiny: Callable[..., Config], tmp_path: Path) -> None:
     run = app.run(tiny("logger=csv", "report=tables"), tmp_path / "run")
     lines = (run.path / "metrics.csv").read_text()
-    assert f"{run.record['thresholds']['plus']['threshold']}"[:5] in lines
+    assert f"{run.record.thresholds.plus.threshold}"[:5] in lines
 
 
 def test_run_json_is_json_and_whole(run: Run) -> None:
@@ -181,5 +242,5 @@ def test_thresholds_of_each_class_are_beside_their_class(
     found = app.run(tiny_at(run.path.parent, *words), run.path.parent / "fdr")
     limits = found.classes["t_plus"].to_numpy().astype(np.float32)
     kept = (found.distances > limits).sum(axis=0).mean()
-    assert found.record["thresholds"]["plus"]["kept"] == pytest.approx(kept)
+    assert found.record.thresholds.plus.kept == pytest.approx(kept)
     assert run.classes["t_plus"].n_unique() == 1

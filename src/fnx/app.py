@@ -2,78 +2,97 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from fnx import backbones
 from fnx.analysis import Run, tables
-from fnx.analysis.record import Stopwatch, write_record
+from fnx.analysis.record import (
+    RECORD,
+    Counts,
+    Extraction,
+    Kept,
+    KeptBySign,
+    RunRecord,
+    Stopwatch,
+    versions,
+)
+from fnx.config.checks import check, check_listing
+from fnx.config.compose import reference_dataset
 from fnx.config.schema import Config
 from fnx.embedding.embed import Embedding, embed, find_strongest
-from fnx.images import LabelledImages, open_images
-from fnx.images.reference import check_reference, open_reference
-from fnx.registry import registry
-from fnx.report import check_tracker, summary, track, write_pictures, write_report
-from fnx.report.pictures.pairs import check_pairs
+from fnx.images import LabelledImages, list_images, open_images
+from fnx.images.reference import open_reference
+from fnx.registry import statistics
+from fnx.report import summary, track, write_pictures, write_report
 from fnx.statistics import dask as on_dask
 from fnx.statistics.engine import all_distances
 from fnx.statistics.permutations import permutations
 from fnx.thresholds import Thresholds, find_thresholds
 from fnx.utils.launch import OtherRank
 from fnx.utils.progress import progress_bar
+from fnx.utils.redact import redacted
 
-log = logging.getLogger(__name__)
+Distances = NDArray[np.float32]
 
 
 def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
-    """What every feature says about every class, from images to report; all of it in `run_dir`.
+    """Find out what every feature says about every class, from images to report.
 
     Args:
-        config: the checked configuration.
-        run_dir: folder of the run, made if it is not there.
+        config: the configuration.
+        run_dir: folder of the run, made if it is not there. It is finished when it has its
+            ``run.json``.
         sweep: id of the sweep that the run belongs to, if any.
 
     Raises:
         FnxError: what the user can mend, found before the long work where it can be.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
+    check(config)
     stage = Stopwatch()
-    backbones.check_layers(config.model, config.crops.size)
-    check_tracker(config.logger)
-    check_reference(config)
 
     with stage("images"):  # the target task: labelled images (Section 3.2)
-        images = open_images(config.dataset, Path(config.paths.cache))
-        reference = open_reference(images, config)
-        check_pairs(config, images.class_names)
+        listing = list_images(config.dataset)
+        check_listing(config, listing.classes)
+        images = open_images(config.dataset, Path(config.paths.cache), listing)
+        check_listing(config, images.class_names)  # less the classes that cannot be read
+        reference = open_reference(images, config, reference_dataset(config))
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / RECORD).unlink(missing_ok=True)  # of an earlier run in this folder
 
     # crops through the network, pooled and averaged (Section 3.3); what excites each feature most
     embedding, reused = extract(images, reference, config, run_dir, stage)
 
     with stage("distances"):  # inner against outer class, real and random labels (Sections 4, 7)
-        constant = measure_distances(embedding, config, run_dir)
+        real, random, constant = measure_distances(embedding, config, run_dir)
 
     with stage("thresholds"):  # the D beyond which a feature is more than noise (Section 7.1)
-        thresholds = choose_thresholds(embedding, config, run_dir)
+        thresholds = choose_thresholds(real, random, embedding.labels, config)
 
-    with stage("analysis"):  # distributions by layer, strongest features by class (Sections 5 to 7)
-        write_tables(embedding, constant, thresholds, config, run_dir)
+    with stage("analysis"):  # distributions by layer, top features by class (Sections 5 to 7)
+        found = analyse(embedding, constant, real, random, thresholds, config)
+        write_tables(found, run_dir)
 
-    write_record(run_dir, config, images, embedding, reused=reused, stage=stage)
+    record = make_record(config, images, embedding, reused, found, stage)
+    finished = Run(run_dir, record, found)
     with stage("pictures"):  # what each feature answers to (Figures 2, 3, 4, 7)
-        write_pictures(run_dir, images, reference, config)
+        write_pictures(finished, images, reference, config)
 
     with stage("report"):  # Figures 1, 5, 6, 9, 10, Tables 1 to 3, and the page
-        write_report(run_dir, config.report)
+        write_report(finished, config.report)
 
-    write_record(run_dir, config, images, embedding, reused=reused, stage=stage)
-    finished = Run.open(run_dir)
+    # A tracker that fails does not harm a finished run, so it comes after the record.
+    record.write(run_dir)
     track(finished, config.logger, sweep=sweep)
     print(summary(finished))  # noqa: T201
     return finished
@@ -107,17 +126,22 @@ def extract(
     return embedding, reused
 
 
-def measure_distances(embedding: Embedding, config: Config, run_dir: Path) -> NDArray[np.bool_]:
-    """Distances of all features and classes under real and random labels; which are constant.
+def measure_distances(
+    embedding: Embedding, config: Config, run_dir: Path
+) -> tuple[Distances, Distances, NDArray[np.bool_]]:
+    """Measure the distances of all features and classes under real and random labels.
 
-    One pass over the embedding serves all labellings. Writes ``distances.npy`` (F, C) and
-    ``distances_random.npy`` (R, F, C), float32, block by block.
+    One pass over the embedding serves all labellings.
+
+    Returns:
+        (F, C) and (R, F, C), memory maps of ``distances.npy`` and ``distances_random.npy`` in
+        `run_dir`; and (F,) whether a feature is constant.
     """
     labels = embedding.labels
-    shuffled = permutations(labels, config.threshold["permutations"], config.seed)
+    random_labels = permutations(labels, config.threshold["permutations"], config.seed)
     shape = (embedding.manifest.features, len(embedding.class_names))
-    real = _reserved(run_dir / "distances.npy", shape)
-    random = _reserved(run_dir / "distances_random.npy", (len(shuffled), *shape))
+    real = _reserve(run_dir / "distances.npy", shape)
+    random = _reserve(run_dir / "distances_random.npy", (len(random_labels), *shape))
     statistic = dict(config.statistic)
     name = statistic.pop("name")
     engine = config.engine
@@ -126,19 +150,20 @@ def measure_distances(embedding: Embedding, config: Config, run_dir: Path) -> ND
         compute = partial(on_dask.all_distances, address=engine.address, workers=engine.workers)
     bar = progress_bar(f"distances ({name})", total=shape[0], unit="features")
     with bar:
-        return compute(
+        measured = compute(
             embedding.features,
-            np.vstack([labels, shuffled]),
+            np.vstack([labels, random_labels]),
             shape[1],
-            registry.get_statistic(name),
+            statistics.get(name),
             statistic,
             out=[real, *random],
             progress=bar.update,
-        ).constant
+        )
+    return real, random, measured.constant
 
 
-def _reserved(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """A float32 array on disk, whose space is taken now: writing to a full disk later would kill.
+def _reserve(path: Path, shape: tuple[int, ...]) -> Distances:
+    """Make a float32 array on disk and take its space now: a disk that fills up later would kill.
 
     Raises:
         OSError: the disk is full.
@@ -150,42 +175,87 @@ def _reserved(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
     return array
 
 
-def choose_thresholds(embedding: Embedding, config: Config, run_dir: Path) -> Thresholds:
-    """t+ and t− by the configured strategy, from the distances in `run_dir`."""
+def choose_thresholds(
+    real: Distances, random: Distances, labels: NDArray[Any], config: Config
+) -> Thresholds:
+    """Choose t⁺ and t⁻ by the configured strategy."""
     strategy = dict(config.threshold)
     return find_thresholds(
-        np.load(run_dir / "distances.npy", mmap_mode="r"),
-        np.load(run_dir / "distances_random.npy", mmap_mode="r"),
+        real,
+        random,
         strategy=strategy.pop("name"),
         statistic=config.statistic["name"],
-        class_sizes=np.bincount(embedding.labels),
+        class_sizes=np.bincount(labels),
         **strategy,
     )
 
 
-def write_tables(
+def analyse(
     embedding: Embedding,
     constant: NDArray[np.bool_],
+    real: Distances,
+    random: Distances,
     thresholds: Thresholds,
     config: Config,
-    run_dir: Path,
-) -> None:
+) -> dict[str, Any]:
+    """Count what the distances tell; return all that a `fnx.analysis.Run` holds, by name."""
+    found = tables.analyse(
+        embedding.images,
+        embedding.class_names,
+        embedding.feature_table.with_columns(constant=constant),
+        real,
+        random,
+        thresholds,
+        config.report.top_k,
+    )
+    return found if embedding.network is None else found | {"network": embedding.network}
+
+
+def write_tables(found: Mapping[str, Any], run_dir: Path) -> None:
     """Write the run's Parquet tables: see "What a run leaves" in the documentation."""
-    real = np.load(run_dir / "distances.npy", mmap_mode="r")
-    random = np.load(run_dir / "distances_random.npy", mmap_mode="r")
-    features = embedding.feature_table.with_columns(constant=constant)
-    written = {
-        "images": embedding.images,
-        "classes": tables.classes_table(embedding.images, embedding.class_names).join(
-            tables.class_thresholds_table(thresholds, real.shape[1]), on="class_id"
+    for name, table in found.items():
+        if isinstance(table, pl.DataFrame):
+            table.write_parquet(run_dir / f"{name}.parquet")
+
+
+def make_record(
+    config: Config,
+    images: LabelledImages,
+    embedding: Embedding,
+    reused: bool,
+    found: Mapping[str, Any],
+    stage: Stopwatch,
+) -> RunRecord:
+    """Return the run's record; the times of the stages still to come are added to its `seconds`."""
+    kept = {row.pop("sign"): Kept(**row) for row in found["thresholds"].to_dicts()}
+    failed = embedding.images.filter(pl.col("status") == "failed").height
+    extraction = embedding.extraction
+    return RunRecord(
+        fnx_version=metadata.version("fnx"),
+        versions=versions(),
+        command=redacted(["python", "-m", "fnx", *sys.argv[1:]]),
+        started=stage.started.isoformat(timespec="seconds"),
+        seed=config.seed,
+        dataset=config.dataset.name,
+        model=config.model.name,
+        tap=config.model.tap,
+        crops=asdict(config.crops),
+        statistic=config.statistic,
+        threshold=config.threshold,
+        fingerprint=embedding.manifest.fingerprint,
+        embedding=str(embedding.path),
+        embedding_reused=reused,
+        extraction=Extraction(**asdict(extraction)) if extraction else None,
+        weights_digest=embedding.manifest.inputs["weights"],
+        counts=Counts(
+            images=embedding.images.height - failed,
+            failed=failed,
+            classes=len(embedding.class_names),
+            features=embedding.manifest.features,
+            constant=int(found["features"]["constant"].sum()),
         ),
-        "features": features,
-        "thresholds": tables.thresholds_table(thresholds),
-        "davg": tables.davg_table(thresholds),
-        "layers": tables.layers_table(features, real, random, thresholds),
-        "top_features": tables.top_features_table(real, config.report.top_k),
-    }
-    if embedding.network is not None:
-        written["network"] = embedding.network
-    for name, table in written.items():
-        table.write_parquet(run_dir / f"{name}.parquet")
+        thresholds=KeptBySign(kept["+"], kept.get("-")),
+        seconds=stage.seconds,
+        warnings=redacted(list(images.warnings)),
+        config=redacted(asdict(config)),
+    )

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import tracemalloc
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pytest
@@ -14,18 +11,52 @@ from scipy.stats import lognorm
 
 from fnx.analysis.distributions import (
     Domain,
+    Spread,
+    beyond,
     counts_beyond,
     domain,
+    extent,
+    farthest,
     histogram,
     layer_rows,
     lognormal_spread,
-    percent_beyond,
+    percentages,
+    row_blocks,
     spread,
 )
 from fnx.errors import DataError
 
 values = st.floats(-1, 1, width=32)
 distances = arrays(np.float32, st.tuples(st.integers(1, 30), st.integers(1, 6)), elements=values)
+
+
+def test_layers_are_the_runs_of_a_name() -> None:
+    kinds = ["conv"] * 3 + ["fc"]
+    layers = layer_rows(pl.DataFrame({"layer": ["a", "a", "b", "c"], "kind": kinds}))
+    assert [(layer.name, layer.kind, layer.rows, layer.size) for layer in layers] == [
+        ("a", "conv", slice(0, 2), 2),
+        ("b", "conv", slice(2, 3), 1),
+        ("c", "fc", slice(3, 4), 1),
+    ]
+
+
+def test_features_of_a_layer_lie_together() -> None:
+    table = pl.DataFrame({"layer": ["a", "b", "a"], "kind": ["conv"] * 3})
+    with pytest.raises(DataError, match="lie together"):
+        layer_rows(table)
+
+
+def test_blocks_cover_every_feature_once() -> None:
+    assert list(row_blocks(5, 2)) == [slice(0, 2), slice(2, 4), slice(4, 5)]
+    assert list(row_blocks(4, 2)) == [slice(0, 2), slice(2, 4)]
+    assert list(row_blocks(1025)) == [slice(0, 1024), slice(1024, 1025)]
+
+
+def test_a_distance_equal_to_the_threshold_is_not_kept() -> None:
+    d = np.float32([[0.15, 0.2], [-0.15, -0.2]])  # float32(0.15) is greater than the double 0.15
+    assert beyond(d, 0.15, "+").tolist() == [[False, True], [False, False]]
+    assert beyond(d, -0.15, "-").tolist() == [[False, False], [False, True]]
+    assert beyond(d, np.array([0.1, 0.2]), "+").tolist() == [[True, False], [False, False]]
 
 
 @given(distances, st.lists(st.floats(0, 1), min_size=1, max_size=8))
@@ -36,23 +67,76 @@ def test_counts_are_those_of_a_plain_comparison(d: np.ndarray, x: list[float]) -
         expected = [
             [(factor * d[:, c] > np.float32(t)).sum() for t in x] for c in range(d.shape[1])
         ]
-        np.testing.assert_array_equal(counts_beyond(d, x, sign), expected)
+        np.testing.assert_array_equal(counts_beyond(d, np.array(x), sign), expected)
 
 
-def test_counts_of_labellings_are_those_of_each() -> None:
-    d = np.random.default_rng(0).uniform(-1, 1, (3, 1500, 4)).astype(np.float32)
-    x = np.linspace(0, 1, 11)
-    together = counts_beyond(d, x, "-")
-    assert together.shape == (3, 4, 11)
-    for r in range(3):
-        np.testing.assert_array_equal(together[r], counts_beyond(d[r], x, "-"))
+def test_infinite_distances_count_everywhere() -> None:
+    d = np.float32([[np.inf, -np.inf], [0.5, -0.5]])
+    assert counts_beyond(d, np.array([0.0, 0.5, 9.0]), "+").tolist() == [[2, 1, 1], [0, 0, 0]]
+    assert counts_beyond(d, np.array([0.0, 0.5, 9.0]), "-").tolist() == [[0, 0, 0], [2, 1, 1]]
 
 
-def test_a_distance_equal_to_the_threshold_is_not_kept() -> None:
-    d = np.full((4, 1), 0.15, np.float32)  # float32(0.15) is greater than the double 0.15
-    assert counts_beyond(d, [0.15], "+").item() == 0
-    assert percent_beyond(d, slice(0, 4), 0.15, "+") == 0
-    assert percent_beyond(-d, slice(0, 4), -0.15, "-") == 0
+@given(arrays(np.float32, st.integers(0, 30), elements=values), st.integers(0, 12))
+@settings(max_examples=60, deadline=None)
+def test_the_farthest_are_those_of_a_stable_sort(d: np.ndarray, count: int) -> None:
+    for sign, key in (("+", -d), ("-", d)):
+        order = [i for i in np.argsort(key, kind="stable") if key[i] < 0]
+        assert farthest(d, sign, count).tolist() == order[:count]
+
+
+def test_of_equal_distances_the_first_is_the_farthest() -> None:
+    d = np.float32([0.5, 0.0, 0.5, -0.1, 0.5, np.inf, -0.0])
+    assert farthest(d, "+", 3).tolist() == [5, 0, 2]
+    assert farthest(d, "+", 9).tolist() == [5, 0, 2, 4]
+    assert farthest(d, "-", 9).tolist() == [3]
+    assert farthest(d, "+", 0).tolist() == []
+
+
+def test_histogram_counts_every_finite_pair_once() -> None:
+    edges = np.array([-1.0, 0.0, 1.0])
+    d = np.float32([[-1, -0.5, 0, 0.5], [1, 1.5, np.inf, -np.inf]])
+    assert histogram(d, edges).tolist() == [2, 3]
+
+
+def test_percentages_are_those_of_all_pairs_of_the_layers() -> None:
+    d = np.random.default_rng(2).uniform(-1, 1, (2, 3000, 5)).astype(np.float32)
+    edges = Domain(-1, 1).edges(40)
+    assert (edges[0], edges[20], edges[-1], len(edges)) == (-1, 0, 1, 41)
+    found = percentages(d, [slice(0, 1100), slice(1500, 2600)], edges)
+    chosen = np.concatenate([d[:, :1100], d[:, 1500:2600]], axis=1)
+    np.testing.assert_array_equal(found, 100 * np.histogram(chosen, edges)[0] / (2 * 2200 * 5))
+    d[0, :50, 0] = np.inf
+    assert percentages(d[0], [slice(0, 100)], edges).sum() == pytest.approx(90)
+
+
+def test_domain_follows_the_statistic() -> None:
+    assert domain(extent(np.float32([[0.5]]))) == Domain(0, 1)
+    assert domain(extent(np.float32([[0.0]]))) == Domain(0, 1)
+    assert domain(extent(np.float32([[1.0]]))) == Domain(0, 1)
+    assert domain(extent(np.float32([[0.5]])), extent(np.float32([[[-0.1]]]))) == Domain(-1, 1)
+    assert domain(extent(np.float32([[2.3, -np.inf]]))) == Domain(-3, 3)
+    assert domain(extent(np.float32([[2.0, 0.1]]))) == Domain(0, 2)
+    assert domain(extent(np.float32([[1.0]])), extent(np.float32([[23.0]]))) == Domain(0, 30)
+    assert domain(extent(np.float32([[-0.5, 123.0]]))) == Domain(-200, 200)
+
+
+def test_a_domain_leaves_a_thousandth_of_an_unbounded_statistic_out() -> None:
+    most = np.full((999, 1), 3.5, np.float32)
+    assert domain(extent(np.concatenate([most, [[70.0]]]).astype(np.float32))) == Domain(0, 4)
+    two_more = np.concatenate([most, [[70.0], [71.0]]]).astype(np.float32)
+    assert domain(extent(two_more)) == Domain(0, 80)
+    small = np.full((5000, 1), 0.31, np.float32)  # nearly all within 0.4: so is the drawing
+    found = domain(extent(np.concatenate([small, [[2.0]]]).astype(np.float32)))
+    assert (found.low, found.high) == (0, pytest.approx(0.4))
+
+
+def test_how_far_distances_reach_is_found_in_any_block_and_labelling() -> None:
+    d = np.zeros((2, 1500, 2), np.float32)
+    d[1, 1400, 1], d[0, 1100, 0] = -2.0, 1.5
+    found = extent(d)
+    assert (found.largest, found.negative, found.sizes.sum()) == (2.0, True, 2)
+    assert (extent(-d).negative, extent(np.abs(d)).negative) == (True, False)
+    assert np.flatnonzero(found.sizes).tolist() == [4800 + int(32 * np.log2(1.5)), 4832]
 
 
 @given(arrays(np.float32, st.integers(1, 400), elements=st.floats(0.0009765625, 1, width=32)))
@@ -61,12 +145,40 @@ def test_bars_hold_68_percent_of_each_side(d: np.ndarray) -> None:
     found = spread(d, "+")
     assert found is not None
     assert found.low <= found.mode <= found.high
-    for side, inside in (
-        (d[d <= found.mode], d[(d <= found.mode) & (d >= np.float32(found.low))]),
-        (d[d >= found.mode], d[(d >= found.mode) & (d <= np.float32(found.high))]),
+    for side, inside, end in (
+        (d[d <= found.mode], d[(d <= found.mode) & (d >= np.float32(found.low))], found.low),
+        (d[d >= found.mode], d[(d >= found.mode) & (d <= np.float32(found.high))], found.high),
     ):
         if side.size:
             assert len(inside) >= 0.68 * len(side) - 1e-6
+            assert (inside != np.float32(end)).sum() < 0.68 * len(side) + 1
+
+
+def test_the_mode_is_the_middle_of_the_fullest_bin() -> None:
+    many = np.repeat(np.float32([0.104, 0.125, 0.137, 0.2]), [400, 300, 300, 1000])
+    found = spread(many, "+")
+    assert found is not None
+    assert (found.mode, found.low, found.high) == pytest.approx((0.205, 0.125, 0.205))
+    tied = np.repeat(np.float32([0.104, 0.205]), 5000)
+    found = spread(tied, "+")
+    assert found is not None
+    assert found.mode == pytest.approx(0.105)  # of two, the one nearer 0
+    assert found.high == pytest.approx(0.205)
+
+
+def test_few_values_have_wider_bins() -> None:
+    d = np.float32([0.1, 0.2, 0.3, 0.5])  # bins of 0.4 / 2: 0.2 and 0.3 share the second
+    found = spread(d, "+")
+    assert found is not None
+    assert found.mode == pytest.approx(0.3)
+    assert (found.low, found.high) == (pytest.approx(0.1), pytest.approx(0.5))
+
+
+def test_bins_are_a_hundredth_of_distances_beyond_1() -> None:
+    d = np.repeat(np.float32([0.02, 2.5, 2.57, 9.9, 10.0]), [10, 50_000, 50_000, 70_000, 90_000])
+    found = spread(np.concatenate([d, -d]), "+")
+    assert found is not None
+    assert found.mode == pytest.approx(2.55)  # bins of 0.1; those of 9.9 and 10.0 differ
 
 
 @given(distances)
@@ -76,8 +188,7 @@ def test_absence_mirrors_presence(d: np.ndarray) -> None:
     if plus is None:
         assert minus is None
     else:
-        assert minus is not None
-        assert (minus.mode, minus.low, minus.high) == (-plus.mode, -plus.high, -plus.low)
+        assert minus == Spread(-plus.mode, -plus.high, -plus.low)
 
 
 def test_the_mode_of_a_log_normal_is_found() -> None:
@@ -100,13 +211,11 @@ def test_the_fitted_law_is_that_of_scipy() -> None:
     below = law.cdf(found.mode)
     assert law.cdf(found.mode) - law.cdf(found.low) == pytest.approx(0.68 * below, rel=1e-4)
     assert law.cdf(found.high) - below == pytest.approx(0.68 * (1 - below), rel=1e-4)
-    mirrored = lognormal_spread(with_others, "-")
-    assert mirrored is not None
-    assert (mirrored.mode, mirrored.low) == (-found.mode, -found.high)
+    assert lognormal_spread(with_others, "-") == Spread(-found.mode, -found.high, -found.low)
 
 
 def test_a_law_needs_a_finite_value_and_may_have_no_width() -> None:
-    assert lognormal_spread(np.float32([np.inf, -0.5]), "+") is None
+    assert lognormal_spread(np.float32([np.inf, -0.5, 0.0]), "+") is None
     found = lognormal_spread(np.float32([-0.5, -0.5]), "-")
     assert found is not None
     assert (found.low, found.mode, found.high) == pytest.approx((-0.5, -0.5, -0.5))
@@ -114,44 +223,11 @@ def test_a_law_needs_a_finite_value_and_may_have_no_width() -> None:
 
 def test_zeros_have_no_sign_and_infinities_stay_at_the_end() -> None:
     assert spread(np.zeros((3, 2), np.float32), "+") is None
+    assert spread(np.zeros((3, 2), np.float32), "-") is None
     found = spread(np.array([0.1, 0.1, np.inf, np.inf, np.inf], np.float32), "+")
     assert found is not None
     assert found.mode == pytest.approx(0.1, abs=0.01)
     assert found.high == np.inf
-
-
-def test_histogram_counts_every_finite_pair_once() -> None:
-    d = np.random.default_rng(2).uniform(-1, 1, (2, 100, 5)).astype(np.float32)
-    edges = Domain(-1, 1).edges(40)
-    percent = histogram(d, [slice(0, 60), slice(60, 100)], edges)
-    assert percent.sum() == pytest.approx(100)
-    np.testing.assert_allclose(percent, 100 * np.histogram(d, edges)[0] / d.size)
-    d[0, :50, 0] = np.inf
-    assert histogram(d, [slice(0, 100)], edges).sum() == pytest.approx(95)
-
-
-def test_domain_follows_the_statistic() -> None:
-    assert domain(np.float32([[0.5]])) == Domain(0, 1)
-    assert domain(np.float32([[0.5]]), np.float32([[[-0.1]]])) == Domain(-1, 1)
-    assert domain(np.float32([[2.3, -np.inf]])) == Domain(-3, 3)
-
-
-def test_features_of_a_layer_lie_together() -> None:
-    table = pl.DataFrame({"layer": ["a", "b", "a"], "kind": ["conv"] * 3})
-    with pytest.raises(DataError, match="lie together"):
-        layer_rows(table)
-
-
-def test_counting_reads_mapped_distances_in_blocks(tmp_path: Path) -> None:
-    array = np.lib.format.open_memmap(
-        tmp_path / "d.npy", mode="w+", dtype=np.float32, shape=(4, 20_000, 50)
-    )
-    array[:] = 0.25
-    array.flush()
-    mapped = np.load(tmp_path / "d.npy", mmap_mode="r")
-    tracemalloc.start()
-    counts = counts_beyond(mapped, [0.1, 0.3], "+")
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert counts[:, :, 0].tolist() == [[20_000] * 50] * 4
-    assert peak < mapped.nbytes / 4
+    only = float("inf")
+    assert spread(np.float32([np.inf, 0.0]), "+") == Spread(only, only, only)
+    assert spread(np.float32([-np.inf]), "-") == Spread(-only, -only, -only)

@@ -72,6 +72,12 @@ def test_rows_are_those_of_the_plain_network(name: str, tap: str) -> None:
     for _ in range(2):  # compiled, then run again
         torch.testing.assert_close(compiled(given), expected, rtol=1e-5, atol=1e-6)
     assert torch.equal(plain(given), expected), "the plain network is left as it was"
+    views = slice(1, None, 3)
+    rows, positions = compiled.with_positions(given, views)
+    torch.testing.assert_close(rows, expected, rtol=1e-5, atol=1e-6)
+    assert torch.equal(positions, plain.with_positions(given, views)[1])
+    assert positions.shape == (2, plain.n_features, 2)
+    assert positions.any()
 
 
 def test_passes_fill_a_batch_up_to_the_size_that_was_compiled() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,13 @@ from fnx.backbones.backbone import Preprocessing, plan, read
 from fnx.backbones.build import build
 from fnx.backbones.layers import select
 from fnx.backbones.networks import traced, untrained
-from fnx.backbones.pooling import pooled
+from fnx.backbones.pooling import (
+    decode_position,
+    encode_position,
+    peak_positions,
+    pooled,
+    token_grid,
+)
 from fnx.backbones.trace import trace
 from fnx.backbones.weights.locate import locate
 from fnx.config.schema import ModelConfig, PreprocessConfig, WeightsConfig
@@ -34,7 +41,7 @@ def pixels(images: int = 2, size: int = 64) -> Tensor:
 def features(net: nn.Module, images: Tensor, tap: str, layers: object = "all") -> Tensor:
     seen = trace(net, images)
     chosen = select(seen.layers, layers)
-    return read(net, images, plan(seen, chosen, tap), sum(layer.units for layer in chosen))
+    return read(net, images, plan(seen, chosen, tap), sum(layer.units for layer in chosen))[0]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +71,7 @@ def test_vgg16_equals_plain_convolutions(vgg16: nn.Module, tap: str) -> None:
         x = functional.relu(x)
 
     seen = traced("vgg16", 64)
-    rows = read(vgg16, images, plan(seen, seen.layers, tap), 12_416)
+    rows = read(vgg16, images, plan(seen, seen.layers, tap), 12_416)[0]
     torch.testing.assert_close(rows, torch.cat(expected, 1), rtol=1e-4, atol=1e-5)
     assert bool((rows < 0).any()) is (tap == "pre")
 
@@ -104,7 +111,7 @@ def test_efficientnet_equals_convolution_norm_and_activation(tap: str) -> None:
 
     seen = traced(config.timm_name, 64)
     layers = select(seen.layers, "all")
-    rows = read(net, images, plan(seen, layers, tap), 21_008)
+    rows = read(net, images, plan(seen, layers, tap), 21_008)[0]
     plain = torch.cat([expected(layer.module) for layer in layers], 1)
     torch.testing.assert_close(rows, plain, rtol=1e-4, atol=1e-5)
 
@@ -193,9 +200,9 @@ def test_a_row_depends_on_its_own_image_only(name: str) -> None:
     seen = traced(name, size)
     layers = select(seen.layers, "all")
     taps, units = plan(seen, layers, "post"), sum(layer.units for layer in layers)
-    alone = torch.cat([read(net, image[None], taps, units) for image in images])
+    alone = torch.cat([read(net, image[None], taps, units)[0] for image in images])
     assert not torch.allclose(alone[0], alone[1])
-    torch.testing.assert_close(read(net, images, taps, units), alone, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(read(net, images, taps, units)[0], alone, rtol=1e-3, atol=1e-4)
 
 
 def test_what_no_hook_reads_is_listed() -> None:
@@ -284,6 +291,133 @@ def test_every_layout_is_pooled_to_a_row_an_image(
 ) -> None:
     value = torch.randn(shape)
     torch.testing.assert_close(pooled(value, channels_last=channels_last, images=4), plain(value))
+
+
+def highest(maps: Tensor) -> Tensor:
+    """Where the maximum of (N, C, H, W) is: the row and column of the first one, row by row."""
+    found = []
+    for unit in maps.flatten(0, 1).tolist():
+        cells = [(row, column) for row in range(len(unit)) for column in range(len(unit[0]))]
+        found.append(max(cells, key=lambda cell: unit[cell[0]][cell[1]]))
+    return torch.tensor(found).view(*maps.shape[:2], 2)
+
+
+def decoded(codes: Tensor, rows: int, columns: int) -> Tensor:
+    assert codes.dtype == torch.uint8
+    cells = codes.flatten(0, 1).tolist()
+    found = [
+        (decode_position(row, rows), decode_position(column, columns)) for row, column in cells
+    ]
+    return torch.tensor(found).view(codes.shape)
+
+
+def test_a_position_in_a_map_of_at_most_256_cells_is_kept_exactly() -> None:
+    for count in range(1, 257):
+        positions = torch.arange(count)
+        codes = encode_position(positions, count)
+        assert 0 <= int(codes.min()) <= int(codes.max()) <= 255
+        assert [decode_position(code, count) for code in codes.tolist()] == positions.tolist()
+    assert encode_position(torch.arange(3), 3).tolist() == [42, 128, 213]
+    large = encode_position(torch.arange(1000), 1000).tolist()
+    assert max(abs(decode_position(code, 1000) - cell) for cell, code in enumerate(large)) == 2
+    assert decode_position(np.uint8(255), 256) == 255  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_first_of_the_highest_values_of_a_map_is_found(
+    dtype: torch.dtype, layout: torch.memory_format
+) -> None:
+    maps = torch.randint(-3, 3, (3, 9, 5, 7), generator=torch.Generator().manual_seed(0)).to(dtype)
+    given = maps.contiguous(memory_format=layout)
+    codes = peak_positions(given, channels_last=False, view=(50, 70))
+    assert torch.equal(decoded(codes, 5, 7), highest(maps))
+    codes = peak_positions(given.movedim(1, -1), channels_last=True, view=(50, 70))
+    assert torch.equal(decoded(codes, 5, 7), highest(maps))
+
+
+def test_tokens_lie_in_the_view_line_by_line_behind_the_prefix() -> None:
+    maps = torch.randn(2, 3, 4, 8)
+    tokens = torch.cat([torch.full((2, 3, 2), 9.0), maps.flatten(2)], 2).movedim(1, -1)
+    codes = peak_positions(tokens, channels_last=True, view=(64, 128), prefix=2)
+    assert torch.equal(decoded(codes, 4, 8), highest(maps))
+    assert token_grid(32, (64, 128)) == (4, 8)
+    assert token_grid(33, (64, 128)) == (1, 33)
+    assert token_grid(1, (10, 1000)) == (1, 1)
+
+
+@pytest.mark.parametrize("value", [torch.randn(4, 6), torch.randn(4, 6, 2, 2, 2)])
+def test_what_is_no_map_has_no_position(value: Tensor) -> None:
+    codes = peak_positions(value, channels_last=False, view=(8, 8))
+    assert codes.dtype == torch.uint8
+    assert codes.shape == (4, 6, 2)
+    assert not codes.any()
+
+
+def test_values_that_are_no_numbers_have_some_position() -> None:
+    for value in (torch.nan, -torch.inf, torch.inf):
+        maps = torch.full((1, 8, 3, 3), value)
+        codes = decoded(peak_positions(maps, channels_last=False, view=(8, 8)), 3, 3)
+        assert 0 <= int(codes.min()) <= int(codes.max()) <= 2
+
+
+def test_a_backbone_finds_positions_in_the_pass_that_gives_its_rows() -> None:
+    config = model("test_vit", layers=["patch_embed.proj", "blocks.0.attn.qkv", "head"])
+    for class_token in (False, True):
+        config.class_token = class_token
+        backbone = build(config, locate(config, 0), image_size=160, seed=0)
+        given, maps = pixels(5, 160), {}
+        for path in ("patch_embed.proj", "blocks.0.attn.qkv"):
+            backbone.net.get_submodule(path).register_forward_hook(
+                lambda _, __, out, p=path, kept=maps: kept.update({p: out.clone()})
+            )
+        rows, positions = backbone.with_positions(given, slice(1, None, 3))
+        assert torch.equal(rows, backbone(given))
+        patches, qkv = maps["patch_embed.proj"][1::3], maps["blocks.0.attn.qkv"][1::3, 1:]
+        qkv = qkv.movedim(-1, 1).unflatten(2, (10, 10))
+        expected = torch.cat([highest(patches), highest(qkv)], 1)
+        assert torch.equal(decoded(positions[:, : expected.shape[1]], 10, 10), expected)
+        assert not positions[:, expected.shape[1] :].any()  # the classifier has no map
+        rows, positions = backbone.with_positions(given, slice(5, None))
+        assert torch.equal(rows, backbone(given))
+        assert positions.shape == (0, backbone.n_features, 2)
+
+
+@torch.no_grad()
+def test_the_position_of_a_layer_called_several_times_is_that_of_its_first_call() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(-self.conv(x))  # type: ignore[no-any-return]
+
+    net, images = Twice().eval(), torch.randn(2, 3, 6, 4)
+    seen = trace(net, images)
+    taps = plan(seen, seen.layers, "post")
+    _, positions = read(net, images, taps, 3, slice(None))
+    assert torch.equal(decoded(positions, 6, 4), highest(net.conv(images)))
+
+
+@torch.no_grad()
+def test_windows_folded_into_the_batch_have_no_position() -> None:
+    class Folded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mix = nn.Linear(3, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            windows = x.unflatten(2, (2, 2)).movedim((2, 1), (1, 4)).flatten(0, 1).flatten(1, 2)
+            return self.mix(windows)  # type: ignore[no-any-return]
+
+    net, images = Folded().eval(), torch.randn(3, 3, 4, 4)
+    seen = trace(net, images)
+    rows, positions = read(net, images, plan(seen, seen.layers, "post"), 4, slice(None))
+    plain = functional.linear(images.movedim(1, -1), net.mix.weight, net.mix.bias)
+    torch.testing.assert_close(rows, plain.mean((1, 2)))
+    assert positions.shape == (3, 4, 2)
+    assert not positions.any()
 
 
 def test_preprocessing_belongs_to_the_weights() -> None:

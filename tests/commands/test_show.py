@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import io
 import itertools
 import json
 import os
@@ -26,7 +24,6 @@ from fnx.commands import show
 from fnx.embedding import store
 from fnx.embedding.store import Manifest
 from fnx.report.pictures.paths import class_path, sprite_path
-from fnx.report.terminal.text import Terminal, bar, columns, cut, table
 
 NAMES = ("Zebra", "zebu", "3", "Great Albatross", "fog\x1b[31m\n<b>")
 
@@ -90,7 +87,8 @@ def test_without_a_subject_it_tells_the_answer(
     text = shown(capsys, run.path)
     plus, minus = limits(run)
     assert (
-        f"keeps {np.mean((run.distances > plus).sum(0)):,.0f} features a class by presence" in text
+        f"keeps {np.mean((run.distances > plus).sum(0)):,.0f} features per class by presence"
+        in text
     )
     rows = (run.features["layer"] == "conv1_2").to_numpy()
     real = run.distances[rows]
@@ -180,7 +178,7 @@ def test_the_text_tells_the_same(run: Run, capsys: pytest.CaptureFixture[str]) -
     assert "\x1b" not in text  # neither colour in a file, nor that of a class's name
     text = shown(capsys, run.path, "--layer", "fc6")
     assert "distribution of D" in text
-    assert "strongest pairs by absence" in text
+    assert "top pairs by absence" in text
 
 
 @pytest.mark.parametrize(
@@ -245,7 +243,7 @@ def test_without_the_embedding_the_rest_is_shown(
     text = shown(capsys, folder, "--feature", "fc6/0")
     assert "D for each class" in text
     assert "its values are not shown: the embedding is gone" in text
-    assert "what activates it most" not in text
+    assert "top-activating images" not in text
 
 
 def test_an_unsigned_statistic_has_no_absence(
@@ -314,30 +312,3 @@ def test_it_starts_without_anything_heavy(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.isascii()
     assert max(map(len, done.stdout.splitlines())) <= 60
-
-
-def test_colour_is_for_a_terminal_that_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Screen(io.StringIO):
-        encoding = "utf-8"
-
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.setenv("TERM", "xterm")
-    assert Terminal.of(Screen()).painted("x", "+") == "\033[34mx\033[0m"
-    assert not Terminal.of(io.StringIO()).colour
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert not Terminal.of(Screen()).colour
-
-
-def test_a_table_fits_and_stays_aligned() -> None:
-    rows = [["漢字" * 20, "1"], ["ascii", "1,000"], [("é" * 60, "+"), "–"]]
-    for width in (40, 60, 200):
-        lines = table(rows, "~>", dataclasses.replace(Terminal(), width=width))
-        assert all(columns(line) <= width for line in lines)
-        assert len({columns(line) for line in lines}) == 1
-    ascii_only = Terminal(encoding="ascii")
-    line = bar(0.6, 10, 0.3) + " −0.1 …é"
-    assert ascii_only.encoded(line) == "###|##     -0.1 ~?"
-    assert columns(cut("漢字漢字漢字", 5)) <= 5

@@ -1,212 +1,235 @@
-"""Plugins: how they are found, what becomes of their parameters, and how they fail."""
+"""Statistics and strategies by name: the decorators, and what happens when two use one name."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+import math
 from typing import Any
 
 import pytest
 
 import fnx
 from fnx.errors import ConfigError, PluginError
-from fnx.registry import discovery as plugin_loading
 from fnx.registry import registry
+from fnx.registry.registry import statistics, thresholds
 
-STATISTIC = """
-from __future__ import annotations
-import numpy as np
-from fnx import statistic
-
-@statistic("{name}", range=(0, 1))
-def {name}(inner, outer, power: float = 1.0, sides: int | None = None, title: str = "x"):
-    '''A test distance.'''
-    return 0.5 * np.abs(inner - outer).sum() ** power
-"""
+pytestmark = pytest.mark.usefixtures("restored_registry")
 
 
-@pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Each test has a registry of its own."""
-    registry.discover()
-    monkeypatch.setattr(registry, "_ENTRIES", {k: dict(v) for k, v in registry._ENTRIES.items()})
-    monkeypatch.setattr(registry, "_CONFLICTS", [])
-    for name in ("_LOADED", "_FAILED", "_FOLDERS"):
-        monkeypatch.setattr(plugin_loading, name, dict(getattr(plugin_loading, name)))
-    path, modules = list(sys.path), set(sys.modules)
-    yield
-    sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        if name.startswith(("fnx_plugin_", "third_", "flat_")):
-            del sys.modules[name]
-
-
-def write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
+def register(module: str, name: str = "f", called: str = "same", k: int = 1) -> Any:
+    """Register a function as if it were defined in another module."""
+    text = f"def {name}(inner, outer, k: int = {k}): ..."
+    scope: dict[str, Any] = {"__name__": module}
+    exec(compile(text, f"/somewhere/{module}.py", "exec"), scope)
+    return fnx.statistic(called, range=(0, 1))(scope[name])
 
 
 def test_built_ins_are_there() -> None:
-    assert {"ks", "ks_exact"} <= registry.statistics().keys()
-    assert "randomized_labels" in registry.thresholds()
-    assert registry.get_statistic("ks").signed
-    assert registry.summary(registry.get_statistic("ks")).startswith("Signed Kolmogorov")
+    assert statistics.names() == sorted(statistics.names())
+    assert {"ks", "ks_exact", "kl", "auroc", "cohen_d"} <= set(statistics.names())
+    assert {"randomized_labels", "fixed", "quantile"} <= set(thresholds.names())
+    assert [entry.name for entry in statistics] == statistics.names()
+    ks = statistics.get("ks")
+    assert (ks.range, ks.on, ks.kernel, ks.constant) == ((-1, 1), "histogram", "ks", 0)
+    assert (ks.compiled, ks.counts, ks.package) == (True, False, "fnx")
+    assert ks.summary == "Signed Kolmogorov-Smirnov distance on equal-width bins (paper, Eq. 3)."
+    assert ks.bind({"bins": None}) == {"bins": None}
+    assert statistics.get("ks_exact").bind({}) == {}
+    assert (statistics.group, thresholds.group) == ("statistic", "threshold")
 
 
-def test_parameters_become_a_schema() -> None:
-    from hydra.core.config_store import ConfigStore
-    from omegaconf import OmegaConf
-    from omegaconf.errors import ValidationError
+def test_a_function_becomes_a_statistic_and_stays_as_it_is() -> None:
+    def plain(inner: Any, outer: Any, power: float = 2.0) -> float:
+        """Do nothing.
 
-    ks = OmegaConf.structured(registry.config_class(registry.get_statistic("ks")))
-    assert ks == {"name": "ks", "bins": 100}
-    ks.bins = None
-    with pytest.raises(ValidationError):
-        ks.bins = "abc"
-    threshold = registry.config_class(registry.get_threshold("randomized_labels"))
-    assert OmegaConf.structured(threshold) == {
-        "name": "randomized_labels", "permutations": 5, "step": 0.001
-    }  # fmt: skip
-    store = ConfigStore()
-    registry.register_configs(store)
-    assert {"ks.yaml", "ks_exact.yaml"} <= set(store.list("statistic"))
+        At all.
+        """
+        return 0.5
 
-
-def test_files_and_packages_of_the_plugins_folder(tmp_path: Path) -> None:
-    write(tmp_path / "one_file.py", STATISTIC.format(name="from_file"))
-    write(tmp_path / "third-party/src/third_party/__init__.py", "")
-    write(tmp_path / "third-party/src/third_party/inside.py", STATISTIC.format(name="from_src"))
-    write(tmp_path / "third-party/conf/experiment/third.yaml", "")
-    write(
-        tmp_path / "third-party/pyproject.toml",
-        '[project.entry-points."fnx.plugins"]\nx = "third_party.inside"\n',
+    assert fnx.statistic("plain", range=(-2, 1))(plain) is plain
+    entry = statistics.get("plain")
+    assert entry.function is plain
+    assert (entry.range, entry.on, entry.compiled, entry.signed) == (
+        (-2, 1),
+        "histogram",
+        True,
+        True,
     )
-    write(tmp_path / "flat/flat_package/__init__.py", STATISTIC.format(name="from_flat"))
-    write(tmp_path / "flat_bare/__init__.py", STATISTIC.format(name="from_bare"))
-    write(tmp_path / "_hidden.py", "raise RuntimeError")
-    assert registry.discover(tmp_path) == {}
-    found = registry.statistics()
-    assert {"from_file", "from_src", "from_flat", "from_bare"} <= found.keys()
-    assert found["from_file"].parameters["sides"].type == int | None
-    assert f"file://{tmp_path}/third-party/conf" in registry.search_paths()
-    assert registry.discover(tmp_path) == {}  # a second time changes nothing
+    assert (entry.constant, entry.check, entry.kernel, entry.counts) == (0, None, None, False)
+    assert entry.bind({}) == {"bins": 100, "power": 2}
+    assert entry.summary == "Do nothing."
+    assert entry.config_class()().power == 2
+    assert entry.origin.startswith(f"{__name__}.test_a_function_becomes")
+    assert entry.origin.endswith(f"plain ({__file__})")
+    with pytest.raises(ConfigError, match=r"statistic\.bins=None: must be int"):
+        entry.bind({"bins": None})
 
 
-def test_the_folder_is_beside_the_working_directory_or_where_the_environment_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write(tmp_path / "a/plugins/p.py", STATISTIC.format(name="beside"))
-    write(tmp_path / "b/q.py", STATISTIC.format(name="elsewhere"))
-    monkeypatch.chdir(tmp_path / "a")
-    monkeypatch.delenv("FNX_PLUGINS", raising=False)
-    assert registry.get_statistic("beside").name == "beside"
-    monkeypatch.setenv("FNX_PLUGINS", str(tmp_path / "b"))
-    assert registry.get_statistic("elsewhere").name == "elsewhere"
+@pytest.mark.parametrize(("low", "signed"), [(0, False), (-1e-9, True), (0.5, False)])
+def test_a_statistic_is_signed_if_its_range_begins_below_zero(low: float, signed: bool) -> None:
+    fnx.statistic("f", range=(low, 1), constant=1)(lambda inner, outer: 1)
+    assert statistics.get("f").signed is signed
 
 
-def test_a_broken_plugin_is_named_and_the_others_go_on(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    write(tmp_path / "bad.py", "import no_such_module_anywhere")
-    write(tmp_path / "worse.py", "import sys; sys.exit(3)")
-    write(tmp_path / "good.py", STATISTIC.format(name="good"))
-    failed = registry.discover(tmp_path)
-    assert {Path(name).name for name in failed} == {"bad.py", "worse.py"}
-    assert "ModuleNotFoundError: No module named" in failed[str(tmp_path / "bad.py")]
-    assert "bad.py was not loaded" in caplog.text
-    assert "good" in registry.statistics()
-    with pytest.raises(ConfigError, match=r"plugins that failed to load: .*bad.py"):
-        registry.get_statistic("wanted_from_bad")
+def test_statistics_on_samples_have_no_bins_and_those_of_many_pairs_are_not_compiled() -> None:
+    for on, compiled, parameters in (
+        ("histogram", True, {"bins": 7}),
+        ("histograms", False, {"bins": 7}),
+        ("samples", True, {}),
+    ):
+        fnx.statistic("f", range=(0, 1), on=on, bins=7)(lambda inner, outer: 1)
+        assert statistics.get("f").compiled is compiled
+        assert statistics.get("f").bind({}) == parameters
+    fnx.statistic("f", range=(0, 1), compiled=False)(lambda inner, outer: 1)
+    assert statistics.get("f").compiled is False
 
 
-def test_two_plugins_of_one_name_are_an_error_that_names_both(tmp_path: Path) -> None:
-    write(tmp_path / "first.py", STATISTIC.format(name="same"))
-    write(tmp_path / "second.py", STATISTIC.format(name="same"))
-    with pytest.raises(PluginError, match=r"statistic=same: .*first\.py.* and .*second\.py"):
-        registry.discover(tmp_path)
+def test_third_and_fourth_arguments_may_be_the_numbers_of_images() -> None:
+    def asks(inner: Any, outer: Any, n_inner: int, n_outer: int, k: int = 1) -> float:
+        return 0.0
+
+    def other_order(inner: Any, outer: Any, n_outer: int, n_inner: int) -> float:
+        return 0.0
+
+    fnx.statistic("asks", range=(0, 1))(asks)
+    assert statistics.get("asks").counts
+    assert list(statistics.get("asks").parameters) == ["bins", "k"]
+    with pytest.raises(PluginError, match="'n_outer' needs a default"):
+        fnx.statistic("other", range=(0, 1))(other_order)
 
 
-def test_a_function_defined_again_in_its_place_replaces_itself() -> None:
-    for default in (1, 2):
+def test_a_function_becomes_a_strategy() -> None:
+    def strategy(real: Any, random: Any, times: float = 3, range: Any = None) -> Any:
+        """Choose."""
 
-        @fnx.statistic("again", range=(0, 1))
-        def again(inner: Any, outer: Any, k: int = default) -> float:
-            return 0.0
+    def check(times: float, permutations: int) -> None:
+        if times < 1:
+            raise ConfigError("too few")
 
-    assert registry.get_statistic("again").parameters["k"].default == 2
+    assert fnx.threshold("s", check=check, statistics=("ks", "kl"))(strategy) is strategy
+    entry = thresholds.get("s")
+    assert (entry.function, entry.summary) == (strategy, "Choose.")
+    assert entry.bind({}) == {"permutations": 5, "times": 3}
+    with pytest.raises(ConfigError, match="too few"):
+        entry.bind({"times": 0})
+    entry.check_defined_for("kl")
+    message = "^threshold=s is not defined for statistic=auroc; allowed: ks, kl$"
+    with pytest.raises(ConfigError, match=message):
+        entry.check_defined_for("auroc")
+    fnx.threshold("t", permutations=9)(lambda real, random, class_sizes, statistic: None)
+    assert thresholds.get("t").bind({}) == {"permutations": 9}
+    thresholds.get("t").check_defined_for("auroc")
+
+
+@pytest.mark.parametrize("bins", [1, 65_536])
+def test_numbers_of_bins_that_are_allowed(bins: int) -> None:
+    assert statistics.get("ks").bind({"bins": bins}) == {"bins": bins}
+
+
+@pytest.mark.parametrize("bins", [0, -1, 65_537])
+def test_numbers_of_bins_that_are_not(bins: int) -> None:
+    with pytest.raises(ConfigError, match=rf"^statistic\.bins={bins}: must lie in 1 … 65,536$"):
+        statistics.get("ks").bind({"bins": bins})
+
+
+@pytest.mark.parametrize("name", ["a", "_a.b-c2", "A"])
+def test_names_that_are_allowed(name: str) -> None:
+    fnx.statistic(name, range=(0, 1))(lambda inner, outer: 0)
+    assert statistics.get(name).name == name
+
+
+@pytest.mark.parametrize("name", ["a b", "", "2a", "-a", "a/b", "a=b"])
+def test_names_that_are_not(name: str) -> None:
+    message = f"'{name}': a name is made of letters, digits, '_', '-' and '.'"
+    for decorator in (lambda: fnx.statistic(name, range=(0, 1)), lambda: fnx.threshold(name)):
+        with pytest.raises(PluginError, match=message):
+            decorator()
 
 
 @pytest.mark.parametrize(
-    ("body", "message"),
+    ("options", "message"),
     [
-        ("def f(inner): ...", "must take 2 arrays"),
-        ("def f(inner, outer, k): ...", "'k' needs a default"),
-        ("def f(inner, outer, **k): ...", "has no name, type or default"),
-        ("def f(inner, outer, bins: int = 3): ...", "'bins' is fnx's own"),
-        ("def f(inner, outer, k: bytes = b''): ...", "'k' has type"),
+        ({"range": (1, 1)}, r"statistic 'f': range=\(1, 1\) is empty"),
+        ({"range": (1, 0)}, r"range=\(1, 0\) is empty"),
+        ({"range": (math.nan, 1)}, r"range=\(nan, 1\) is empty"),
+        ({"range": (0, 1), "constant": 1.5}, "constant=1.5 is outside of its range"),
+        ({"range": (0, 1), "constant": -0.5}, "constant=-0.5 is outside of its range"),
+        ({"range": (1, 2)}, "constant=0 is outside of its range"),
+        ({"range": (0, 1), "on": "bins"}, "on='bins'; allowed: histogram, histograms, samples"),
+        ({"range": (0, 1), "bins": None}, "bins=None: must lie in 1 … 65,536"),
+        ({"range": (0, 1), "bins": 0}, "bins=0: must lie in 1 … 65,536"),
+        ({"range": (0, 1), "bins": 65_537}, "bins=65537: must lie in 1 … 65,536"),
     ],
 )
-def test_signatures_that_cannot_become_a_schema(body: str, message: str) -> None:
-    scope: dict[str, Any] = {}
-    exec(body, scope)
+def test_declarations_that_cannot_work(options: Any, message: str) -> None:
     with pytest.raises(PluginError, match=message):
-        fnx.statistic("f", range=(0, 1))(scope["f"])
+        fnx.statistic("f", **options)(lambda inner, outer: 0)
 
 
-def test_a_plugin_is_loaded_whole_or_not_at_all(tmp_path: Path) -> None:
-    write(tmp_path / "half.py", STATISTIC.format(name="half_there") + "\nraise RuntimeError('x')")
-    (failed,) = registry.discover(tmp_path).items()
-    assert failed[0].endswith("half.py")
-    assert "half_there" not in registry.statistics()
+@pytest.mark.parametrize("constant", [0, 1])
+def test_the_value_of_a_constant_feature_may_be_an_end_of_the_range(constant: float) -> None:
+    fnx.statistic("f", range=(0, 1), constant=constant)(lambda inner, outer: 0)
+    assert statistics.get("f").constant == constant
 
 
-def test_a_default_of_another_type_names_its_plugin_and_not_the_command_line(
-    tmp_path: Path,
-) -> None:
-    text = STATISTIC.format(name="wrong_default").replace("power: float = 1.0", "power: int = 1.5")
-    write(tmp_path / "wrong.py", text)
-    (reason,) = registry.discover(tmp_path).values()
-    assert "'wrong_default': default power=1.5: must be int" in reason
-
-
-def test_values_are_checked_before_any_work() -> None:
-    with pytest.raises(ConfigError, match=r"statistic\.epsilon=2"):
-        registry.bind(registry.get_statistic("kl"), {"epsilon": 2.0})
-    with pytest.raises(ConfigError, match=r"threshold\.q=1: must lie between 0 and 1"):
-        registry.bind(registry.get_threshold("quantile"), {"q": 1.0})
-
-
-def test_declarations_that_cannot_work() -> None:
-    with pytest.raises(PluginError, match="'a b': a name is made of"):
-        fnx.statistic("a b", range=(0, 1))
-    with pytest.raises(PluginError, match="constant=2 is outside"):
-        fnx.statistic("f", range=(0, 1), constant=2)
-    with pytest.raises(PluginError, match="is empty"):
-        fnx.statistic("f", range=(1, 1))
-    with pytest.raises(PluginError, match="on='bins'; allowed"):
-        fnx.statistic("f", range=(0, 1), on="bins")
-
-
-def test_parameters_are_checked_when_bound() -> None:
-    ks = registry.get_statistic("ks")
-    assert registry.bind(ks, {"name": "ks"}) == {"bins": 100}
-    assert registry.bind(ks, {"bins": None}) == {"bins": None}
-    with pytest.raises(ConfigError, match="must be int or null"):
-        registry.bind(ks, {"bins": 2.5})
-    with pytest.raises(ConfigError, match="must be int or null"):
-        registry.bind(ks, {"bins": True})
-
-
-def test_importing_fnx_and_discovering_is_cheap() -> None:
-    code = (
-        "import sys, fnx; fnx.statistic; from fnx import registry; registry.discover();"
-        "print([m for m in ('numba', 'torch', 'lightning', 'hydra', 'scipy', 'polars')"
-        " if m in sys.modules], fnx.__version__)"
+def test_an_unknown_name_lists_those_there_are_and_the_plugins_that_failed() -> None:
+    registry.failures.clear()
+    with pytest.raises(ConfigError) as caught:
+        thresholds.get("fixxed")
+    names = ", ".join(thresholds.names())
+    assert str(caught.value) == (
+        f"unknown threshold 'fixxed' (did you mean 'fixed'?); allowed: {names}"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("[] ")
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = fnx.nothing
+    registry.failures.update({"b": "…", "a": "…"})
+    with pytest.raises(ConfigError, match=r"; plugins that failed to load: a, b$"):
+        statistics.get("nothing")
+
+
+def test_a_name_may_be_given_with_its_package() -> None:
+    assert statistics.get("fnx/ks") is statistics.get("ks")
+    register("their_package.inside", called="theirs")
+    assert statistics.get("their_package/theirs") is statistics.get("theirs")
+    for name in ("fnx/theirs", "their_package/ks", "inside/theirs", "/nothing"):
+        with pytest.raises(ConfigError, match=f"unknown statistic '{name}'"):
+            statistics.get(name)
+
+
+def test_a_function_defined_again_in_its_place_replaces_itself() -> None:
+    """As in a notebook, whose cells each have a file name of their own."""
+    for k in (1, 2):
+        text = f"def again(inner, outer, k: int = {k}): ..."
+        scope: dict[str, Any] = {"__name__": "__main__"}
+        exec(compile(text, f"/tmp/ipykernel_1/{k}.py", "exec"), scope)
+        fnx.statistic("again", range=(0, 1))(scope["again"])
+    assert statistics.get("again").parameters["k"].default == 2
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("second", "f"), ("first.inside", "f"), ("first", "g")]
+)
+def test_a_name_is_refused_to_another_function_and_nothing_else_is_lost(
+    module: str, name: str
+) -> None:
+    register("first")
+    with pytest.raises(PluginError) as caught:
+        register(module, name, k=2)
+    assert str(caught.value) == (
+        "two plugins use the name statistic=same: first.f (/somewhere/first.py) and "
+        f"{module}.{name} (/somewhere/{module}.py); rename or remove one"
+    )
+    assert statistics.get("same").package == "first"
+    assert statistics.get("same").parameters["k"].default == 1
+    register("second", called="other")
+    assert fnx.distances([[0.0], [1.0]], [0, 1]).tolist() == [[-1, 1]]
+
+
+def test_a_name_of_fnxs_own_is_refused_even_before_anything_was_loaded() -> None:
+    with pytest.raises(PluginError, match=r"statistic=ks: fnx\.statistics\.definitions\.ks .* and"):
+        register("theirs", called="ks")
+
+
+def test_what_a_package_registered_can_be_removed() -> None:
+    register("first.a", called="one")
+    register("first", called="two")
+    register("first_of_all", called="three")
+    statistics.discard("first")
+    assert {"one", "two", "three", "ks"} & set(statistics.names()) == {"three", "ks"}

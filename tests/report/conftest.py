@@ -19,7 +19,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from fnx.report import write_report
 
     folder = write_run(tmp_path_factory.mktemp("runs") / "small")
-    write_report(folder, ReportConfig())
+    write_report(Run.open(folder), ReportConfig())
     return folder
 
 

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fnx.analysis import tables
-from fnx.thresholds import Thresholds, find_thresholds
+from fnx.thresholds import Side, Thresholds, find_thresholds
 
 SMALL = (("conv1_1", 12, "conv"), ("conv1_2", 16, "conv"), ("fc6", 20, "fc"))
 _VGG16_BLOCKS = [(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)]
@@ -42,6 +42,10 @@ class Synthetic:
     strength: float = 1.0
     failed: Sequence[tuple[str, str]] = (("b/broken.jpg", "image file is truncated"),)
     unbounded: bool = False
+    limits: tuple[float, float] | None = None
+    constant: Sequence[int] = ()
+    arrays: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+    """Real and random distances that are given, not drawn."""
     seed: int = 0
 
     def but(self, **changes: Any) -> Synthetic:
@@ -88,7 +92,7 @@ def write_run(folder: Path, spec: Synthetic | None = None) -> Path:
     """Write every file that a run leaves; its figures and page are left to the report."""
     spec = spec or Synthetic()
     folder.mkdir(parents=True, exist_ok=True)
-    real, random = distances(spec)
+    real, random = spec.arrays or distances(spec)
     names = spec.class_names or [f"class {i}" for i in range(len(spec.class_sizes))]
     paths = [
         (f"{name}/{i:04d}.jpg", index)
@@ -114,44 +118,29 @@ def write_run(folder: Path, spec: Synthetic | None = None) -> Path:
             "layer": [layer for layer, _, _ in layers],
             "unit": pl.Series([unit for _, unit, _ in layers], dtype=pl.Int32),
             "kind": [kind for _, _, kind in layers],
-            "constant": [False] * len(layers),
+            "constant": [i in spec.constant for i in range(len(layers))],
         }
     )
-    limits = (0.0, np.inf) if spec.unbounded else (-1.0, 1.0)
+    limits = spec.limits or ((0.0, np.inf) if spec.unbounded else (-1.0, 1.0))
     thresholds = find_thresholds(real, random, range=limits)
     np.save(folder / "distances.npy", real)
     np.save(folder / "distances_random.npy", random)
-    written = {
-        "images": images,
-        "classes": tables.classes_table(images, names).join(
-            tables.class_thresholds_table(thresholds, len(names)), on="class_id"
-        ),
-        "features": features,
-        "thresholds": tables.thresholds_table(thresholds),
-        "davg": tables.davg_table(thresholds),
-        "layers": tables.layers_table(features, real, random, thresholds),
-        "top_features": tables.top_features_table(real, 10),
-    }
+    found = tables.analyse(images, names, features, real, random, thresholds, 10)
+    written = {name: value for name, value in found.items() if isinstance(value, pl.DataFrame)}
     for name, table in written.items():
         table.write_parquet(folder / f"{name}.parquet")
-    (folder / "run.json").write_text(json.dumps(record(spec, written, thresholds), indent=1))
+    made = record(spec, written, thresholds)
+    made["counts"]["constant"] = len(spec.constant)
+    (folder / "run.json").write_text(json.dumps(made, indent=1))
     return folder
 
 
 def record(spec: Synthetic, written: dict[str, pl.DataFrame], found: Thresholds) -> dict[str, Any]:
     """The run's record, with the keys that the app writes."""
-    plus = {
-        "threshold": found.t_plus,
-        "davg": found.davg_plus,
-        "kept": found.kept_plus,
-        "kept_random": found.kept_random_plus,
-    }
-    minus = {
-        "threshold": found.t_minus,
-        "davg": found.davg_minus,
-        "kept": found.kept_minus,
-        "kept_random": found.kept_random_minus,
-    }
+
+    def numbers(side: Side) -> dict[str, float]:
+        return {key: getattr(side, key) for key in ("threshold", "davg", "kept", "kept_random")}
+
     return {
         "fnx_version": "0.1.0",
         "versions": {"python": "3.11", "numpy": np.__version__},
@@ -179,7 +168,10 @@ def record(spec: Synthetic, written: dict[str, pl.DataFrame], found: Thresholds)
             "features": written["features"].height,
             "constant": 0,
         },
-        "thresholds": {"plus": plus, "minus": None if found.t_minus is None else minus},
+        "thresholds": {
+            "plus": numbers(found.plus),
+            "minus": None if found.minus is None else numbers(found.minus),
+        },
         "seconds": {
             "images": 0.4,
             "embedding": 61.2,

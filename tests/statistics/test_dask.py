@@ -14,12 +14,13 @@ import pytest
 import zarr
 
 from fnx.errors import ConfigError, DataError
-from fnx.registry.registry import discover, get_statistic
+from fnx.registry import load_folder, load_installed, statistics
 from fnx.statistics import dask as on_dask
 from fnx.statistics import engine
 from fnx.statistics.permutations import permutations
 
 distributed = pytest.importorskip("distributed")
+load_installed()
 
 N, F, C = 200, 640, 5  # ten blocks
 
@@ -55,7 +56,7 @@ def test_every_kind_of_array_gives_what_the_engine_gives_to_the_bit(
     stored = zarr.create_array(tmp_path / "v.zarr", shape=(N, F), dtype="f4", chunks=(N, 64))
     stored[:] = features
     mapped = np.load(tmp_path / "c.npy", mmap_mode="r")
-    ks = get_statistic("ks")
+    ks = statistics.get("ks")
     expected = engine.all_distances(features, labellings, C, ks, {"bins": 50})
     for same in (
         features,
@@ -88,7 +89,7 @@ def test_a_worker_that_is_killed_changes_nothing(
             os.kill(next(iter(before.values())), signal.SIGKILL)
         steps.append(count)
 
-    exact = get_statistic("ks_exact")
+    exact = statistics.get("ks_exact")
     out = np.full((3, F, C), np.nan, dtype=np.float32)
     found = on_dask.all_distances(
         stored,
@@ -110,7 +111,7 @@ def test_a_worker_that_is_killed_changes_nothing(
 
 
 def test_a_cluster_of_its_own_runs_a_plugin_that_only_the_caller_has(
-    features: Any, labellings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    features: Any, labellings: Any, tmp_path: Path, restored_registry: None
 ) -> None:
     (tmp_path / "dask_plugin_of_a_test.py").write_text(
         "from fnx import statistic\n"
@@ -124,10 +125,8 @@ def test_a_cluster_of_its_own_runs_a_plugin_that_only_the_caller_has(
         "        total += abs(inner[b] - outer[b])\n"
         "    return helper(total) ** power\n"
     )
-    monkeypatch.setenv("FNX_PLUGINS", str(tmp_path))
-    discover()
-    monkeypatch.delenv("FNX_PLUGINS")  # the workers start now and do not see it
-    plugin = get_statistic("dask_plugin_of_a_test")
+    load_folder(tmp_path)  # which the workers do not look into
+    plugin = statistics.get("dask_plugin_of_a_test")
     found = on_dask.all_distances(
         features[:, :70], labellings, C, plugin, {"power": 2.0}, workers=1
     )
@@ -140,7 +139,7 @@ def test_faults_are_named_as_by_the_engine(cluster: Any, features: Any, labellin
     features[41, 300] = features[7, 600] = np.nan
     with pytest.raises(DataError, match="feature 300 of image 41 is nan"):
         on_dask.all_distances(
-            features, labellings, C, get_statistic("ks"), address=cluster.scheduler_address
+            features, labellings, C, statistics.get("ks"), address=cluster.scheduler_address
         )
 
 
@@ -150,5 +149,5 @@ def test_an_address_where_nobody_answers(
     monkeypatch.setattr(on_dask, "TIMEOUT", "1s")
     with pytest.raises(ConfigError, match=r"engine.address=tcp://127.0.0.1:9: no scheduler"):
         on_dask.all_distances(
-            features, labellings, C, get_statistic("ks"), address="tcp://127.0.0.1:9"
+            features, labellings, C, statistics.get("ks"), address="tcp://127.0.0.1:9"
         )

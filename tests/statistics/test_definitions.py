@@ -15,7 +15,9 @@ from sklearn.metrics import mutual_info_score, roc_auc_score
 
 import fnx
 from fnx.errors import ConfigError
-from fnx.registry import registry
+from fnx.registry import load_installed, statistics
+
+load_installed()
 
 Array = np.ndarray[Any, Any]
 
@@ -166,7 +168,7 @@ def test_kl_approximates_the_information_about_a_small_class() -> None:
 def test_signed_statistics_are_positive_where_the_class_is_higher(name: str) -> None:
     values = np.array([[0.0], [0.3], [0.2], [0.7], [5.1], [5.0], [5.5]])
     found = fnx.distances(values, [0, 0, 0, 0, 1, 1, 1], statistic=name)[0]
-    if registry.get_statistic(name).signed:
+    if statistics.get(name).signed:
         assert found[0] < 0 < found[1]
     else:
         assert found[0] >= 0
@@ -214,7 +216,7 @@ def test_cohens_d_does_not_lose_digits_to_large_values() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_definition_and_all_pairs_kernel_agree(name: str, kind: str) -> None:
     values, labels = problem(kind)
-    function = registry.get_statistic(name).function
+    function = statistics.get(name).function
 
     def pair(column: Array, inside: Array) -> float:
         return function(np.sort(column[inside]), np.sort(column[~inside]))

@@ -11,9 +11,11 @@ import zarr
 
 import fnx
 from fnx.errors import ConfigError, DataError
-from fnx.registry.registry import get_statistic
+from fnx.registry import load_installed, statistics
 from fnx.statistics.engine import all_distances
 from fnx.statistics.permutations import permutations
+
+load_installed()
 
 STATISTICS = ["ks", "ks_exact"]
 
@@ -75,7 +77,7 @@ def test_float64_is_not_rounded_to_float32(labels: Any) -> None:
 def test_threads_do_not_change_a_bit(statistic: str, values: Any, labels: Any) -> None:
     labellings = np.stack([labels, *permutations(labels, 3, seed=1)])
     one, many = (
-        all_distances(values, labellings, 7, get_statistic(statistic), threads=t).values
+        all_distances(values, labellings, 7, statistics.get(statistic), threads=t).values
         for t in (1, 5)
     )
     np.testing.assert_array_equal(one, many)
@@ -87,7 +89,7 @@ def test_many_labellings_at_once_are_each_one_alone(
 ) -> None:
     labellings = np.stack([labels, *permutations(labels, 3, seed=2), labels[::-1] * 0 + labels % 3])
     labellings[-1, :4] = [3, 4, 5, 6]  # other class sizes too
-    together = all_distances(values, labellings, 7, get_statistic(statistic)).values
+    together = all_distances(values, labellings, 7, statistics.get(statistic)).values
     for k, labelling in enumerate(labellings):
         np.testing.assert_array_equal(
             together[k], fnx.distances(values, labelling, statistic=statistic)
@@ -131,7 +133,7 @@ def test_results_go_where_asked_with_progress_and_constant_features(
     ]
     steps: list[int] = []
     found = all_distances(
-        values, labellings, 7, get_statistic("ks"), out=out, progress=steps.append
+        values, labellings, 7, statistics.get("ks"), out=out, progress=steps.append
     )
     assert sum(steps) == 150
     assert np.flatnonzero(found.constant).tolist() == [3, 149]

@@ -19,37 +19,35 @@ RANDOM = np.clip(RNG.normal(0, 0.15, size=(4, 50, 6)), -1, 1).astype(np.float32)
 
 def test_fixed_thresholds_are_kept_and_counted() -> None:
     found = fnx.find_thresholds(REAL, RANDOM, strategy="fixed", t_plus=0.25, t_minus=-0.4)
-    assert (found.t_plus, found.t_minus) == (0.25, -0.4)
-    assert found.kept_plus == pytest.approx((REAL > 0.25).sum(axis=0).mean())
-    assert found.kept_minus == pytest.approx((REAL < -0.4).sum(axis=0).mean())
+    assert (found.plus.threshold, found.minus.threshold) == (0.25, -0.4)
+    assert found.plus.kept == pytest.approx((REAL > 0.25).sum(axis=0).mean())
+    assert found.minus.kept == pytest.approx((REAL < -0.4).sum(axis=0).mean())
     by_chance = (RANDOM > 0.25).sum(axis=1).mean(axis=1)
-    assert found.kept_random_plus == pytest.approx(by_chance.mean())
-    assert found.spread_plus == pytest.approx(by_chance.std(ddof=1))
-    assert found.davg_plus == pytest.approx(found.kept_plus - found.kept_random_plus)
+    assert found.plus.kept_random == pytest.approx(by_chance.mean())
+    assert found.plus.spread == pytest.approx(by_chance.std(ddof=1))
+    assert found.plus.davg == pytest.approx(found.plus.kept - found.plus.kept_random)
     curve = fnx.find_thresholds(REAL, RANDOM).curve
     np.testing.assert_allclose(found.curve.davg_minus, curve.davg_minus)
-    assert fnx.find_thresholds(REAL, RANDOM, strategy="fixed", t_plus=0.25).t_minus == -0.25
+    assert fnx.find_thresholds(REAL, RANDOM, strategy="fixed", t_plus=0.25).minus.threshold == -0.25
 
 
 @pytest.mark.parametrize("q", [0.5, 0.9, 0.99, 0.999])
 def test_a_quantile_leaves_a_known_share_of_random_distances(q: float) -> None:
     found = fnx.find_thresholds(REAL, RANDOM, strategy="quantile", q=q)
-    for t, sign in ((found.t_plus, 1), (found.t_minus, -1)):
-        assert t is not None
+    for t, sign in ((found.plus.threshold, 1), (found.minus.threshold, -1)):
         share = np.mean(sign * RANDOM > np.float32(abs(t)))
         assert share <= 1 - q + 1e-12
         if t != 0:
             assert np.mean(sign * RANDOM > np.float32(abs(t) - 0.001)) > 1 - q
-    assert found.kept_random_plus <= (1 - q) * 50 + 1e-9
-    assert found.kept_random_minus is not None
-    assert found.kept_random_minus <= (1 - q) * 50 + 1e-9
+    assert found.plus.kept_random <= (1 - q) * 50 + 1e-9
+    assert found.minus.kept_random <= (1 - q) * 50 + 1e-9
 
 
 @pytest.mark.parametrize("strategy", ["randomized_labels", "fixed", "quantile"])
 def test_an_unsigned_statistic_has_no_negative_side(strategy: str) -> None:
     for limits in ((0.0, 1.0), (0.0, np.inf)):
         found = fnx.find_thresholds(np.abs(REAL), np.abs(RANDOM), strategy=strategy, range=limits)
-        assert found.t_minus is found.kept_minus is found.spread_minus is None
+        assert found.minus is None
         assert found.curve.davg_minus is None
 
 
@@ -59,32 +57,33 @@ def test_an_unbounded_statistic_is_searched_as_far_as_its_values_reach(strategy:
     real[3, 2] = np.inf
     found = fnx.find_thresholds(real, random, strategy=strategy, range=(-np.inf, np.inf), step=0.03)
     same = fnx.find_thresholds(REAL, RANDOM, strategy=strategy)
-    assert found.t_plus == pytest.approx(30 * same.t_plus, abs=0.031)
-    assert found.t_minus == pytest.approx(30 * (same.t_minus or 0), abs=0.031)
+    assert found.plus.threshold == pytest.approx(30 * same.plus.threshold, abs=0.031)
+    assert found.minus.threshold == pytest.approx(30 * same.minus.threshold, abs=0.031)
     assert found.curve.x[-1] >= np.abs(real[np.isfinite(real)]).max()
 
 
 def test_the_range_is_that_of_the_statistic_if_it_is_named() -> None:
     found = fnx.find_thresholds(np.abs(REAL), np.abs(RANDOM), statistic="cohen_d")
-    assert found.t_minus is not None
+    assert found.minus is not None
     found = fnx.find_thresholds(np.abs(REAL), np.abs(RANDOM), statistic="auroc")
-    assert found.t_minus is None
+    assert found.minus is None
 
 
 def test_thresholds_by_class() -> None:
     t = np.array([0.1, 0.2, 0.3, 0.4, 0.5, np.inf])
     found = evaluate(REAL, RANDOM, t)
-    assert found.kept_plus == pytest.approx((t.astype(np.float32) < REAL).sum(axis=0).mean())
-    assert found.kept_minus == pytest.approx((-t.astype(np.float32) > REAL).sum(axis=0).mean())
+    assert found.plus.kept == pytest.approx((t.astype(np.float32) < REAL).sum(axis=0).mean())
+    assert found.minus.kept == pytest.approx((-t.astype(np.float32) > REAL).sum(axis=0).mean())
     chance = (t.astype(np.float32) < RANDOM).sum(axis=1).mean()
-    assert found.kept_random_plus == pytest.approx(chance)
-    assert (found.t_plus, found.t_minus) == (0.3, -0.3)  # the median of those that keep anything
-    assert found.by_class_plus is not None
+    assert found.plus.kept_random == pytest.approx(chance)
+    # The median of those that keep anything.
+    assert (found.plus.threshold, found.minus.threshold) == (0.3, -0.3)
+    assert found.plus.by_class is not None
     table = tables.class_thresholds_table(found, 6)
     assert table["t_plus"].to_list() == t.tolist()
     assert table["t_minus"].to_list() == (-t).tolist()
     one = evaluate(REAL, RANDOM, 0.2)
-    assert one.by_class_plus is None
+    assert one.plus.by_class is None
     assert tables.class_thresholds_table(one, 6)["t_minus"].to_list() == [-0.2] * 6
 
 
@@ -92,7 +91,7 @@ def test_the_table_of_thresholds_tells_the_spread() -> None:
     found = fnx.find_thresholds(REAL, RANDOM)
     table = tables.thresholds_table(found)
     assert table.columns == ["sign", "threshold", "davg", "kept", "kept_random", "spread_random"]
-    assert table["spread_random"].to_list() == [found.spread_plus, found.spread_minus]
+    assert table["spread_random"].to_list() == [found.plus.spread, found.minus.spread]
     alone = tables.thresholds_table(fnx.find_thresholds(REAL, RANDOM[:1]))
     assert alone["spread_random"].to_list() == [None, None]
 
@@ -105,9 +104,10 @@ def test_the_table_of_thresholds_tells_the_spread() -> None:
         (
             {"strategy": "fixed", "t_plus": 2.0, "range": (-1, 1)},
             ConfigError,
-            "threshold.t_plus=2: the statistic's range is -1 … 1",
+            "threshold.t_plus=2: must lie in 0 … 1",
         ),
         ({"strategy": "quantile", "q": 0.0}, ConfigError, "threshold.q=0: must lie between"),
+        ({"strategy": "quantile", "q": 1.0}, ConfigError, "threshold.q=1: must lie between"),
         ({"class_sizes": [1, 2]}, DataError, "class_sizes: must be 6 numbers"),
     ],
 )
@@ -116,12 +116,7 @@ def test_mistakes_are_said_in_one_line(options: Any, error: Any, message: str) -
         fnx.find_thresholds(REAL, RANDOM, **options)
 
 
-def test_a_strategy_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fnx.registry import registry
-
-    kept = {k: dict(v) for k, v in registry._ENTRIES.items()}
-    monkeypatch.setattr(registry, "_ENTRIES", kept)
-
+def test_a_strategy_that_fails_is_named(restored_registry: None) -> None:
     @fnx.threshold("fails")
     def fails(real: Any, random: Any, wrong: bool = False) -> Thresholds:
         if wrong:

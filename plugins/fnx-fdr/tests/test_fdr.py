@@ -10,7 +10,7 @@ from scipy.stats import false_discovery_control, ks_2samp
 
 import fnx
 from fnx.errors import ConfigError
-from fnx.registry.registry import get_statistic
+from fnx.registry import statistics
 from fnx.statistics.engine import all_distances
 from fnx.statistics.permutations import permutations
 
@@ -75,7 +75,7 @@ def simulate(rng, *, features=40, correlated=0.0, effect=0.0, true=0):
 def kept(values, labels, strategy, count, seed, **parameters):
     """Which (feature, class) pairs a strategy keeps."""
     labellings = np.vstack([labels, permutations(labels, count, seed)])
-    real, *random = all_distances(values, labellings, 3, get_statistic("ks_exact"), threads=1)[0]
+    real, *random = all_distances(values, labellings, 3, statistics.get("ks_exact"), threads=1)[0]
     found = fnx.find_thresholds(
         real,
         np.array(random),
@@ -84,12 +84,12 @@ def kept(values, labels, strategy, count, seed, **parameters):
         statistic="ks_exact",
         **parameters,
     )
-    plus, minus = found.by_class_plus, found.by_class_minus
+    plus, minus = found.plus.by_class, found.minus.by_class
     if plus is None:
-        plus, minus = found.t_plus, found.t_minus
+        plus, minus = found.plus.threshold, found.minus.threshold
     beyond = (real > np.float32(plus)), (real < np.float32(minus))
-    assert found.kept_plus == pytest.approx(beyond[0].sum() / 3)
-    assert found.kept_minus == pytest.approx(beyond[1].sum() / 3)
+    assert found.plus.kept == pytest.approx(beyond[0].sum() / 3)
+    assert found.minus.kept == pytest.approx(beyond[1].sum() / 3)
     return beyond[0] | beyond[1]
 
 
@@ -153,9 +153,9 @@ def test_a_class_that_keeps_nothing_has_an_infinite_threshold():
     found = fnx.find_thresholds(
         real, real[None], strategy="benjamini_hochberg", class_sizes=[10, 10], range=(-1, 1)
     )
-    assert np.isinf(found.by_class_plus).all()
-    assert (found.kept_plus, found.kept_random_plus) == (0, 0)
-    assert (found.t_plus, found.t_minus) == (1, -1)  # the sum of it stays a number
+    assert np.isinf(found.plus.by_class).all()
+    assert (found.plus.kept, found.plus.kept_random) == (0, 0)
+    assert (found.plus.threshold, found.minus.threshold) == (1, -1)  # the sum of it stays a number
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,11 @@ class LayerRows:
     kind: str
     rows: slice
 
+    @property
+    def size(self) -> int:
+        """Number of features."""
+        return int(self.rows.stop - self.rows.start)
+
 
 def layer_rows(features: pl.DataFrame) -> list[LayerRows]:
     """The layers of a feature table, in order.
@@ -71,17 +76,8 @@ def layer_rows(features: pl.DataFrame) -> list[LayerRows]:
     return layers
 
 
-def blocks(distances: Distances, rows: slice) -> Iterator[Distances]:
-    """The distances of some features, one labelling at a time: [F, C] is one, [R, F, C] are R."""
-    if distances.ndim == 2:
-        yield np.asarray(distances[rows])
-    else:
-        for labelling in distances:
-            yield np.asarray(labelling[rows])
-
-
 def row_blocks(n_features: int, size: int = BLOCK) -> Iterator[slice]:
-    """Slices that cover all features."""
+    """Yield slices that cover all features."""
     for start in range(0, n_features, size):
         yield slice(start, min(start + size, n_features))
 
@@ -94,40 +90,62 @@ class Domain:
     high: float
 
     def edges(self, n_bins: int) -> NDArray[np.float64]:
-        """Edges of bins of equal width over the range; 0 is an edge of a symmetric range."""
+        """Return the edges of bins of equal width; 0 is one of them in a symmetric range."""
         return np.linspace(self.low, self.high, n_bins + 1)
 
 
-def domain(*arrays: Distances) -> Domain:
-    """The range of drawing: −1…1 or 0…1 if all distances lie in it, else one that holds most.
+@dataclass(frozen=True)
+class Extent:
+    """How far distances reach: all that their domain depends on.
+
+    Attributes:
+        largest: the largest finite |D|.
+        negative: whether any D is below 0.
+        sizes: number of finite distances in each of 32 bins per octave of |D|; not those of 0.
+    """
+
+    largest: float
+    negative: bool
+    sizes: NDArray[np.int64]
+
+
+def extent(distances: Distances) -> Extent:
+    """Return how far distances [F, C] or [R, F, C] reach, reading them in blocks."""
+    largest, negative = 0.0, False
+    sizes = np.zeros(_OCTAVES * _PER_OCTAVE, np.int64)
+    for rows in row_blocks(distances.shape[-2]):
+        for labelling in distances if distances.ndim == 3 else distances[None]:
+            block = np.asarray(labelling[rows])
+            finite = np.abs(block[np.isfinite(block) & (block != 0)])
+            if finite.size:
+                largest = max(largest, float(finite.max()))
+                steps = np.log2(finite.astype(np.float64)) * _PER_OCTAVE
+                sizes += np.bincount(
+                    (steps + sizes.size // 2).astype(np.int64), minlength=sizes.size
+                )
+            negative = negative or bool((block < 0).any())
+    return Extent(largest, negative, sizes)
+
+
+def domain(*extents: Extent) -> Domain:
+    """Return the range of drawing: −1…1 or 0…1 if it holds all distances, else one for most.
 
     Of an unbounded statistic that is all but the `BEYOND` largest of the finite distances: a single
     one, far out, would leave no room for the others.
 
-    >>> domain(np.array([[0.2, -0.4]], np.float32))
+    >>> domain(extent(np.array([[0.2, -0.4]], np.float32)))
     Domain(low=-1.0, high=1.0)
-    >>> domain(np.array([[0.2, np.inf, 7.3]], np.float32))
+    >>> domain(extent(np.array([[0.2, np.inf, 7.3]], np.float32)))
     Domain(low=0.0, high=8.0)
     """
-    largest, negative = 0.0, False
-    sizes = np.zeros(_OCTAVES * _PER_OCTAVE, np.int64)
-    for array in arrays:
-        for rows in row_blocks(array.shape[-2]):
-            for block in blocks(array, rows):
-                finite = np.abs(block[np.isfinite(block) & (block != 0)])
-                if finite.size:
-                    largest = max(largest, float(finite.max()))
-                    steps = np.log2(finite.astype(np.float64)) * _PER_OCTAVE
-                    sizes += np.bincount(
-                        (steps + sizes.size // 2).astype(np.int64), minlength=sizes.size
-                    )
-                negative = negative or bool((block < 0).any())
+    largest = max(found.largest for found in extents)
     high = 1.0
     if largest > 1.0:
-        last = int(np.searchsorted(sizes.cumsum(), (1 - BEYOND) * sizes.sum()))
-        upper_edge = 2.0 ** ((last + 1 - sizes.size // 2) / _PER_OCTAVE)
+        counts = sum(found.sizes for found in extents)
+        last = int(np.searchsorted(np.cumsum(counts), (1 - BEYOND) * np.sum(counts)))
+        upper_edge = 2.0 ** ((last + 1 - _OCTAVES * _PER_OCTAVE // 2) / _PER_OCTAVE)
         high = _round_up(min(largest, upper_edge))
-    return Domain(-high if negative else 0.0, high)
+    return Domain(-high if any(found.negative for found in extents) else 0.0, high)
 
 
 def _round_up(value: float) -> float:
@@ -223,78 +241,86 @@ def beyond(values: Distances, threshold: Threshold, sign: Sign) -> NDArray[np.bo
     return values > limit if sign == "+" else values < limit
 
 
-def percent_beyond(distances: Distances, rows: slice, threshold: Threshold, sign: Sign) -> float:
-    """Percentage of (feature, class) pairs with D > threshold (sign "-": D < threshold).
+def farthest(values: Distances, sign: Sign, count: int) -> NDArray[np.intp]:
+    """Return where the distances of one sign lie that are farthest from 0, the farthest first.
 
-    Of [R, F, C] it is the mean over the R labellings.
+    Args:
+        values: (V,) distances; of equal ones, the first goes first.
+        sign: "+" takes D > 0, "-" takes D < 0.
+        count: how many at most.
 
-    >>> percent_beyond(np.float32([[0.1, 0.2], [0.3, -0.4]]), slice(0, 2), 0.1, "+")
-    50.0
+    >>> farthest(np.float32([0.1, -0.3, 0.5, 0.5]), "+", 2).tolist()
+    [2, 3]
     """
-    kept = pairs = 0
-    for block in blocks(distances, rows):
-        kept += int(np.count_nonzero(beyond(block, threshold, sign)))
-        pairs += block.size
-    return 100 * kept / pairs if pairs else 0.0
+    size = values if sign == "+" else -values
+    count = min(count, size.size)
+    if not count:
+        return np.empty(0, np.intp)
+    least = np.partition(size, size.size - count)[size.size - count]
+    at = np.flatnonzero((size >= least) & (size > 0))
+    ranked: NDArray[np.intp] = at[np.argsort(-size[at], kind="stable")[:count]]
+    return ranked
 
 
-def histogram(
+def histogram(values: Distances, edges: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the number of finite distances in each bin; the last bin holds its upper edge.
+
+    >>> histogram(np.float32([[0.1, 0.6, np.inf, 1.0]]), np.array([0, 0.5, 1.0]))
+    array([1, 2])
+    """
+    counts: NDArray[np.int64] = np.histogram(values[np.isfinite(values)], edges)[0]
+    return counts
+
+
+def percentages(
     distances: Distances, rows: Sequence[slice], edges: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Percentage of the (feature, class) pairs of some layers in each bin (Fig 6).
+    """Return the percentage of the (feature, class) pairs of some layers in each bin.
 
     Pairs outside the edges (infinite distances, say) count in the total: the sum is then below 100.
 
     Args:
-        distances: [F, C], or [R, F, C] of which the mean over R is taken.
-        rows: the features, as slices.
+        distances: [F, C], or [R, F, C] of which all labellings count together.
+        rows: the features of each layer.
         edges: (B + 1,) increasing.
 
     Returns:
         (B,) percentages.
 
-    >>> histogram(np.float32([[0.1, 0.6, np.inf, 0.7]]), [slice(0, 1)], np.array([0, 0.5, 1.0]))
+    >>> percentages(np.float32([[0.1, 0.6, np.inf, 0.7]]), [slice(0, 1)], np.array([0, 0.5, 1.0]))
     array([25., 50.])
     """
     counts = np.zeros(len(edges) - 1, np.int64)
     pairs = 0
-    for part in rows:
-        for block in blocks(distances, part):
-            counts += np.histogram(block[np.isfinite(block)], edges)[0]
-            pairs += block.size
-    return 100 * counts / max(pairs, 1)
+    for layer in rows:
+        values = distances[..., layer, :]
+        for part in row_blocks(values.shape[-2]):
+            counts += histogram(np.asarray(values[..., part, :]), edges)
+        pairs += values.size
+    return 100 * counts / pairs
 
 
-def counts_beyond(
-    distances: Distances, x: Sequence[float] | NDArray[Any], sign: Sign
-) -> NDArray[Any]:
-    """Number of features with D > x (or D < −x) for each class and each x (Fig 9 and Eq. 4).
+def counts_beyond(values: Distances, x: NDArray[Any], sign: Sign) -> NDArray[np.int64]:
+    """Return the number of features with D > x (or D < −x) per class and x (Fig 9 and Eq. 4).
 
     Args:
-        distances: [F, C] or [R, F, C].
+        values: [F, C] distances.
         x: (X,) increasing, not negative; for sign "-" the thresholds are −x.
         sign: "+" or "-".
 
     Returns:
-        int64 [C, X] or [R, C, X].
+        [C, X].
 
-    >>> counts_beyond(np.float32([[0.1], [0.2], [-0.3]]), [0.0, 0.1, 0.2], "+")
+    >>> counts_beyond(np.float32([[0.1], [0.2], [-0.3]]), np.array([0.0, 0.1, 0.2]), "+")
     array([[2, 1, 0]])
-    >>> counts_beyond(np.float32([[0.1], [0.2], [-0.3]]), [0.0, 0.1, 0.2], "-")
+    >>> counts_beyond(np.float32([[0.1], [0.2], [-0.3]]), np.array([0.0, 0.1, 0.2]), "-")
     array([[1, 1, 1]])
     """
     grid = np.asarray(x, np.float32)
-    labellings = distances[None] if distances.ndim == 2 else distances
-    n_labellings, n_features, n_classes = labellings.shape
-    width = len(grid) + 1
-    counts = np.zeros((n_labellings, n_classes * width), np.int64)
-    first = np.arange(n_classes, dtype=np.int64) * width
-    for rows in row_blocks(n_features):
-        for number in range(n_labellings):
-            block = np.asarray(labellings[number, rows])
-            # The index is the number of grid points below D, so D > x[j] exactly if index > j.
-            index = np.searchsorted(grid, block if sign == "+" else -block, side="left")
-            counts[number] += np.bincount((index + first).ravel(), minlength=n_classes * width)
-    tails = counts.reshape(n_labellings, n_classes, width)[:, :, ::-1].cumsum(2)[:, :, ::-1]
-    beyond: NDArray[Any] = tails[:, :, 1:]
-    return beyond[0] if distances.ndim == 2 else beyond
+    n_classes, width = values.shape[1], len(grid) + 1
+    # The index is the number of grid points below D, so D > x[j] exactly if index > j.
+    index = np.searchsorted(grid, values if sign == "+" else -values, side="left")
+    index += np.arange(n_classes) * width
+    counts = np.bincount(index.ravel(), minlength=n_classes * width).reshape(n_classes, width)
+    beyond: NDArray[np.int64] = counts[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
+    return beyond

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fnx.analysis.distributions import Sign, beyond, domain, histogram, layer_rows
+from fnx.analysis.distributions import Sign, beyond, farthest, layer_rows, percentages
 from fnx.analysis.run import Run
 
 BINS = 40
@@ -17,7 +17,7 @@ BINS = 40
 
 
 @dataclass(frozen=True)
-class ClassPortrait:
+class ClassProfile:
     """Which features speak about a class, and of which layers."""
 
     class_id: int
@@ -33,7 +33,7 @@ class ClassPortrait:
 
 
 @dataclass(frozen=True)
-class FeaturePortrait:
+class FeatureProfile:
     """What a feature says about each class."""
 
     feature_id: int
@@ -44,8 +44,8 @@ class FeaturePortrait:
     classes: pl.DataFrame
     """``class_id``, ``class_name``, ``n_images``, ``distance``, ``sign`` ("+", "-", or null for no
     more than noise), ``t_plus``, ``t_minus``; the largest distance first."""
-    random_low: float | None
-    random_high: float | None
+    random_low: float
+    random_high: float
     """The range of D over all classes and permutations."""
     images: pl.DataFrame | None
     """``rank``, ``activation``, ``class_name``, ``path`` of what activates it most; None where the
@@ -58,7 +58,7 @@ class FeaturePortrait:
 
 
 @dataclass(frozen=True)
-class LayerPortrait:
+class LayerProfile:
     """How a layer's distances are distributed, and its strongest pairs."""
 
     layer: str
@@ -79,31 +79,20 @@ class LayerPortrait:
     """The layer's row of the run's ``network`` table; None where it has none."""
 
 
-def _limits(run: Run, class_id: int) -> dict[Sign, float]:
-    """The thresholds of a class."""
-    row = run.classes.row(class_id, named=True)
-    both: list[tuple[Sign, float | None]] = [("+", row["t_plus"]), ("-", row["t_minus"])]
-    return {sign: limit for sign, limit in both if limit is not None}
-
-
-def class_portrait(run: Run, class_id: int, top: int = 10) -> ClassPortrait:
-    """What speaks about a class; `top` features by presence and by absence."""
+def class_profile(run: Run, class_id: int, top: int = 10) -> ClassProfile:
+    """Return what speaks about a class; `top` features by presence and by absence."""
     row = run.classes.row(class_id, named=True)
     real = np.asarray(run.distances[:, class_id])
-    kept, layers = [], run.features.select("layer")
-    limits = _limits(run, class_id)
-    columns: list[tuple[str, Sign]] = [("kept_plus", "+"), ("kept_minus", "-")]
-    for name, sign in columns:
-        limit = limits.get(sign)
-        if limit is None:
-            layers = layers.with_columns(pl.lit(None, pl.Int64).alias(name))
-            continue
+    kept, layers = [], run.features.select("layer", kept_plus=None, kept_minus=None)
+    for sign, limits in run.limits.items():
+        limit = float(limits[class_id])
         passed = beyond(real, limit, sign)
         random = beyond(run.distances_random[:, :, class_id], limit, sign)
-        chance = float(random.sum(axis=1).mean()) if len(random) else None
-        kept.append((sign, limit, int(passed.sum()), chance))
-        layers = layers.with_columns(pl.Series(name, passed.astype(np.int64)))
-    return ClassPortrait(
+        kept.append((sign, limit, int(passed.sum()), float(random.sum(axis=1).mean())))
+        name = "kept_plus" if sign == "+" else "kept_minus"
+        layers = layers.with_columns(pl.Series(name, passed))
+    counts = pl.col("kept_plus", "kept_minus").cast(pl.Int64)
+    return ClassProfile(
         class_id,
         str(row["class_name"]),
         int(row["n_images"]),
@@ -118,44 +107,43 @@ def class_portrait(run: Run, class_id: int, top: int = 10) -> ClassPortrait:
             },
             orient="row",
         ),
-        _strongest(real, top).join(
+        _ranked(real, top, "feature_id").join(
             run.features.select("feature_id", "layer", "unit"),
             on="feature_id",
             maintain_order="left",
         ),
         layers.group_by("layer", maintain_order=True).agg(
-            pl.len().cast(pl.Int64).alias("features"), pl.col("kept_plus", "kept_minus").sum()
+            pl.len().cast(pl.Int64).alias("features"), counts.sum()
         ),
     )
 
 
-def _strongest(values: NDArray[np.float32], top: int) -> pl.DataFrame:
-    """Places of the largest and of the smallest values, equal ones in order of place."""
-    rows = []
-    for sign, key in (("+", -values), ("-", values)):
-        places = np.argsort(key, kind="stable")[:top]
-        places = places[key[places] < 0]
-        rows += [(sign, rank, int(i), float(values[i])) for rank, i in enumerate(places, 1)]
-    schema = {"sign": pl.String, "rank": pl.Int64, "feature_id": pl.Int64, "distance": pl.Float64}
+def _ranked(values: NDArray[np.float32], top: int, name: str) -> pl.DataFrame:
+    """Return the places of the largest and of the smallest values, those of a place in `name`."""
+    signs: tuple[Sign, Sign] = ("+", "-")
+    rows = [
+        (sign, rank, i, values[i])
+        for sign in signs
+        for rank, i in enumerate(farthest(values, sign, top), 1)
+    ]
+    schema = {"sign": pl.String, "rank": pl.Int64, name: pl.Int64, "distance": pl.Float64}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def feature_portrait(run: Run, feature_id: int) -> FeaturePortrait:
+def feature_profile(run: Run, feature_id: int) -> FeatureProfile:
     """What a feature says about each class."""
     row = run.features.row(feature_id, named=True)
     distances = np.array(run.distances[feature_id])
     random = np.asarray(run.distances_random[:, feature_id])
-    signs: list[str | None] = []
-    for class_id, distance in enumerate(distances):
-        limits = _limits(run, class_id).items()
-        passed = [sign for sign, limit in limits if beyond(distance, limit, sign)]
-        signs.append(passed[0] if passed else None)
+    signs = np.full(len(distances), None, object)
+    for sign, limits in run.limits.items():
+        signs[beyond(distances, limits, sign)] = sign
     classes = run.classes.select(
         "class_id",
         "class_name",
         "n_images",
         pl.Series("distance", distances.astype(np.float64)),
-        pl.Series("sign", signs, dtype=pl.String),
+        pl.Series("sign", signs.tolist(), dtype=pl.String),
         "t_plus",
         "t_minus",
     ).sort("distance", descending=True, maintain_order=True)
@@ -167,38 +155,37 @@ def feature_portrait(run: Run, feature_id: int) -> FeaturePortrait:
             .sort("rank")
             .select("rank", "activation", "class_name", "path")
         )
-    return FeaturePortrait(
+    return FeatureProfile(
         feature_id,
         str(row["layer"]),
         int(row["unit"]),
         str(row["kind"]),
         bool(row["constant"]),
         classes,
-        float(random.min()) if random.size else None,
-        float(random.max()) if random.size else None,
+        float(random.min()),
+        float(random.max()),
         images,
     )
 
 
-def layer_portrait(run: Run, layer: str, top: int = 10) -> LayerPortrait:
+def layer_profile(run: Run, layer: str, top: int = 10) -> LayerProfile:
     """How a layer's distances are distributed; `top` pairs by presence and by absence."""
     layers = layer_rows(run.features)
     number = [found.name for found in layers].index(layer)
     rows = layers[number].rows
     features = run.features[rows]
     real = np.asarray(run.distances[rows])
-    pairs = _strongest(real.ravel(), top).rename({"feature_id": "pair"})
     # Pairs are counted along the layer's rows: feature by feature, class by class.
-    pairs = pairs.with_columns(
+    pairs = _ranked(real.ravel(), top, "pair").with_columns(
         feature_id=pl.col("pair") // real.shape[1] + rows.start,
         class_id=(pl.col("pair") % real.shape[1]).cast(pl.Int32),
     )
-    edges = domain(run.distances, run.distances_random).edges(BINS)
+    edges = run.domain.edges(BINS)
     stage = None
     if run.has("network"):
         found = run.network.filter(pl.col("name") == layer)
         stage = None if found.is_empty() else found.row(0, named=True)
-    return LayerPortrait(
+    return LayerProfile(
         layer,
         layers[number].kind,
         number + 1,
@@ -210,7 +197,7 @@ def layer_portrait(run: Run, layer: str, top: int = 10) -> LayerPortrait:
         .sort(pl.col("sign") == "-", "rank")
         .select("sign", "rank", "feature_id", "unit", "class_id", "class_name", "distance"),
         edges,
-        histogram(run.distances, [rows], edges),
-        histogram(run.distances_random, [rows], edges),
+        percentages(run.distances, [rows], edges),
+        percentages(run.distances_random, [rows], edges),
         stage,
     )

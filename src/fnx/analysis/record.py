@@ -6,21 +6,21 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Iterator
+import types
+import typing
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-import polars as pl
-
+from fnx.errors import DataError
+from fnx.utils.files import write_atomically
 from fnx.utils.redact import redacted
 
-if TYPE_CHECKING:
-    from fnx.config.schema import Config
-    from fnx.embedding.embed import Embedding
-    from fnx.images.dataset import LabelledImages
+RECORD = "run.json"
 
 # The libraries whose version can change a number or a picture.
 LIBRARIES = (
@@ -36,6 +36,153 @@ LIBRARIES = (
     "matplotlib",
     "wandb",
 )
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What the run itself put through the network: fewer images than all where it resumed."""
+
+    images: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The sizes of a run; `images` were used, `failed` could not be read."""
+
+    images: int = 0
+    failed: int = 0
+    classes: int = 0
+    features: int = 0
+    constant: int = 0
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One threshold, and the mean number of features per class that it keeps."""
+
+    threshold: float
+    davg: float
+    kept: float
+    kept_random: float
+    spread_random: float | None = None
+
+
+@dataclass(frozen=True)
+class KeptBySign:
+    """Both thresholds of a run; `minus` is None for an unsigned statistic."""
+
+    plus: Kept | None = None
+    minus: Kept | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """All that is needed to repeat a run, or to trust it. Records of older versions lack keys.
+
+    `crops`, `statistic`, `threshold`: the name of the option and its parameters. `config`: the
+    whole configuration. `seconds`: wall time of each stage.
+    """
+
+    fnx_version: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    command: list[str] = field(default_factory=list)
+    started: str = ""
+    seed: int | None = None
+    dataset: str
+    model: str
+    tap: str = ""
+    crops: dict[str, Any] = field(default_factory=dict)
+    statistic: dict[str, Any]
+    threshold: dict[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+    embedding: str = ""
+    embedding_reused: bool = False
+    extraction: Extraction | None = None
+    weights_digest: str = ""
+    counts: Counts = Counts()
+    thresholds: KeptBySign = KeptBySign()
+    seconds: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    config: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> RunRecord:
+        """Read the record of a finished run.
+
+        Raises:
+            DataError: the folder has no record, or a damaged one.
+        """
+        file = folder / RECORD
+        if not file.is_file():
+            raise DataError(f"{folder}: not a finished run of fnx ({RECORD} is missing)")
+        try:
+            values = json.loads(file.read_text(encoding="utf-8"))
+            record: RunRecord = _parse(values, cls, "the record")
+            if "name" not in record.statistic:
+                raise ValueError("statistic.name is missing")
+        except (OSError, ValueError) as error:
+            raise DataError(f"{file}: cannot be read ({error})") from error
+        return record
+
+    def write(self, folder: Path) -> None:
+        """Write ``run.json``, without secrets; it is there whole or not at all."""
+        text = json.dumps(redacted(dataclasses.asdict(self)), indent=2, ensure_ascii=False)
+        write_atomically(folder / RECORD, text + "\n")
+
+    def setting(self, key: str) -> Any:
+        """Return the value of a dotted key of the configuration; None if it has no such key.
+
+        >>> config = {"dataset": {"layout": "folder"}}
+        >>> record = RunRecord(dataset="d", model="m", statistic={"name": "ks"}, config=config)
+        >>> record.setting("dataset.layout"), record.setting("report.pairs")
+        ('folder', None)
+        """
+        value: Any = self.config
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        return value
+
+
+def _parse(value: Any, kind: Any, key: str) -> Any:
+    """Return a value of JSON as the type of a field.
+
+    Raises:
+        ValueError: it is of another type.
+    """
+    if isinstance(kind, types.UnionType):  # X | None
+        return None if value is None else _parse(value, typing.get_args(kind)[0], key)
+    if kind is Any:
+        return value
+    expected = dict if dataclasses.is_dataclass(kind) else typing.get_origin(kind) or kind
+    if expected is float and type(value) is int:
+        value = float(value)
+    if type(value) is not expected:
+        raise ValueError(f"{key} must be {expected.__name__}, not {type(value).__name__}")
+    if expected is list:
+        return [_parse(item, typing.get_args(kind)[0], key) for item in value]
+    if dataclasses.is_dataclass(kind):
+        return _parse_fields(value, kind)
+    if expected is dict:
+        of_values = typing.get_args(kind)[1]
+        return {name: _parse(item, of_values, f"{key}.{name}") for name, item in value.items()}
+    return value
+
+
+def _parse_fields(value: dict[str, Any], kind: Any) -> Any:
+    """Return an object of JSON as a dataclass; keys that the class lacks are left out.
+
+    Raises:
+        ValueError: a value has another type, or one without a default is missing.
+    """
+    hints = typing.get_type_hints(kind)
+    # Older versions wrote null where a value was not known.
+    given = {name: item for name, item in value.items() if name in hints and item is not None}
+    for needed in dataclasses.fields(kind):
+        defaults = (needed.default, needed.default_factory)
+        if needed.name not in given and all(d is dataclasses.MISSING for d in defaults):
+            raise ValueError(f"{needed.name} is missing")
+    return kind(**{name: _parse(item, hints[name], name) for name, item in given.items()})
 
 
 class Stopwatch:
@@ -63,7 +210,7 @@ class Stopwatch:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that shape the results."""
+    """Return the versions of Python and of the libraries that shape the results."""
     found = {"python": sys.version.split()[0]}
     for name in LIBRARIES:
         try:
@@ -71,52 +218,3 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def write_record(
-    run_dir: Path,
-    config: Config,
-    images: LabelledImages,
-    embedding: Embedding,
-    *,
-    reused: bool,
-    stage: Stopwatch,
-) -> None:
-    """Write ``run.json``: everything one needs to know to repeat the run, or to trust it."""
-    listed, classes, features, thresholds = (
-        pl.read_parquet(run_dir / f"{name}.parquet")
-        for name in ("images", "classes", "features", "thresholds")
-    )
-    by_sign = {row.pop("sign"): row for row in thresholds.to_dicts()}
-    failed = listed.filter(pl.col("status") == "failed").height
-    record = {
-        "fnx_version": metadata.version("fnx"),
-        "versions": versions(),
-        "command": ["python", "-m", "fnx", *sys.argv[1:]],
-        "started": stage.started.isoformat(timespec="seconds"),
-        "seed": config.seed,
-        "dataset": config.dataset.name,
-        "model": config.model.name,
-        "tap": config.model.tap,
-        "crops": dataclasses.asdict(config.crops),
-        "statistic": config.statistic,
-        "threshold": config.threshold,
-        "fingerprint": embedding.manifest.fingerprint,
-        "embedding": str(embedding.path),
-        "embedding_reused": reused,
-        "extraction": dataclasses.asdict(embedding.extraction) if embedding.extraction else None,
-        "weights_digest": embedding.manifest.inputs["weights"],
-        "counts": {
-            "images": listed.height - failed,
-            "failed": failed,
-            "classes": classes.height,
-            "features": features.height,
-            "constant": int(features["constant"].sum()),
-        },
-        "thresholds": {"plus": by_sign["+"], "minus": by_sign.get("-")},
-        "seconds": stage.seconds,
-        "warnings": list(images.warnings),
-        "config": dataclasses.asdict(config),
-    }
-    text = json.dumps(redacted(record), indent=2, ensure_ascii=False)
-    (run_dir / "run.json").write_text(text + "\n", encoding="utf-8")

@@ -1,67 +1,73 @@
-"""A finished run's folder, read lazily: its record, tables and distances."""
+"""A run: its record, tables, distances, and what is counted from them."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from fnx.analysis.distributions import Domain, Extent, Sign, domain, extent, layer_rows
+from fnx.analysis.record import RunRecord
+from fnx.analysis.scan import Scan, scan
 from fnx.errors import DataError
-
-RECORD = "run.json"
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder. Tables are read when first asked for; distances are mapped, not loaded."""
+    """A run, in memory and on disk.
+
+    Attributes:
+        path: its folder.
+        record: what was run.
+        held: tables and arrays that are in memory already, by the names of the properties below;
+            the others are read from the folder when first asked for, arrays as memory maps.
+    """
 
     path: Path
-    record: dict[str, Any]
+    record: RunRecord
+    held: InitVar[Mapping[str, Any] | None] = None
+
+    def __post_init__(self, held: Mapping[str, Any] | None) -> None:
+        """Fill the cached properties that are known."""
+        vars(self).update(held or {})
 
     @classmethod
-    def open(cls, path: str | Path) -> Run:
-        """Open a run's folder.
+    def open(cls, path: str | Path) -> Self:
+        """Open the folder of a finished run.
 
         Raises:
-            DataError: if the folder is missing or is not that of a finished run.
+            DataError: the folder is missing or is not that of a finished run.
         """
         folder = Path(path)
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder")
-        file = folder / RECORD
-        if not file.is_file():
-            raise DataError(f"{folder}: not a finished run of fnx ({RECORD} is missing)")
-        try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{file}: cannot be read ({error})") from error
-        if not isinstance(record, dict):
-            raise DataError(f"{file}: must hold one JSON object")
-        return cls(folder, record)
+        return cls(folder, RunRecord.read(folder))
 
     def has(self, name: str) -> bool:
-        """Whether the run has the table `name`, for those that older or smaller runs lack."""
-        return (self.path / f"{name}.parquet").is_file()
+        """Return whether the run has the table `name`: older or smaller runs lack some."""
+        return name in vars(self) or (self.path / f"{name}.parquet").is_file()
+
+    def _file(self, name: str) -> Path:
+        file = self.path / name
+        if not file.is_file():
+            raise DataError(f"{self.path}: not a whole run of fnx ({name} is missing)")
+        return file
 
     def _table(self, name: str) -> pl.DataFrame:
-        file = self.path / f"{name}.parquet"
-        if not file.is_file():
-            raise DataError(f"{self.path}: not a whole run of fnx ({file.name} is missing)")
+        file = self._file(f"{name}.parquet")
         try:
             return pl.read_parquet(file)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise DataError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from error
 
     def _array(self, name: str, dimensions: int) -> NDArray[np.float32]:
-        file = self.path / f"{name}.npy"
-        if not file.is_file():
-            raise DataError(f"{self.path}: not a whole run of fnx ({file.name} is missing)")
+        file = self._file(f"{name}.npy")
         try:
             array: NDArray[np.float32] = np.load(file, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
@@ -81,7 +87,7 @@ class Run:
 
     @cached_property
     def classes(self) -> pl.DataFrame:
-        """``class_id``, ``class_name``, ``n_images``."""
+        """``class_id``, ``class_name``, ``n_images``, ``t_plus``, ``t_minus``."""
         return self._table("classes")
 
     @cached_property
@@ -91,7 +97,7 @@ class Run:
 
     @cached_property
     def thresholds(self) -> pl.DataFrame:
-        """``sign``, ``threshold``, ``davg``, ``kept``, ``kept_random``."""
+        """``sign``, ``threshold``, ``davg``, ``kept``, ``kept_random``, ``spread_random``."""
         return self._table("thresholds")
 
     @cached_property
@@ -134,25 +140,48 @@ class Run:
         """[R, F, C] under random labels, mapped from disk."""
         return self._array("distances_random", 3)
 
+    @cached_property
+    def extents(self) -> tuple[Extent, Extent]:
+        """How far the distances under the real and under random labels reach."""
+        return extent(self.distances), extent(self.distances_random)
+
+    @cached_property
+    def domain(self) -> Domain:
+        """The range of all distances."""
+        return domain(*self.extents)
+
+    @cached_property
+    def scan(self) -> Scan:
+        """All that figures, page and tables count from the distances; counted once."""
+        layers = layer_rows(self.features)
+        return scan(layers, self.distances, self.distances_random, self.limits, self.domain)
+
     @property
     def dataset(self) -> str:
         """Name of the data set."""
-        return str(self.record["dataset"])
+        return self.record.dataset
 
     @property
     def model(self) -> str:
         """Name of the backbone."""
-        return str(self.record["model"])
+        return self.record.model
 
     @property
     def statistic(self) -> str:
         """Name of the statistic."""
-        return str(self.record["statistic"]["name"])
+        return str(self.record.statistic["name"])
 
     @property
     def signed(self) -> bool:
         """Whether distances tell presence from absence (there is a t⁻)."""
         return "-" in self.thresholds["sign"].to_list()
+
+    @property
+    def limits(self) -> dict[Sign, NDArray[np.float64]]:
+        """The thresholds of the classes, (C,) for each sign that the statistic has."""
+        columns: dict[Sign, str] = {"+": "t_plus", "-": "t_minus"}
+        signs = list(columns)[: 2 if self.signed else 1]
+        return {sign: self.classes[columns[sign]].to_numpy() for sign in signs}
 
     @property
     def embedding_path(self) -> Path | None:
@@ -161,7 +190,7 @@ class Run:
         The record holds it as the command saw it, from the working directory: where that is another
         one now, it is looked for from the folders above the run's.
         """
-        recorded = Path(str(self.record["embedding"]))
+        recorded = Path(self.record.embedding)
         places = [recorded, *(folder / recorded for folder in self.path.resolve().parents)]
         return next((place for place in places if (place / "manifest.json").is_file()), None)
 

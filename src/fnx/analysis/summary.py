@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import polars as pl
 
-from fnx.analysis.distributions import Sign, beyond, row_blocks
+from fnx.analysis.distributions import Sign
 from fnx.analysis.run import Run
 
 
@@ -90,19 +89,18 @@ def findings(run: Run) -> Findings:
 
 
 def kept_by_class(run: Run) -> pl.DataFrame:
-    """Features beyond the thresholds of each class: ``class_id``, ``kept_plus``, ``kept_minus``."""
-    table = run.classes.select("class_id")
-    columns: list[tuple[str, str, Sign]] = [
-        ("kept_plus", "t_plus", "+"),
-        ("kept_minus", "t_minus", "-"),
-    ]
-    for name, limit, sign in columns:
-        if run.classes[limit].null_count():  # an unsigned statistic has no t-
-            table = table.with_columns(pl.lit(None, dtype=pl.Int64).alias(name))
-            continue
-        limits = run.classes[limit].to_numpy()
-        counts = np.zeros(table.height, np.int64)
-        for rows in row_blocks(run.features.height):
-            counts += beyond(run.distances[rows], limits, sign).sum(axis=0)
-        table = table.with_columns(pl.Series(name, counts))
-    return table
+    """Return the features kept per class: ``class_id``, ``kept_plus``, ``kept_minus``.
+
+    The latter is null for an unsigned statistic.
+    """
+    names: dict[Sign, str] = {"+": "kept_plus", "-": "kept_minus"}
+    counts = {names[side.sign]: side.kept.sum(axis=0) for side in run.scan.sides}
+    return run.classes.select(
+        "class_id",
+        *(
+            pl.Series(name, counts.get(name), dtype=pl.Int64)
+            if name in counts
+            else pl.lit(None, dtype=pl.Int64).alias(name)
+            for name in names.values()
+        ),
+    )

@@ -7,26 +7,70 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from fnx.analysis.distributions import (
     Distances,
-    LayerRows,
     Sign,
     Spread,
     Threshold,
-    blocks,
+    domain,
+    extent,
+    farthest,
     layer_rows,
-    lognormal_spread,
-    percent_beyond,
-    spread,
 )
+from fnx.analysis.scan import Scan, SideScan, scan
 
 if TYPE_CHECKING:
-    from fnx.thresholds import Thresholds
+    from fnx.thresholds import Side, Thresholds
 
 CLASS_BLOCK = 64
 """Classes whose features are ranked at once."""
+
+
+def analyse(
+    images: pl.DataFrame,
+    class_names: Sequence[str],
+    features: pl.DataFrame,
+    real: Distances,
+    random: Distances,
+    thresholds: Thresholds,
+    top_k: int,
+) -> dict[str, Any]:
+    """Count what the distances tell, and make a run's tables of it.
+
+    Args:
+        images: see `classes_table`.
+        class_names: name of each class.
+        features: ``feature_id``, ``layer``, ``unit``, ``kind``, ``constant``.
+        real: [F, C] distances under the real labels.
+        random: [R, F, C] distances under random labels.
+        thresholds: of these distances.
+        top_k: features listed for each class and sign.
+
+    Returns:
+        What a `fnx.analysis.Run` holds, by name: its arrays, its scan and its tables.
+    """
+    scanned = scan(
+        layer_rows(features),
+        real,
+        random,
+        limits(thresholds),
+        domain(extent(real), extent(random)),
+    )
+    return {
+        "distances": real,
+        "distances_random": random,
+        "scan": scanned,
+        "images": images,
+        "classes": classes_table(images, class_names).join(
+            class_thresholds_table(thresholds, len(class_names)), on="class_id"
+        ),
+        "features": features,
+        "thresholds": thresholds_table(thresholds),
+        "davg": davg_table(thresholds),
+        "layers": layers_table(scanned),
+        "top_features": top_features_table(real, top_k),
+    }
 
 
 def classes_table(images: pl.DataFrame, class_names: Sequence[str]) -> pl.DataFrame:
@@ -54,61 +98,42 @@ def classes_table(images: pl.DataFrame, class_names: Sequence[str]) -> pl.DataFr
     )
 
 
-def layers_table(
-    features: pl.DataFrame, real: Distances, random: Distances, thresholds: Thresholds
-) -> pl.DataFrame:
-    """Each layer's distribution of D⁺ and D⁻ (Fig 5) and the pairs the thresholds keep (Fig 10).
+def layers_table(scanned: Scan) -> pl.DataFrame:
+    """Return each layer's distribution of D⁺ and D⁻ (Fig 5) and the pairs kept of it (Fig 10).
 
     Args:
-        features: columns ``feature_id``, ``layer``, ``kind``.
-        real: [F, C] distances under the real labels.
-        random: [R, F, C] distances under random labels.
-        thresholds: t⁺, and t⁻ unless the statistic is unsigned (then there are no "-" rows).
+        scanned: the distances.
 
     Returns:
-        One row a layer and sign: ``layer``, ``sign``; ``mode``, ``low``, ``high`` of D (see
-        `fnx.analysis.distributions.spread`; null if a layer has no value of this sign);
-        ``pct_kept`` and ``pct_kept_random``, percent of the layer's (feature, class) pairs with
-        D > t⁺ (D < t⁻), the latter the mean over the permutations; ``mode_random``,
+        One row per layer and sign ("-" only for a signed statistic): ``layer``, ``sign``; ``mode``,
+        ``low``, ``high`` of D (see `fnx.analysis.distributions.spread`; null if a layer has no
+        value of this sign); ``pct_kept`` and ``pct_kept_random``, percent of the layer's (feature,
+        class) pairs with D > t⁺ (D < t⁻), the latter over all permutations; ``mode_random``,
         ``low_random``, ``high_random``, the distribution under random labels, pooled; the same six
         with ``lognormal_`` before them, of the fitted law (see
         `fnx.analysis.distributions.lognormal_spread`).
     """
-    plus = _first(thresholds.by_class_plus, thresholds.t_plus)
-    signs: list[tuple[Sign, Threshold]] = [("+", plus)]
-    if thresholds.t_minus is not None:
-        signs.append(("-", _first(thresholds.by_class_minus, thresholds.t_minus)))
     rows = [
-        _layer_row(layer, sign, threshold, real, random)
-        for layer in layer_rows(features)
-        for sign, threshold in signs
+        _layer_row(scanned, i, side) for i in range(len(scanned.layers)) for side in scanned.sides
     ]
-    numbers = [name for name in rows[0] if name not in ("layer", "sign")] if rows else []
+    numbers = [name for name in rows[0] if name not in ("layer", "sign")]
     return pl.DataFrame(
         rows, schema={"layer": pl.String, "sign": pl.String} | dict.fromkeys(numbers, pl.Float64)
     )
 
 
-def _first(by_class: NDArray[np.float64] | None, threshold: float) -> Threshold:
-    return threshold if by_class is None else by_class
-
-
-def _layer_row(
-    layer: LayerRows, sign: Sign, threshold: Threshold, real: Distances, random: Distances
-) -> dict[str, Any]:
-    found = next(blocks(real, layer.rows))
-    # All permutations of one layer at once: the largest array in memory here, fc6 of 1,000 classes
-    # with 5 permutations, has 80 MB.
-    noise = np.asarray(random[:, layer.rows])
+def _layer_row(scanned: Scan, i: int, side: SideScan) -> dict[str, Any]:
+    spreads, n_classes = side.spreads[i], side.kept.shape[1]
+    pairs = scanned.layers[i].size * n_classes
     return {
-        "layer": layer.name,
-        "sign": sign,
-        **_columns(spread(found, sign), "{}"),
-        "pct_kept": percent_beyond(real, layer.rows, threshold, sign),
-        "pct_kept_random": percent_beyond(random, layer.rows, threshold, sign),
-        **_columns(spread(noise, sign), "{}_random"),
-        **_columns(lognormal_spread(found, sign), "lognormal_{}"),
-        **_columns(lognormal_spread(noise, sign), "lognormal_{}_random"),
+        "layer": scanned.layers[i].name,
+        "sign": side.sign,
+        **_columns(spreads.real, "{}"),
+        "pct_kept": 100 * int(side.kept[i].sum()) / pairs,
+        "pct_kept_random": 100 * int(side.kept_random[i].sum()) / (pairs * scanned.n_random),
+        **_columns(spreads.random, "{}_random"),
+        **_columns(spreads.lognormal, "lognormal_{}"),
+        **_columns(spreads.lognormal_random, "lognormal_{}_random"),
     }
 
 
@@ -119,8 +144,21 @@ def _columns(found: Spread | None, called: str) -> dict[str, float | None]:
     }
 
 
+def _sides(thresholds: Thresholds) -> list[tuple[Sign, Side]]:
+    both: list[tuple[Sign, Side | None]] = [("+", thresholds.plus), ("-", thresholds.minus)]
+    return [(sign, side) for sign, side in both if side is not None]
+
+
+def limits(thresholds: Thresholds) -> dict[Sign, Threshold]:
+    """Return the threshold of each sign that there is; (C,) of a strategy with one per class."""
+    return {
+        sign: side.threshold if side.by_class is None else side.by_class
+        for sign, side in _sides(thresholds)
+    }
+
+
 def top_features_table(real: Distances, k: int) -> pl.DataFrame:
-    """The k features that say most about each class, by presence (D > 0) and by absence (D < 0).
+    """Return the k features that say most about each class by presence (D > 0) and absence (D < 0).
 
     Args:
         real: [F, C] distances.
@@ -133,34 +171,22 @@ def top_features_table(real: Distances, k: int) -> pl.DataFrame:
     >>> top_features_table(np.float32([[0.2], [0.9], [-0.5]]), 1).rows()
     [(0, '+', 1, 1, 0.89...), (0, '-', 1, 2, -0.5)]
     """
-    n_classes = real.shape[1]
-    parts: list[tuple[NDArray[Any], ...]] = []
-    for start in range(0, n_classes, CLASS_BLOCK):
+    rows: list[tuple[int, Sign, int, int, np.float32]] = []
+    signs: tuple[Sign, Sign] = ("+", "-")
+    for start in range(0, real.shape[1], CLASS_BLOCK):
         columns = np.ascontiguousarray(real[:, start : start + CLASS_BLOCK].T)
-        best = np.argsort(-columns, axis=1, kind="stable")[:, :k]
-        worst = np.argsort(columns, axis=1, kind="stable")[:, :k]
-        for row, column in enumerate(columns):
-            highest, lowest = best[row], worst[row]
-            highest = highest[column[highest] > 0]
-            lowest = lowest[column[lowest] < 0]
-            ids = np.concatenate([highest, lowest])
-            ranks = np.concatenate([np.arange(len(highest)), np.arange(len(lowest))]) + 1
-            negative = np.arange(len(ids)) >= len(highest)
-            parts.append((np.full(len(ids), start + row), negative, ranks, ids, column[ids]))
-    classes, negatives, ranks, ids, values = (
-        (np.concatenate(column) for column in zip(*parts, strict=True))
-        if parts
-        else (np.empty(0) for _ in range(5))
-    )
-    return pl.DataFrame(
-        {
-            "class_id": pl.Series(classes, dtype=pl.Int32),
-            "sign": pl.Series(np.where(negatives, "-", "+").tolist(), dtype=pl.String),
-            "rank": pl.Series(ranks, dtype=pl.Int32),
-            "feature_id": pl.Series(ids, dtype=pl.Int64),
-            "distance": pl.Series(values, dtype=pl.Float32),
-        }
-    )
+        for class_id, column in enumerate(columns, start):
+            for sign in signs:
+                top = farthest(column, sign, k)
+                rows += [(class_id, sign, rank, i, column[i]) for rank, i in enumerate(top, 1)]
+    schema = {
+        "class_id": pl.Int32,
+        "sign": pl.String,
+        "rank": pl.Int32,
+        "feature_id": pl.Int64,
+        "distance": pl.Float32,
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def thresholds_table(thresholds: Thresholds) -> pl.DataFrame:
@@ -172,38 +198,18 @@ def thresholds_table(thresholds: Thresholds) -> pl.DataFrame:
         deviation of the latter over the permutations; null for one).
     """
     rows = [
-        (
-            "+",
-            thresholds.t_plus,
-            thresholds.davg_plus,
-            thresholds.kept_plus,
-            thresholds.kept_random_plus,
-            _number(thresholds.spread_plus),
-        )
+        (sign, side.threshold, side.davg, side.kept, side.kept_random, _number(side.spread))
+        for sign, side in _sides(thresholds)
     ]
-    if thresholds.t_minus is not None:
-        assert thresholds.davg_minus is not None
-        assert thresholds.kept_minus is not None
-        assert thresholds.kept_random_minus is not None
-        rows.append(
-            (
-                "-",
-                thresholds.t_minus,
-                thresholds.davg_minus,
-                thresholds.kept_minus,
-                thresholds.kept_random_minus,
-                _number(thresholds.spread_minus),
-            )
-        )
     names = ("threshold", "davg", "kept", "kept_random", "spread_random")
     return pl.DataFrame(
         rows, schema={"sign": pl.String} | dict.fromkeys(names, pl.Float64), orient="row"
     )
 
 
-def _number(value: float | None) -> float | None:
+def _number(value: float) -> float | None:
     """NaN as null: the record of a run is JSON."""
-    return None if value is None or np.isnan(value) else value
+    return None if np.isnan(value) else value
 
 
 def class_thresholds_table(thresholds: Thresholds, n_classes: int) -> pl.DataFrame:
@@ -213,18 +219,18 @@ def class_thresholds_table(thresholds: Thresholds, n_classes: int) -> pl.DataFra
         ``class_id`` Int32, ``t_plus`` and ``t_minus`` (null for an unsigned statistic) Float64; inf
         and -inf for a class that keeps nothing.
     """
-    minus = thresholds.t_minus
+    known = limits(thresholds)
+
+    def column(sign: Sign) -> pl.Series:
+        if sign not in known:
+            return pl.Series([None] * n_classes, dtype=pl.Float64)
+        return pl.Series(np.broadcast_to(known[sign], n_classes).astype(np.float64))
+
     return pl.DataFrame(
         {
             "class_id": pl.Series(range(n_classes), dtype=pl.Int32),
-            "t_plus": np.broadcast_to(
-                _first(thresholds.by_class_plus, thresholds.t_plus), n_classes
-            ).astype(np.float64),
-            "t_minus": pl.Series([None] * n_classes, dtype=pl.Float64)
-            if minus is None
-            else np.broadcast_to(_first(thresholds.by_class_minus, minus), n_classes).astype(
-                np.float64
-            ),
+            "t_plus": column("+"),
+            "t_minus": column("-"),
         }
     )
 

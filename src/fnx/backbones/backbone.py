@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fnx.backbones.layers import Layer
-from fnx.backbones.pooling import peaks, pooled
+from fnx.backbones.pooling import peak_positions, peaks, pooled
 from fnx.backbones.trace import Site, Trace
 
 #: What is made of a layer's map: its mean, or its highest value and where it is.
@@ -58,7 +58,9 @@ class Tap:
         units: number of columns.
         calls: how often the layer is called in a pass; its feature is the mean over the calls.
         channels_last: whether units are the last axis.
-        prefix: class and register tokens left out.
+        prefix: class and register tokens in front of the map, which have no position in it.
+        left_out: how many of these are left out of the mean.
+        locates: whether the units' positions are found here: at the layer's first call.
     """
 
     site: Site
@@ -66,7 +68,9 @@ class Tap:
     units: int
     calls: int
     channels_last: bool
-    prefix: int
+    prefix: int = 0
+    left_out: int = 0
+    locates: bool = True
 
 
 def plan(
@@ -88,9 +92,11 @@ def plan(
                 units=layer.units,
                 calls=len(readings),
                 channels_last=last,
-                prefix=0 if class_token else reading.prefix,
+                prefix=reading.prefix,
+                left_out=0 if class_token else reading.prefix,
+                locates=call == 0,
             )
-            for reading in readings
+            for call, reading in enumerate(readings)
         ]
         first += layer.units
     return tuple(taps)
@@ -158,7 +164,23 @@ class Backbone(nn.Module):
             column in the layer's map (see `fnx.backbones.pooling.peaks`).
         """
         images = self.prepared(pixels)
-        return read(self.net, images, self.taps, self.n_features, self.reduction)
+        return read(self.net, images, self.taps, self.n_features, reduction=self.reduction)[0]
+
+    @torch.no_grad()
+    def with_positions(self, pixels: Tensor, located: slice) -> tuple[Tensor, Tensor]:
+        """Embed a batch, and find in the same pass where each unit answers most.
+
+        Args:
+            pixels: as for `forward`.
+            located: the views of the batch whose positions are wanted.
+
+        Returns:
+            What `forward` returns, to the bit, and uint8 (views located, n_features, 2): row and
+            column of the unit's highest value in 256ths of the layer's map (see
+            `fnx.backbones.pooling.decode_position`); of a layer that is called several times, in
+            its first call. Both are 0 where a layer has no map or mixes views and windows.
+        """
+        return read(self.net, self.prepared(pixels), self.taps, self.n_features, located)
 
     def prepared(self, pixels: Tensor) -> Tensor:
         """The network's input, in its precision and memory format: uint8 (B, 3, H, W) in RGB."""
@@ -186,12 +208,17 @@ def read(
     images: Tensor,
     taps: Sequence[Tap],
     n_features: int,
+    located: slice = slice(0),
     reduction: Reduction = "mean",
-) -> Tensor:
-    """Run `net` on `images` until every tap is read; float32 (B, n_features), of peaks (B, 3, …).
+) -> tuple[Tensor, Tensor]:
+    """Run `net` on `images` until every tap is read.
 
     Maps are pooled inside the hooks, so that none outlives its layer. Hooks are there for this call
     only: the network is left as it was.
+
+    Returns:
+        Float32 (B, n_features), of peaks (B, 3, n_features), and uint8 (views in `located`,
+        n_features, 2): see `Backbone.with_positions`.
     """
     if reduction == "mean":
         rows = torch.zeros(len(images), n_features, dtype=torch.float32, device=images.device)
@@ -199,6 +226,8 @@ def read(
     else:
         rows = torch.full((len(images), 3, n_features), -torch.inf, device=images.device)
         reduce = peaks
+    views = len(range(len(images))[located])
+    positions = torch.zeros(views, n_features, 2, dtype=torch.uint8, device=images.device)
     at: dict[tuple[str, bool], dict[int, list[Tap]]] = defaultdict(lambda: defaultdict(list))
     for tap in taps:
         at[tap.site.module, tap.site.entry][tap.site.call].append(tap)
@@ -210,14 +239,22 @@ def read(
         number = calls[key]
         calls[key] += 1
         for tap in at[key].get(number, ()):
+            units = slice(tap.first, tap.first + tap.units)
             row = reduce(
-                value, channels_last=tap.channels_last, images=len(images), prefix=tap.prefix
+                value, channels_last=tap.channels_last, images=len(images), prefix=tap.left_out
             )
-            mine = rows[..., tap.first : tap.first + tap.units]
+            mine = rows[..., units]
             if reduction == "mean":
                 mine += row if tap.calls == 1 else row / tap.calls
             else:
                 mine.copy_(torch.where(row[:, :1] > mine[:, :1], row, mine))
+            if views and tap.locates and len(value) == len(images):
+                positions[:, units] = peak_positions(
+                    value[located],
+                    channels_last=tap.channels_last,
+                    view=(images.shape[2], images.shape[3]),
+                    prefix=tap.prefix,
+                )
             left -= 1
         if left == 0:
             raise _Done
@@ -236,7 +273,7 @@ def read(
     try:
         net(images)
     except _Done:
-        return rows
+        return rows, positions
     finally:
         for handle in handles:
             handle.remove()

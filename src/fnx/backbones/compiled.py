@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fnx.backbones.backbone import Backbone, Tap
-from fnx.backbones.pooling import pooled
+from fnx.backbones.pooling import peak_positions, pooled
 
 
 class CompiledBackbone:
@@ -29,13 +29,13 @@ class CompiledBackbone:
     def __init__(self, backbone: Backbone, images: int, backend: str = "inductor") -> None:
         self._backbone = backbone.replica()
         self._images = images
-        self._read: list[Tensor] = []
+        self._located, self._view = slice(0), (0, 0)  # of the batch that is being read
+        self._read: list[tuple[tuple[str, bool], Tensor, Tensor | None]] = []
         # Calls of one module come in order, so that counting them tells which reading is whose.
         taps: dict[tuple[str, bool], list[Tap]] = defaultdict(list)
         for tap in backbone.taps:
             taps[tap.site.module, tap.site.entry].append(tap)
         self._sites: dict[tuple[str, bool], list[Tap]] = dict(taps)
-        self._names: list[tuple[str, bool]] = []
         for site, wanted in self._sites.items():
             self._hook(site, wanted[0])
         self._net: Any = torch.compile(self._backbone.net, backend=backend, dynamic=False)
@@ -43,33 +43,48 @@ class CompiledBackbone:
     def _hook(self, site: tuple[str, bool], tap: Tap) -> None:
         path, entry = site
         module = self._backbone.net.get_submodule(path)
-        read, names, images = self._read, self._names, self._images
+        read, images = self._read, self._images
 
         def keep(value: Tensor) -> None:
-            names.append(site)
-            row = pooled(value, channels_last=tap.channels_last, images=images, prefix=tap.prefix)
-            read.append(row)
+            row = pooled(value, channels_last=tap.channels_last, images=images, prefix=tap.left_out)
+            places = None
+            if self._located != slice(0) and len(value) == images:
+                places = peak_positions(
+                    value[self._located],
+                    channels_last=tap.channels_last,
+                    view=self._view,
+                    prefix=tap.prefix,
+                )
+            read.append((site, row, places))
 
         if entry:
             module.register_forward_pre_hook(lambda _, inputs: keep(inputs[0]))
         else:
             module.register_forward_hook(lambda _, inputs, output: keep(output))
 
-    @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:
         """Embed a batch: uint8 (images, 3, H, W) → float32 (images, F)."""
+        return self.with_positions(pixels, slice(0))[0]
+
+    @torch.no_grad()
+    def with_positions(self, pixels: Tensor, located: slice) -> tuple[Tensor, Tensor]:
+        """See `Backbone.with_positions`; compiled again where `located` is another."""
         assert len(pixels) == self._images, (len(pixels), self._images)
+        self._located, self._view = located, (pixels.shape[2], pixels.shape[3])
         self._read.clear()
-        self._names.clear()
         self._net(self._backbone.prepared(pixels))
-        calls: dict[tuple[str, bool], int] = defaultdict(int)
-        rows = torch.zeros(
-            self._images, self._backbone.n_features, dtype=torch.float32, device=pixels.device
-        )
-        for site, row in zip(self._names, self._read, strict=True):
+        calls: Counter[tuple[str, bool]] = Counter()
+        n_features, device = self._backbone.n_features, pixels.device
+        views = len(range(self._images)[located])
+        rows = torch.zeros(self._images, n_features, dtype=torch.float32, device=device)
+        positions = torch.zeros(views, n_features, 2, dtype=torch.uint8, device=device)
+        for site, row, places in self._read:
             for tap in self._sites[site]:
                 if tap.site.call == calls[site]:
-                    rows[:, tap.first : tap.first + tap.units] += row / tap.calls
+                    units = slice(tap.first, tap.first + tap.units)
+                    rows[:, units] += row / tap.calls
+                    if places is not None and tap.locates:
+                        positions[:, units] = places
             calls[site] += 1
         self._read.clear()
-        return rows
+        return rows, positions

@@ -1,6 +1,8 @@
-"""One value a unit: the mean of a layer's map over space or tokens, or its peak, in float32."""
+"""What is read of a layer's map: the mean of each unit, and where the unit answers most."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +46,77 @@ def _mean(value: Tensor) -> Tensor:
     total = torch.bmm(value, ones)
     lost = torch.baddbmm(total, value, ones, beta=-1)
     return (total.float() + lost.float())[:, :, 0] / positions
+
+
+def peak_positions(
+    value: Tensor, *, channels_last: bool, view: tuple[int, int], prefix: int = 0
+) -> Tensor:
+    """Find where in its map each unit is highest, in 256ths of the map (see `encode_position`).
+
+    Args:
+        value: activations of N views, (N, C, …) or, with `channels_last`, (N, …, C).
+        channels_last: as for `pooled`.
+        view: height and width of the views, which tell how tokens lie (see `token_grid`).
+        prefix: as for `pooled`.
+
+    Returns:
+        uint8 (N, C, 2), row and column. Of equal values the first counts, row by row. All are 0
+        where there is no map: a value per unit, or more axes than two.
+
+    >>> peak_positions(torch.eye(2)[None, None], channels_last=False, view=(8, 8)).tolist()
+    [[[64, 64]]]
+    """
+    if channels_last:
+        value = value.movedim(-1, 1)
+    if value.ndim == 3:
+        value = value[:, :, prefix:]
+        value = value.reshape(*value.shape[:2], *token_grid(value.shape[2], view))
+    if value.ndim != 4:
+        return torch.zeros(*value.shape[:2], 2, dtype=torch.uint8, device=value.device)
+    rows, columns = value.shape[2:]
+    place = _argmax(value)
+    codes = [encode_position(place // columns, rows), encode_position(place % columns, columns)]
+    return torch.stack(codes, 2).to(torch.uint8)
+
+
+def _argmax(value: Tensor) -> Tensor:
+    """Return the place of the maximum of (N, C, H, W) over the map, row by row: int64 (N, C)."""
+    if value.device.type != "cpu":
+        return value.flatten(2).max(2).indices
+    # On the CPU the pooling of a whole map takes whole vectors of units where they are innermost:
+    # less than the mean, and a tenth of the time of max() with indices (measured on VGG16).
+    _, place = nn.functional.max_pool2d(value, value.shape[2:], return_indices=True)
+    return place[:, :, 0, 0]
+
+
+def token_grid(tokens: int, view: tuple[int, int]) -> tuple[int, int]:
+    """Return rows and columns of tokens that cover a view line by line; one row if they cannot.
+
+    >>> token_grid(98, (224, 448)), token_grid(99, (224, 448))
+    ((7, 14), (1, 99))
+    """
+    rows = max(1, round(math.sqrt(tokens * view[0] / view[1])))
+    return (rows, tokens // rows) if tokens % rows == 0 else (1, tokens)
+
+
+def encode_position(position: Tensor, count: int) -> Tensor:
+    """Write the middle of cell `position` of `count` in 256ths: floor((2 p + 1) · 128 / n).
+
+    >>> encode_position(torch.arange(4), 4).tolist()
+    [32, 96, 160, 224]
+    """
+    return (2 * position + 1) * 128 // count
+
+
+def decode_position(code: int, count: int) -> int:
+    """Return the cell of `count` that `encode_position` wrote: floor((2 c + 1) · n / 512).
+
+    It is the very one where `count` is at most 256.
+
+    >>> [decode_position(code, 4) for code in (32, 96, 160, 224)]
+    [0, 1, 2, 3]
+    """
+    return (2 * int(code) + 1) * count // 512  # int: NumPy's uint8 would overflow
 
 
 def peaks(value: Tensor, *, channels_last: bool, images: int, prefix: int = 0) -> Tensor:

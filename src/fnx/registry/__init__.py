@@ -1,19 +1,24 @@
 """Statistics and threshold strategies by name, fnx's own and plugins'."""
 
+from fnx.registry.discovery import load_folder, load_installed
 from fnx.registry.registry import (
+    Registry,
     Statistic,
     ThresholdStrategy,
-    get_statistic,
-    get_threshold,
     statistic,
+    statistics,
     threshold,
+    thresholds,
 )
 
 __all__ = [
+    "Registry",
     "Statistic",
     "ThresholdStrategy",
-    "get_statistic",
-    "get_threshold",
+    "load_folder",
+    "load_installed",
     "statistic",
+    "statistics",
     "threshold",
+    "thresholds",
 ]

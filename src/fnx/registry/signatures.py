@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import numbers
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fnx.errors import ConfigError, PluginError
+from fnx.errors import ConfigError, PluginError, unknown
 
 SIMPLE_TYPES = (int, float, bool, str)
 RESERVED = ("name", "bins", "permutations", "n_inner", "n_outer")  # fnx's own
@@ -24,81 +26,123 @@ class Parameter:
 
 
 def read_parameters(
-    group: str,
-    name: str,
-    function: Callable[..., Any],
-    *,
-    positional: int,
-    given: tuple[str, ...] = (),
+    kind: str, function: Callable[..., Any], *, positional: int, given: tuple[str, ...] = ()
 ) -> dict[str, Parameter]:
-    """Config parameters of a function: all after the ``positional`` ones, but for ``given``.
+    """Return the config parameters of a function: all after the positional ones but for `given`.
+
+    Args:
+        kind: what the function is registered as, for messages: ``statistic 'ks'``.
+        function: the plugin's.
+        positional: number of leading arguments that are not parameters.
+        given: names of arguments that fnx fills in.
 
     Raises:
-        PluginError: a signature that cannot become a schema; names the plugin.
+        PluginError: a signature that cannot become a schema.
     """
     try:
         signature = inspect.signature(function)
         hints = typing.get_type_hints(function)
     except (NameError, TypeError, ValueError) as error:
-        raise PluginError(f"{group} '{name}': its signature cannot be read: {error}") from error
+        raise PluginError(f"{kind}: its signature cannot be read: {error}") from error
     items = list(signature.parameters.values())
     if len(items) < positional or any(p.default is not p.empty for p in items[:positional]):
-        raise PluginError(
-            f"{group} '{name}': the function must take {positional} arrays, then parameters"
-        )
+        raise PluginError(f"{kind}: the function must take {positional} arrays, then parameters")
     result: dict[str, Parameter] = {}
     for item in items[positional:]:
         if item.name in given:
             continue
         if item.kind in (item.VAR_KEYWORD, item.VAR_POSITIONAL):
-            raise PluginError(f"{group} '{name}': parameter '{item}' has no name, type or default")
+            raise PluginError(f"{kind}: parameter '{item}' has no name, type or default")
         if item.default is item.empty:
-            raise PluginError(f"{group} '{name}': parameter '{item.name}' needs a default")
+            raise PluginError(f"{kind}: parameter '{item.name}' needs a default")
         if item.name in RESERVED:
-            raise PluginError(f"{group} '{name}': '{item.name}' is fnx's own parameter")
-        kind = hints.get(item.name, type(item.default) if item.default is not None else Any)
-        if not _is_config_type(kind):
+            raise PluginError(f"{kind}: '{item.name}' is fnx's own parameter")
+        hint = hints.get(item.name, type(item.default) if item.default is not None else Any)
+        if not _is_config_type(hint):
             raise PluginError(
-                f"{group} '{name}': parameter '{item.name}' has type {kind}; allowed: int, float, "
-                "bool, str, lists of them, each also with None"
+                f"{kind}: parameter '{item.name}' has type {hint}; allowed: int, float, bool, str, "
+                "lists of them, each also with None"
             )
         try:
-            default = coerce(item.name, item.default, kind)
+            default = coerce(item.name, item.default, hint)
         except ConfigError as error:
-            raise PluginError(f"{group} '{name}': default {error}") from error
-        result[item.name] = Parameter(kind, default)
+            raise PluginError(f"{kind}: default {error}") from error
+        result[item.name] = Parameter(hint, default)
     return result
 
 
-def _is_config_type(kind: Any) -> bool:
-    if kind is Any or kind in SIMPLE_TYPES:
+def _is_config_type(hint: Any) -> bool:
+    if hint is Any or hint in SIMPLE_TYPES:
         return True
-    arguments = typing.get_args(kind)
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return all(a is types.NoneType or _is_config_type(a) for a in arguments)
-    return typing.get_origin(kind) is list and all(_is_config_type(a) for a in arguments)
+    if typing.get_origin(hint) is list:
+        return all(_is_config_type(one) for one in typing.get_args(hint))
+    union = _alternatives(hint)
+    return len(union) > 1 and all(a is types.NoneType or _is_config_type(a) for a in union)
 
 
-def coerce(key: str, value: Any, kind: Any) -> Any:
-    """The value as its declared type; integers are taken for floats.
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    return typing.get_args(hint) if union else (hint,)
+
+
+def coerce(key: str, value: Any, hint: Any) -> Any:
+    """Return the value as its declared type; integers are taken for floats.
 
     Raises:
         ConfigError: a value of another type.
+
+    >>> coerce("step", 1, float | None)
+    1.0
     """
-    allowed = typing.get_args(kind) or (kind,)
-    if kind is Any or typing.get_origin(kind) is list:
-        return value
-    if value is None and types.NoneType in allowed:
-        return None
-    if isinstance(value, list) and any(typing.get_origin(one) is list for one in allowed):
-        return value
-    if isinstance(value, bool) and bool not in allowed:
-        pass
-    elif float in allowed and isinstance(value, int | float):
-        return float(value)
-    elif int in allowed and hasattr(value, "__index__"):
-        return int(value)
-    elif any(isinstance(value, one) for one in allowed if isinstance(one, type)):
-        return value
+    allowed = _alternatives(hint)
+    for one in allowed:
+        if one is Any:
+            return value
+        if typing.get_origin(one) is list:
+            if isinstance(value, list | tuple):
+                return [coerce(key, item, *typing.get_args(one)) for item in value]
+        elif one in (int, float):
+            number = numbers.Integral if one is int else numbers.Real
+            if not isinstance(value, bool) and isinstance(value, number):
+                return one(value)
+        elif isinstance(value, one):
+            return value
     names = " or ".join("null" if a is types.NoneType else a.__name__ for a in allowed)
     raise ConfigError(f"{key}={value!r}: must be {names}")
+
+
+def bind(
+    group: str, name: str, parameters: Mapping[str, Parameter], values: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return all parameters of an entry: the given ones, checked, and the others' defaults.
+
+    The key ``name``, which a config has beside the parameters, is left out.
+
+    Raises:
+        ConfigError: an unknown parameter or a value of another type.
+    """
+    bound = {key: parameter.default for key, parameter in parameters.items()}
+    for key, value in values.items():
+        if key == "name":
+            continue
+        if key not in bound:
+            raise ConfigError(unknown(f"parameter of {group} '{name}'", key, bound))
+        bound[key] = coerce(f"{group}.{key}", value, parameters[key].type)
+    return bound
+
+
+def config_class(
+    group: str, name: str, parameters: Mapping[str, Parameter], summary: str
+) -> type[Any]:
+    """Return the config dataclass of an entry: its name, then one field per parameter."""
+    fields: list[tuple[str, Any, Any]] = [("name", str, dataclasses.field(default=name))]
+    for key, parameter in parameters.items():
+        default = parameter.default
+        if isinstance(default, list):
+            field = dataclasses.field(default_factory=default.copy)
+        else:
+            field = dataclasses.field(default=default)
+        fields.append((key, parameter.type, field))
+    made = dataclasses.make_dataclass(f"{group}_{name}", fields)
+    made.__doc__ = summary
+    return made

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fnx.report.pictures.pictures import write_pictures
     from fnx.report.terminal.closing import summary
+    from fnx.report.trackers.open import open_tracker
     from fnx.report.trackers.track import track
-    from fnx.report.trackers.tracker import Tracker, check_tracker, open_tracker
     from fnx.report.write import write_report
 
 __all__ = [
-    "Tracker",
-    "check_tracker",
     "open_tracker",
     "summary",
     "track",
@@ -27,9 +25,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Tracker": "fnx.report.trackers.tracker",
-    "check_tracker": "fnx.report.trackers.tracker",
-    "open_tracker": "fnx.report.trackers.tracker",
+    "open_tracker": "fnx.report.trackers.open",
     "summary": "fnx.report.terminal.closing",
     "track": "fnx.report.trackers.track",
     "write_pictures": "fnx.report.pictures.pictures",

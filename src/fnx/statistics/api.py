@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fnx.errors import DataError
-from fnx.registry.registry import discover, get_statistic
+from fnx.registry import load_installed, statistics
 from fnx.statistics.engine import all_distances
 
 
@@ -41,9 +41,9 @@ def distances(
     >>> fnx.distances([[0.0], [0.2], [0.9], [1.0]], ["cat", "cat", "dog", "dog"])
     array([[-1.,  1.]], dtype=float32)
     """
-    discover()
+    load_installed()
     codes, n_classes = encode(labels)
-    entry = get_statistic(statistic)
+    entry = statistics.get(statistic)
     found = all_distances(features, codes[None], n_classes, entry, parameters)
     return np.asarray(found.values[0], dtype=np.float32)
 

@@ -57,7 +57,7 @@ def all_distances(
         features: (N, F) real numbers: NumPy array, memory map or zarr array, any memory order.
         labellings: (L, N) integers in 0 … n_classes - 1; each class has images in each labelling.
         n_classes: number of classes C, 2 or more.
-        statistic: what to compute (`fnx.registry.registry.get_statistic`).
+        statistic: what to compute (one of `fnx.registry.statistics`).
         parameters: its parameters; those left out have their defaults.
         out: where to write: L arrays (F, C), for example memory maps; default a new array.
         threads: number of threads; default one a core.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnx.errors import DataError, PluginError
-from fnx.registry.registry import SAMPLES, Statistic, bind, get_statistic
+from fnx.registry.registry import SAMPLES, Statistic
 from fnx.statistics.columns import Columns
 
 MAX_CLASSES = 65_536  # held as uint16
@@ -81,7 +81,7 @@ def prepare(
         ConfigError: a parameter that is unknown or not allowed.
         PluginError: the statistic cannot be compiled.
     """
-    bound = bind(statistic, parameters or {})
+    bound = statistic.bind(parameters or {})
     return Task(statistic, grouping, kernel_maker(statistic, bound, columns, grouping))
 
 
@@ -113,11 +113,9 @@ def kernel_maker(
 ) -> Callable[[], Kernel]:
     """A function that makes a kernel with scratch memory of its own, one for each block."""
     bins = parameters.pop("bins", None) if statistic.on != SAMPLES else None
-    if statistic.kernel == "ks" and bins is None:
-        statistic = get_statistic("ks_exact")
     if statistic.kernel == "ks" and bins is not None:
         return lambda: _ks(bins, columns.n_rows, grouping)
-    if statistic.kernel == "ks_exact":
+    if statistic.kernel in ("ks", "ks_exact"):
         return lambda: _ks_exact(grouping)
     from fnx.statistics.kernels import plugin as plugged
 

@@ -5,7 +5,7 @@ The strategies are in `fnx.thresholds.strategies`; nothing heavy is imported bef
 
 from __future__ import annotations
 
-from fnx.thresholds.api import Curve, Thresholds, find_thresholds
+from fnx.thresholds.api import Curve, Side, Thresholds, find_thresholds
 from fnx.thresholds.evaluation import evaluate
 
-__all__ = ["Curve", "Thresholds", "evaluate", "find_thresholds"]
+__all__ = ["Curve", "Side", "Thresholds", "evaluate", "find_thresholds"]

@@ -10,7 +10,30 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fnx.errors import ConfigError, DataError, FnxError, PluginError
-from fnx.registry.registry import bind, check_pair, discover, get_statistic, get_threshold
+from fnx.registry import load_installed, statistics, thresholds
+
+
+@dataclass(frozen=True)
+class Side:
+    """One sign's threshold and what it keeps.
+
+    `kept` is the mean number of features per class with a distance beyond the threshold, under real
+    labels; `kept_random` the same under random labels, averaged over the permutations, so the
+    expected number of false features among those kept, were none of them true; `spread` its
+    standard deviation over the permutations (NaN for one); `davg` = kept - kept_random (paper,
+    Eq. 4).
+
+    A strategy may have a threshold for each class: `by_class` (C,), else None; inf (-inf) for a
+    class that keeps nothing. It then determines what is kept, and `threshold` only summarises it:
+    the median over the classes that keep anything, and the end of the curve if there are none.
+    """
+
+    threshold: float
+    davg: float
+    kept: float
+    kept_random: float
+    spread: float
+    by_class: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -28,33 +51,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What to keep: features with D > `t_plus`, and those with D < `t_minus`.
+    """What to keep: features with D above the threshold of `plus`, or below that of `minus`.
 
-    `kept_*` is the mean number of features a class with a distance beyond the threshold, under real
-    labels; `kept_random_*` the same under random labels, averaged over the permutations, so the
-    expected number of false features among those kept, were none of them true; `spread_*` its
-    standard deviation over the permutations (NaN for one); `davg_*` = kept - kept_random (paper,
-    Eq. 4). All of the negative side are None for an unsigned statistic.
-
-    A strategy may have a threshold for each class: `by_class_plus` and `by_class_minus` (C,), else
-    None; inf (-inf) for a class that keeps nothing. They then say what is kept, and `t_plus` and
-    `t_minus` only sum them up: the median over the classes that keep anything, and the largest
-    candidate of the curve if there are none.
+    `minus` is None for an unsigned statistic.
     """
 
-    t_plus: float
-    davg_plus: float
-    kept_plus: float
-    kept_random_plus: float
-    spread_plus: float
-    t_minus: float | None
-    davg_minus: float | None
-    kept_minus: float | None
-    kept_random_minus: float | None
-    spread_minus: float | None
+    plus: Side
+    minus: Side | None
     curve: Curve
-    by_class_plus: NDArray[np.float64] | None = None
-    by_class_minus: NDArray[np.float64] | None = None
 
 
 def find_thresholds(
@@ -89,14 +93,16 @@ def find_thresholds(
     >>> import numpy as np, fnx
     >>> real, noise = np.array([[0.9, -0.8]]), np.array([[[0.1, -0.2]]])
     >>> found = fnx.find_thresholds(real, noise)
-    >>> found.t_plus, found.t_minus, found.kept_plus, found.kept_random_plus
+    >>> found.plus.threshold, found.minus.threshold, found.plus.kept, found.plus.kept_random
     (0.1, -0.2, 0.5, 0.0)
     """
-    discover()
-    entry = get_threshold(strategy)
+    load_installed()
+    entry = thresholds.get(strategy)
     if getattr(random, "ndim", 3) == 2:
         random = random[None]
-    bound = bind(entry, {"permutations": len(random), **parameters})
+    known = None if statistic is None else statistics.get(statistic)
+    of_statistic = range if range is not None or known is None else known.range
+    bound = entry.bind({"permutations": len(random), **parameters}, range=of_statistic)
     wanted = bound.pop("permutations")
     shapes = {tuple(np.shape(one)) for one in random}
     if np.ndim(real) != 2 or shapes != {tuple(np.shape(real))}:
@@ -110,13 +116,12 @@ def find_thresholds(
                 f"threshold.permutations={wanted}: must lie in 1 … {len(random)}, the number given"
             )
         random = random[:wanted]
-    if statistic is not None:
-        check_pair(strategy, statistic)
-    known = get_statistic(statistic).range if statistic is not None else None
+    if known is not None:
+        entry.check_defined_for(known.name)
     context = {
-        "range": range or known,
+        "range": of_statistic,
         "class_sizes": _sizes(class_sizes, np.shape(real)[1]),
-        "statistic": statistic,
+        "statistic": None if known is None else known.name,
     }
     asked = inspect.signature(entry.function).parameters
     bound |= {key: value for key, value in context.items() if key in asked}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fnx.thresholds.api import Curve, Thresholds
+from fnx.thresholds.api import Curve, Side, Thresholds
 from fnx.thresholds.counting import blocks, count_beyond, grid, largest
 
 MAX_CANDIDATES = 100_000  # of a statistic without an upper bound
@@ -17,17 +17,6 @@ ByClass = NDArray[np.float64]
 # From the candidates (K,), and the number of distances beyond each under real (K,) and random
 # labels (R, K), the index of the one to take.
 Choice = Callable[[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]], int]
-
-
-class Side(NamedTuple):
-    """One sign's threshold and what it keeps."""
-
-    t: float
-    davg: float
-    kept: float
-    kept_random: float
-    spread: float
-    by_class: ByClass | None
 
 
 def evaluate(
@@ -50,7 +39,7 @@ def evaluate(
         step: distance of neighbouring points of the curve.
 
     >>> found = evaluate(np.array([[0.9, 0.2]]), np.array([[[0.1, 0.3]]]), 0.25)
-    >>> found.kept_plus, found.kept_random_plus, found.t_minus
+    >>> found.plus.kept, found.plus.kept_random, found.minus
     (0.5, 0.5, None)
     """
     signed, limit = extent(real, random, step, range)
@@ -60,7 +49,7 @@ def evaluate(
     curve = _curve(real, random, x, signed)
     plus = _side(real, random, t_plus, "+", limit)
     minus = _side(real, random, t_minus, "-", limit) if signed else None
-    return _thresholds(plus, minus, curve)
+    return Thresholds(plus, minus, curve)
 
 
 def on_grid(
@@ -95,9 +84,9 @@ def on_grid(
 
     plus, davg_plus = side(kept[0], np.array([c[0] for c in counted]), 1)
     if kept[1] is None:
-        return _thresholds(plus, None, Curve(x, davg_plus, None))
+        return Thresholds(plus, None, Curve(x, davg_plus, None))
     minus, davg_minus = side(kept[1], np.array([c[1] for c in counted]), -1)
-    return _thresholds(plus, minus, Curve(x, davg_plus, davg_minus))
+    return Thresholds(plus, minus, Curve(x, davg_plus, davg_minus))
 
 
 def extent(
@@ -158,21 +147,3 @@ def _chance(by_chance: NDArray[np.float64]) -> tuple[float, float]:
     """Mean over the permutations, and their standard deviation."""
     spread = float(by_chance.std(ddof=1)) if by_chance.size > 1 else float("nan")
     return float(by_chance.mean()), spread
-
-
-def _thresholds(plus: Side, minus: Side | None, curve: Curve) -> Thresholds:
-    return Thresholds(
-        t_plus=plus.t,
-        davg_plus=plus.davg,
-        kept_plus=plus.kept,
-        kept_random_plus=plus.kept_random,
-        spread_plus=plus.spread,
-        t_minus=minus.t if minus else None,
-        davg_minus=minus.davg if minus else None,
-        kept_minus=minus.kept if minus else None,
-        kept_random_minus=minus.kept_random if minus else None,
-        spread_minus=minus.spread if minus else None,
-        curve=curve,
-        by_class_plus=plus.by_class,
-        by_class_minus=minus.by_class if minus else None,
-    )

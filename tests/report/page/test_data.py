@@ -12,7 +12,6 @@ import pytest
 from tests.report.synthetic import Synthetic, write_run
 
 from fnx.analysis import Run
-from fnx.analysis.scan import measure
 from fnx.report.page import data as pagedata
 
 KINDS = {"f4": np.float32, "f8": np.float64, "i4": np.int32, "u1": np.uint8}
@@ -48,8 +47,7 @@ def signs(run: Run) -> list[tuple[str, Any]]:
 
 
 def test_the_page_has_the_very_distances(run: Run, tmp_path: Path) -> None:
-    measures = measure(run)
-    pagedata.write(run, measures, tmp_path)
+    pagedata.write(run, tmp_path)
     step = pagedata.features_per_chunk(run)
     parts = [read(tmp_path / f"features-{i}.js") for i in range(-(-run.features.height // step))]
     distances = np.concatenate([part["distances"] for part in parts])
@@ -61,8 +59,7 @@ def test_the_page_has_the_very_distances(run: Run, tmp_path: Path) -> None:
 
 
 def test_what_is_kept_is_counted_for_each_class_and_layer(run: Run, tmp_path: Path) -> None:
-    measures = measure(run)
-    pagedata.write(run, measures, tmp_path)
+    pagedata.write(run, tmp_path)
     names = run.features["layer"].unique(maintain_order=True).to_list()
     classes = read(tmp_path / "classes-0.js")
     for sign, limits in signs(run):
@@ -82,12 +79,12 @@ def test_what_is_kept_is_counted_for_each_class_and_layer(run: Run, tmp_path: Pa
                 assert part["keptRandom"][i] == pytest.approx(expected)
         table = run.layers.filter(sign=sign)
         pairs = [(run.features["layer"] == name).sum() * run.classes.height for name in names]
-        kept = measures.signs[0 if sign == "+" else 1].kept.sum(axis=1)
+        kept = run.scan.sides[0 if sign == "+" else 1].kept.sum(axis=1)
         assert (100 * kept / pairs).tolist() == pytest.approx(table["pct_kept"].to_list())
 
 
 def test_the_strongest_are_those_of_the_tables(run: Run, tmp_path: Path) -> None:
-    pagedata.write(run, measure(run), tmp_path)
+    pagedata.write(run, tmp_path)
     classes = read(tmp_path / "classes-0.js")
     for sign, _ in signs(run):
         for ofclass in range(run.classes.height):
@@ -106,7 +103,7 @@ def test_the_strongest_are_those_of_the_tables(run: Run, tmp_path: Path) -> None
 
 
 def test_the_figures_show_the_tables(run: Run, tmp_path: Path) -> None:
-    pagedata.write(run, measure(run), tmp_path)
+    pagedata.write(run, tmp_path)
     found = read(tmp_path / "figures.js")
     real = np.asarray(run.distances)
     for sign, _ in signs(run):
@@ -127,7 +124,7 @@ def test_of_too_many_distances_the_strongest_are_taken_along(
     monkeypatch.setattr(pagedata, "MAX_PAIRS", 10)
     monkeypatch.setattr(pagedata, "TOP_OF_FEATURE", 1)
     run = Run.open(write_run(tmp_path / "run"))
-    pagedata.write(run, measure(run), tmp_path / "data")
+    pagedata.write(run, tmp_path / "data")
     first = read(tmp_path / "data/features-0.js")["strongest"][0]
     row = run.distances[0]
     assert first["classes"].tolist() == [row.argmax(), row.argmin()]
@@ -138,5 +135,5 @@ def test_chunks_of_an_earlier_report_go(tmp_path: Path) -> None:
     run = Run.open(write_run(tmp_path / "run"))
     (tmp_path / "data").mkdir()
     (tmp_path / "data/layer-99.js").touch()
-    pagedata.write(run, measure(run), tmp_path / "data")
+    pagedata.write(run, tmp_path / "data")
     assert not (tmp_path / "data/layer-99.js").exists()

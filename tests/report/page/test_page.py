@@ -85,7 +85,7 @@ def test_names_do_no_harm(tmp_path: Path) -> None:
         class_names=[HOSTILE, "x" * 500],
         failed=[(f"{HOSTILE}/a.jpg", "<img src=x onerror=alert(1)>")],
     )
-    path = write_report(write_run(tmp_path / "run", spec), ReportConfig(formats=["svg"]))
+    path = write_report(Run.open(write_run(tmp_path / "run", spec)), ReportConfig(formats=["svg"]))
     assert path is not None
     text = path.read_text(encoding="utf-8")
     page = Page(text)
@@ -101,10 +101,10 @@ def test_names_do_no_harm(tmp_path: Path) -> None:
 
 def test_an_unsigned_unbounded_statistic_has_a_page(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", Synthetic(statistic="kl", unbounded=True))
-    path = write_report(folder, ReportConfig(formats=["png"]))
+    path = write_report(Run.open(folder), ReportConfig(formats=["png"]))
     assert path is not None
     text, _ = path.read_text(encoding="utf-8").split('id="run-index"')  # scripts follow
-    assert "by their absence" not in text
+    assert "by absence" not in text
     assert "t⁻" not in text
     assert "infinite: not drawn" in text
     assert not (folder / "figures/fig09_absence.png").exists()
@@ -116,7 +116,7 @@ def test_two_hundred_classes_stay_small(tmp_path: Path) -> None:
     names = [f"a class with a rather long name, number {i}" for i in range(200)]
     layers = tuple((f"stages.{i}.blocks.0.conv_pw", 30, "conv") for i in range(40))
     spec = Synthetic(class_sizes=sizes, class_names=names, layers=layers)
-    path = write_report(write_run(tmp_path / "run", spec), ReportConfig(formats=[]))
+    path = write_report(Run.open(write_run(tmp_path / "run", spec)), ReportConfig(formats=[]))
     assert path is not None
     text = path.read_text(encoding="utf-8")
     assert len(text) < 3_000_000
@@ -126,7 +126,7 @@ def test_two_hundred_classes_stay_small(tmp_path: Path) -> None:
 
 def test_tables_only_writes_no_page(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
-    assert write_report(folder, ReportConfig(figures=False)) is None
+    assert write_report(Run.open(folder), ReportConfig(figures=False)) is None
     assert not (folder / "report.html").exists()
     assert f"tables    {folder}" in summary(Run.open(folder))
 

@@ -26,9 +26,9 @@ def test_csv_holds_the_scalars_and_tables(run: Run) -> None:
     assert float(values["t_plus"]) == plus["threshold"]
     assert values["images"] == "150"
     assert float(values["seconds/embedding"]) == 61.2
-    assert float(values["seconds/all"]) == pytest.approx(sum(run.record["seconds"].values()))
+    assert float(values["seconds/all"]) == pytest.approx(sum(run.record.seconds.values()))
     assert float(values["images_per_second"]) == 2.5
-    assert values["fingerprint"] == run.record["fingerprint"]
+    assert values["fingerprint"] == run.record.fingerprint
     assert values["embedding"] == str(run.embedding_path)
     with (run.path / "tables/top_features.csv").open(newline="") as file:
         top = list(csv.DictReader(file))

@@ -9,6 +9,7 @@ import logging
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def test_offline_it_holds_the_numbers_of_the_arrays(tracked: Run) -> None:
     told = summary(tracked.path)
     assert told["config"]["dataset"] == told["config"]["settings"]["dataset"]["name"] == "shapes"
     assert told["config"]["statistic"] == "ks"
-    assert told["config"]["fingerprint"] == tracked.record["fingerprint"]
+    assert told["config"]["fingerprint"] == tracked.record.fingerprint
     held = told["summary"]
     real, random = np.array(tracked.distances), np.array(tracked.distances_random)
     for name, sign in (("plus", 1), ("minus", -1)):
@@ -140,7 +141,7 @@ def test_the_embedding_is_a_reference_that_is_not_read_again(tracked: Run) -> No
 
 def test_runs_that_share_an_embedding_share_its_version(tracked: Run, tmp_path: Path) -> None:
     second = Run.open(write_run(tmp_path / "second"))
-    second.record["embedding_reused"] = True
+    second = Run(second.path, replace(second.record, embedding_reused=True))
     track(second, LoggerConfig(name="wandb"), sweep="sweep-7")
     (run,) = records(second.path, "run")
     assert run["job_type"] == "distances"
@@ -199,7 +200,7 @@ def test_an_agents_run_is_the_one_that_it_announced(tmp_path: Path) -> None:
         timeout=120,
         check=True,
     )
-    assert "W&B sweep sweep7 will not see this run: logger.mode=online" in done.stderr
+    assert "W&B sweep sweep7 will not see this run without logger.mode=online" in done.stderr
     (run,) = records(folder, "run")
     assert (run["run_id"], run["sweep_id"], run["project"]) == ("trial1", "sweep7", "theirs")
     assert run["run_group"] == "sweep7"
@@ -216,7 +217,7 @@ def test_no_secret_of_the_command_line_gets_there(
     word = "model.weights.url=https://me:hushhush@host/x?token=hushhush"
     monkeypatch.setattr(sys, "argv", ["fnx", word])
     monkeypatch.setenv("SOME_TOKEN", "hushhush")
-    tracked_run.record["config"]["model"] = {"name": "tinynet", "weights": {"url": word}}
+    tracked_run.record.config["model"] = {"name": "tinynet", "weights": {"url": word}}
     track(tracked_run, LoggerConfig(name="wandb"))
     url = summary(tracked_run.path)["config"]["settings"]["model"]["weights"]["url"]
     assert url == "model.weights.url=https://[secret]@host/x?token=[secret]"
@@ -257,12 +258,12 @@ def test_online_a_run_that_found_the_embedding_uses_it(
         def log_artifact(self, artifact: wandb.Artifact, aliases: list[str]) -> None:
             told.append(("made", artifact.type, aliases))
 
-    tracked_run.record["embedding_reused"] = reused
-    embedding = stored_embedding(tracked_run)
+    record = replace(tracked_run.record, embedding_reused=reused)
+    embedding = stored_embedding(Run(tracked_run.path, record))
     assert embedding is not None
     tracker = WandbTracker.__new__(WandbTracker)
     monkeypatch.setattr(tracker, "_run", Online(), raising=False)
     tracker.log_embedding(embedding)
-    mark = tracked_run.record["fingerprint"]
+    mark = record.fingerprint
     expected = ("used", [mark]) if reused else ("made", ["latest", mark])
     assert told == [(expected[0], "embedding", expected[1])]

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from fnx.analysis import Run
+from fnx.analysis.record import Extraction
 from fnx.config.schema import Config
 from fnx.report.trackers.track import metrics, tracked_config, tracked_tables
 
@@ -33,7 +35,7 @@ def dashboard() -> ModuleType:
 
 def test_the_workspace_asks_for_what_a_run_tells(dashboard: ModuleType, finished: Path) -> None:
     run = Run.open(finished)
-    run.record["extraction"] = {"images": 150, "seconds": 60.0}
+    run = Run(finished, replace(run.record, extraction=Extraction(150, 60.0)))
     made = dashboard.workspace("me", "fnx", layers=("conv1_1", "fc6"), group="sweep-7")
     sent = made._to_model().model_dump_json(by_alias=True)
     told = metrics(run)

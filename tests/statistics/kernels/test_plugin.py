@@ -9,15 +9,10 @@ import pytest
 
 import fnx
 from fnx.errors import ConfigError, PluginError
-from fnx.registry import registry
+from fnx.registry import statistics
 from fnx.statistics.definitions import ks, ks_exact
 
-
-@pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    registry.discover()
-    monkeypatch.setattr(registry, "_ENTRIES", {k: dict(v) for k, v in registry._ENTRIES.items()})
-
+pytestmark = pytest.mark.usefixtures("restored_registry")
 
 RNG = np.random.default_rng(0)
 LABELS = np.arange(60) % 4
@@ -102,7 +97,7 @@ def test_the_numbers_of_images_are_given_to_who_asks(on: str, compiled: bool) ->
     def counted(inner, outer, n_inner, n_outer, part: float = 1.0):  # type: ignore[no-untyped-def]
         return part * n_inner / (n_inner + n_outer)
 
-    assert list(registry.get_statistic("counted").parameters)[-1] == "part"
+    assert list(statistics.get("counted").parameters)[-1] == "part"
     labels = np.repeat([0, 1], [15, 45])
     found = fnx.distances(VALUES[:, :2], labels, statistic="counted", part=0.5)
     np.testing.assert_allclose(found, [[0.125, 0.375]] * 2)

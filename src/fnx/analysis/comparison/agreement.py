@@ -237,10 +237,10 @@ def _kept(
     run: Run, values: NDArray[np.float32], classes: NDArray[np.int64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which pairs pass t⁺ and which t⁻ of their run (none where there is no t⁻)."""
-    above = beyond(values, run.classes["t_plus"].to_numpy()[classes], "+")
+    above = beyond(values, run.limits["+"][classes], "+")
     if not run.signed:
         return above, np.zeros(values.shape, np.bool_)
-    return above, beyond(values, run.classes["t_minus"].to_numpy()[classes], "-")
+    return above, beyond(values, run.limits["-"][classes], "-")
 
 
 def _overlaps(

@@ -33,13 +33,11 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def settings(run: Run) -> dict[str, str]:
     """All that a run was told and made with, as text, without where its files lie."""
-    config = {
-        key: value for key, value in (run.record.get("config") or {}).items() if key not in IGNORED
-    }
+    config = {key: value for key, value in run.record.config.items() if key not in IGNORED}
     made_with = {
-        "weights digest": run.record.get("weights_digest"),
-        "fnx version": run.record.get("fnx_version"),
-        "version": run.record.get("versions") or {},
+        "weights digest": run.record.weights_digest,
+        "fnx version": run.record.fnx_version,
+        "version": run.record.versions,
     }
     return {
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

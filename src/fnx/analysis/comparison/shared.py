@@ -63,10 +63,10 @@ def same_weights(a: Run, b: Run) -> bool:
 
     The digest of random weights is only their seed, so there the network must have the same name.
     """
-    first, second = (run.record.get("weights_digest") for run in (a, b))
+    first, second = (run.record.weights_digest for run in (a, b))
     if not first or first != second:
         return False
-    return not str(first).startswith("random-") or a.model == b.model
+    return not first.startswith("random-") or a.model == b.model
 
 
 def same_data(a: Run, b: Run) -> bool:
@@ -91,7 +91,7 @@ def shared(a: Run, b: Run) -> Shared:
             f"{a.statistic} and {b.statistic} have no common scale: only ranks and what is kept are"
             " compared."
         )
-    elif a.statistic != b.statistic or a.record["statistic"] != b.record["statistic"]:
+    elif a.statistic != b.statistic or a.record.statistic != b.record.statistic:
         notes.append("The two statistics measure on the same scale.")
     if magnitudes:
         signed, unsigned = (a, b) if a.signed else (b, a)

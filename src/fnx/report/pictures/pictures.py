@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from fnx.analysis import Run
+from fnx.analysis.pairs import shown_pairs
 from fnx.images.crops import Crops
 from fnx.images.reference import reference_crops
-from fnx.report.pictures.pairs import features_table
 from fnx.report.pictures.paths import class_path, sprite_path
 from fnx.utils.progress import progress_bar
 
@@ -66,22 +66,21 @@ def tiles(sprite: Path) -> list[Pixels]:
 
 
 def write_pictures(
-    run_dir: Path, images: LabelledImages, reference: LabelledImages | None, config: Config
+    run: Run, images: LabelledImages, reference: LabelledImages | None, config: Config
 ) -> None:
     """Write the pictures that ``report.pictures`` asks for, and sample images of each class.
 
     Args:
-        run_dir: folder of a run that has its tables and its record.
+        run: the run; the pictures go into its folder.
         images: the run's own images.
         reference: those that were searched for what excites features; None for no pictures.
         config: the run's configuration.
     """
     if reference is None:
         return
-    run = Run.open(run_dir)
     every = config.report.pictures == "all"
     shown = set() if every else set(run.top_features["feature_id"]) | layers_strongest(run)
-    shown |= set(features_table(run)["feature_id"])
+    shown |= set(shown_pairs(run)["feature_id"])
     crops = Crops(**vars(reference_crops(config)))
     draw_features(run, reference, crops, None if every else sorted(shown))
     draw_classes(run, images)

@@ -4,38 +4,42 @@ from __future__ import annotations
 
 from fnx.analysis import Run
 from fnx.analysis.summary import findings
+from fnx.report.text import by
 
 
 def summary(run: Run) -> str:
-    """What came out, in a few aligned lines of plain ASCII-safe text."""
+    """Say what came out in a few aligned lines of plain text."""
+    head = f"{run.dataset}, {run.model}, {run.statistic}"
+    return "\n".join([head, *(f"  {name:<9} {text}" for name, text in closing_facts(run))])
+
+
+def closing_facts(run: Run) -> list[tuple[str, str]]:
+    """Return what came out, by name: sizes, thresholds, layers, seconds and the page."""
     found = findings(run)
-    counts = run.record["counts"]
-    lines = [
-        ("images", f"{counts['images']:,} used, {counts['failed']:,} failed{_reasons(run)}"),
+    counts = run.record.counts
+    facts = [
+        ("images", f"{counts.images:,} used, {counts.failed:,} failed{_reasons(run)}"),
         ("classes", f"{run.classes.height:,} ({run.images_per_class:.1f} images each, on average)"),
-        ("features", f"{run.features.height:,}{_constant(counts.get('constant', 0))}"),
+        ("features", f"{run.features.height:,}{_constant(counts.constant)}"),
     ]
-    for kept in found.kept:
-        how = {"+": "by presence", "-": "by absence"}[kept.sign] if run.signed else "by distance"
-        lines.append(
-            (
-                f"t{kept.sign}",
-                f"{kept.threshold:+.3f} keeps {kept.kept:,.0f} features a class {how};"
-                f" chance alone would keep {kept.kept_random:,.0f}",
-            )
+    facts += [
+        (
+            f"t{kept.sign}",
+            f"{kept.threshold:+.3f} keeps {kept.kept:,.0f} features per class {by(run, kept.sign)};"
+            f" random labels keep {kept.kept_random:,.0f}",
         )
-    lines.append(("layers", "speak most: " + ", ".join(found.speaking()["layer"])))
-    reused = " (reused)" if run.record.get("embedding_reused") else ""
-    seconds = run.record["seconds"]
+        for kept in found.kept
+    ]
+    facts.append(("layers", "most informative: " + ", ".join(found.speaking()["layer"])))
+    reused = " (reused)" if run.record.embedding_reused else ""
+    seconds = run.record.seconds
     stages = [
         f"{stage} {value:,.1f}{reused if stage == 'embedding' else ''}"
         for stage, value in seconds.items()
     ]
-    lines.append(("seconds", ", ".join([*stages, f"all {sum(seconds.values()):,.1f}"])))
+    facts.append(("seconds", ", ".join([*stages, f"all {sum(seconds.values()):,.1f}"])))
     page = run.path / "report.html"
-    lines.append(("page", str(page)) if page.is_file() else ("tables", str(run.path)))
-    head = f"{run.dataset}, {run.model}, {run.statistic}"
-    return "\n".join([head, *(f"  {name:<9} {text}" for name, text in lines)])
+    return [*facts, ("page", str(page)) if page.is_file() else ("tables", str(run.path))]
 
 
 def _reasons(run: Run) -> str:

@@ -1,268 +1,209 @@
-"""The answer of a run, a class, a feature or a layer, as plain text for a terminal."""
+"""The answer of a run, a class, a feature or a layer, as text for a terminal."""
 
 from __future__ import annotations
 
 import math
-import textwrap
+from collections.abc import Iterator
 
 import polars as pl
+from rich.console import RenderableType
+from rich.padding import Padding
 
 from fnx.analysis import Run
-from fnx.analysis.profiles import ClassPortrait, FeaturePortrait, LayerPortrait
+from fnx.analysis.profiles import ClassProfile, FeatureProfile, LayerProfile
 from fnx.analysis.summary import findings
-from fnx.report.terminal.closing import summary
-from fnx.report.terminal.text import Cell, Terminal, bar, facts, number, plain, table
+from fnx.report.terminal.closing import closing_facts
+from fnx.report.terminal.terminal import Bar, Cell, facts, table, text
+from fnx.report.text import by, number, signs
 from fnx.report.values import Values
 
 ENDS = 10
 """Classes at each end of a feature's list, unless all are asked for."""
 
-_HOW = {"+": "by presence", "-": "by absence"}
-_BAR = 24  # columns
 
-
-def show_run(run: Run, terminal: Terminal) -> list[str]:
-    """The closing summary, and each layer's share of pairs beyond noise."""
+def show_run(run: Run) -> Iterator[RenderableType]:
+    """Show the closing summary, and each layer's share of pairs beyond noise."""
     layers = findings(run).layers
     largest = max(layers["pct_kept"].max() or 0, 1e-9)
-    room = _room(terminal, 56)
-    rows: list[list[Cell]] = [
-        _heads("layer", "kind", "features", "kept %", "by chance %", "┊ by chance")
-    ]
-    for row in layers.rows(named=True):
-        share, chance = row["pct_kept"], row["pct_kept_random"]
-        drawn = bar(share / largest, room, chance / largest)
-        rows.append(
+    yield text(_source(run))
+    yield facts(closing_facts(run))
+    yield ""
+    yield text("(feature, class) pairs kept per layer, ┊ under random labels", "head")
+    yield table(
+        (
             [
-                plain(row["layer"]),
+                row["layer"],
                 row["kind"],
                 number(row["features"]),
-                number(share, 1),
-                number(chance, 1),
-                (drawn, "+"),
+                number(row["pct_kept"], 1),
+                number(row["pct_kept_random"], 1),
+                Bar(row["pct_kept"] / largest, "+", row["pct_kept_random"] / largest),
             ]
+            for row in layers.rows(named=True)
+        ),
+        "~<>>>=",
+        ("layer", "kind", "features", "kept %", "random %", ""),
+    )
+    yield ""
+    yield "more: --class NAME, --layer LAYER, --feature LAYER/UNIT"
+
+
+def show_class(run: Run, profile: ClassProfile) -> Iterator[RenderableType]:
+    """Show how many features a class keeps, which are farthest out, and of which layers."""
+    failed = f", {number(profile.n_failed)} more failed" if profile.n_failed else ""
+    known = [("images", f"{number(profile.n_images)}{failed}")]
+    for row in profile.kept.rows(named=True):
+        relation = ">" if row["sign"] == "+" else "<"
+        known.append(
+            (
+                "kept",
+                f"{number(row['kept'])} of {number(run.features.height)} features"
+                f" {by(run, row['sign'])}, D {relation} {number(row['threshold'], 3, sign=True)};"
+                f" random labels keep {number(row['kept_random'])}",
+            )
         )
-    return [
-        *_folded(summary(run), terminal),
-        "",
-        *_head("kept pairs (feature, class) of each layer", terminal),
-        *table(rows, "~<>>><", terminal),
-        "",
-        "more: --class NAME, --layer LAYER, --feature LAYER/UNIT",
-    ]
-
-
-def show_class(run: Run, portrait: ClassPortrait, terminal: Terminal) -> list[str]:
-    """How many features speak about a class, which most, and of which layers."""
-    failed = f", {number(portrait.n_failed)} more failed" if portrait.n_failed else ""
-    known = [("images", f"{number(portrait.n_images)}{failed}")]
-    known += [
+    yield text(f"{profile.name} {_place(profile.class_id, run.classes.height)}", "head")
+    yield Padding.indent(text(_source(run)), 2)
+    yield facts(known)
+    scale = _scale(profile.strongest["distance"])
+    limits = dict(profile.kept.select("sign", "threshold").iter_rows())
+    for (sign,), part in profile.strongest.group_by("sign", maintain_order=True):
+        yield ""
+        yield text(f"top features {by(run, str(sign))}", "head")
+        yield table(
+            (
+                [
+                    number(row["rank"]),
+                    f"{row['layer']}/{row['unit']}",
+                    *_distance(row["distance"], row["sign"], scale, limits.get(row["sign"])),
+                ]
+                for row in part.rows(named=True)
+            ),
+            ">~>=",
+        )
+    columns = ["kept_plus" if sign == "+" else "kept_minus" for sign in signs(run)]
+    yield ""
+    yield text("features kept per layer", "head")
+    yield table(
         (
-            "kept",
-            f"{number(row['kept'])} of {number(run.features.height)} features"
-            f" {_how(run, row['sign'])}, D {_beyond(row['sign'], row['threshold'])};"
-            f" shuffled labels keep {number(row['kept_random'])}",
-        )
-        for row in portrait.kept.rows(named=True)
-    ]
-    limits = {row["sign"]: row["threshold"] for row in portrait.kept.rows(named=True)}
-    lines = [
-        *_head(f"{plain(portrait.name)} {_of(portrait.class_id, run.classes.height)}", terminal),
-        f"  {_source(run)}",
-        *facts(known, terminal),
-    ]
-    scale, room = _scale(portrait.strongest["distance"]), _room(terminal, 40)
-    for (sign,), part in portrait.strongest.group_by("sign", maintain_order=True):
-        rows = [
-            [
-                number(row["rank"]),
-                plain(f"{row['layer']}/{row['unit']}"),
-                *_distance(row["distance"], str(sign), scale, room, limits.get(str(sign))),
-            ]
-            for row in part.rows(named=True)
-        ]
-        lines += ["", *_head(f"strongest {_how(run, str(sign))}", terminal)]
-        lines += table(rows, ">~><", terminal)
-    signs = _signs(run)
-    layers: list[list[Cell]] = [_heads("layer", "features", *(_how(run, sign) for sign in signs))]
-    layers += [
-        [
-            plain(row["layer"]),
-            number(row["features"]),
-            *(number(row["kept_plus" if sign == "+" else "kept_minus"]) for sign in signs),
-        ]
-        for row in portrait.layers.rows(named=True)
-    ]
-    return [
-        *lines,
-        "",
-        *_head("kept of each layer", terminal),
-        *table(layers, "~>>>"[: 2 + len(signs)], terminal),
-    ]
+            [row["layer"], number(row["features"]), *(number(row[name]) for name in columns)]
+            for row in profile.layers.rows(named=True)
+        ),
+        "~>" + ">" * len(columns),
+        ("layer", "features", *(by(run, sign) for sign in signs(run))),
+    )
 
 
 def show_feature(
-    run: Run,
-    portrait: FeaturePortrait,
-    terminal: Terminal,
-    *,
-    values: Values | str,
-    every_class: bool = False,
-) -> list[str]:
-    """D of a feature for each class, what activates it most, and its two distributions.
+    run: Run, profile: FeatureProfile, values: Values | str, *, every_class: bool = False
+) -> Iterator[RenderableType]:
+    """Show D of a feature for each class, its top-activating images, and its two distributions.
 
     Args:
         run: the run.
-        portrait: the feature.
-        terminal: where it will stand.
+        profile: the feature.
         values: the distributions, or why there are none.
         every_class: list all classes, not only those at the two ends.
     """
-    name = plain(f"{portrait.layer}/{portrait.unit}")
-    spoken = portrait.spoken
-    ways = ", ".join(
-        f"{number(count)} {_how(run, sign)}"
-        for sign, count in spoken.items()
-        if sign in _signs(run)
-    )
+    counts = ", ".join(f"{number(profile.spoken[sign])} {by(run, sign)}" for sign in signs(run))
     known = [
-        ("speaks about", f"{ways}, of {number(portrait.classes.height)} classes"),
-        ("thresholds", _thresholds(portrait.classes)),
+        ("kept for", f"{counts}, of {number(profile.classes.height)} classes"),
+        ("thresholds", _thresholds(profile.classes)),
     ]
-    if portrait.random_low is not None:
-        low, high = (number(v, 3, sign=True) for v in (portrait.random_low, portrait.random_high))
-        known.append(("shuffled", f"D from {low} to {high}"))
-    if portrait.constant:
-        known.append(("constant", "has one value on all images: it says nothing"))
-    lines = [
-        *_head(f"{name} {_of(portrait.feature_id, run.features.height, portrait.kind)}", terminal),
-        f"  {_source(run)}",
-        *facts(known, terminal),
-        "",
-        *_head("D for each class, ┊ at the threshold", terminal),
-        *_class_rows(portrait.classes, terminal, every_class=every_class),
-    ]
-    if portrait.images is not None:
-        rows: list[list[Cell]] = [
-            [
-                number(row["rank"]),
-                number(row["activation"], 3),
-                plain(row["class_name"] or "–"),
-                plain(row["path"] or "–"),
-            ]
-            for row in portrait.images.rows(named=True)
-        ]
-        lines += ["", *_head("what activates it most", terminal)]
-        lines += table(rows, ">><~", terminal) or ["  nothing"]
-    return [*lines, "", *_histograms(values, terminal)]
-
-
-def show_layer(run: Run, portrait: LayerPortrait, terminal: Terminal) -> list[str]:
-    """A layer's shares, the distribution of its D, and its strongest pairs."""
-    constant = f", {number(portrait.constant)} constant" if portrait.constant else ""
-    known = [("features", f"{number(portrait.features)}{constant}")]
-    stage = portrait.stage or {}
-    if stage.get("height"):
-        known.append(("map", f"{stage['height']} × {stage['width']}"))
-    if stage.get("receptive_field"):
-        known.append(("sees", f"{number(stage['receptive_field'])} px of the input a side"))
-    for row in portrait.shares.rows(named=True):
-        how = _how(run, row["sign"])
-        known.append(
-            (
-                f"kept {how}",
-                f"{number(row['pct_kept'], 2)} % of its pairs;"
-                f" shuffled labels keep {number(row['pct_kept_random'], 2)} %",
-            )
-        )
-        mode, low, high = (number(row[key], 3, sign=True) for key in ("mode", "low", "high"))
-        known.append(("", f"mode of D {mode}, bars from {low} to {high}"))
-    layers = run.features["layer"].n_unique()
-    lines = [
-        *_head(
-            f"{plain(portrait.layer)} ({portrait.kind}, layer {portrait.number} of {layers})",
-            terminal,
-        ),
-        f"  {_source(run)}",
-        *facts(known, terminal),
-        "",
-        *_head("distribution of D, ┊ under shuffled labels", terminal),
-        *_distribution(portrait, terminal),
-    ]
-    scale, room = _scale(portrait.pairs["distance"]), _room(terminal, 50)
-    for (sign,), part in portrait.pairs.group_by("sign", maintain_order=True):
+    low, high = (number(v, 3, sign=True) for v in (profile.random_low, profile.random_high))
+    known.append(("random labels", f"D from {low} to {high}"))
+    if profile.constant:
+        known.append(("constant", "the same value for every image: it tells nothing"))
+    place = _place(profile.feature_id, run.features.height, profile.kind)
+    yield text(f"{profile.layer}/{profile.unit} {place}", "head")
+    yield Padding.indent(text(_source(run)), 2)
+    yield facts(known)
+    yield ""
+    yield text("D for each class, ┊ at the threshold", "head")
+    yield table(_class_rows(profile.classes, every_class=every_class), "~><=")
+    if profile.images is not None:
+        yield ""
+        yield text("top-activating images", "head")
         rows = [
             [
                 number(row["rank"]),
-                plain(row["class_name"]),
-                plain(f"{portrait.layer}/{row['unit']}"),
-                *_distance(row["distance"], str(sign), scale, room),
+                number(row["activation"], 3),
+                row["class_name"] or "–",
+                row["path"] or "–",
             ]
-            for row in part.rows(named=True)
+            for row in profile.images.rows(named=True)
         ]
-        lines += ["", *_head(f"strongest pairs {_how(run, str(sign))}", terminal)]
-        lines += table(rows, ">~<><", terminal)
-    return lines
+        yield table(rows, ">><~") if rows else "  none"
+    yield ""
+    yield from _histograms(values)
 
 
-def _folded(text: str, terminal: Terminal) -> list[str]:
-    """Lines of a text in two columns, folded in the second."""
-    return [
-        part
-        for line in text.splitlines()
-        for part in textwrap.wrap(line, terminal.width, subsequent_indent=" " * 12)
-    ]
+def show_layer(run: Run, profile: LayerProfile) -> Iterator[RenderableType]:
+    """Show a layer's shares, the distribution of its D, and its top pairs."""
+    constant = f", {number(profile.constant)} constant" if profile.constant else ""
+    known = [("features", f"{number(profile.features)}{constant}")]
+    stage = profile.stage or {}
+    if stage.get("height"):
+        known.append(("map", f"{stage['height']} × {stage['width']}"))
+    if stage.get("receptive_field"):
+        known.append(("receptive field", f"{number(stage['receptive_field'])} px"))
+    for row in profile.shares.rows(named=True):
+        mode, low, high = (number(row[key], 3, sign=True) for key in ("mode", "low", "high"))
+        known += [
+            (
+                f"kept {by(run, row['sign'])}",
+                f"{number(row['pct_kept'], 2)} % of its pairs;"
+                f" random labels keep {number(row['pct_kept_random'], 2)} %",
+            ),
+            ("", f"mode of D {mode}, bars from {low} to {high}"),
+        ]
+    layers = run.features["layer"].n_unique()
+    place = f"({profile.kind}, layer {profile.number} of {layers})"
+    yield text(f"{profile.layer} {place}", "head")
+    yield Padding.indent(text(_source(run)), 2)
+    yield facts(known)
+    yield ""
+    yield text("distribution of D, ┊ under random labels", "head")
+    yield _distribution(profile)
+    scale = _scale(profile.pairs["distance"])
+    for (sign,), part in profile.pairs.group_by("sign", maintain_order=True):
+        yield ""
+        yield text(f"top pairs {by(run, str(sign))}", "head")
+        yield table(
+            (
+                [
+                    number(row["rank"]),
+                    row["class_name"],
+                    f"{profile.layer}/{row['unit']}",
+                    *_distance(row["distance"], row["sign"], scale),
+                ]
+                for row in part.rows(named=True)
+            ),
+            ">~~>=",
+        )
 
 
-def _room(terminal: Terminal, taken: int, bars: int = 1) -> int:
-    """Columns of a bar beside `taken` columns of text."""
-    return max(6, min(_BAR, (terminal.width - taken) // bars))
-
-
-def _head(text: str, terminal: Terminal) -> list[str]:
-    return [terminal.painted(text, "head")]
-
-
-def _heads(*names: str) -> list[Cell]:
-    return [(name, "dim") for name in names]
-
-
-def _of(place: int, count: int, kind: str = "class") -> str:
+def _place(place: int, count: int, kind: str = "class") -> str:
     return f"({kind}, {number(place)} of 0–{number(count - 1)})"
 
 
 def _source(run: Run) -> str:
-    return plain(f"{run.dataset}, {run.model}, {run.statistic}")
-
-
-def _signs(run: Run) -> tuple[str, ...]:
-    return ("+", "-") if run.signed else ("+",)
-
-
-def _how(run: Run, sign: str) -> str:
-    return _HOW[sign] if run.signed else "by distance"
-
-
-def _beyond(sign: str, threshold: float) -> str:
-    return f"{'>' if sign == '+' else '<'} {number(threshold, 3, sign=True)}"
+    return f"{run.dataset}, {run.model}, {run.statistic}"
 
 
 def _scale(distances: pl.Series) -> float:
-    """What a whole bar stands for: 1, or the largest finite distance beyond it."""
-    finite = distances.abs().filter(distances.is_finite())
-    largest = finite.max()
+    """Return what a whole bar stands for: 1, or the largest finite distance beyond it."""
+    largest = distances.abs().filter(distances.is_finite()).max()
     return max(1.0, float(largest)) if isinstance(largest, float) else 1.0
 
 
-def _distance(
-    value: float, role: str, scale: float, room: int, limit: float | None = None
-) -> list[Cell]:
+def _distance(value: float, role: str, scale: float, limit: float | None = None) -> list[Cell]:
     mark = None if limit is None or not math.isfinite(limit) else abs(limit) / scale
-    return [(number(value, 3, sign=True), role), (bar(abs(value) / scale, room, mark), role)]
+    return [(number(value, 3, sign=True), role), Bar(abs(value) / scale, role, mark)]
 
 
 def _thresholds(classes: pl.DataFrame) -> str:
-    """The thresholds, or their range where each class has its own."""
+    """Name the thresholds, or their range where each class has its own."""
     told = []
     for mark, name in (("t+", "t_plus"), ("t−", "t_minus")):
         values = classes[name].drop_nulls()
@@ -273,85 +214,77 @@ def _thresholds(classes: pl.DataFrame) -> str:
     return ", ".join(told)
 
 
-def _class_rows(classes: pl.DataFrame, terminal: Terminal, *, every_class: bool) -> list[str]:
-    scale, room = _scale(classes["distance"]), _room(terminal, 40)
-    rows: list[list[Cell]] = []
+def _class_rows(classes: pl.DataFrame, *, every_class: bool) -> Iterator[list[Cell]]:
+    scale = _scale(classes["distance"])
     left_out = 0 if every_class else max(0, classes.height - 2 * ENDS)
     for place, row in enumerate(classes.rows(named=True)):
-        if left_out and ENDS <= place < ENDS + left_out:
-            if place == ENDS:
-                rows.append([(f"… {number(left_out)} more: --all", "dim")])
+        if place == ENDS and left_out:
+            yield [(f"… {number(left_out)} more: --all", "dim")]
+        if ENDS <= place < ENDS + left_out:
             continue
         limit = row["t_plus"] if row["distance"] >= 0 else row["t_minus"]
         role = row["sign"] or "dim"
-        rows.append(
-            [
-                plain(row["class_name"]),
-                *_distance(row["distance"], role, scale, room, limit),
-                (row["sign"] or "", role),
-            ]
-        )
-    return table(rows, "~><<", terminal)
+        distance, drawn = _distance(row["distance"], role, scale, limit)
+        yield [row["class_name"], distance, (row["sign"] or "", role), drawn]
 
 
-def _histograms(values: Values | str, terminal: Terminal) -> list[str]:
+def _histograms(values: Values | str) -> Iterator[RenderableType]:
     if isinstance(values, str):
-        return [f"its values are not shown: {values}"]
+        yield f"its values are not shown: {values}"
+        return
     largest = max(values.inner.max(), values.outer.max(), 1e-9)
-    name, room = plain(values.class_name), _room(terminal, 48, 2)
-    rows: list[list[Cell]] = [
-        _heads(
-            "value from",
-            "to",
-            "inside %",
-            "",
-            "outside %",
-            "",
-        )
-    ]
     digits = _digits(float(values.edges[1] - values.edges[0]))
-    for i, (inner, outer) in enumerate(zip(values.inner, values.outer, strict=True)):
-        rows.append(
-            [
-                number(float(values.edges[i]), digits),
-                number(float(values.edges[i + 1]), digits),
-                number(float(inner), 1),
-                (bar(float(inner / largest), room), "+"),
-                number(float(outer), 1),
-                (bar(float(outer / largest), room), "dim"),
-            ]
-        )
     inside, outside = number(values.n_inner), number(values.n_outer)
-    title = f"its values: inside {name} ({inside} images), and outside ({outside})"
-    return [*_head(title, terminal), *table(rows, ">>><><", terminal)]
+    yield text(
+        f"its values: inside {values.class_name} ({inside} images), and outside ({outside})", "head"
+    )
+    yield table(
+        (
+            [
+                number(low, digits),
+                number(high, digits),
+                number(inner, 1),
+                number(outer, 1),
+                Bar(inner / largest, "+", widest=48),
+                Bar(outer / largest, "dim", widest=48),
+            ]
+            for low, high, inner, outer in zip(
+                values.edges[:-1].tolist(),
+                values.edges[1:].tolist(),
+                values.inner.tolist(),
+                values.outer.tolist(),
+                strict=True,
+            )
+        ),
+        ">>>>==",
+        ("value from", "to", "inside %", "outside %", "inside", "outside"),
+    )
 
 
 def _digits(step: float) -> int:
-    """Decimals that tell two edges apart."""
+    """Return the decimals that tell two edges apart."""
     return max(0, min(6, 1 - math.floor(math.log10(step)))) if step > 0 else 0
 
 
-def _distribution(portrait: LayerPortrait, terminal: Terminal) -> list[str]:
-    """One line a bin, without the empty bins at both ends."""
-    largest = max(portrait.real.max(), portrait.random.max(), 1e-9)
-    filled = [
-        i for i, pair in enumerate(zip(portrait.real, portrait.random, strict=True)) if any(pair)
-    ]
+def _distribution(profile: LayerProfile) -> RenderableType:
+    """Set out one line per bin, without the empty bins at both ends."""
+    edges, real, random = (a.tolist() for a in (profile.edges, profile.real, profile.random))
+    filled = [i for i in range(len(real)) if real[i] or random[i]]
     if not filled:
-        return ["  no finite distance"]
-    room = 2 * _room(terminal, 42, 2)
-    rows: list[list[Cell]] = [_heads("D from", "to", "real %", "shuffled %", "")]
-    digits = _digits(float(portrait.edges[1] - portrait.edges[0]))
-    for i in range(filled[0], filled[-1] + 1):
-        low, high = float(portrait.edges[i]), float(portrait.edges[i + 1])
-        real, random = float(portrait.real[i]), float(portrait.random[i])
-        rows.append(
+        return "  no finite distance"
+    largest = max(*real, *random)
+    digits = _digits(edges[1] - edges[0])
+    return table(
+        (
             [
-                number(low, digits, sign=True),
-                number(high, digits, sign=True),
-                number(real, 1),
-                number(random, 1),
-                (bar(real / largest, room, random / largest), "+" if low >= 0 else "-"),
+                number(edges[i], digits, sign=True),
+                number(edges[i + 1], digits, sign=True),
+                number(real[i], 1),
+                number(random[i], 1),
+                Bar(real[i] / largest, "+" if edges[i] >= 0 else "-", random[i] / largest, 48),
             ]
-        )
-    return table(rows, ">>>><", terminal)
+            for i in range(filled[0], filled[-1] + 1)
+        ),
+        ">>>>=",
+        ("D from", "to", "real %", "random %", ""),
+    )

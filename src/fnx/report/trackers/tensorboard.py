@@ -12,7 +12,7 @@ import polars as pl
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter, summary
 
-from fnx.report.trackers.tracker import PICTURE, StoredEmbedding
+from fnx.report.trackers.tracker import PICTURE, StoredEmbedding, Tracker
 
 _hparams: Any = summary.hparams
 
@@ -20,7 +20,7 @@ TEXT_ROWS = 200
 """Rows of a table that are shown as text."""
 
 
-class TensorBoardTracker:
+class TensorBoardTracker(Tracker):
     """Event files in ``tensorboard/`` of the run's folder."""
 
     def __init__(self, run_dir: Path, run_config: Mapping[str, Any]) -> None:
@@ -31,7 +31,7 @@ class TensorBoardTracker:
         self._writer.add_text("config", _code_block(text))
 
     def log_summary(self, values: Mapping[str, float | int | str | bool]) -> None:
-        """Numbers as scalars, the rest as text; and all of them beside the options (HPARAMS)."""
+        """Log numbers as scalars, the rest as text, and all beside the options (HPARAMS)."""
         numbers = {name: float(v) for name, v in values.items() if not isinstance(v, str)}
         for name, value in values.items():
             if isinstance(value, str):
@@ -43,7 +43,7 @@ class TensorBoardTracker:
             self._writer.file_writer.add_summary(part)
 
     def log_table(self, name: str, table: pl.DataFrame) -> None:
-        """The first rows as a Markdown table, and the pictures as images."""
+        """Log the first rows as a Markdown table, and the pictures as images."""
         head = table.head(TEXT_ROWS)
         rows = [head.columns, ["---"] * head.width, *map(list, head.rows())]
         cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
@@ -53,12 +53,12 @@ class TensorBoardTracker:
                 self.log_figure(Path(path).with_suffix("").as_posix(), self._folder / path)
 
     def log_figure(self, name: str, path: Path) -> None:
-        """The picture, as it was drawn."""
+        """Log the picture as it was drawn."""
         with Image.open(path) as image:
             self._writer.add_image(name, np.asarray(image.convert("RGB")), dataformats="HWC")
 
     def log_embedding(self, embedding: StoredEmbedding) -> None:
-        """The embedding's place and fingerprint, as text."""
+        """Log the embedding's path and fingerprint as text."""
         self._writer.add_text("embedding", _code_block(str(embedding.path)))
         self._writer.add_text("fingerprint", embedding.fingerprint)
 
@@ -68,7 +68,7 @@ class TensorBoardTracker:
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, bool | float | int | str]:
-    """A nested config as the words of the command line, without what is null.
+    """Flatten a nested config into the command line's dotted keys; null values are left out.
 
     >>> flat({"crops": {"name": "ten", "size": 224, "note": None}, "layers": ["a", "b"]})
     {'crops.name': 'ten', 'crops.size': 224, 'layers': '[a,b]'}

@@ -1,11 +1,10 @@
-"""What trackers get of a finished run: options, scalars, tables, figures, embedding."""
+"""Hands a finished run to the configured tracker: options, scalars, tables, figures, embedding."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import logging
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -15,22 +14,17 @@ from fnx.analysis.comparison.table3 import table3, table3_row
 from fnx.analysis.summary import findings, kept_by_class
 from fnx.config.schema import LoggerConfig
 from fnx.report.pictures.paths import sprite_path
-from fnx.report.trackers.tracker import (
-    PICTURE,
-    StoredEmbedding,
-    Tracker,
-    check_tracker,
-    open_tracker,
-)
+from fnx.report.trackers.open import open_tracker
+from fnx.report.trackers.tracker import PICTURE, StoredEmbedding
 from fnx.utils.redact import redacted
 
 log = logging.getLogger(__name__)
 
-PICTURES = 200
-"""Features whose pictures are handed on: the strongest of each class first."""
+MAX_PICTURES = 200
+"""Features whose pictures are handed on: the top feature of each class first."""
 
-MOST_ROWS = 10_000
-"""Rows of the table of strongest features; a W&B table has no more. The run's own has them all."""
+MAX_ROWS = 10_000
+"""Rows of the table of top features; a W&B table has no more. The run's own has them all."""
 
 OPTIONS = ("model", "crops", "statistic", "threshold", "engine")
 
@@ -38,13 +32,9 @@ OPTIONS = ("model", "crops", "statistic", "threshold", "engine")
 def track(run: Run, config: LoggerConfig, *, sweep: str | None = None) -> None:
     """Hand a finished run's numbers, tables and figures to the configured tracker.
 
-    A tracker that fails takes nothing from a finished run: the reason is logged as a warning. What
-    W&B's server did not take is kept offline, for `wandb sync`.
-
-    Raises:
-        ConfigError: for an unknown tracker, or one whose package is not installed.
+    A tracker that fails does not harm a finished run: the reason is logged as a warning. What W&B's
+    server did not take is kept offline, for `wandb sync`.
     """
-    check_tracker(config)
     try:
         _track(run, config, sweep)
     except Exception as error:
@@ -62,7 +52,8 @@ def _track(run: Run, config: LoggerConfig, sweep: str | None) -> None:
         run.path,
         run_config=tracked_config(run),
         name="-".join(tags),
-        job_type=first_stage(run),
+        # The stage where the run's work began: W&B groups runs by it.
+        job_type="distances" if run.record.embedding_reused else "embedding",
         group=sweep,
         tags=tags,
     )
@@ -71,7 +62,8 @@ def _track(run: Run, config: LoggerConfig, sweep: str | None) -> None:
         tracker.log_summary(metrics(run))
         for name, table in tracked_tables(run).items():
             tracker.log_table(name, table)
-        _log_figures(tracker, run.path / "figures")
+        for path in sorted((run.path / "figures").glob("*.png")):
+            tracker.log_figure(f"figures/{path.stem}", path)
         embedding = stored_embedding(run)
         if embedding is not None:
             tracker.log_embedding(embedding)
@@ -80,24 +72,14 @@ def _track(run: Run, config: LoggerConfig, sweep: str | None) -> None:
         tracker.close(failed=failed)
 
 
-def _log_figures(tracker: Tracker, folder: Path) -> None:
-    for path in sorted(folder.glob("*.png")):
-        tracker.log_figure(f"figures/{path.stem}", path)
-
-
-def first_stage(run: Run) -> str:
-    """The stage where a run's work began: "embedding", or "distances" where it found one there."""
-    return "distances" if run.record.get("embedding_reused") else "embedding"
-
-
 def tracked_config(run: Run) -> dict[str, Any]:
-    """What a run was made with, without secrets.
+    """Return what a run was made with, without secrets.
 
-    On top stand the options as words of the command line, ``statistic: ks``: a W&B sweep writes its
-    own parameters under the same names, so that runs of a sweep and others line up. The whole
+    The top level holds the options as on the command line, ``statistic: ks``: a W&B sweep writes
+    its own parameters under the same names, so that runs of a sweep and others line up. The whole
     configuration is under ``settings``.
     """
-    settings = run.record.get("config") or {}
+    settings = run.record.config
     chosen = {
         option: settings[option]["name"]
         for option in OPTIONS
@@ -108,7 +90,7 @@ def tracked_config(run: Run) -> dict[str, Any]:
         {
             "dataset": run.dataset,
             **{"model": run.model, "statistic": run.statistic} | chosen,
-            **{key: run.record[key] for key in recorded if key in run.record},
+            **{key: getattr(run.record, key) for key in recorded},
             "settings": settings,
         }
     )
@@ -116,10 +98,10 @@ def tracked_config(run: Run) -> dict[str, Any]:
 
 
 def metrics(run: Run) -> dict[str, float | int | str | bool]:
-    """A run's scalars: sizes, thresholds with what they keep, layers' shares, times.
+    """Return a run's scalars: sizes, thresholds with what they keep, layers' shares, times.
 
     ``layers/<layer>/pct_kept_plus`` and the like are percent of the layer's (feature, class) pairs;
-    ``noise_share`` is the percentage of kept features that shuffled labels keep as well,
+    ``noise_share`` is the percentage of kept features that random labels keep as well,
     ``images_per_second`` the speed of the extraction where this run did it.
     """
     row = {key: value for key, value in table3_row(run).items() if value is not None}
@@ -129,23 +111,23 @@ def metrics(run: Run) -> dict[str, float | int | str | bool]:
         "constant": int(run.features["constant"].sum()),
         "noise_share": found.noise_share,
         "signal": found.signal,
-        "embedding_reused": bool(run.record.get("embedding_reused", False)),
+        "embedding_reused": run.record.embedding_reused,
     }
     for layer in run.layers.rows(named=True):
         sign = "plus" if layer["sign"] == "+" else "minus"
         for share in ("pct_kept", "pct_kept_random"):
             row[f"layers/{layer['layer']}/{share}_{sign}"] = layer[share]
-    seconds = run.record["seconds"]
+    seconds = run.record.seconds
     row |= {f"seconds/{stage}": value for stage, value in seconds.items()}
     row["seconds/all"] = sum(seconds.values())
-    extraction = run.record.get("extraction")
-    if extraction and extraction["images"] and extraction["seconds"]:
-        row["images_per_second"] = extraction["images"] / extraction["seconds"]
+    extraction = run.record.extraction
+    if extraction and extraction.images and extraction.seconds:
+        row["images_per_second"] = extraction.images / extraction.seconds
     return row
 
 
 def tracked_tables(run: Run) -> dict[str, pl.DataFrame]:
-    """The tables that are compared across runs; features and classes by their names."""
+    """Return the tables that are compared across runs; features and classes by their names."""
     return {
         "table3": table3([run]),
         "thresholds": run.thresholds,
@@ -157,17 +139,17 @@ def tracked_tables(run: Run) -> dict[str, pl.DataFrame]:
 
 
 def _top_features(run: Run) -> pl.DataFrame:
-    """The strongest features of each class, with the path of their picture where there is one."""
+    """Return the top features of each class, with the path of their picture where there is one."""
     features = run.features.select("feature_id", "layer", "unit")
     classes = run.classes.select("class_id", "class_name")
-    ranks = max(1, MOST_ROWS // max(1, 2 * classes.height))
+    ranks = max(1, MAX_ROWS // max(1, 2 * classes.height))
     top = (
         run.top_features.filter(pl.col("rank") <= ranks)
-        .head(MOST_ROWS)
+        .head(MAX_ROWS)
         .join(classes, on="class_id", how="left", maintain_order="left")
         .join(features, on="feature_id", how="left", maintain_order="left")
     )
-    # Every class gets its strongest before any gets its second.
+    # Every class gets its first before any gets its second.
     candidates = top.sort("rank", maintain_order=True).unique("feature_id", maintain_order=True)
     pictures: dict[int, str] = {}
     if (run.path / "pictures").is_dir():
@@ -175,7 +157,7 @@ def _top_features(run: Run) -> pl.DataFrame:
             path = sprite_path(run.path, layer, unit)
             if path.is_file():
                 pictures[feature] = path.relative_to(run.path).as_posix()
-            if len(pictures) == PICTURES:
+            if len(pictures) == MAX_PICTURES:
                 break
     shown = pl.DataFrame(
         {"feature_id": list(pictures), PICTURE: list(pictures.values())},
@@ -185,7 +167,7 @@ def _top_features(run: Run) -> pl.DataFrame:
 
 
 def stored_embedding(run: Run) -> StoredEmbedding | None:
-    """The run's embedding, None if it is no longer there."""
+    """Return the run's embedding, None if it is no longer there."""
     path = run.embedding_path
     if path is None:
         return None
@@ -193,7 +175,7 @@ def stored_embedding(run: Run) -> StoredEmbedding | None:
     described = {key: manifest.get(key) for key in ("rows", "features", "format", "inputs")}
     return StoredEmbedding(
         path.resolve(),
-        str(run.record["fingerprint"]),
+        run.record.fingerprint,
         redacted({"dataset": run.dataset, "model": run.model, **described}),
-        reused=bool(run.record.get("embedding_reused")),
+        reused=run.record.embedding_reused,
     )

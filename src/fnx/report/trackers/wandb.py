@@ -13,12 +13,12 @@ from typing import Any, Literal
 import polars as pl
 import wandb
 
-from fnx.report.trackers.tracker import PICTURE, StoredEmbedding
+from fnx.report.trackers.tracker import PICTURE, StoredEmbedding, Tracker
 
 log = logging.getLogger(__name__)
 
 
-class WandbTracker:
+class WandbTracker(Tracker):
     """One W&B run in ``wandb/`` of the run's folder; offline it asks nothing.
 
     Started by an agent of a W&B sweep, it is the run that the agent has announced, in the sweep's
@@ -40,7 +40,7 @@ class WandbTracker:
         sweep = os.environ.get("WANDB_SWEEP_ID")
         if sweep and mode != "online":
             log.warning(
-                "W&B sweep %s will not see this run: logger.mode=online lets it; later: wandb sync"
+                "W&B sweep %s will not see this run without logger.mode=online; later: wandb sync"
                 " %s/wandb/offline-run-*",
                 sweep,
                 run_dir,
@@ -75,11 +75,11 @@ class WandbTracker:
             self._opened = stack.pop_all()
 
     def log_summary(self, values: Mapping[str, float | int | str | bool]) -> None:
-        """Scalars of the run's summary."""
+        """Add the scalars to the run's summary."""
         self._run.summary.update(dict(values))
 
     def log_table(self, name: str, table: pl.DataFrame) -> None:
-        """A `wandb.Table`; infinities, which its format lacks, become null, pictures images."""
+        """Log a `wandb.Table`; infinities become null, which its format needs, pictures images."""
         floats = [name for name, dtype in table.schema.items() if dtype.is_float()]
         finite = table.with_columns(
             pl.when(pl.col(column).is_finite()).then(pl.col(column)).alias(column)
@@ -95,15 +95,15 @@ class WandbTracker:
         self._run.log({name: wandb.Table(columns=list(table.columns), data=data)}, step=0)
 
     def log_figure(self, name: str, path: Path) -> None:
-        """A `wandb.Image` of a PNG file."""
+        """Log a `wandb.Image` of a PNG file."""
         self._run.log({name: wandb.Image(str(path))}, step=0)
 
     def log_embedding(self, embedding: StoredEmbedding) -> None:
-        """A reference artifact: where the embedding lies, nothing of it is uploaded.
+        """Log a reference artifact: the embedding's place; nothing of it is uploaded.
 
-        Its version is a digest of the embedding's manifest, which holds the fingerprint and the
-        digests of all shards, and of the paths of the files; gigabytes are not read again. Runs
-        that share an embedding so share a version, and W&B's lineage shows it.
+        Its version is a digest of the paths of the files and of the embedding's manifest, which
+        holds the fingerprint and the digests of all shards; gigabytes are not read again. Runs
+        that share an embedding thus share a version, and W&B's lineage shows it.
         """
         name = re.sub(r"[^\w.-]", "_", embedding.path.name, flags=re.ASCII)[-128:]
         artifact = wandb.Artifact(name, type="embedding", metadata=dict(embedding.metadata))
@@ -124,7 +124,7 @@ class WandbTracker:
 
 @contextmanager
 def _staging(folder: Path) -> Iterator[None]:
-    """Lets W&B keep what waits to be sent in the run's folder, not in the user's home."""
+    """Let W&B keep what waits to be sent in the run's folder, not in the user's home."""
     if "WANDB_DATA_DIR" in os.environ:
         yield
         return

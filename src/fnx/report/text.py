@@ -1,0 +1,89 @@
+"""Numbers, names and a run in words: the same on figures, on the pages and in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fnx.analysis import Run
+
+_STATISTICS = {
+    "ks": "signed KS distance",
+    "ks_exact": "signed KS distance",
+    "kl": "KL divergence",
+    "bhattacharyya": "Bhattacharyya distance",
+}
+
+
+def number(value: float | None, digits: int = 0, *, sign: bool = False) -> str:
+    """Write a number for people: thousands apart, a true minus, "–" for none, "∞" for infinity.
+
+    >>> number(12416), number(-0.106, 3), number(0.2, 2, sign=True)
+    ('12,416', '−0.106', '+0.20')
+    >>> number(None), number(float("-inf"))
+    ('–', '−∞')
+    """
+    if value is None:
+        return "–"
+    text = f"{value:{'+' if sign else ''},.{digits}f}"
+    return text.replace("-", "−").replace("inf", "∞")
+
+
+def shorten(text: str, limit: int) -> str:
+    """Cut a text longer than `limit` characters in its middle, and put it on one line.
+
+    >>> shorten("abcdefghij", 5)
+    'ab…ij'
+    """
+    line = " ".join(text.split())
+    if len(line) <= limit:
+        return line
+    tail = (limit - 1) // 2
+    return f"{line[: limit - 1 - tail]}…{line[-tail:]}"
+
+
+def plain(text: str) -> str:
+    r"""Put a name on one line, without what would steer a terminal.
+
+    >>> plain("a\x1b[31mb\nc")
+    'a?[31mb c'
+    """
+    return "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
+
+
+def signs(run: Run) -> tuple[str, ...]:
+    """Return the signs that a run's distances have: "+", and "-" of a signed statistic."""
+    return ("+", "-") if run.signed else ("+",)
+
+
+def by(run: Run, sign: str) -> str:
+    """Say what a sign means: "by presence", "by absence", or "by distance" without signs."""
+    if not run.signed:
+        return "by distance"
+    return "by presence" if sign == "+" else "by absence"
+
+
+def statistic_name(statistic: Mapping[str, Any]) -> str:
+    """Name a statistic as readers know it, with its bins.
+
+    >>> statistic_name({"name": "ks", "bins": 100}), statistic_name({"name": "ks_exact"})
+    ('signed KS distance (100 bins)', 'signed KS distance (exact)')
+    """
+    name, bins = str(statistic["name"]), statistic.get("bins")
+    detail = f" ({bins} bins)" if bins else " (exact)" if name.startswith("ks") else ""
+    return _STATISTICS.get(name, name) + detail
+
+
+def distance_label(run: Run) -> str:
+    """Return the label of an axis of distances, which have no unit, or of divergences, in nats."""
+    unit = "nats" if run.statistic in ("kl", "bhattacharyya") else "dimensionless"
+    return f"D, {statistic_name(run.record.statistic)} / {unit}"
+
+
+def describe(run: Run) -> str:
+    """Describe a run in one line: data set, network, statistic and sizes."""
+    return (
+        f"{run.dataset}, {run.model}, {statistic_name(run.record.statistic)}: "
+        f"{number(run.n_images)} images, {number(run.classes.height)} classes, "
+        f"{number(run.features.height)} features"
+    )

@@ -1,0 +1,55 @@
+"""Opens the tracker that a configuration names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fnx.config.schema import LoggerConfig
+from fnx.report.trackers.tracker import Tracker
+
+
+def open_tracker(
+    config: LoggerConfig,
+    run_dir: Path,
+    *,
+    run_config: Mapping[str, Any],
+    name: str,
+    job_type: str,
+    group: str | None = None,
+    tags: Sequence[str] = (),
+) -> Tracker:
+    """Open the tracker that the configuration names; close it in a ``finally``.
+
+    Args:
+        config: which tracker, and W&B's project and mode.
+        run_dir: folder of the run; trackers write into it.
+        run_config: the whole configuration, kept with the run.
+        name: display name of the run.
+        job_type: what kind of work it was; W&B groups by it.
+        group: what runs of one sweep share; `config.group` takes precedence.
+        tags: tags, before those of the configuration.
+    """
+    if config.name == "wandb":
+        from fnx.report.trackers.wandb import WandbTracker
+
+        return WandbTracker(
+            run_dir,
+            run_config,
+            project=config.project,
+            name=name,
+            job_type=job_type,
+            group=config.group or group,
+            tags=list(dict.fromkeys([*tags, *config.tags])),
+            mode=config.mode,
+        )
+    if config.name == "tensorboard":
+        from fnx.report.trackers.tensorboard import TensorBoardTracker
+
+        return TensorBoardTracker(run_dir, run_config)
+    if config.name == "csv":
+        from fnx.report.trackers.csv import CsvTracker
+
+        return CsvTracker(run_dir)
+    return Tracker()
