@@ -229,7 +229,7 @@ def make_record(
     stage: Stopwatch,
 ) -> RunRecord:
     """Return the run's record; the times of the stages still to come are added to its `seconds`."""
-    kept = {row.pop("sign"): Kept(**row) for row in found["thresholds"].to_dicts()}
+    plus, *minus = (Kept(**row) for row in found["thresholds"].drop("sign").to_dicts())
     failed = embedding.images.filter(pl.col("status") == "failed").height
     extraction = embedding.extraction
     return RunRecord(
@@ -256,7 +256,7 @@ def make_record(
             features=embedding.manifest.features,
             constant=int(found["features"]["constant"].sum()),
         ),
-        thresholds=KeptBySign(kept["+"], kept.get("-")),
+        thresholds=KeptBySign(plus, *minus),
         seconds=stage.seconds,
         warnings=redacted(list(images.warnings)),
         config=redacted(asdict(config)),

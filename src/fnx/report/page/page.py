@@ -20,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from fnx.analysis import Run
-from fnx.analysis.summary import Findings, findings, kept_by_class
+from fnx.analysis.summary import Summary, kept_by_class, summarize
 from fnx.report.figures import style
 from fnx.report.page import data as pagedata
 from fnx.report.page.chunks import packed, script_json
@@ -99,7 +99,7 @@ def render(run: Run, figures: Mapping[str, str], formats: Sequence[str] = ()) ->
     environment.filters["number"] = number
     environment.filters["shorten"] = shorten
     environment.filters["address"] = address
-    found = findings(run)
+    found = summarize(run)
     failed = run.failed
     script = page_script()
     return environment.get_template("report.html.j2").render(
@@ -109,8 +109,8 @@ def render(run: Run, figures: Mapping[str, str], formats: Sequence[str] = ()) ->
         plus=run.threshold("+"),
         minus=run.threshold("-"),
         verdict=verdict(found),
-        speaking=found.speaking().rows(named=True),
-        silent=found.silent().row(0, named=True),
+        speaking=found.top_layers().rows(named=True),
+        silent=found.bottom_layer(),
         statistic=statistic_name(run.record.statistic),
         figures={name: inline(svg, name) for name, svg in figures.items()},
         picture_files={name: picture_file(run, name) for name in figures},
@@ -164,12 +164,12 @@ def picture_file(run: Run, name: str) -> str | None:
     return next((file for file in files if (run.path / file).is_file()), None)
 
 
-def verdict(found: Findings) -> str | None:
+def verdict(found: Summary) -> str | None:
     """How loud the features are: a word, or None where labels say hardly more than chance."""
     return next((word for least, word in _VERDICTS if found.signal >= least), None)
 
 
-def layer_rows(run: Run, found: Findings) -> list[dict[str, Any]]:
+def layer_rows(run: Run, found: Summary) -> list[dict[str, Any]]:
     """The layers table: shares kept of each sign, and the distributions of D."""
     by_sign = {
         sign: {row["layer"]: row for row in part.rows(named=True)}
