@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-.PHONY: help setup run test test-all lint types format bench docs wheel clean
+.PHONY: help setup run test test-all coverage mutants lint types format bench docs wheel clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,6 +29,13 @@ test: $(STAMP) ## Run the tests (a few minutes)
 
 test-all: $(STAMP) ## Run the tests, the slow ones too
 	$(BIN)/python -m pytest -m 'slow or not slow'
+
+coverage: $(STAMP) ## Run the tests and list the branches that none enters
+	$(BIN)/python -m pytest --cov --cov-context=test --cov-report=term --junit-xml=.coverage.xml
+
+mutants: $(STAMP) ## Change the code at random places and list what no test notices (SEED=, NUMBER=, BELOW=)
+	test -f .coverage.xml || $(MAKE) coverage
+	$(BIN)/python tests/mutants.py --seed $(or $(SEED),0) --number $(or $(NUMBER),100) $(BELOW)
 
 lint: $(STAMP) ## Check style and formatting
 	$(BIN)/ruff check .

@@ -30,6 +30,8 @@ def tar(file: Path, members: dict[str, bytes]) -> None:
         for name, content in members.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
+            if name.endswith("/"):
+                info.type, info.mode = tarfile.DIRTYPE, 0o755
             archive.addfile(info, io.BytesIO(content))
 
 
@@ -72,11 +74,11 @@ def imagenet(folder: Path) -> None:
 
 
 def cub200(folder: Path) -> None:
-    files = [
-        "001.Black_footed_Albatross/Black_Footed_Albatross_0001_796111.jpg",
-        "001.Black_footed_Albatross/Black_Footed_Albatross_0009_34.jpg",
-        "002.Laysan_Albatross/Laysan_Albatross_0002_1027.jpg",
-        "002.Laysan_Albatross/Laysan_Albatross_0003_1033.jpg",
+    files = [  # the classes' numbers are not in order of their names
+        "020.Yellow_breasted_Chat/Yellow_Breasted_Chat_0002_1027.jpg",
+        "020.Yellow_breasted_Chat/Yellow_Breasted_Chat_0003_1033.jpg",
+        "021.Eastern_Towhee/Eastern_Towhee_0001_796111.jpg",
+        "021.Eastern_Towhee/Eastern_Towhee_0009_34.jpg",
     ]
     base = "CUB_200_2011/"
     tar(
@@ -85,8 +87,8 @@ def cub200(folder: Path) -> None:
             "attributes.txt": text("1 has_bill_shape::curved_(up_or_down)"),
             **{f"{base}images/{name}": picture(name) for name in files},
             base + "images.txt": text(*(f"{n} {name}" for n, name in enumerate(files, 1))),
-            base + "classes.txt": text("1 001.Black_footed_Albatross", "2 002.Laysan_Albatross"),
-            base + "image_class_labels.txt": text("1 1", "2 1", "3 2", "4 2"),
+            base + "classes.txt": text("20 020.Yellow_breasted_Chat", "21 021.Eastern_Towhee"),
+            base + "image_class_labels.txt": text("1 20", "2 20", "3 21", "4 21"),
             base + "train_test_split.txt": text("1 0", "2 1", "3 1", "4 0"),
         },
     )
@@ -154,14 +156,14 @@ def caltech256(folder: Path) -> None:
         folder / "256_ObjectCategories.tar",
         {
             **pictures(
-                base + "001.ak47/001_0001.jpg",
-                base + "001.ak47/001_0002.jpg",
-                base + "056.dog/056_0001.jpg",
-                base + "056.dog/056_0002.jpg",
+                base + "250.zebra/250_0001.jpg",
+                base + "250.zebra/250_0002.jpg",
+                base + "251.airplanes-101/251_0001.jpg",
+                base + "251.airplanes-101/251_0002.jpg",
                 base + "257.clutter/257_0001.jpg",
             ),
-            # Two strays that the authors' archive really has.
-            base + "056.dog/greg/vision309/056_0001.jpg": picture("stray"),
+            # Two strays that the authors' archive really has, though in other classes.
+            base + "250.zebra/greg/vision309/250_0001.jpg": picture("stray"),
             base + "198.spider/RENAME2": text("mv"),
         },
     )

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.images.publishing import Server, publish, serving
+
+from fnx.images.dataset import Stream
+from fnx.images.paths import Files
 
 Write = Callable[..., Path]
 
@@ -35,3 +41,34 @@ def root(tmp_path: Path, write: Write) -> Path:
         write(folder / name, seed=place)
     write(folder / "dog/c.tif", seed=9)
     return folder
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with serving(tmp_path / "server") as server:
+        yield server
+
+
+@pytest.fixture
+def published(
+    request: pytest.FixtureRequest, server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> str:
+    name: str = request.param
+    publish(name, server, monkeypatch)
+    if name == "imagenet":  # the account's holder brings the archives
+        shutil.copytree(server.folder, tmp_path / "data" / name)
+    return name
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts how often each file's bytes are read."""
+    counts: Counter[str] = Counter()
+    stream = Files.stream
+
+    def counted(self: Files, path: str) -> Stream:
+        counts[path] += 1
+        return stream(self, path)
+
+    monkeypatch.setattr(Files, "stream", counted)
+    return counts

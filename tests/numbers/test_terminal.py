@@ -50,7 +50,7 @@ def shown(
         show.main([str(counted.folder), *words])
         record = json.loads((counted.folder / "run.json").read_text())
         text = capsys.readouterr().out
-        return told, numbers(text, counted.folder, record["embedding"])
+        return told, numbers(text, counted.folder, record["embedding"], " 68 %")
 
     return show_it
 

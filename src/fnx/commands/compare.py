@@ -62,12 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             reference = found[0]
             if reference not in runs:
                 runs = [*runs, reference]
+        from fnx.report.comparison.gather import gather
         from fnx.report.comparison.text import summary
-        from fnx.report.comparison.write import gather, write
+        from fnx.report.comparison.write import write
+        from fnx.report.terminal.terminal import Terminal
 
         compared = gather(runs, reference)
         write(compared, folder, options.formats)
-        sys.stdout.write(summary(compared, folder) + "\n")
+        Terminal(sys.stdout).print(summary(compared, folder))
     except (FnxError, OSError) as error:
         sys.stderr.write(f"fnx.compare: {' '.join(str(error).split())}\n")
         raise SystemExit(2) from None

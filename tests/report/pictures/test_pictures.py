@@ -247,8 +247,7 @@ def test_a_feature_that_nothing_excites_says_so(tmp_path: Path) -> None:
     )
     with style.style():
         for sign in "+-":
-            figure = fig_features.draw(run, sign)
-            assert figure is not None
+            figure = fig_features.draw(run, sign, fig_features.table(run, sign))
             assert "no reference image" in style.svg(figure)
 
 
@@ -257,7 +256,7 @@ def test_a_run_without_pictures_has_no_figures_of_features(finished: Path) -> No
 
 
 def test_nothing_of_the_network_is_imported_to_cut_and_to_draw() -> None:
-    modules = "embedding images.reference report.pictures report.fig_features analysis"
+    modules = "embedding images.reference report.pictures report.figures.features analysis"
     imports = "; ".join(f"import fnx.{module}" for module in modules.split())
     heavy = "print(sorted({'torch', 'timm', 'lightning'} & set(sys.modules)))"
     done = subprocess.run(
