@@ -107,7 +107,7 @@ def extract(
     run_dir: Path,
     stage: Stopwatch,
 ) -> tuple[Embedding, bool]:
-    """All that needs the network: the embedding, and whether it was there; what excites features.
+    """Run the network: return the embedding and whether it was there; find the top images.
 
     The latter is written as ``strongest.parquet`` and ``strongest_images.parquet``, if there are
     reference images.
