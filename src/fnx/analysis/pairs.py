@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +56,7 @@ def parse_pair(text: str, key: str = "report.pair") -> tuple[str, int, str]:
 def check_pair(
     text: str,
     units: Mapping[str, int] | None = None,
-    class_names: Sequence[str] | None = None,
+    class_names: Collection[str] | None = None,
     *,
     key: str = "report.pair",
 ) -> tuple[str, int, str]:
