@@ -194,8 +194,8 @@ def thresholds_table(thresholds: Thresholds) -> pl.DataFrame:
 
     Returns:
         ``sign``, ``threshold``, ``davg`` (the maximum of Eq. 4), ``kept`` and ``kept_random``
-        (mean number of features per class, under real and random labels), ``spread_random`` (standard
-        deviation of the latter over the permutations; null for one).
+        (mean number of features per class under real and random labels), ``spread_random``, the
+        standard deviation of the latter over the permutations (null for one).
     """
     rows = [
         (sign, side.threshold, side.davg, side.kept, side.kept_random, _number(side.spread))
