@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fnx.analysis import Run
+    from fnx.commands.run import run
     from fnx.embedding.embed import Embedding
     from fnx.registry.registry import statistic, threshold
     from fnx.statistics.api import distances
@@ -16,12 +18,23 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["Embedding", "__version__", "distances", "find_thresholds", "statistic", "threshold"]
+__all__ = [
+    "Embedding",
+    "Run",
+    "__version__",
+    "distances",
+    "find_thresholds",
+    "run",
+    "statistic",
+    "threshold",
+]
 
 _HOMES = {
     "Embedding": "fnx.embedding.embed",
+    "Run": "fnx.analysis",
     "distances": "fnx.statistics.api",
     "find_thresholds": "fnx.thresholds",
+    "run": "fnx.commands.run",
     "statistic": "fnx.registry.registry",
     "threshold": "fnx.registry.registry",
 }
@@ -32,7 +45,7 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import PackageNotFoundError, version
 
         try:
-            return version("fnx")
+            return version("fnx-features")
         except PackageNotFoundError:  # run from a source tree that is not installed
             return "0+unknown"
     if name in _HOMES:

@@ -16,7 +16,6 @@ import polars as pl
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from fnx import backbones
 from fnx.analysis import Run, tables
 from fnx.analysis.record import (
     RECORD,
@@ -28,13 +27,14 @@ from fnx.analysis.record import (
     Stopwatch,
     versions,
 )
+from fnx.config.checks import check, check_listing
+from fnx.config.compose import reference_dataset
 from fnx.config.schema import Config
 from fnx.embedding.embed import Embedding, embed, find_strongest
 from fnx.images import LabelledImages, list_images, open_images
-from fnx.images.reference import check_reference, open_reference
+from fnx.images.reference import open_reference
 from fnx.registry import statistics
-from fnx.report import check_tracker, summary, track, write_pictures, write_report
-from fnx.report.pictures.pairs import check_pairs
+from fnx.report import summary, track, write_pictures, write_report
 from fnx.statistics import dask as on_dask
 from fnx.statistics.engine import all_distances
 from fnx.statistics.permutations import permutations
@@ -50,7 +50,7 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
     """Find out what every feature says about every class, from images to report.
 
     Args:
-        config: the checked configuration.
+        config: the configuration.
         run_dir: folder of the run, made if it is not there. It is finished when it has its
             ``run.json``.
         sweep: id of the sweep that the run belongs to, if any.
@@ -58,16 +58,15 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
     Raises:
         FnxError: what the user can mend, found before the long work where it can be.
     """
+    check(config)
     stage = Stopwatch()
-    backbones.check_layers(config.model, config.crops.size)
-    check_tracker(config.logger)
-    check_reference(config)
 
     with stage("images"):  # the target task: labelled images (Section 3.2)
         listing = list_images(config.dataset)
-        check_pairs(config, listing.class_names)
+        check_listing(config, listing.classes)
         images = open_images(config.dataset, Path(config.paths.cache), listing)
-        reference = open_reference(images, config)
+        check_listing(config, images.class_names)  # less the classes that cannot be read
+        reference = open_reference(images, config, reference_dataset(config))
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / RECORD).unlink(missing_ok=True)  # of an earlier run in this folder
 

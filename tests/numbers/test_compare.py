@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
+from tests.numbers.drawings import check_drawings
 from tests.numbers.reading import Document, numbers, written
 from tests.numbers.recount import Recount, same
 from tests.numbers.runs import CLASSES, KINDS, LAYERS, SIZES, drawn_distances, undrawn
@@ -70,7 +71,7 @@ def compared(runs: dict[str, Recount]) -> tuple[Path, str]:
         patch.setattr("sys.stdout.write", printed.append, raising=False)
         patch.setenv("COLUMNS", "400")
         folder = str(out.parent / "runs")
-        compare.main([folder, "--out", str(out), "--formats", "png"])
+        compare.main([folder, "--out", str(out), "--formats", "svg"])
     return out, "".join(printed)
 
 
@@ -369,3 +370,7 @@ def test_the_comparisons_text(compared: tuple[Path, str], runs: dict[str, Recoun
             written(pair["t_minus_shift"], 3, sign=True),
         ]  # fmt: skip
         assert numbers(line)[:-1] == [one for one in expected if one != "–"]
+
+
+def test_the_comparisons_drawings(compared: tuple[Path, str]) -> None:
+    check_drawings("compared", compared[0])

@@ -1,8 +1,8 @@
-"""One feature and one class: the two distributions that a distance compares (Fig 1)."""
+"""Pairs of a feature and a class: which are shown, and the two distributions that D compares."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from fnx.analysis.distributions import Sign
 from fnx.analysis.run import Run
 from fnx.errors import ConfigError, unknown
 
 BINS = 100
 """Bins of the densities where the statistic itself has none."""
+
+SHOWN_LAYERS = 8
+"""Layers that have a pair of their own where none is asked for, spread over the network."""
 
 
 @dataclass(frozen=True)
@@ -50,54 +54,96 @@ def parse_pair(text: str, key: str = "report.pair") -> tuple[str, int, str]:
 
 
 def check_pair(
-    text: str, units: Mapping[str, int], class_names: Sequence[str], key: str = "report.pair"
+    text: str,
+    units: Mapping[str, int] | None = None,
+    class_names: Collection[str] | None = None,
+    *,
+    key: str = "report.pair",
 ) -> tuple[str, int, str]:
-    """Layer, unit and class of "layer/unit:class", if a run has them.
+    """Return layer, unit and class of "layer/unit:class", if they exist.
 
     Args:
         text: "layer/unit:class".
-        units: number of units of each layer.
-        class_names: the classes.
+        units: number of units of each layer; None where they are not known yet.
+        class_names: the classes; None where they are not known yet.
         key: whose value it is.
 
     Raises:
         ConfigError: naming what is not there.
     """
     layer, unit, class_name = parse_pair(text, key)
-    if layer not in units:
+    if units is not None and layer not in units:
         raise ConfigError(f"{key}: {unknown('layer', layer, units)}")
-    if unit >= units[layer]:
+    if units is not None and unit >= units[layer]:
         raise ConfigError(f"{key}: {layer} has units 0 to {units[layer] - 1}, not {unit}")
-    if class_name not in class_names:
+    if class_names is not None and class_name not in class_names:
         raise ConfigError(f"{key}: {unknown('class', class_name, class_names)}")
     return layer, unit, class_name
 
 
-def find_pair(run: Run, text: str) -> Pair:
-    """The pair that "layer/unit:class" names.
+def find_pair(run: Run, text: str, key: str = "report.pair") -> Pair:
+    """Return the pair that "layer/unit:class" names.
 
     Raises:
         ConfigError: if it is not written so, or the run has no such layer, unit or class.
     """
     units = dict(run.features.group_by("layer").len().iter_rows())
     names = run.classes["class_name"].to_list()
-    layer, unit, class_name = check_pair(text, units, names)
+    layer, unit, class_name = check_pair(text, units, names, key=key)
     feature_id = int(run.features.filter(layer=layer, unit=unit)["feature_id"][0])
-    class_id = int(run.classes.filter(class_name=class_name)["class_id"][0])
-    return Pair(feature_id, layer, unit, class_id, class_name)
+    return Pair(feature_id, layer, unit, names.index(class_name), class_name)
 
 
-def strongest_pair(run: Run) -> Pair | None:
-    """The pair of the highest D, the first of several; None if no D is above 0."""
+def top_pair(run: Run) -> Pair | None:
+    """Return the pair of the highest D, the first of several; None if no D is above 0."""
     first = run.top_features.filter(sign="+", rank=1).sort(
         "distance", descending=True, maintain_order=True
     )
-    if first.is_empty():
-        return None
-    best = first.row(0, named=True)
-    feature = run.features.filter(feature_id=best["feature_id"]).row(0, named=True)
-    class_name = run.classes.filter(class_id=best["class_id"])["class_name"][0]
-    return Pair(best["feature_id"], feature["layer"], feature["unit"], best["class_id"], class_name)
+    return None if first.is_empty() else _pair(run, first["feature_id"][0], first["class_id"][0])
+
+
+def _pair(run: Run, feature_id: int, class_id: int) -> Pair:
+    layer, unit = run.features.select("layer", "unit").row(feature_id)
+    return Pair(feature_id, layer, unit, class_id, run.classes["class_name"][class_id])
+
+
+def shown_pairs(run: Run) -> pl.DataFrame:
+    """Return the pairs that the figures of features show.
+
+    Those of ``report.pairs``, or for some layers, spread over the network, the pair with the
+    highest and the pair with the lowest D.
+
+    Returns:
+        ``sign``, ``layer``, ``unit``, ``feature_id``, ``class_id``, ``class_name``, ``distance``,
+        in order of sign, feature and class.
+    """
+    asked = run.record.setting("report.pairs")
+    pairs = _asked_pairs(run, asked) if asked else _top_pairs(run)
+    schema = {"sign": pl.String, "layer": pl.String, "unit": pl.Int32, "feature_id": pl.Int64}
+    schema |= {"class_id": pl.Int32, "class_name": pl.String, "distance": pl.Float32}
+    rows = [
+        vars(pair) | {"sign": sign, "distance": run.distances[pair.feature_id, pair.class_id]}
+        for sign, pair in pairs
+    ]
+    return pl.DataFrame(rows, schema=schema).sort("sign", "feature_id", "class_id")
+
+
+def _asked_pairs(run: Run, asked: Sequence[str]) -> list[tuple[Sign, Pair]]:
+    pairs = [find_pair(run, text, "report.pairs") for text in asked]
+    absent = [run.signed and run.distances[pair.feature_id, pair.class_id] < 0 for pair in pairs]
+    return [("-" if found else "+", pair) for found, pair in zip(absent, pairs, strict=True)]
+
+
+def _top_pairs(run: Run) -> list[tuple[Sign, Pair]]:
+    layers = run.scan.layers
+    spread = np.linspace(0, len(layers) - 1, min(SHOWN_LAYERS, len(layers))).round().astype(int)
+    pairs = []
+    for rows in (layers[i].rows for i in spread):
+        for side in run.scan.sides:
+            best = side.best[rows]
+            feature_id = rows.start + int(best.argmax() if side.sign == "+" else best.argmin())
+            pairs.append((side.sign, _pair(run, feature_id, int(side.best_class[feature_id]))))
+    return pairs
 
 
 def pair_table(

@@ -21,13 +21,22 @@ def grid(step: float, limit: float = 1.0) -> NDArray[np.float64]:
     >>> grid(0.001)[300]
     np.float64(0.3)
     """
-    if not 0 < step <= limit:
-        raise ConfigError(f"threshold.step={step:g}: must be above 0 and at most {limit:g}")
+    check_step(step, limit)
     per_unit = round(1 / step)
     exact = per_unit > 0 and abs(per_unit * step - 1) < 1e-9
     count = int(np.floor(limit / step * (1 + 1e-12) + 1e-9))
     k = np.arange(count + 1, dtype=np.float64)
     return k / per_unit if exact else k * step
+
+
+def check_step(step: float, limit: float) -> None:
+    """Refuse a step of a grid up to `limit` that gives no candidate but 0.
+
+    Raises:
+        ConfigError: saying what is allowed.
+    """
+    if not 0 < step <= limit:
+        raise ConfigError(f"threshold.step={step:g}: must be above 0 and at most {limit:g}")
 
 
 def count_beyond(

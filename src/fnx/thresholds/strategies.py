@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,17 @@ from numpy.typing import NDArray
 from fnx.errors import ConfigError
 from fnx.registry.registry import threshold
 from fnx.thresholds.api import Thresholds
+from fnx.thresholds.counting import check_step
 from fnx.thresholds.evaluation import evaluate, on_grid
 
 Range = tuple[float, float]
 
 
-@threshold("randomized_labels", permutations=5)
+def _check_step(step: float, permutations: int, range: Range | None = None) -> None:
+    check_step(step, math.inf if range is None else max(map(abs, range)))
+
+
+@threshold("randomized_labels", permutations=5, check=_check_step)
 def randomized_labels(
     real: NDArray[Any],
     random: NDArray[Any],
@@ -42,11 +48,15 @@ def randomized_labels(
     return on_grid(real, random, largest_excess, range=range, step=step)
 
 
-def _check_fixed(t_plus: float, t_minus: float | None, permutations: int) -> None:
-    if not t_plus >= 0:
-        raise ConfigError(f"threshold.t_plus={t_plus:g}: must be 0 or more")
-    if t_minus is not None and not t_minus <= 0:
-        raise ConfigError(f"threshold.t_minus={t_minus:g}: must be 0 or less")
+def _check_fixed(
+    t_plus: float, t_minus: float | None, permutations: int, range: Range | None = None
+) -> None:
+    low, high = range or (-math.inf, math.inf)
+    if not 0 <= t_plus <= high:
+        raise ConfigError(f"threshold.t_plus={t_plus:g}: must lie in 0 … {high:g}")
+    low = low if low < 0 else -math.inf  # an unsigned statistic has no use for t_minus
+    if t_minus is not None and not low <= t_minus <= 0:
+        raise ConfigError(f"threshold.t_minus={t_minus:g}: must lie in {low:g} … 0")
 
 
 @threshold("fixed", permutations=5, check=_check_fixed)
@@ -66,19 +76,13 @@ def fixed(
         t_minus: keep D < t_minus; null: -t_plus.
         range: of the statistic; thresholds outside of it are refused.
     """
-    if range is not None and not (
-        t_plus <= range[1] and (range[0] >= 0 or t_minus is None or range[0] <= t_minus)
-    ):
-        given = f"t_plus={t_plus:g}" if t_plus > range[1] else f"t_minus={t_minus:g}"
-        raise ConfigError(
-            f"threshold.{given}: the statistic's range is {range[0]:g} … {range[1]:g}"
-        )
     return evaluate(real, random, t_plus, t_minus, range=range)
 
 
-def _check_quantile(q: float, step: float, permutations: int) -> None:
+def _check_quantile(q: float, step: float, permutations: int, range: Range | None = None) -> None:
     if not 0 < q < 1:
         raise ConfigError(f"threshold.q={q:g}: must lie between 0 and 1")
+    _check_step(step, permutations, range)
 
 
 @threshold("quantile", permutations=5, check=_check_quantile)

@@ -17,7 +17,7 @@ from tests.report.synthetic import Synthetic, write_run
 import fnx
 from fnx import app
 from fnx.analysis import Run, tables
-from fnx.analysis.pairs import find_pair, strongest_pair
+from fnx.analysis.pairs import find_pair, top_pair
 from fnx.config.schema import Config, ReportConfig
 from fnx.embedding.store import Manifest, create, finish, write_shard
 from fnx.errors import ConfigError
@@ -63,7 +63,7 @@ def column(run: Run, feature: int) -> tuple[np.ndarray, np.ndarray]:
 )
 def test_the_line_is_as_long_as_the_distance(tmp_path: Path, statistic: dict[str, Any]) -> None:
     run = with_embedding(tmp_path, statistic)
-    strongest = strongest_pair(run)
+    strongest = top_pair(run)
     assert strongest is not None
     assert (strongest.feature_id, strongest.class_id) == (7, 2)
     assert run.distances[7, 2] == run.distances.max()
@@ -143,10 +143,10 @@ def test_an_embedding_of_another_run_is_not_drawn(
     assert "its fingerprint is not the run's" in caplog.text
 
 
-def test_noise_alone_has_no_strongest_pair(tmp_path: Path) -> None:
+def test_noise_alone_has_no_top_pair(tmp_path: Path) -> None:
     run = Run.open(write_run(tmp_path / "run"))
     run.top_features.clear().write_parquet(run.path / "top_features.parquet")
-    assert strongest_pair(Run.open(run.path)) is None
+    assert top_pair(Run.open(run.path)) is None
     assert pair_figure.table(Run.open(run.path)) is None
 
 

@@ -17,14 +17,12 @@ from tests.report.synthetic import Synthetic, write_run
 
 from fnx import app
 from fnx.analysis import Run
-from fnx.analysis.pairs import parse_pair
+from fnx.analysis.pairs import parse_pair, shown_pairs
 from fnx.config.schema import Config
-from fnx.errors import ConfigError
 from fnx.images.crops import Crops
 from fnx.report.figures import features as fig_features
 from fnx.report.figures import style
 from fnx.report.pictures import pictures
-from fnx.report.pictures.pairs import check_pairs, features_table
 from fnx.report.pictures.paths import class_path, sprite_path
 from fnx.report.pictures.pictures import GREY, TILE, cut_out, cut_tiles, tiles
 
@@ -160,7 +158,7 @@ def test_pairs_can_be_chosen(run: Run, tiny_at: Callable[..., Config]) -> None:
     layer = run.features["layer"][0]
     words = (f"report.pairs=['{layer}/3:7','{layer}/4:2']", "report.reference_limit_per_class=2")
     chosen = app.run(tiny_at(run.path.parent, *words), run.path.parent / "chosen")
-    table = features_table(chosen)
+    table = shown_pairs(chosen)
     assert set(table.select("layer", "unit", "class_name").rows()) == {
         (layer, 3, "7"),
         (layer, 4, "2"),
@@ -170,25 +168,6 @@ def test_pairs_can_be_chosen(run: Run, tiny_at: Callable[..., Config]) -> None:
         assert row["distance"] == run.distances[row["feature_id"], row["class_id"]]
     files = {sprite_path(chosen.path, layer, unit).is_file() for unit in (3, 4)}
     assert files == {True} or not chosen.strongest.filter(pl.col("feature_id").is_in([3, 4])).height
-
-
-@pytest.mark.parametrize(
-    ("pair", "said"),
-    [
-        ("conv1", "must be LAYER/UNIT:CLASS"),
-        ("conv1.0/1", "must be LAYER/UNIT:CLASS"),
-        ("conv9/1:7", "unknown layer 'conv9'"),
-        ("conv1.0/999:7", "conv1.0 has units 0 to"),
-        ("conv1.0/1:eleven", "unknown class 'eleven'"),
-    ],
-)
-def test_pairs_that_are_not_there_are_refused(
-    pair: str, said: str, tiny: Callable[..., Config]
-) -> None:
-    config = tiny()
-    config.report.pairs = [pair]
-    with pytest.raises(ConfigError, match=said):
-        check_pairs(config, [str(digit) for digit in range(10)])
 
 
 def test_pairs_are_read_whatever_a_class_is_called() -> None:
@@ -218,11 +197,12 @@ def test_an_image_that_vanished_is_grey(
     words = (f"report.reference_dataset={tmp_path}/r", "model.layers=[conv1.0]")
     config = tiny(*words)
     before = app.run(config, tmp_path / "before")
+    from fnx.config.compose import reference_dataset
     from fnx.images.open import open_images
     from fnx.images.reference import open_reference
 
     images = open_images(config.dataset, tmp_path)
-    reference = open_reference(images, config)
+    reference = open_reference(images, config, reference_dataset(config))
     (tmp_path / "r/2.png").unlink()
     with caplog.at_level(logging.WARNING):
         pictures.write_pictures(before, images, reference, config)

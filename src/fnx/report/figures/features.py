@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fnx.analysis import Run
+from fnx.analysis.pairs import shown_pairs
 from fnx.report.figures import style
-from fnx.report.pictures.pairs import features_table
 from fnx.report.pictures.paths import class_path, sprite_path
 from fnx.report.pictures.pictures import COLUMNS, TILE, Pixels, tiles
 from fnx.report.text import describe, number, shorten
@@ -27,14 +27,14 @@ def table(run: Run, sign: str) -> pl.DataFrame:
     """Return what is drawn: the pairs of one sign, and how many images each feature has.
 
     Returns:
-        The columns of `features_table`, and ``n_images``: how many images activate the unit, at
+        The columns of `shown_pairs`, and ``n_images``: how many images activate the unit, at
         most those that are shown. No row where the run has no pictures.
     """
     if not (run.path / "pictures").is_dir() or not run.has("strongest"):
         return pl.DataFrame()
     counts = run.strongest.group_by("feature_id").len("n_images")
     return (
-        features_table(run)
+        shown_pairs(run)
         .filter(sign=sign)
         .join(counts, on="feature_id", how="left", maintain_order="left")
         .with_columns(pl.col("n_images").fill_null(0).cast(pl.Int32))

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fnx.analysis import Run
-from fnx.analysis.pairs import Pair, find_pair, pair_table, strongest_pair, widest
+from fnx.analysis.pairs import Pair, find_pair, pair_table, top_pair, widest
 from fnx.errors import DataError
 from fnx.report.figures import style
 from fnx.report.text import describe, number, shorten
@@ -42,7 +42,7 @@ def table(run: Run, pair: str | None = None) -> pl.DataFrame | None:
     Raises:
         ConfigError: a pair that the run does not have.
     """
-    chosen = strongest_pair(run) if pair is None else find_pair(run, pair)
+    chosen = top_pair(run) if pair is None else find_pair(run, pair)
     if chosen is None:
         log.warning("no Figure 1: no feature has a D above 0")
         return None
