@@ -15,7 +15,6 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +22,8 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
+from multiprocessing import get_context
 from pathlib import Path
 from queue import Queue
 from xml.etree import ElementTree
@@ -44,6 +45,8 @@ OPERATORS = re.compile(
     r"|ReplaceBinaryOperator_\w+?_(Add|Sub|Mul|Div|FloorDiv|BitOr|BitAnd)$)"
 )
 UNREAD = ("if TYPE_CHECKING", "log.info", "log.debug")
+HEAVY = ("lightning", "matplotlib.figure", "numba", "plotly.offline", "polars", "scipy.stats",
+    "timm", "torch", "wandb", "zarr")  # fmt: skip
 SECONDS = 60.0  # of tests, by their recorded times, for one mutant
 
 
@@ -208,20 +211,34 @@ def room(path: str) -> list[str]:
 
 
 def run(tree: Path, tests: Sequence[str], *options: str, limit: float) -> tuple[bool, str]:
-    """Run tests in a copy of the tree: whether all pass in time, and what pytest printed."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *tests]
-    environment = os.environ | {"PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-    environment.setdefault("FNX_SHARED", str(ROOT.parent / "shared"))
-    with subprocess.Popen(
-        command, cwd=tree, env=environment, start_new_session=True, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    ) as process:  # fmt: skip
-        try:
-            out, _ = process.communicate(timeout=limit)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            return False, "timeout"
-    return process.returncode == 0, out
+    """Run tests in a copy of the tree: whether all pass in time, and what pytest printed.
+
+    They run in a fork, which has the heavy libraries already; fnx itself it imports anew.
+    """
+    log = tree / "pytest.log"
+    words = ["-q", "-p", "no:cacheprovider", *options, *tests]
+    process = get_context("fork").Process(target=_pytest, args=(tree, log, words))
+    process.start()
+    process.join(limit)
+    if process.is_alive():
+        os.killpg(process.pid or 0, signal.SIGKILL)
+        process.join()
+    return process.exitcode == 0, log.read_text()
+
+
+def _pytest(tree: Path, log: Path, words: list[str]) -> None:
+    import pytest
+
+    os.setsid()  # so that what the tests start ends with them
+    with log.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.chdir(tree)
+    os.environ |= {"PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    os.environ.setdefault("FNX_SHARED", str(ROOT.parent / "shared"))
+    sys.path[:0] = [str(tree), str(tree / "src")]
+    sys.dont_write_bytecode = True
+    os._exit(pytest.main(words))
 
 
 def survives(mutant: Mutant, tree: Path, tests: Sequence[str]) -> bool:
@@ -256,6 +273,8 @@ def main() -> None:
     start, covered = time.monotonic(), Covered()
     mutants = sample(files(options.below), options.seed, options.number)
     tests = {mutant: covered.tests(mutant) for mutant in mutants}
+    for name in HEAVY:
+        import_module(name)
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.jobs) as pool:
         trees: Queue[Path] = Queue()
         for job in range(options.jobs):

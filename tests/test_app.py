@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,8 +19,9 @@ import fnx
 from fnx import app
 from fnx.analysis import Run
 from fnx.analysis.record import Counts
+from fnx.commands.compare import find_runs
 from fnx.config.schema import Config
-from fnx.errors import DataError
+from fnx.errors import DataError, FnxError
 from fnx.statistics.permutations import permutations
 
 COLUMNS = {
@@ -94,10 +98,69 @@ def test_the_record_tells_what_was_run(run: Run) -> None:
     assert record.counts.classes == 10
     assert record.counts.features == run.features.height
     assert record.counts.constant == run.features["constant"].sum()
-    assert set(record.seconds) >= {"images", "embedding", "distances", "thresholds", "report"}
+    stages = "images embedding strongest distances thresholds analysis pictures report"
+    assert list(record.seconds) == stages.split()
+    assert record.command[:3] == ["python", "-m", "fnx"]
     assert record.fnx_version == fnx.__version__
     assert record.fingerprint in record.embedding
     assert record.weights_digest == "random-0"
+
+
+def test_a_run_in_memory_is_the_run_on_disk(run: Run) -> None:
+    opened = Run.open(run.path)
+    assert opened.record == run.record
+    for table in COLUMNS:
+        assert getattr(opened, table).equals(getattr(run, table), null_equal=True), table
+    np.testing.assert_array_equal(opened.distances, run.distances)
+    np.testing.assert_array_equal(opened.distances_random, run.distances_random)
+    assert "scan" in vars(run)  # counted once, while it ran
+    assert opened.scan.domain == run.scan.domain
+    assert opened.scan.sides[1].kept.tolist() == run.scan.sides[1].kept.tolist()
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("fnx.app", "extract"),
+        ("fnx.app", "measure_distances"),
+        ("fnx.app", "choose_thresholds"),
+        ("fnx.app", "write_tables"),
+        ("fnx.app", "write_pictures"),
+        ("fnx.report.figures.draw", "save_table"),
+    ],
+)
+def test_a_run_that_is_killed_is_not_finished(
+    run: Run,
+    tiny_at: Callable[..., Config],
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    name: str,
+) -> None:
+    folder = run.path.parent / f"killed-{name}"
+    folder.mkdir()
+    shutil.copy(run.path / "run.json", folder)  # of an earlier run in the same folder
+    part = import_module(module)
+    stage = getattr(part, name)
+
+    def killed(*arguments: Any, **options: Any) -> None:
+        stage(*arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(part, name, killed)
+    with pytest.raises(KeyboardInterrupt):
+        app.run(tiny_at(run.path.parent, "threshold.permutations=2"), folder)
+    with pytest.raises(DataError, match="not a finished run of fnx"):
+        Run.open(folder)
+    with pytest.raises(DataError, match="holds no finished run"):
+        find_runs([str(folder)])
+
+
+def test_a_refused_configuration_leaves_the_earlier_run(
+    run: Run, tiny_at: Callable[..., Config]
+) -> None:
+    with pytest.raises(FnxError, match="unknown layer"):
+        app.run(tiny_at(run.path.parent, "report.pairs=[nowhere/0:1]"), run.path)
+    assert Run.open(run.path).record == run.record
 
 
 def test_another_statistic_reuses_the_embedding(

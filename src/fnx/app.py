@@ -63,7 +63,7 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
 
     with stage("images"):  # the target task: labelled images (Section 3.2)
         listing = list_images(config.dataset)
-        check_listing(config, listing.class_names)
+        check_listing(config, listing.classes)
         images = open_images(config.dataset, Path(config.paths.cache), listing)
         check_listing(config, images.class_names)  # less the classes that cannot be read
         reference = open_reference(images, config, reference_dataset(config))

@@ -30,6 +30,8 @@ def tar(file: Path, members: dict[str, bytes]) -> None:
         for name, content in members.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
+            if name.endswith("/"):
+                info.type, info.mode = tarfile.DIRTYPE, 0o755
             archive.addfile(info, io.BytesIO(content))
 
 

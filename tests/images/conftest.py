@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.images.publishing import Server, publish, serving
+
+from fnx.images.dataset import Stream
+from fnx.images.paths import Files
 
 Write = Callable[..., Path]
 
@@ -54,3 +58,17 @@ def published(
     if name == "imagenet":  # the account's holder brings the archives
         shutil.copytree(server.folder, tmp_path / "data" / name)
     return name
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts how often each file's bytes are read."""
+    counts: Counter[str] = Counter()
+    stream = Files.stream
+
+    def counted(self: Files, path: str) -> Stream:
+        counts[path] += 1
+        return stream(self, path)
+
+    monkeypatch.setattr(Files, "stream", counted)
+    return counts

@@ -93,6 +93,34 @@ def test_five_and_center_are_parts_of_ten() -> None:
     assert [crops.count for crops in (ten, five, center)] == [10, 5, 1]
 
 
+def test_dense_is_the_whole_image_and_its_mirror_in_its_own_shape() -> None:
+    dense = Crops("dense", 24, 24)
+    image = dense.resized(photo(40, 31))
+    views = dense.views(image)
+    assert views.shape == (2, 3, 24, 30)
+    assert torch.equal(views[0], image)
+    assert torch.equal(views[1], image.flip(-1))
+    assert (dense.count, dense.whole) == (2, True)
+    assert not any(Crops(name).whole for name in ("ten", "five", "center"))
+
+
+@pytest.mark.parametrize("name", ["ten", "five", "center", "dense"])
+def test_a_view_as_a_picture_is_the_one_that_the_network_sees(name: str) -> None:
+    crops = Crops(name, 24, 24 if name == "dense" else 16)
+    image = photo(40, 31)
+    views = crops.views(crops.resized(image))
+    assert len(views) == crops.count
+    for number, view in enumerate(views):
+        np.testing.assert_array_equal(crops.view(image, number), view.permute(1, 2, 0))
+
+
+def test_example_views_are_black() -> None:
+    views = Crops("ten", 24, 16).example(7)
+    assert views.shape == (7, 3, 16, 16)
+    assert views.dtype == torch.uint8
+    assert not views.any()
+
+
 @pytest.mark.parametrize("name", ["ten", "five", "center"])
 def test_windows_are_views_of_the_image(name: str) -> None:
     crops = Crops(name, 24, 16)
@@ -124,8 +152,12 @@ def test_floats_keep_their_type() -> None:
 
 
 def test_an_image_smaller_than_the_crop_is_refused() -> None:
-    with pytest.raises(DataError, match="20 × 10 pixels has no crop of 16 × 16"):
-        Crops("ten", 24, 16).views(torch.zeros(3, 10, 20))
+    crops = Crops("ten", 24, 16)
+    with pytest.raises(DataError, match="an image of 20 × 15 pixels has no crop of 16 × 16"):
+        crops.views(torch.zeros(3, 15, 20))
+    with pytest.raises(DataError, match="an image of 15 × 20 pixels"):
+        crops.views(torch.zeros(3, 20, 15))
+    assert crops.views(torch.zeros(3, 16, 16)).shape == (10, 3, 16, 16)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +166,11 @@ def test_an_image_smaller_than_the_crop_is_refused() -> None:
         (("tenn", 24, 16), "unknown crops 'tenn' .did you mean 'ten'"),
         (("ten", 24, 25), "crops.size=25: must be between 1 and crops.resize=24"),
         (("ten", 24, 0), "crops.size=0"),
-        (("ten", 24, 16, "stretch"), "allowed: short_side, squash"),
+        (
+            ("ten", 24, 16, "stretch"),
+            "unknown crops.resize_mode 'stretch'; allowed: short_side, sq",
+        ),
+        (("dense", 24, 16), "crops.size=16: crops=dense cuts nothing off.* crops.resize=24$"),
     ],
 )
 def test_impossible_crops_are_refused(arguments: tuple[str, int, int], message: str) -> None:
@@ -144,5 +180,5 @@ def test_impossible_crops_are_refused(arguments: tuple[str, int, int], message: 
 
 def test_crops_are_made_from_their_configuration_and_travel_to_workers() -> None:
     crops = Crops(**vars(CropsConfig(name="five")))
-    assert crops == Crops("five", 256, 224, "short_side")
+    assert crops == Crops("five") == Crops("five", 256, 224, "short_side")
     assert pickle.loads(pickle.dumps(crops)) == crops

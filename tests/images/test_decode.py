@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from fnx.images.decode import to_rgb
+from fnx.images.paths import Files
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
 GREY = np.random.default_rng(1).integers(0, 256, (6, 8), np.uint8)
@@ -17,7 +20,7 @@ ALPHA = np.random.default_rng(2).integers(0, 256, (6, 8), np.uint8)
 
 
 def decoded(path: Path) -> NDArray[np.int64]:
-    with Image.open(path) as image:
+    with Files(str(path.parent))(path.name) as image:
         rgb = to_rgb(image)
     assert rgb.mode == "RGB"
     return np.asarray(rgb).astype(np.int64)
@@ -80,6 +83,11 @@ def test_opaque_rgba_keeps_its_colours_exactly(tmp_path: Path) -> None:
     np.testing.assert_array_equal(decoded(tmp_path / "rgba.png"), RGB)
 
 
+def test_premultiplied_grey_is_laid_on_white() -> None:
+    image = Image.merge("LA", [Image.new("L", (1, 1), 200), Image.new("L", (1, 1), 51)])
+    assert to_rgb(image.convert("La")).getpixel((0, 0)) == (244, 244, 244)
+
+
 def test_grey_with_alpha_is_laid_on_white(tmp_path: Path) -> None:
     Image.fromarray(np.dstack([GREY, ALPHA])).save(tmp_path / "la.png")
     expected = on_white(np.stack([GREY] * 3, -1), ALPHA)
@@ -118,11 +126,20 @@ def test_16_bit_big_endian_tiff(tmp_path: Path) -> None:
     ("values", "expected"),
     [
         ([0.0, 0.2, 1.0], [0, 51, 255]),
-        ([0.0, 51.0, 255.0], [0, 51, 255]),
+        ([0.0, 0.498, 0.502], [0, 127, 128]),
+        ([0.0, 1.0, 2.0], [0, 1, 2]),
+        ([0.0, 51.4, 254.6], [0, 51, 255]),
+        ([0.0, 1.0, 255.0], [0, 1, 255]),
+        ([0.0, 129.0, 256.0], [0, 1, 1]),
         ([0.0, 257.0, 65535.0], [0, 1, 255]),
+        ([1.0, 257.0, 65536.0], [0, 1, 255]),
+        ([65535.0, 65536.0, 65537.0], [0, 128, 255]),
         ([-1.0, 0.0, 1.0], [0, 128, 255]),
         ([0.0, np.nan, 1.0], [0, 0, 255]),
+        ([0.5, np.nan, 1.0], [128, 128, 255]),
         ([0.0, np.inf, 1.0], [0, 255, 255]),
+        ([0.5, -np.inf, 1.0], [128, 128, 255]),
+        ([0.5, 0.5, 0.5], [128, 128, 128]),
         ([np.nan, np.nan, np.nan], [0, 0, 0]),
         ([-3.0, -3.0, -3.0], [0, 0, 0]),
         ([0.0, 1e30, 2e30], [0, 128, 255]),
@@ -137,7 +154,13 @@ def test_floats_by_the_range_they_fit_in(
 
 @pytest.mark.parametrize(
     ("values", "expected"),
-    [([0, 257, 65535], [0, 1, 255]), ([-5, 0, 5], [0, 128, 255]), ([0, 1, 2**31 - 1], [0, 0, 255])],
+    [
+        ([0, 257, 65535], [0, 1, 255]),
+        ([0, 128, 129], [0, 0, 1]),
+        ([-5, 0, 5], [0, 128, 255]),
+        ([32768, 49152, 65536], [0, 128, 255]),
+        ([0, 1, 2**31 - 1], [0, 0, 255]),
+    ],
 )
 def test_32_bit_integers_by_the_range_they_fit_in(
     tmp_path: Path, values: list[int], expected: list[int]
@@ -146,20 +169,50 @@ def test_32_bit_integers_by_the_range_they_fit_in(
     assert decoded(tmp_path / "int.tif")[0, :, 0].tolist() == expected
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["jpg", "png", "16 bit"])
-def test_exif_orientation(tmp_path: Path, orientation: int, kind: str) -> None:
+# How the pixels of an image with each EXIF orientation are laid upright (Exif 2.32, tag 0x0112).
+UPRIGHT: dict[int, Callable[[NDArray[np.int64]], NDArray[np.int64]]] = {
+    1: lambda pixels: pixels,
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: np.rot90(pixels),
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize(
+    ("ending", "mode", "options"),
+    [
+        ("jpg", "RGB", {}),
+        ("jpg", "L", {"progressive": True}),
+        ("png", "RGB", {}),
+        ("png", "P", {}),
+        ("png", "LA", {}),
+        ("png", "I;16", {}),
+        ("webp", "RGBA", {"lossless": True}),
+        ("tif", "RGB", {}),
+        ("tif", "L", {}),
+        ("tif", "RGB", {"compression": "tiff_lzw"}),
+        ("tif", "I;16", {}),
+        ("tif", "F", {"compression": "tiff_deflate"}),
+    ],
+)
+def test_an_image_is_turned_upright_once(
+    tmp_path: Path, orientation: int, ending: str, mode: str, options: dict[str, Any]
+) -> None:
+    if mode == "I;16":
+        image = Image.fromarray(GREY.astype(np.uint16) * 257)
+    else:
+        image = Image.fromarray(RGB).convert(mode)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    pixels = RGB if kind != "16 bit" else GREY.astype(np.uint16) * 257
-    file = tmp_path / ("turned.jpg" if kind == "jpg" else "turned.png")
-    Image.fromarray(pixels).save(file, exif=exif)
-    with Image.open(file) as image:
-        upright = ImageOps.exif_transpose(image)
-        expected = np.asarray(upright).astype(np.int64)
-    if kind == "16 bit":
-        expected = np.stack([expected // 257] * 3, -1)
-    np.testing.assert_array_equal(decoded(file), expected)
+    image.save(tmp_path / f"lying.{ending}", **options)
+    image.save(tmp_path / f"turned.{ending}", exif=exif, **options)
+    expected = UPRIGHT[orientation](decoded(tmp_path / f"lying.{ending}"))
+    np.testing.assert_array_equal(decoded(tmp_path / f"turned.{ending}"), expected)
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0rubbish", b"Exif\0\0II*\0\xff\xff\xff\xff", b""])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import shutil
 import tarfile
 import zipfile
@@ -11,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.images.archives import tar
-from tests.images.publishing import Server, dataset, opened, publish
+from tests.images.archives import BUILDERS, tar
+from tests.images.publishing import Server, dataset, md5, opened, publish
 
 from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, DataError
-from fnx.images import list_images, open_images
-from fnx.images.fetch import unpack
+from fnx.images import fetch, list_images, open_images
+from fnx.images.fetch import is_archive, unpack
 from fnx.images.official import OFFICIAL
 
 
@@ -33,7 +34,47 @@ def test_members_come_out_as_they_went_in(ending: str, tmp_path: Path) -> None:
     assert (tmp_path / "out/a/b.txt").read_bytes() == b"content"
 
 
-@pytest.mark.parametrize("name", ["../outside", "a/../../outside", "/outside", "..\\outside"])
+@pytest.mark.parametrize(
+    ("name", "unpacked"),
+    [
+        ("A.TAR", True),
+        ("a.tar.gz", True),
+        ("a.tgz", True),
+        ("a.Zip", True),
+        ("a.gz", False),
+        ("names.txt", False),
+        ("setid.mat", False),
+    ],
+)
+def test_what_is_unpacked_is_told_by_its_ending(name: str, unpacked: bool) -> None:
+    assert is_archive(name) == unpacked
+
+
+@pytest.mark.parametrize("ending", [".tar", ".ZIP"])
+def test_a_bar_counts_the_archives_megabytes(
+    ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / f"a{ending}"
+    content = random.Random(0).randbytes(1_600_000)
+    if ending == ".tar":
+        tar(file, {"./": b"", "./a": content, "b": content})
+    else:
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("a", content)
+            archive.writestr("b", content)
+    bars: list[Any] = []
+    bar = fetch.progress_bar
+    monkeypatch.setattr(
+        fetch, "progress_bar", lambda *args, **more: bars.append(bar(*args, **more)) or bars[0]
+    )
+    unpack(file, tmp_path / "out")
+    assert (bars[0].desc, bars[0].total, bars[0].n) == (f"unpacking a{ending}", 3, 3)
+    assert (tmp_path / "out/a").read_bytes() == (tmp_path / "out/b").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "name", ["../outside", "a/../../outside", "/outside", "..\\outside", "C:/outside"]
+)
 @pytest.mark.parametrize("ending", [".tar", ".zip"])
 def test_a_member_that_leaves_the_folder_is_refused(name: str, ending: str, tmp_path: Path) -> None:
     file = tmp_path / f"a{ending}"
@@ -42,7 +83,7 @@ def test_a_member_that_leaves_the_folder_is_refused(name: str, ending: str, tmp_
             archive.writestr(name, b"evil")
     else:
         tar(file, {name: b"evil"})
-    with pytest.raises(DataError, match="is refused: its member"):
+    with pytest.raises(DataError, match=f"^a{ending} is refused: its member .* leaves the folder$"):
         unpack(file, tmp_path / "out/deeper")
     assert not list(tmp_path.rglob("*outside*"))
 
@@ -56,8 +97,9 @@ def test_links_that_lead_outside_are_refused(tmp_path: Path) -> None:
         info = tarfile.TarInfo("images/x")
         info.size = 1
         archive.addfile(info, io.BytesIO(b"x"))
-    with pytest.raises(DataError, match="is refused"):
+    with pytest.raises(DataError, match=r"^a\.tar is refused: .*'images'.* link"):
         unpack(file, tmp_path / "out")
+    assert not (tmp_path / "out/images").exists()
     zipped = tmp_path / "a.zip"
     with zipfile.ZipFile(zipped, "w") as archive_:
         member = zipfile.ZipInfo("images")
@@ -128,7 +170,19 @@ def test_what_is_incomplete_is_fetched_and_kept_aside(
     assert "python -m fnx dataset=mit67 dataset.download=true" in found.warnings[1]
     assert len(opened("mit67", tmp_path).ok()) == 4
     assert (root / "Images.incomplete-1/bar/mine.txt").read_text() == "kept"
-    assert "is now called Images.incomplete-1" in caplog.text
+    assert f"{root}/Images was not complete and is now called Images.incomplete-1" in caplog.text
+    assert (root / "TestImages.txt").is_file()
+    assert not (root / "TestImages.txt.incomplete-1").exists()
+    (root / "Images/bar/c_3.jpg").unlink()
+    assert len(opened("mit67", tmp_path).ok()) == 4
+    assert (root / "Images.incomplete-2/bar/d_4.jpg").exists()
+    assert {path.name for path in root.iterdir()} == {
+        "Images",
+        "Images.incomplete-1",
+        "Images.incomplete-2",
+        "TrainImages.txt",
+        "TestImages.txt",
+    }
 
 
 def test_another_checksum_is_refused(
@@ -148,9 +202,31 @@ def test_a_brought_archive_with_another_checksum_is_refused_and_kept(
     root = tmp_path / "data/imagenet"
     shutil.copytree(server.folder, root)
     tar(root / "ILSVRC2012_img_val.tar", {"x": b"another"})
-    with pytest.raises(DataError, match="not what its authors published"):
+    with pytest.raises(DataError) as caught:
         opened("imagenet", tmp_path)
-    assert (root / "ILSVRC2012_img_val.tar").exists()
+    archive = root / "ILSVRC2012_img_val.tar"
+    assert str(caught.value) == (
+        f"'{archive}' is not what its authors published: its md5 is {md5(archive)} where "
+        f"{md5(server.folder / archive.name)} is expected; remove it"
+    )
+    shutil.copy(server.folder / archive.name, archive)
+    assert len(opened("imagenet", tmp_path).ok()) == 4
+    assert archive.exists(), "it is the user's"
+
+
+def test_a_brought_archive_without_published_checksum_is_taken(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    BUILDERS["stanforddogs"](server.folder)
+    shutil.copytree(server.folder, tmp_path / "data/stanforddogs")
+    assert len(opened("stanforddogs", tmp_path).ok()) == 4
+    assert (tmp_path / "data/stanforddogs/images.tar").exists()
+
+
+def test_a_place_that_cannot_be_written_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"^cannot write Food-101 \(test\) to '.*/x': Not a dir"):
+        fetch.fetch("food101", tmp_path / "file/x")
 
 
 def test_a_damaged_archive_without_published_checksum(
@@ -175,6 +251,44 @@ def test_a_list_that_names_files_elsewhere_is_refused(
     monkeypatch.setitem(OFFICIAL, "wood", replace(OFFICIAL["wood"], archives=(archive,)))
     with pytest.raises(DataError, match=r"names.txt is refused: its file '../../outside.ppm'"):
         opened("wood", tmp_path)
+    for name in ("..", "a\\b.ppm", "a/b.ppm"):
+        shutil.rmtree(tmp_path / "data")
+        (server.folder / "names.txt").write_text(f"{name} dry_knot\n")
+        with pytest.raises(DataError, match="leaves the folder"):
+            opened("wood", tmp_path)
+
+
+def test_a_list_may_name_a_file_twice_and_have_empty_lines(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish("wood", server, monkeypatch)
+    lines = (server.folder / "names.txt").read_text().splitlines()
+    (server.folder / "names.txt").write_text("\n\n".join([*lines, lines[0]]))
+    archive = replace(OFFICIAL["wood"].archives[0], md5=None)
+    monkeypatch.setitem(OFFICIAL, "wood", replace(OFFICIAL["wood"], archives=(archive,)))
+    fetch.fetch("wood", tmp_path / "wood")
+    asked = [name for name, _ in server.asked]
+    assert asked == ["names.txt", "st1005.ppm", "st1009.ppm", "st1010.ppm", "st1012.ppm"]
+    names = sorted(file.name for file in (tmp_path / "wood/KNOTS").iterdir())
+    assert names == sorted(asked)
+    assert [item.name for item in (tmp_path / "wood").iterdir()] == ["KNOTS"]
+
+
+def test_an_archive_without_the_one_inside_is_refused(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish("caltech101", server, monkeypatch)
+    with zipfile.ZipFile(server.folder / "caltech-101.zip", "w") as archive:
+        archive.writestr("caltech-101/other", b"")
+    only = replace(OFFICIAL["caltech101"].archives[0], md5=None)
+    monkeypatch.setitem(OFFICIAL, "caltech101", replace(OFFICIAL["caltech101"], archives=(only,)))
+    with pytest.raises(DataError) as caught:
+        opened("caltech101", tmp_path)
+    file = tmp_path / "data/caltech101/caltech-101.zip"
+    assert str(caught.value) == (
+        f"caltech-101.zip holds no caltech-101/101_ObjectCategories.tar.gz; remove '{file}' to "
+        "fetch it anew"
+    )
 
 
 def test_an_address_that_is_gone(
@@ -187,7 +301,15 @@ def test_an_address_that_is_gone(
 
 
 def test_an_account_is_asked_for_with_its_address(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"ILSVRC2012_img_val.tar .*account at https://image-net"):
+    with pytest.raises(
+        DataError,
+        match=r"^ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz not found in "
+        r"'.*imagenet' \(dataset.root\): its authors ask for an account at https://image-net",
+    ):
+        opened("imagenet", tmp_path)
+    (tmp_path / "data/imagenet").mkdir(parents=True)
+    (tmp_path / "data/imagenet/ILSVRC2012_img_val.tar").touch()
+    with pytest.raises(DataError, match=r"^ILSVRC2012_devkit_t12.tar.gz not found"):
         opened("imagenet", tmp_path)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from fnx.config.schema import DatasetConfig
 from fnx.errors import DataError
 from fnx.images import LabelledImages, open_images
 from fnx.images.crops import Crops
-from fnx.images.torch_dataset import ImageDataset, collate
+from fnx.images.torch_dataset import ImageDataset, VanishedImageError, collate, leave_to_main
 
 CROPS = Crops("ten", 16, 12)
 
@@ -76,3 +78,24 @@ def test_an_image_that_fails_after_the_check_is_named_in_one_line(
         "image 'cat/2.jpg' could be read when it was checked and now cannot: "
         "not an image, or of a format that Pillow does not know"
     )
+
+
+def test_an_error_of_a_worker_keeps_only_its_message() -> None:
+    again = VanishedImageError(
+        "Traceback (most recent call last):\n  …\n"
+        "fnx.images.torch_dataset.VanishedImageError: image 'VanishedImageError: x' is gone\n"
+    )
+    assert str(again) == "image 'VanishedImageError: x' is gone"
+    assert str(VanishedImageError("image 'a' is gone")) == "image 'a' is gone"
+
+
+def test_a_process_that_decodes_leaves_the_end_of_a_run_to_the_main_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handlers: dict[int, object] = {}
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    leave_to_main(0)
+    assert handlers == {signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: signal.SIG_DFL}
+    sys.excepthook(ValueError, ValueError("x"), None)
+    assert capsys.readouterr().err == ""

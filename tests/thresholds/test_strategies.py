@@ -107,6 +107,7 @@ def test_the_table_of_thresholds_tells_the_spread() -> None:
             "threshold.t_plus=2: must lie in 0 … 1",
         ),
         ({"strategy": "quantile", "q": 0.0}, ConfigError, "threshold.q=0: must lie between"),
+        ({"strategy": "quantile", "q": 1.0}, ConfigError, "threshold.q=1: must lie between"),
         ({"class_sizes": [1, 2]}, DataError, "class_sizes: must be 6 numbers"),
     ],
 )

@@ -1,8 +1,8 @@
-"""One feature and one class: the two distributions that a distance compares (Fig 1)."""
+"""Pairs of a feature and a class: which are shown, and the two distributions that D compares."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from fnx.analysis.distributions import Sign
 from fnx.analysis.run import Run
 from fnx.errors import ConfigError, unknown
 
 BINS = 100
 """Bins of the densities where the statistic itself has none."""
+
+SHOWN_LAYERS = 8
+"""Layers that have a pair of their own where none is asked for, spread over the network."""
 
 
 @dataclass(frozen=True)
@@ -77,31 +81,69 @@ def check_pair(
     return layer, unit, class_name
 
 
-def find_pair(run: Run, text: str) -> Pair:
-    """The pair that "layer/unit:class" names.
+def find_pair(run: Run, text: str, key: str = "report.pair") -> Pair:
+    """Return the pair that "layer/unit:class" names.
 
     Raises:
         ConfigError: if it is not written so, or the run has no such layer, unit or class.
     """
     units = dict(run.features.group_by("layer").len().iter_rows())
     names = run.classes["class_name"].to_list()
-    layer, unit, class_name = check_pair(text, units, names)
+    layer, unit, class_name = check_pair(text, units, names, key=key)
     feature_id = int(run.features.filter(layer=layer, unit=unit)["feature_id"][0])
-    class_id = int(run.classes.filter(class_name=class_name)["class_id"][0])
-    return Pair(feature_id, layer, unit, class_id, class_name)
+    return Pair(feature_id, layer, unit, names.index(class_name), class_name)
 
 
-def strongest_pair(run: Run) -> Pair | None:
-    """The pair of the highest D, the first of several; None if no D is above 0."""
+def top_pair(run: Run) -> Pair | None:
+    """Return the pair of the highest D, the first of several; None if no D is above 0."""
     first = run.top_features.filter(sign="+", rank=1).sort(
         "distance", descending=True, maintain_order=True
     )
-    if first.is_empty():
-        return None
-    best = first.row(0, named=True)
-    feature = run.features.filter(feature_id=best["feature_id"]).row(0, named=True)
-    class_name = run.classes.filter(class_id=best["class_id"])["class_name"][0]
-    return Pair(best["feature_id"], feature["layer"], feature["unit"], best["class_id"], class_name)
+    return None if first.is_empty() else _pair(run, first["feature_id"][0], first["class_id"][0])
+
+
+def _pair(run: Run, feature_id: int, class_id: int) -> Pair:
+    layer, unit = run.features.select("layer", "unit").row(feature_id)
+    return Pair(feature_id, layer, unit, class_id, run.classes["class_name"][class_id])
+
+
+def shown_pairs(run: Run) -> pl.DataFrame:
+    """Return the pairs that the figures of features show.
+
+    Those of ``report.pairs``, or for some layers, spread over the network, the pair with the
+    highest and the pair with the lowest D.
+
+    Returns:
+        ``sign``, ``layer``, ``unit``, ``feature_id``, ``class_id``, ``class_name``, ``distance``,
+        in order of sign, feature and class.
+    """
+    asked = run.record.setting("report.pairs")
+    pairs = _asked_pairs(run, asked) if asked else _top_pairs(run)
+    schema = {"sign": pl.String, "layer": pl.String, "unit": pl.Int32, "feature_id": pl.Int64}
+    schema |= {"class_id": pl.Int32, "class_name": pl.String, "distance": pl.Float32}
+    rows = [
+        vars(pair) | {"sign": sign, "distance": run.distances[pair.feature_id, pair.class_id]}
+        for sign, pair in pairs
+    ]
+    return pl.DataFrame(rows, schema=schema).sort("sign", "feature_id", "class_id")
+
+
+def _asked_pairs(run: Run, asked: Sequence[str]) -> list[tuple[Sign, Pair]]:
+    pairs = [find_pair(run, text, "report.pairs") for text in asked]
+    absent = [run.signed and run.distances[pair.feature_id, pair.class_id] < 0 for pair in pairs]
+    return [("-" if found else "+", pair) for found, pair in zip(absent, pairs, strict=True)]
+
+
+def _top_pairs(run: Run) -> list[tuple[Sign, Pair]]:
+    layers = run.scan.layers
+    spread = np.linspace(0, len(layers) - 1, min(SHOWN_LAYERS, len(layers))).round().astype(int)
+    pairs = []
+    for rows in (layers[i].rows for i in spread):
+        for side in run.scan.sides:
+            best = side.best[rows]
+            feature_id = rows.start + int(best.argmax() if side.sign == "+" else best.argmin())
+            pairs.append((side.sign, _pair(run, feature_id, int(side.best_class[feature_id]))))
+    return pairs
 
 
 def pair_table(

@@ -63,12 +63,14 @@ def main(arguments: Sequence[str]) -> None:
         reference = found[0]
         if reference not in runs:
             runs = [*runs, reference]
+    from fnx.report.comparison.gather import gather
     from fnx.report.comparison.text import summary
-    from fnx.report.comparison.write import gather, write
+    from fnx.report.comparison.write import write
+    from fnx.report.terminal.terminal import Terminal
 
     compared = gather(runs, reference)
     write(compared, folder, options.formats)
-    sys.stdout.write(summary(compared, folder) + "\n")
+    Terminal(sys.stdout).print(summary(compared, folder))
 
 
 def find_runs(patterns: Sequence[str]) -> list[Run]:

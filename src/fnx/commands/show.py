@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
     _check_picture(options.picture)
     found = subject(
         run,
-        class_=options.class_,
+        class_name=options.class_,
         feature=options.feature,
         layer=options.layer,
         top=options.top,

@@ -1,7 +1,8 @@
-"""Images that are files below a folder: how their names are written, sorted, opened and stamped."""
+"""Images that are files below a folder: how they are named, sorted, opened and stamped."""
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,9 @@ class Files:
 
     def __call__(self, path: str) -> Image.Image:
         """Open the image; its pixels are decoded when they are first used."""
-        return Image.open(self.file(path))
+        # Given a name, Pillow maps an uncompressed TIFF into memory, and mixes up the pixels of
+        # one that has to be turned by 90 degrees.
+        return Image.open(io.BytesIO(self.file(path).read_bytes()))
 
     def stream(self, path: str) -> Stream:
         """Open the file for reading."""

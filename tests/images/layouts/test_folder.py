@@ -11,6 +11,7 @@ from PIL import Image
 from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, DataError
 from fnx.images.dataset import Listing
+from fnx.images.layouts import folder
 from fnx.images.layouts.readers import list_images
 from fnx.images.paths import from_text, to_text
 
@@ -56,13 +57,28 @@ def test_two_levels_name_a_class(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     found = listing(tmp_path, depth=2)
     assert found.class_names == ["cat/black", "cat/white", "dog/black"]
     assert found.paths == ["cat/black/1.png", "cat/white/s/2.png", "dog/black/3.png"]
-    assert "1 files" in caplog.text
+    assert found.splits == [None] * 3
+    assert found.root == tmp_path
+    assert f"1 files in '{tmp_path}' ignored: not in a class's folder" in caplog.text
 
 
 def test_without_depth_every_folder_with_files_is_a_class(tmp_path: Path) -> None:
     make(tmp_path, "a/1.png", "a/b/2.png", "a/b/c/d/3.png", "a/4.png")
     found = listing(tmp_path, depth=None)
     assert found.class_names == ["a", "a", "a/b", "a/b/c/d"]
+    assert found.paths == ["a/1.png", "a/4.png", "a/b/2.png", "a/b/c/d/3.png"]
+
+
+def test_files_outside_of_the_classes_are_listed_without_one_on_demand(tmp_path: Path) -> None:
+    make(tmp_path, "9.png", "a/1.png", "10.png", "a/b/2.png", ".hidden")
+    config = DatasetConfig(name="own", layout="folder", root=str(tmp_path))
+    found = folder.read_all(config)
+    assert found.paths == ["9.png", "10.png", "a/1.png", "a/b/2.png"]
+    assert found.class_names == [None, None, "a", "a"]
+    assert found.classes == ("a",)
+    assert found.root == tmp_path
+    with found.open.stream("9.png") as file:
+        assert file.read() == b"x"
 
 
 def test_hidden_names_are_left_out(tmp_path: Path) -> None:
@@ -81,6 +97,11 @@ def test_files_beside_the_classes_are_counted(
     make(tmp_path, "README.md", "list.txt", "a/1.png", "b/2.png")
     assert listing(tmp_path).paths == ["a/1.png", "b/2.png"]
     assert "2 files" in caplog.text
+    caplog.clear()
+    (tmp_path / "README.md").unlink()
+    (tmp_path / "list.txt").unlink()
+    listing(tmp_path)
+    assert caplog.text == ""
 
 
 def test_links_are_followed(tmp_path: Path) -> None:
@@ -140,7 +161,19 @@ def test_any_name_that_the_file_system_takes(tmp_path: Path, name: bytes) -> Non
 
 
 def test_text_of_names_can_be_undone() -> None:
-    names = ["a", "\udcff", "\\xff", "\\\udcff", "\\x5cxff", "\\x4\udcaa1", "é\\x", "\\\\x00"]
+    names = [
+        "a",
+        "\udcff",
+        "\udc80",
+        "\\x80",
+        "\udc800",
+        "\\xff",
+        "\\\udcff",
+        "\\x5cxff",
+        "\\x4\udcaa1",
+        "é\\x",
+        "\\\\x00",
+    ]
     texts = [to_text(name) for name in names]
     assert [from_text(text) for text in texts] == names
     assert len(set(texts)) == len(names)
@@ -159,39 +192,60 @@ def test_the_home_folder_may_be_abbreviated(
     assert len(listing(Path("~/pets")).paths) == 2
 
 
+NONE = "no images of any class in ROOT: expected LAYOUT, found"
+ONE = "only one class, '{}', in ROOT: expected LAYOUT, with at least two classes"
+EXPECTED = {
+    1: "<class>/<image> (dataset.depth=1)",
+    2: "<folder>/<folder>/<image> (dataset.depth=2)",
+    None: "<class>/<image>, every folder with images being a class (dataset.depth=null)",
+}
+
+
 @pytest.mark.parametrize(
     ("files", "depth", "message"),
     [
-        ([], 1, "expected <class>/<image> .dataset.depth=1., found no files"),
-        (["1.png", "2.png"], 1, "found 2 files outside of such folders"),
-        (["a/1.png", "a/2.png"], 1, "only one class, 'a', in"),
-        (["i/a/1.png", "i/b/2.png"], 1, "dataset.depth=2 would find 2"),
-        (["a/1.png", "b/2.png"], 2, "expected <folder>/<folder>/<image> .dataset.depth=2."),
-        (["1.png"], None, "every folder with images being a class"),
-        ([".a/1.png", ".b/1.png"], 1, "found no files"),
+        ([], 1, f"{NONE} no files"),
+        ([".a/1.png", ".b/1.png"], 1, f"{NONE} no files"),
+        (["1.png", "2.png"], 1, f"{NONE} 2 files outside of such folders"),
+        (["a/1.png", "b/2.png"], 2, f"{NONE} 2 files outside of such folders"),
+        (["1.png"], None, f"{NONE} 1 files outside of such folders"),
+        (["a/1.png", "a/2.png"], 1, ONE.format("a")),
+        (["a/1.png"], None, ONE.format("a")),
+        (["i/a/1.png", "i/2.png"], 1, ONE.format("i")),
+        (
+            ["i/a/1.png", "i/b/2.png", "i/3.png"],
+            1,
+            ONE.format("i") + "; dataset.depth=2 would find 2",
+        ),
     ],
 )
 def test_what_is_no_data_set_is_said_in_one_line(
     tmp_path: Path, files: list[str], depth: int | None, message: str
 ) -> None:
-    with pytest.raises(DataError, match=message) as caught:
+    with pytest.raises(DataError) as caught:
         listing(make(tmp_path, *files), depth)
-    assert str(tmp_path) in str(caught.value)
-    assert "\n" not in str(caught.value)
+    expected = message.replace("ROOT", repr(str(tmp_path))).replace("LAYOUT", EXPECTED[depth])
+    assert str(caught.value) == expected
 
 
 def test_a_missing_root_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no folder .*nowhere.*expected a folder with <class>/"):
-        listing(tmp_path / "no\nwhere" / "nowhere")
+    with pytest.raises(DataError) as caught:
+        listing(tmp_path / "no\nwhere")
+    assert str(caught.value) == (
+        f"no folder '{tmp_path}/no\\nwhere' (dataset.root): expected a folder with "
+        "<class>/<image> (dataset.depth=1)"
+    )
 
 
 def test_a_root_that_is_a_file(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"x\.zip' .dataset\.root. is no folder"):
+    with pytest.raises(DataError, match=r"x\.zip' \(dataset\.root\) is no folder: expected one"):
         listing(make(tmp_path, "x.zip") / "x.zip")
 
 
 def test_no_root() -> None:
-    with pytest.raises(ConfigError, match=r"dataset\.root is not set: give dataset.root=PATH"):
+    with pytest.raises(
+        ConfigError, match=r"dataset\.root is not set: give dataset.root=PATH, a folder with <cl"
+    ):
         listing(None)
 
 

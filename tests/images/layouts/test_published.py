@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.images.archives import picture
+from tests.images.archives import cells, mat, picture
 from tests.images.publishing import Server, dataset, opened, publish
 
 from fnx.config.schema import Config, DatasetConfig
 from fnx.embedding.embed import embed
-from fnx.errors import DataError
+from fnx.errors import ConfigError, DataError, MissingDataError
 from fnx.images import list_images, open_images
 from fnx.images.official import OFFICIAL
 
@@ -183,6 +183,26 @@ def test_caltechs_class_folders_may_be_the_root_itself(
     assert list_images(config).class_names == ["accordion"] * 2 + ["Faces easy"] * 2
 
 
+MISSING = {
+    "imagenet": "neither ILSVRC2012_val_*.JPEG nor folders by synset",
+    "cub200": "no images, images.txt, classes.txt, image_class_labels.txt, train_test_split.txt",
+    "wood": "neither names.txt nor folders by class",
+    "flowers102": "no jpg, imagelabels.mat, setid.mat",
+    "caltech101": "no 101_ObjectCategories",
+    "mit67": "no Images, TrainImages.txt, TestImages.txt",
+    "textures": "no images, labels/train1.txt, labels/val1.txt, labels/test1.txt",
+    "caltech256": "no 256_ObjectCategories",
+    "stanforddogs": "no Images, train_list.mat, test_list.mat",
+    "catsdogs": "no images, annotations/list.txt, annotations/trainval.txt, annotations/test.txt",
+    "food101": "no images, meta/test.txt",
+}
+
+
+def touch(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+
+
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_what_is_not_there_is_said_in_one_line(name: str, tmp_path: Path) -> None:
     config = replace(dataset(name, tmp_path), download=False)
@@ -196,8 +216,148 @@ def test_what_is_not_there_is_said_in_one_line(name: str, tmp_path: Path) -> Non
         assert str(config.root) in line
         assert OFFICIAL[name].layout in line
         assert f"python -m fnx dataset={name} dataset.download=true" in line
-    assert "no such folder" in str(absent.value)
-    assert "no such folder" not in str(empty.value)
+    title = OFFICIAL[name].title
+    place = f"{title} is not complete in '{config.root}' (dataset.root): "
+    assert str(absent.value).startswith(f"{place}no such folder; expected ")
+    assert str(empty.value).startswith(f"{place}{MISSING[name]}; expected ")
+
+
+def test_of_several_folders_the_one_that_has_most_is_completed(tmp_path: Path) -> None:
+    config = replace(dataset("textures", tmp_path), download=False)
+    for name in ("images", "dtd/images", "dtd/labels/train1.txt"):
+        touch(Path(str(config.root)) / name)
+    with pytest.raises(MissingDataError, match=r": no labels/val1.txt, labels/test1.txt; expected"):
+        list_images(config)
+
+
+def test_a_root_is_asked_for() -> None:
+    for name in ("textures", "imagenet", "wood", "caltech256"):
+        with pytest.raises(ConfigError, match=r"^dataset.root is missing: give it as dataset.root"):
+            list_images(DatasetConfig(name="x", layout=name, download=True))
+
+
+def test_lists_whose_images_are_all_gone_are_said_with_the_first(tmp_path: Path) -> None:
+    config = replace(dataset("mit67", tmp_path), download=False)
+    root = Path(str(config.root))
+    touch(root / "Images/other.jpg")
+    for name in ("TrainImages.txt", "TestImages.txt"):
+        touch(root / name)
+    with pytest.raises(MissingDataError, match=r"\(dataset.root\): no images; expected"):
+        list_images(config)
+    (root / "TestImages.txt").write_text("".join(f"bar/{n}.jpg\n" for n in range(1_001)))
+    with pytest.raises(MissingDataError, match=r": none of the 1,001 images, as Images/bar/0.jpg;"):
+        list_images(config)
+
+
+def test_lists_are_read_as_people_leave_them(tmp_path: Path) -> None:
+    config = replace(dataset("mit67", tmp_path), download=False)
+    root = Path(str(config.root))
+    touch(root / "Images/a/1.jpg")
+    (root / "TrainImages.txt").write_bytes(b"\xef\xbb\xbfa/1.jpg \r\n\r\n  b/2.jpg")
+    (root / "TestImages.txt").touch()
+    assert list_images(config).paths == ["Images/a/1.jpg", "Images/b/2.jpg"]
+    (root / "TestImages.txt").write_bytes(b"\xff")
+    with pytest.raises(DataError, match=r"^cannot read '.*TestImages.txt': UnicodeDecodeError: "):
+        list_images(config)
+
+
+def test_a_folder_of_a_class_holds_images_by_their_endings_and_nothing_hidden(
+    tmp_path: Path,
+) -> None:
+    config = replace(dataset("wood", tmp_path), download=False)
+    root = Path(str(config.root))
+    endings = ("jpg", "JPEG", "png", "bmp", "ppm", "pgm", "tif", "tiff", "gif", "webp")
+    for name in (*(f"a/1.{ending}" for ending in endings), "a/.2.jpg", "a/3.txt", "b/4.jpg"):
+        touch(root / name)
+    touch(root / ".c/5.jpg")
+    touch(root / "file.jpg")
+    found = list_images(config)
+    assert set(found.paths) == {*(f"a/1.{ending}" for ending in endings), "b/4.jpg"}
+    assert found.classes == ("a", "b")
+    (root / "b/4.jpg").unlink()
+    with pytest.raises(MissingDataError, match=r": neither names.txt nor folders by class;"):
+        list_images(config)
+
+
+def test_caltech_without_any_class(tmp_path: Path) -> None:
+    config = replace(dataset("caltech101", tmp_path), download=False)
+    touch(Path(str(config.root)) / "101_ObjectCategories/notes.txt")
+    with pytest.raises(MissingDataError, match=r": no classes in 101_ObjectCategories;"):
+        list_images(config)
+
+
+def test_a_single_class_folder_in_the_root_is_not_taken_for_caltech(tmp_path: Path) -> None:
+    config = replace(dataset("caltech101", tmp_path), download=False)
+    touch(Path(str(config.root)) / "accordion/1.jpg")
+    with pytest.raises(MissingDataError, match=r": no 101_ObjectCategories;"):
+        list_images(config)
+    touch(Path(str(config.root)) / "emu/1.jpg")
+    assert list_images(config).classes == ("accordion", "emu")
+
+
+def test_food_without_the_authors_names_is_called_by_its_folders(tmp_path: Path) -> None:
+    config = replace(dataset("food101", tmp_path), download=False)
+    root = Path(str(config.root))
+    for name in ("images/apple_pie/1.jpg", "meta/test.txt", "meta/classes.txt"):
+        touch(root / name)
+    (root / "meta/test.txt").write_text("apple_pie/1\n")
+    assert list_images(config).class_names == ["apple pie"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "sets", "message"),
+    [
+        ([0, 1], {}, "labels outside of 1…102"),
+        ([1, 103], {}, "labels outside of 1…102"),
+        ([1, 102], {"tstid": None}, "expected labels in imagelabels.mat, trnid, valid, tstid in"),
+        (None, {}, "expected labels in imagelabels.mat"),
+    ],
+)
+def test_flowers_whose_files_do_not_fit(
+    tmp_path: Path, labels: list[int] | None, sets: dict[str, None], message: str
+) -> None:
+    config = replace(dataset("flowers102", tmp_path), download=False)
+    root = Path(str(config.root))
+    touch(root / "jpg/image_00001.jpg")
+    found = {"trnid": [[1]], "valid": [[2]], "tstid": [[3]]} | sets
+    named = mat(other=[1]) if labels is None else mat(labels=[labels])
+    (root / "imagelabels.mat").write_bytes(named)
+    (root / "setid.mat").write_bytes(mat(**{k: v for k, v in found.items() if v is not None}))
+    with pytest.raises(DataError, match=message):
+        list_images(config)
+
+
+def test_the_first_and_the_last_flower(tmp_path: Path) -> None:
+    config = replace(dataset("flowers102", tmp_path), download=False)
+    root = Path(str(config.root))
+    touch(root / "jpg/image_00001.jpg")
+    (root / "imagelabels.mat").write_bytes(mat(labels=[[102, 1, 2]]))
+    (root / "setid.mat").write_bytes(mat(trnid=[[3]], valid=[[1]], tstid=[[4]]))
+    found = list_images(config)
+    assert found.classes == ("pink primrose", "hard-leaved pocket orchid", "blackberry lily")
+    assert found.splits == [None, "train", "val"]
+
+
+def test_a_list_of_dogs_without_its_variable(tmp_path: Path) -> None:
+    config = replace(dataset("stanforddogs", tmp_path), download=False)
+    root = Path(str(config.root))
+    touch(root / "Images/n1-a/1.jpg")
+    (root / "train_list.mat").write_bytes(mat(file_list=cells("n1-a/1.jpg")))
+    (root / "test_list.mat").write_bytes(mat(labels=[1]))
+    with pytest.raises(DataError, match=r"test_list.mat: expected a variable file_list"):
+        list_images(config)
+
+
+def test_a_pet_that_is_in_no_split_has_none(tmp_path: Path) -> None:
+    config = replace(dataset("catsdogs", tmp_path), download=False)
+    root = Path(str(config.root))
+    touch(root / "images/a_b_1.jpg")
+    touch(root / "annotations/trainval.txt")
+    (root / "annotations/list.txt").write_text("#a\na_b_1 1 1 1\na_b_2 1 1 1\n")
+    (root / "annotations/test.txt").write_text("a_b_2 1 1 1\n")
+    found = list_images(config)
+    assert found.paths == ["images/a_b_1.jpg", "images/a_b_2.jpg"]
+    assert (found.classes, found.splits) == (("a b",), [None, "test"])
 
 
 def test_an_image_that_is_not_there_is_a_row_with_its_reason(
@@ -222,7 +382,7 @@ def test_other_forms_of_imagenet(flat: bool, tmp_path: Path) -> None:
         name = f"ILSVRC2012_val_{number:08d}.JPEG"
         (folder / name).write_bytes(picture(name))
     if flat:
-        with pytest.raises(DataError, match="no ground truth"):
+        with pytest.raises(MissingDataError, match=r"no ground truth \(.*\) for 3 images;"):
             list_images(replace(dataset("imagenet", tmp_path), download=False))
         (root / "validation_labels.txt").write_text("\n".join(synsets))
     images = opened("imagenet", tmp_path)
@@ -238,8 +398,11 @@ def test_ground_truth_in_numbers_or_from_kaggle(tmp_path: Path, caplog: Any) -> 
         (root / name).write_bytes(picture(name))
     truth = root / "ILSVRC2012_validation_ground_truth.txt"
     truth.write_text("490\n")
-    with pytest.raises(DataError, match="has no label for 1 images"):
+    with pytest.raises(DataError) as caught:
         opened("imagenet", tmp_path)
+    assert str(caught.value) == (
+        f"{truth} has no label for 1 images, as val/ILSVRC2012_val_00000002.JPEG"
+    )
     truth.write_text("490\n361\n")
     assert opened("imagenet", tmp_path).class_names == ("class 361", "class 490")
     assert "numbers only" in caplog.text

@@ -14,7 +14,9 @@ from PIL import Image
 from fnx.config.schema import Config, DatasetConfig
 from fnx.errors import ConfigError, DataError, FnxError
 from fnx.images import LabelledImages, open_images
+from fnx.images.layouts import huggingface
 from fnx.images.layouts.readers import list_images
+from fnx.images.paths import Files
 
 
 def opened(file: Path, **options: Any) -> LabelledImages:
@@ -36,6 +38,7 @@ def test_a_table_of_paths_and_labels(root: Path) -> None:
     assert images.table["path"].to_list() == ["cat/2.jpg", "cat/1.png", "gone.png", "dog/a.png"]
     assert images.table["split"].to_list() == [None, "train", None, "test"]
     assert images.table["status"].to_list() == ["ok", "ok", "failed", "ok"]
+    assert images.labels().tolist() == [0, 0, 1]
 
 
 def test_labels_keep_their_zeros_and_quotes(root: Path) -> None:
@@ -69,8 +72,11 @@ def test_columns_root_and_parquet(root: Path, tmp_path: Path) -> None:
             {},
             "unknown dataset.path_column 'path'; allowed: image, label",
         ),
-        ("path,label\na,x\nb,\n", {}, "1 rows without a label, the first is row 2"),
-        ("path,label\na,x\na,y\n", {}, "1 paths stand more than once, as 'a'"),
+        ("path,label\na,x\n", {"split_column": "fold"}, "unknown dataset.split_column 'fold'; al"),
+        ("path,label\na,x\nb,\nc,\n", {}, "2 rows without a label, the first is row 2"),
+        ('path,label\n,x\nb,x\n"",y\n', {}, "2 rows without a path, the first is row 1"),
+        ('path,label\na,x\nb,""\n', {}, "1 rows without a label, the first is row 2"),
+        ("path,label\nb,x\na,x\na,y\na,y\nb,x\n", {}, "2 paths occur more than once, as 'b'; an "),
         ("path,label\na,x\nb,x\n", {}, "2 images of fewer than two classes"),
         ("", {}, "cannot read the table"),
         ("path,label\na,x,z,z\n", {}, "cannot read the table"),
@@ -87,8 +93,16 @@ def test_mistakes_take_one_line(
 
 
 def test_a_table_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no table .*t.csv' and .*t.csv' \(dataset.file\)"):
-        opened(tmp_path / "t.csv", root=str(tmp_path))
+    with pytest.raises(DataError, match=r"^no table '[^']*/t.csv' \(dataset.file\): expected .csv"):
+        opened(tmp_path / "t.csv")
+    with pytest.raises(DataError, match=r"no table 't.csv' and '.*/t.csv' \(dataset.file\)"):
+        list_images(DatasetConfig("own", "csv", file="t.csv", root=str(tmp_path)))
+    (tmp_path / "t.csv").write_text("path,label\na,x\nb,y\n")
+    found = list_images(DatasetConfig("own", "csv", file="t.csv", root=str(tmp_path)))
+    assert found.paths == ["a", "b"]
+    assert found.splits == [None, None]
+    assert found.root == tmp_path
+    assert found.open == Files(str(tmp_path))
     with pytest.raises(ConfigError, match=r"dataset.file is missing"):
         list_images(DatasetConfig(name="x", layout="csv"))
 
@@ -144,6 +158,88 @@ def test_a_folder_that_datasets_can_load(root: Path, tmp_path: Path) -> None:
     images = open_images(hub(root), tmp_path)
     assert images.class_names == ("cat", "dog")
     assert len(images.ok()) == 6
+
+
+def dataset_of(tmp_path: Path, columns: dict[str, tuple[str, list[Any]]]) -> DatasetConfig:
+    """Columns, each with its type and values, saved as `datasets` does it."""
+    datasets = pytest.importorskip("datasets", reason="the extra huggingface is not installed")
+    kinds = {
+        "image": datasets.Image(),
+        "class": datasets.ClassLabel(names=["b", "a"]),
+        "text": datasets.Value("string"),
+    }
+    features = datasets.Features({name: kinds[kind] for name, (kind, _) in columns.items()})
+    values = {name: values for name, (_, values) in columns.items()}
+    datasets.Dataset.from_dict(values, features).save_to_disk(str(tmp_path / "saved"))
+    return hub(tmp_path / "saved")
+
+
+def test_classes_that_are_texts_come_in_natural_order(tmp_path: Path) -> None:
+    pictures = [Image.new("L", (9, 9), value) for value in range(4)]
+    label = ("text", ["10", "9", "10", "x"])
+    found = list_images(dataset_of(tmp_path, {"image": ("image", pictures), "label": label}))
+    assert found.class_names == ["9", "10", "10", "x"]
+    assert found.paths == ["all/000001", "all/000000", "all/000002", "all/000003"]
+    assert found.splits == ["all"] * 4
+    assert found.root is None
+    assert found.open.stamp("all/000000") is None
+
+
+@pytest.mark.parametrize("value", [None, -1])
+def test_a_row_without_a_class_is_named(tmp_path: Path, value: int | None) -> None:
+    pictures = [Image.new("L", (9, 9))] * 2
+    config = dataset_of(tmp_path, {"image": ("image", pictures), "label": ("class", [0, value])})
+    with pytest.raises(DataError, match=rf"saved: row 1 of all has no class \({value}\)$"):
+        list_images(config)
+
+
+def test_the_last_class_is_a_class_and_a_row_may_have_no_image(tmp_path: Path) -> None:
+    pictures = [Image.new("L", (9, 9)), None, Image.new("L", (9, 9))]
+    config = dataset_of(tmp_path, {"image": ("image", pictures), "label": ("class", [1, 0, 0])})
+    images = open_images(config, tmp_path)
+    assert images.class_names == ("b", "a")
+    assert images.table["error"].to_list() == ["ValueError: the row has no image", None, None]
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        ({"x": "image", "y": "class"}, ("x", "y")),
+        ({"x": "image", "image": "image", "label": "class", "y": "class"}, ("image", "label")),
+        ({"x": "image", "image": "text", "label": "text", "y": "class"}, ("x", "y")),
+        ({"x": "image", "label": "text", "y": "text"}, ("x", "label")),
+        ({"x": "image", "y": "image", "label": "class"}, None),
+        ({"image": "image", "x": "text"}, None),
+    ],
+)
+def test_columns_are_found_by_their_kind_and_their_usual_name(
+    columns: dict[str, str], found: tuple[str, str] | None, tmp_path: Path
+) -> None:
+    features = {
+        name: {"image": Picture, "class": ClassLabel, "text": str}[kind]()
+        for name, kind in columns.items()
+    }
+    if found is None:
+        kinds = "image" if "y" in columns else "label"
+        message = f"dataset.{kinds}_column is missing: the columns are {', '.join(columns)}"
+        with pytest.raises(ConfigError, match=message):
+            columns_of(features)
+    else:
+        assert columns_of(features) == found
+
+
+def columns_of(features: dict[str, Any]) -> tuple[str, str]:
+    return (
+        huggingface._column(None, features, "Image", "image", "dataset.image_column"),
+        huggingface._column(None, features, "ClassLabel", "label", "dataset.label_column"),
+    )
+
+
+class ClassLabel:
+    """Named as the column of classes in `datasets`."""
+
+
+Picture = type("Image", (), {})
 
 
 def test_columns_are_chosen_by_name(saved: Path) -> None:

@@ -17,13 +17,12 @@ from tests.report.synthetic import Synthetic, write_run
 
 from fnx import app
 from fnx.analysis import Run
-from fnx.analysis.pairs import parse_pair
+from fnx.analysis.pairs import parse_pair, shown_pairs
 from fnx.config.schema import Config
 from fnx.images.crops import Crops
 from fnx.report.figures import features as fig_features
 from fnx.report.figures import style
 from fnx.report.pictures import pictures
-from fnx.report.pictures.pairs import features_table
 from fnx.report.pictures.paths import class_path, sprite_path
 from fnx.report.pictures.pictures import GREY, TILE, cut_out, cut_tiles, tiles
 
@@ -159,7 +158,7 @@ def test_pairs_can_be_chosen(run: Run, tiny_at: Callable[..., Config]) -> None:
     layer = run.features["layer"][0]
     words = (f"report.pairs=['{layer}/3:7','{layer}/4:2']", "report.reference_limit_per_class=2")
     chosen = app.run(tiny_at(run.path.parent, *words), run.path.parent / "chosen")
-    table = features_table(chosen)
+    table = shown_pairs(chosen)
     assert set(table.select("layer", "unit", "class_name").rows()) == {
         (layer, 3, "7"),
         (layer, 4, "2"),
@@ -228,8 +227,7 @@ def test_a_feature_that_nothing_excites_says_so(tmp_path: Path) -> None:
     )
     with style.style():
         for sign in "+-":
-            figure = fig_features.draw(run, sign)
-            assert figure is not None
+            figure = fig_features.draw(run, sign, fig_features.table(run, sign))
             assert "no reference image" in style.svg(figure)
 
 
@@ -238,7 +236,7 @@ def test_a_run_without_pictures_has_no_figures_of_features(finished: Path) -> No
 
 
 def test_nothing_of_the_network_is_imported_to_cut_and_to_draw() -> None:
-    modules = "embedding images.reference report.pictures report.fig_features analysis"
+    modules = "embedding images.reference report.pictures report.figures.features analysis"
     imports = "; ".join(f"import fnx.{module}" for module in modules.split())
     heavy = "print(sorted({'torch', 'timm', 'lightning'} & set(sys.modules)))"
     done = subprocess.run(

@@ -87,7 +87,7 @@ def _check(rows: pl.DataFrame, file: Path) -> None:
     twice = rows.filter(pl.col("path").is_duplicated())
     if twice.height:
         raise DataError(
-            f"{name}: {twice['path'].n_unique()} paths stand more than once, as "
+            f"{name}: {twice['path'].n_unique()} paths occur more than once, as "
             f"{twice['path'][0]!r}; an image has one class"
         )
     if rows["label"].n_unique() < 2:

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from fnx.analysis import Run
+from fnx.analysis.pairs import shown_pairs
 from fnx.images.crops import Crops
 from fnx.images.reference import reference_crops
-from fnx.report.pictures.pairs import features_table
 from fnx.report.pictures.paths import class_path, sprite_path
 from fnx.utils.progress import progress_bar
 
@@ -80,7 +80,7 @@ def write_pictures(
         return
     every = config.report.pictures == "all"
     shown = set() if every else set(run.top_features["feature_id"]) | layers_strongest(run)
-    shown |= set(features_table(run)["feature_id"])
+    shown |= set(shown_pairs(run)["feature_id"])
     crops = Crops(**vars(reference_crops(config)))
     draw_features(run, reference, crops, None if every else sorted(shown))
     draw_classes(run, images)

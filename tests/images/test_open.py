@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-import itertools
 import logging
 import os
 import shutil
-import threading
-import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +19,9 @@ from PIL import Image
 
 from fnx.config.schema import DatasetConfig
 from fnx.errors import DataError
-from fnx.images import LabelledImages, open_images
-from fnx.images import validate as check
-from fnx.images.dataset import TABLE_SCHEMA, Listing, Stream
+from fnx.images import LabelledImages, list_images, open_images
+from fnx.images.dataset import TABLE_SCHEMA, Listing
 from fnx.images.paths import Files
-from fnx.images.validate import check_images, why_unreadable
-from fnx.utils import lock
 
 
 def opened(root: Path, **options: Any) -> LabelledImages:
@@ -36,23 +29,22 @@ def opened(root: Path, **options: Any) -> LabelledImages:
     return open_images(config, root.parent / "cache")
 
 
-@pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Counts how often each file's bytes are read."""
-    counts: Counter[str] = Counter()
-    stream = Files.stream
-
-    def counted(self: Files, path: str) -> Stream:
-        counts[path] += 1
-        return stream(self, path)
-
-    monkeypatch.setattr(Files, "stream", counted)
-    return counts
-
-
 def test_the_table(root: Path) -> None:
     images = opened(root)
-    assert images.table.schema == TABLE_SCHEMA
+    assert images.name == "own"
+    assert dict(images.table.schema) == {
+        "image_id": pl.Int64,
+        "path": pl.String,
+        "class_id": pl.Int32,
+        "class_name": pl.String,
+        "split": pl.String,
+        "status": pl.String,
+        "error": pl.String,
+        "digest": pl.String,
+    }
+    for path, digest in images.table.select("path", "digest").iter_rows():
+        content = (root / path).read_bytes()
+        assert digest == hashlib.blake2b(content, digest_size=16).hexdigest()
     assert images.table["image_id"].to_list() == list(range(6))
     assert images.table["path"].to_list() == [
         "cat/1.png",
@@ -67,7 +59,28 @@ def test_the_table(root: Path) -> None:
     assert images.labels().dtype == np.int32
     assert images.table["status"].to_list() == ["ok"] * 6
     assert images.table["error"].null_count() == 6
-    assert images.table["digest"].n_unique() == 6
+    assert images.warnings == ()
+
+
+def test_a_listing_is_taken_as_it_was_found(root: Path, write: Callable[..., Path]) -> None:
+    config = DatasetConfig(name="own", layout="folder", root=str(root))
+    listing = list_images(config)
+    assert listing.classes == ("cat", "dog")
+    write(root / "cat/late.png")
+    images = open_images(config, root.parent / "cache", listing)
+    assert images.table["path"].to_list() == opened_paths()
+
+
+@pytest.mark.parametrize("parts", [(1, 2, 2), (2, 1, 2), (2, 2, 1)])
+def test_a_listing_has_a_class_and_a_split_of_each_path(parts: tuple[int, int, int]) -> None:
+    paths, names, splits = (["x"] * number for number in parts)
+    with pytest.raises(ValueError, match="equally long"):
+        Listing(paths, names, splits, Files(""))
+
+
+def test_the_classes_of_a_listing_come_in_its_order_and_without_those_that_have_none() -> None:
+    listing = Listing(["1", "2", "3", "4"], ["b", None, "a", "b"], [None] * 4, Files(""))
+    assert listing.classes == ("b", "a")
 
 
 def damage(root: Path) -> dict[str, str]:
@@ -102,7 +115,7 @@ def damage(root: Path) -> dict[str, str]:
     Image.new("1", (20_000, 9_500)).save(cats / "bomb.png")
     expected["cat/bomb.png"] = "exceeds limit"
     Image.new("L", (5, 5001)).save(cats / "thread.png")
-    expected["cat/thread.png"] = "too long for its width"
+    expected["cat/thread.png"] = "ValueError: 5 × 5001 pixels: too long for its width"
     return expected
 
 
@@ -122,7 +135,12 @@ def test_what_is_no_image_is_a_row_with_its_reason(
     assert failed["class_id"].to_list() == [0] * failed.height
     assert images.ok()["path"].to_list() == opened_paths()
     assert images.labels().tolist() == [0, 0, 0, 1, 1, 1]
-    assert f"{len(expected)} images cannot be read" in caplog.text
+    first = failed["path"][0]
+    assert (
+        f"{len(expected)} images cannot be read and are left out; the first: {first!r} "
+        f"({errors[first]})" in caplog.text
+    )
+    assert "classes without" not in caplog.text
 
 
 def opened_paths() -> list[str]:
@@ -134,10 +152,12 @@ def test_on_error_raise_names_the_first_and_counts_the_others(root: Path) -> Non
     (root / "dog/x.txt").write_text("x")
     with pytest.raises(DataError) as caught:
         opened(root, on_error="raise")
-    assert str(caught.value) == (
-        "dataset.on_error=raise: cannot read 'cat/3.png' (ValueError: the file is empty) "
-        "and 1 other images"
-    )
+    first = "dataset.on_error=raise: cannot read 'cat/3.png' (ValueError: the file is empty)"
+    assert str(caught.value) == f"{first} and 1 other images"
+    (root / "dog/x.txt").unlink()
+    with pytest.raises(DataError) as caught:
+        opened(root, on_error="raise")
+    assert str(caught.value) == first
 
 
 def test_on_error_raise_takes_a_sound_folder(root: Path) -> None:
@@ -151,11 +171,12 @@ def test_odd_but_sound_images_are_fine(root: Path) -> None:
     Image.new("RGB", (1, 1)).save(root / "cat/dot.png")
     Image.new("CMYK", (9, 9)).save(root / "cat/cmyk.jpg")
     Image.new("L", (3, 9)).save(root / "cat/slim.jpg")
+    Image.new("L", (5, 5000)).save(root / "cat/long.png")
     Image.fromarray(np.zeros((9, 9), np.uint16)).save(root / "cat/deep.png")
     with io.BytesIO() as trailing:
         Image.new("RGB", (9, 9)).save(trailing, "JPEG")
         (root / "cat/trailing.jpg").write_bytes(trailing.getvalue() + b"more")
-    assert opened(root).ok().height == 6 + 7
+    assert opened(root).ok().height == 6 + 8
 
 
 def test_only_the_first_readable_images_of_a_class_are_taken(root: Path) -> None:
@@ -180,7 +201,8 @@ def test_a_class_without_a_readable_image_is_left_out(
     images = opened(root)
     assert images.class_names == ("cat", "dog")
     assert images.table["class_id"].to_list() == [None, 0, 0, 0, 1, 1, 1]
-    assert "'bird'" in caplog.text
+    assert images.table["class_name"][0] == "bird"
+    assert "classes without a readable image are left out: 'bird'" in caplog.text
 
 
 @pytest.mark.parametrize("left", [0, 1])
@@ -189,102 +211,6 @@ def test_fewer_than_two_classes_left(root: Path, left: int) -> None:
         file.write_bytes(b"")
     with pytest.raises(DataError, match=f"own: {left} classes with readable images among 6 files"):
         opened(root)
-
-
-def test_a_second_run_reads_no_file_again(root: Path, reads: Counter[str]) -> None:
-    (root / "cat/broken.png").write_text("x")
-    first = opened(root)
-    assert set(reads.values()) == {1}
-    assert reads.total() == 7
-    second = opened(root)
-    assert reads.total() == 7
-    assert second.table.equals(first.table)
-    assert opened(root, limit_per_class=1).ok().height == 2
-    assert reads.total() == 7
-
-
-def test_a_changed_file_is_read_again(
-    root: Path, reads: Counter[str], write: Callable[..., Path]
-) -> None:
-    before = opened(root)
-    reads.clear()
-    file = root / "dog/b.bmp"
-    stat = file.stat()
-    write(file, seed=77)
-    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # same size, same mtime, new ctime
-    after = opened(root)
-    assert reads == {"dog/b.bmp": 1}
-    assert after.digest() != before.digest()
-
-
-def test_of_two_runs_at_once_one_checks_and_the_other_finds_it_remembered(
-    root: Path, reads: Counter[str], monkeypatch: pytest.MonkeyPatch, caplog: Any
-) -> None:
-    monkeypatch.setattr(lock, "_ASK_EVERY", 0.02)
-    together = threading.Barrier(2)
-    known = check._remembered
-
-    def slow(root: Path, file: Path) -> Any:
-        time.sleep(0.1)  # the other meets the lock
-        return known(root, file)
-
-    monkeypatch.setattr(check, "_remembered", slow)
-
-    def run() -> LabelledImages:
-        together.wait()
-        return opened(root)
-
-    with caplog.at_level(logging.INFO), ThreadPoolExecutor(2) as threads:
-        one, two = (future.result() for future in [threads.submit(run) for _ in range(2)])
-    assert set(reads.values()) == {1}
-    assert one.table.equals(two.table)
-    assert f"which checks the images of {root}" in caplog.text
-
-
-def test_failures_of_the_system_are_not_remembered(root: Path) -> None:
-    (root / "cat/late.png").symlink_to(root.parent / "late.png")
-    assert opened(root).table.filter(pl.col("status") == "failed").height == 1
-    shutil.copy(root / "cat/1.png", root.parent / "late.png")
-    assert opened(root).ok().height == 7
-
-
-def test_a_damaged_cache_is_made_anew(root: Path, caplog: pytest.LogCaptureFixture) -> None:
-    first = opened(root)
-    (file,) = (root.parent / "cache/checked").glob("*.parquet")
-    for content in (b"rubbish", b""):
-        file.write_bytes(content)
-        assert opened(root).table.equals(first.table)
-        assert "checking anew" in caplog.text
-    pl.DataFrame({"path": ["cat/1.png"]}).write_parquet(file)
-    assert opened(root).table.equals(first.table)
-
-
-def test_a_cache_that_cannot_be_written_is_a_warning(
-    root: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (root.parent / "cache").write_text("a file in the way")
-    assert opened(root).ok().height == 6
-    assert "the next run will check the images again" in caplog.text
-
-
-def test_what_was_checked_before_an_interruption_is_kept(
-    root: Path, reads: Counter[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("fnx.images.validate._AT_ONCE", 2)
-    stamp = Files.stamp
-
-    def interrupted(self: Files, path: str) -> Any:
-        if path.startswith("dog"):
-            raise KeyboardInterrupt
-        return stamp(self, path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Files, "stamp", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            opened(root)
-    reads.clear()
-    opened(root)
-    assert set(reads) == {"dog/a.png", "dog/b.bmp", "dog/c.tif"}
 
 
 def test_the_digest_is_that_of_content_and_labels(root: Path, write: Callable[..., Path]) -> None:
@@ -301,61 +227,25 @@ def test_the_digest_is_that_of_content_and_labels(root: Path, write: Callable[..
     assert opened(root, limit_per_class=2).digest() != digest, "the choice matters"
 
 
-def test_a_bar_is_shown_for_long_checks_only(
-    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened(root)
-    assert capsys.readouterr().err == ""
-    clock = itertools.count(0, 20)
-    monkeypatch.setattr("tqdm.std.time", lambda: next(clock))
-    listing = Listing(opened_paths(), ["x"] * 6, [None] * 6, Files(str(root)))
-    check_images(listing, listing.paths, {})
-    assert "checking images" in capsys.readouterr().err
-
-
-@dataclass
-class Unwilling:
-    """A source whose files the system refuses."""
-
-    error: Exception
-    asked: list[str] = field(default_factory=list)
-
-    def __call__(self, path: str) -> Image.Image:
-        raise self.error
-
-    def stream(self, path: str) -> Stream:
-        raise self.error
-
-    def stamp(self, path: str) -> tuple[int, int, int]:
-        self.asked.append(path)
-        return 1, 2, 3
-
-
-@pytest.mark.parametrize(
-    ("error", "expected", "remembered"),
-    [
-        (PermissionError(13, "Permission denied", "x"), "Permission denied", False),
-        (MemoryError(), "MemoryError", False),
-        (OSError("broken data stream\nwhen reading"), "broken data stream when reading", True),
-        (SyntaxError("not a \udcff file"), "SyntaxError: not a \\udcff file", True),
-    ],
-)
-def test_reasons_are_one_line_and_last_if_they_lie_in_the_file(
-    error: Exception, expected: str, remembered: bool
-) -> None:
-    source = Unwilling(error)
-    listing = Listing(["a"], ["x"], [None], source)
-    found = check_images(listing, ["a"], {})
-    assert found["a"].error == expected == why_unreadable(error)
-    assert (found["a"].stamp is not None) == remembered
-    assert source.asked == ["a"]
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all")
-def test_a_file_without_permission(root: Path) -> None:
-    (root / "cat/1.png").chmod(0)
-    table = opened(root).table
-    assert table["error"][0] == "Permission denied"
+def test_the_digest_is_of_these_bytes() -> None:
+    """Embeddings of earlier versions are found by it."""
+    table = pl.DataFrame(
+        {
+            "image_id": [0, 1, 2],
+            "path": ["a/1", "a/2", "b/é"],
+            "class_id": [0, 0, 1],
+            "class_name": ["a", "a", "b"],
+            "split": ["train", None, None],
+            "status": ["ok", "failed", "ok"],
+            "error": [None, "no", None],
+            "digest": ["0f", None, "f0"],
+        },
+        schema=TABLE_SCHEMA,
+    )
+    content = b'["a", "b"]["a/1", "0f", "a", "train"]\n["b/\\u00e9", "f0", "b", null]\n'
+    images = LabelledImages("x", table, ("a", "b"), Files(""))
+    assert images.digest() == hashlib.blake2b(content, digest_size=16).hexdigest()
+    assert images.labels().tolist() == [0, 1]
 
 
 def test_counts_are_logged(root: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -363,6 +253,17 @@ def test_counts_are_logged(root: Path, caplog: pytest.LogCaptureFixture) -> None
     with caplog.at_level(logging.INFO):
         opened(root)
     assert "own: 6 images in 2 classes, 1 failed" in caplog.text
+
+
+def test_what_a_list_names_and_is_not_there_is_counted(root: Path) -> None:
+    (root / "names.txt").write_text(
+        "cat/1.png dry_knot\ndog/a.png leaf_knot\ncat/gone.png dry_knot\ncat/empty.png dry_knot\n"
+    )
+    (root / "cat/empty.png").touch()
+    config = DatasetConfig(name="knots", layout="wood", root=str(root))
+    first, second = open_images(config, root.parent / "cache").warnings
+    assert first.startswith("knots: 2 images in 2 classes of 1; Table 2")
+    assert second.startswith(f"knots: 1 images that its lists name are not in {root}")
 
 
 def test_names_that_are_not_utf8_reach_the_table_and_lead_back(root: Path) -> None:

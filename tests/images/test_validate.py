@@ -1,0 +1,220 @@
+"""The check of every image: read once, remembered, and its failures in one line each."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+import os
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import PIL
+import polars as pl
+import pytest
+from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
+
+from fnx.config.schema import DatasetConfig
+from fnx.images import LabelledImages, open_images
+from fnx.images import validate as check
+from fnx.images.dataset import Listing, Stream
+from fnx.images.paths import Files
+from fnx.images.validate import check_images, why_unreadable
+from fnx.utils import lock
+
+
+def opened(root: Path, **options: Any) -> LabelledImages:
+    config = DatasetConfig(name="own", layout="folder", root=str(root), **options)
+    return open_images(config, root.parent / "cache")
+
+
+def test_a_second_run_reads_no_file_again(root: Path, reads: Counter[str]) -> None:
+    (root / "cat/broken.png").write_text("x")
+    first = opened(root)
+    assert set(reads.values()) == {1}
+    assert reads.total() == 7
+    (memory,) = (root.parent / "cache/checked").glob("*.parquet")
+    written = memory.stat().st_ino
+    second = opened(root)
+    assert memory.stat().st_ino == written, "nothing new, nothing written"
+    assert reads.total() == 7
+    assert second.table.equals(first.table)
+    assert opened(root, limit_per_class=1).ok().height == 2
+    assert reads.total() == 7
+
+
+def test_checks_are_remembered_for_a_folder_and_a_version_of_pillow(root: Path) -> None:
+    opened(root)
+    key = b"\0".join([os.fsencode(root.resolve()), PIL.__version__.encode(), b"1"])
+    name = hashlib.blake2b(key, digest_size=16).hexdigest()
+    table = pl.read_parquet(root.parent / f"cache/checked/{name}.parquet")
+    stat = (root / "dog/b.bmp").stat()
+    row = table.row(by_predicate=pl.col("path") == "dog/b.bmp", named=True)
+    assert (row["size"], row["mtime_ns"], row["ctime_ns"]) == (
+        stat.st_size,
+        stat.st_mtime_ns,
+        stat.st_ctime_ns,
+    )
+
+
+def test_a_jpeg_is_checked_at_its_smallest_scale(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(JpegImageFile, "draft", lambda *args: asked.append(args[1:]))
+    opened(root)
+    assert asked == [(None, (1, 1))], "one of the six is a JPEG"
+
+
+def test_a_changed_file_is_read_again(
+    root: Path, reads: Counter[str], write: Callable[..., Path]
+) -> None:
+    before = opened(root)
+    reads.clear()
+    file = root / "dog/b.bmp"
+    stat = file.stat()
+    write(file, seed=77)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # same size, same mtime, new ctime
+    after = opened(root)
+    assert reads == {"dog/b.bmp": 1}
+    assert after.digest() != before.digest()
+
+
+def test_of_two_runs_at_once_one_checks_and_the_other_finds_it_remembered(
+    root: Path, reads: Counter[str], monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr(lock, "_ASK_EVERY", 0.02)
+    together = threading.Barrier(2)
+    known = check._remembered
+
+    def slow(root: Path, file: Path) -> Any:
+        time.sleep(0.1)  # the other meets the lock
+        return known(root, file)
+
+    monkeypatch.setattr(check, "_remembered", slow)
+
+    def run() -> LabelledImages:
+        together.wait()
+        return opened(root)
+
+    with caplog.at_level(logging.INFO), ThreadPoolExecutor(2) as threads:
+        one, two = (future.result() for future in [threads.submit(run) for _ in range(2)])
+    assert set(reads.values()) == {1}
+    assert one.table.equals(two.table)
+    assert f"which checks the images of {root}" in caplog.text
+
+
+def test_failures_of_the_system_are_not_remembered(root: Path) -> None:
+    (root / "cat/late.png").symlink_to(root.parent / "late.png")
+    assert opened(root).table.filter(pl.col("status") == "failed").height == 1
+    shutil.copy(root / "cat/1.png", root.parent / "late.png")
+    assert opened(root).ok().height == 7
+
+
+def test_a_damaged_cache_is_made_anew(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = opened(root)
+    (file,) = (root.parent / "cache/checked").glob("*.parquet")
+    for content in (b"rubbish", b""):
+        file.write_bytes(content)
+        assert opened(root).table.equals(first.table)
+        assert "checking anew" in caplog.text
+    pl.DataFrame({"path": ["cat/1.png"]}).write_parquet(file)
+    assert opened(root).table.equals(first.table)
+
+
+def test_a_cache_that_cannot_be_written_is_a_warning(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (root.parent / "cache").write_text("a file in the way")
+    assert opened(root).ok().height == 6
+    assert "the next run will check the images again" in caplog.text
+
+
+def test_what_was_checked_before_an_interruption_is_kept(
+    root: Path, reads: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fnx.images.validate._AT_ONCE", 2)
+    stamp = Files.stamp
+
+    def interrupted(self: Files, path: str) -> Any:
+        if path.startswith("dog"):
+            raise KeyboardInterrupt
+        return stamp(self, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Files, "stamp", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            opened(root)
+    reads.clear()
+    opened(root)
+    assert set(reads) == {"dog/a.png", "dog/b.bmp", "dog/c.tif"}
+
+
+def test_a_bar_is_shown_for_long_checks_only(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(root)
+    assert capsys.readouterr().err == ""
+    clock = itertools.count(0, 20)
+    monkeypatch.setattr("tqdm.std.time", lambda: next(clock))
+    listing = Listing(opened(root).table["path"].to_list(), ["x"] * 6, [None] * 6, Files(str(root)))
+    check_images(listing, listing.paths, {})
+    assert "checking images" in capsys.readouterr().err
+
+
+@dataclass
+class Unwilling:
+    """A source whose files the system refuses."""
+
+    error: Exception
+    asked: list[str] = field(default_factory=list)
+
+    def __call__(self, path: str) -> Image.Image:
+        raise self.error
+
+    def stream(self, path: str) -> Stream:
+        raise self.error
+
+    def stamp(self, path: str) -> tuple[int, int, int]:
+        self.asked.append(path)
+        return 1, 2, 3
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "remembered"),
+    [
+        (PermissionError(13, "Permission denied", "x"), "Permission denied", False),
+        (MemoryError(), "MemoryError", False),
+        (OSError("broken data stream\nwhen reading"), "broken data stream when reading", True),
+        (SyntaxError("not a \udcff file"), "SyntaxError: not a \\udcff file", True),
+        (
+            UnidentifiedImageError("x"),
+            "not an image, or of a format that Pillow does not know",
+            True,
+        ),
+    ],
+)
+def test_reasons_are_one_line_and_last_if_they_lie_in_the_file(
+    error: Exception, expected: str, remembered: bool
+) -> None:
+    source = Unwilling(error)
+    listing = Listing(["a"], ["x"], [None], source)
+    found = check_images(listing, ["a"], {})
+    assert found["a"].error == expected == why_unreadable(error)
+    assert (found["a"].stamp is not None) == remembered
+    assert source.asked == ["a"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all")
+def test_a_file_without_permission(root: Path) -> None:
+    (root / "cat/1.png").chmod(0)
+    table = opened(root).table
+    assert table["error"][0] == "Permission denied"
