@@ -54,7 +54,10 @@ def test_every_file_is_there(run: Run) -> None:
     assert names >= {f"{table}.parquet" for table in COLUMNS}
     assert names >= {"run.json", "distances.npy", "distances_random.npy", "report.html", "figures"}
     figures = {file.name for file in (run.path / "figures").iterdir()}
-    drawn, tables = "fig01 fig05 fig06 fig09 fig10 features".split(), "table1 table2 table3".split()
+    drawn, tables = (
+        ["fig01", "fig05", "fig06", "fig09", "fig10", "features"],
+        ["table1", "table2", "table3"],
+    )
     for number, endings in [
         *((name, (".png", ".svg", ".csv", ".parquet")) for name in drawn),
         *((name, (".csv", ".parquet")) for name in tables),
