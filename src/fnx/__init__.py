@@ -9,10 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fnx.analysis import Run
     from fnx.commands.run import run
     from fnx.embedding.embed import Embedding
-    from fnx.registry.registry import statistic, threshold
+    from fnx.registry import statistic, threshold
+    from fnx.report.notebook import Run
     from fnx.statistics.api import distances
     from fnx.thresholds import find_thresholds
 
@@ -31,12 +31,12 @@ __all__ = [
 
 _HOMES = {
     "Embedding": "fnx.embedding.embed",
-    "Run": "fnx.analysis",
+    "Run": "fnx.report.notebook",
     "distances": "fnx.statistics.api",
     "find_thresholds": "fnx.thresholds",
     "run": "fnx.commands.run",
-    "statistic": "fnx.registry.registry",
-    "threshold": "fnx.registry.registry",
+    "statistic": "fnx.registry",
+    "threshold": "fnx.registry",
 }
 
 

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,8 @@ import polars as pl
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from fnx.analysis import Run, tables
+from fnx import __version__
+from fnx.analysis import tables
 from fnx.analysis.record import (
     RECORD,
     Counts,
@@ -35,6 +35,7 @@ from fnx.images import LabelledImages, list_images, open_images
 from fnx.images.reference import open_reference
 from fnx.registry import statistics
 from fnx.report import summary, track, write_pictures, write_report
+from fnx.report.notebook import Run
 from fnx.statistics import dask as on_dask
 from fnx.statistics.engine import all_distances
 from fnx.statistics.permutations import permutations
@@ -231,7 +232,7 @@ def make_record(
     failed = embedding.images.filter(pl.col("status") == "failed").height
     extraction = embedding.extraction
     return RunRecord(
-        fnx_version=metadata.version("fnx"),
+        fnx_version=__version__,
         versions=versions(),
         command=redacted(["python", "-m", "fnx", *sys.argv[1:]]),
         started=stage.started.isoformat(timespec="seconds"),
