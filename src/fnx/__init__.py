@@ -42,12 +42,9 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import PackageNotFoundError, version
+        from fnx.utils.version import fnx_version
 
-        try:
-            return version("fnx-features")
-        except PackageNotFoundError:  # run from a source tree that is not installed
-            return "0+unknown"
+        return fnx_version()
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'fnx' has no attribute {name!r}")

@@ -15,7 +15,6 @@ import polars as pl
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from fnx import __version__
 from fnx.analysis import tables
 from fnx.analysis.record import (
     RECORD,
@@ -43,6 +42,7 @@ from fnx.thresholds import Thresholds, find_thresholds
 from fnx.utils.launch import OtherRank
 from fnx.utils.progress import progress_bar
 from fnx.utils.redact import redacted
+from fnx.utils.version import fnx_version
 
 Distances = NDArray[np.float32]
 
@@ -106,7 +106,7 @@ def extract(
     run_dir: Path,
     stage: Stopwatch,
 ) -> tuple[Embedding, bool]:
-    """All that needs the network: the embedding, and whether it was there; what excites features.
+    """Run the network: return the embedding and whether it was there; find the top images.
 
     The latter is written as ``strongest.parquet`` and ``strongest_images.parquet``, if there are
     reference images.
@@ -228,11 +228,11 @@ def make_record(
     stage: Stopwatch,
 ) -> RunRecord:
     """Return the run's record; the times of the stages still to come are added to its `seconds`."""
-    kept = {row.pop("sign"): Kept(**row) for row in found["thresholds"].to_dicts()}
+    plus, *minus = (Kept(**row) for row in found["thresholds"].drop("sign").to_dicts())
     failed = embedding.images.filter(pl.col("status") == "failed").height
     extraction = embedding.extraction
     return RunRecord(
-        fnx_version=__version__,
+        fnx_version=fnx_version(),
         versions=versions(),
         command=redacted(["python", "-m", "fnx", *sys.argv[1:]]),
         started=stage.started.isoformat(timespec="seconds"),
@@ -255,7 +255,7 @@ def make_record(
             features=embedding.manifest.features,
             constant=int(found["features"]["constant"].sum()),
         ),
-        thresholds=KeptBySign(kept["+"], kept.get("-")),
+        thresholds=KeptBySign(plus, *minus),
         seconds=stage.seconds,
         warnings=redacted(list(images.warnings)),
         config=redacted(asdict(config)),
