@@ -6,8 +6,8 @@ from itertools import count
 from typing import Any
 
 from fnx import app
-from fnx.analysis import Run
 from fnx.config.compose import compose_keywords
+from fnx.report.notebook import Run
 
 
 def run(**overrides: Any) -> Run:

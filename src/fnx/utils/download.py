@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from fnx import __version__
 from fnx.errors import DataError, reason
 from fnx.utils.files import file_digest
 from fnx.utils.progress import progress_bar
+from fnx.utils.version import fnx_version
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def _request(url: str, file: IO[bytes], size: int | None) -> None:
     have = file.seek(0, 2)
     if have == size:
         return
-    headers = {"User-Agent": f"fnx/{__version__}", "Accept-Encoding": "identity"}
+    headers = {"User-Agent": f"fnx/{fnx_version()}", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http(s), checked
