@@ -170,7 +170,6 @@ def _digest_if_readable(source: Source, path: str) -> str:
     with source.stream(path) as stream:
         if not stream.read(1):
             raise ValueError("the file is empty")
-        stream.seek(0)
         # The image is decoded first: a file that is none is refused without reading all of it.
         with Image.open(stream) as image:
             _decode_to_the_end(image)
