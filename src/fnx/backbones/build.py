@@ -13,7 +13,7 @@ from fnx.backbones.architectures import known_layers
 from fnx.backbones.layers import Layer, select
 
 if TYPE_CHECKING:
-    from fnx.backbones.backbone import Backbone, Reduction
+    from fnx.backbones.backbone import Backbone
     from fnx.backbones.weights.locate import WeightsFile
     from fnx.config.schema import ModelConfig
 
@@ -58,7 +58,6 @@ def build(
     image_size: int,
     seed: int,
     channels_last: bool = True,
-    reduction: Reduction = "mean",
 ) -> Backbone:
     """A backbone with its weights, on the CPU and in evaluation mode.
 
@@ -68,7 +67,6 @@ def build(
         image_size: side in pixels of the square images it will be given.
         seed: seed of an untrained network's weights.
         channels_last: lay maps out with the units innermost, which is twice as fast on CPUs.
-        reduction: "mean" or "peak" (see `Backbone`).
 
     Raises:
         ConfigError: a layer or a timm name that does not exist; images too small for the network.
@@ -118,5 +116,4 @@ def build(
         weights_digest=weights.digest,
         unseen=trace.unseen,
         memory_format=torch.channels_last if channels_last else torch.contiguous_format,
-        reduction=reduction,
     )

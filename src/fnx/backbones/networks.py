@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from torch import nn
 from fnx.backbones.architectures import architecture, known_layers
 from fnx.backbones.backbone import Preprocessing
 from fnx.backbones.layers import Layer
+from fnx.backbones.pooling import token_grid
 from fnx.backbones.trace import Trace, trace
 from fnx.config.schema import ModelConfig
 from fnx.errors import ConfigError
@@ -98,6 +100,39 @@ def looked_at(timm_name: str, image_size: int, look: Callable[[nn.Module], _T]) 
         raise
     except Exception:  # a network that looks at values while it is built or run
         return look(untrained(timm_name, image_size, seed=0))
+
+
+@functools.cache
+def map_sizes(
+    timm_name: str, image_size: int, view: tuple[int, int]
+) -> Mapping[str, tuple[int, int]]:
+    """Return rows and columns of each layer's map, by name, for views of any height and width.
+
+    Layers without a map are left out: those with one value per unit, and windows of attention.
+
+    >>> map_sizes("vgg16", 64, (64, 97))["conv5_1"]
+    (4, 6)
+    """
+    trace = traced(timm_name, image_size)
+    sizes: dict[str, tuple[int, int]] = {}
+
+    def keep(layer: Layer, value: torch.Tensor) -> None:
+        shape = tuple(value.shape[1:-1] if layer.module in trace.linear else value.shape[2:])
+        if len(shape) == 1:
+            shape = token_grid(shape[0] - trace.readings[layer.module][0].prefix, view)
+        if len(shape) == 2:
+            sizes.setdefault(layer.name, shape)  # of the first call
+
+    def look(net: nn.Module) -> None:
+        for layer in trace.layers:
+            net.get_submodule(layer.module).register_forward_hook(
+                lambda _, inputs, output, layer=layer: keep(layer, output)
+            )
+        with torch.no_grad():
+            net(torch.zeros(1, 3, *view, device=next(net.parameters()).device))
+
+    looked_at(timm_name, image_size, look)
+    return sizes
 
 
 def takes_oblong(timm_name: str, image_size: int) -> bool:
