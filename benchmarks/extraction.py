@@ -98,7 +98,7 @@ def bare(precision: str, views: int, threads: int) -> Callable[[int], float]:
 
 def whole(precision: str, folder: Path, *words: str) -> Callable[[int], dict[str, float]]:
     """Seconds an image of ``embed`` on files: all of it, and its predict loop alone."""
-    from fnx.cli import compose
+    from fnx.config.compose import compose
     from fnx.embedding import ranks
     from fnx.embedding.embed import embed
     from fnx.images.open import open_images
@@ -150,7 +150,7 @@ def taps(precision: str, folder: Path, views: str = "ten") -> Callable[[int], fl
 
     from fnx import backbones
     from fnx.backbones.weights.locate import locate
-    from fnx.cli import compose
+    from fnx.config.compose import compose
     from fnx.embedding.microbatches import Microbatches, batching
     from fnx.images.crops import Crops
 

@@ -24,8 +24,9 @@ import polars as pl
 from PIL import Image
 
 import fnx
-from fnx import app, cli
+from fnx import app
 from fnx.analysis.record import Stopwatch
+from fnx.config.compose import compose
 from fnx.embedding import Embedding, ranks, store
 from fnx.embedding.store import Manifest
 from fnx.images import LabelledImages, Listing, open_images
@@ -86,7 +87,7 @@ def checked(table: Table, folder: Path, images: int) -> LabelledImages:
             OnePicture(written.getvalue()),
             folder / "images",
         )
-    config = cli.compose(["dataset=folder", f"dataset.root={folder}/images"]).dataset
+    config = compose(["dataset=folder", f"dataset.root={folder}/images"]).dataset
     with table.step("check of all, bookkeeping (8 × 8 pixels)") as remarks:
         found = open_images(config, folder, listing)
         (file,) = (folder / "checked").glob("*.parquet")
@@ -175,7 +176,7 @@ def reported(table: Table, folder: Path, images: LabelledImages, embedding: Embe
     patched.open_images = lambda *_: images
     patched.embed = lambda *_: (embedding, True)
     words = ["dataset=folder", f"dataset.root={folder}/images", "threshold.permutations=1"]
-    app.run(cli.compose([*words, "logger=none", f"paths.outputs={folder}"]), folder / "run")
+    app.run(compose([*words, "logger=none", f"paths.outputs={folder}"]), folder / "run")
     size = sum(file.stat().st_size for file in (folder / "run").rglob("*") if file.is_file())
     print(f"| run: all files | | | {size / 1e6:.0f} MB |", flush=True)
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import fnx
-from fnx.cli import compose
+from fnx.config.compose import compose
 from fnx.embedding.embed import embed
 from fnx.images.open import open_images
 from fnx.registry import load_installed

@@ -63,9 +63,9 @@ def restored_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def _compose(outputs: Path, *overrides: str) -> Config:
-    from fnx import cli
+    from fnx.config.compose import compose
 
-    return cli.compose([f"paths.outputs={outputs}", *overrides])
+    return compose([f"paths.outputs={outputs}", *overrides])
 
 
 @pytest.fixture

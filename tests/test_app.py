@@ -54,8 +54,15 @@ def test_every_file_is_there(run: Run) -> None:
     assert names >= {f"{table}.parquet" for table in COLUMNS}
     assert names >= {"run.json", "distances.npy", "distances_random.npy", "report.html", "figures"}
     figures = {file.name for file in (run.path / "figures").iterdir()}
-    for number in ("fig01", "fig05", "fig06", "fig09", "fig10", "table1", "table2", "table3"):
-        for ending in (".png", ".svg"):
+    drawn, tables = (
+        ["fig01", "fig05", "fig06", "fig09", "fig10", "features"],
+        ["table1", "table2", "table3"],
+    )
+    for number, endings in [
+        *((name, (".png", ".svg", ".csv", ".parquet")) for name in drawn),
+        *((name, (".csv", ".parquet")) for name in tables),
+    ]:
+        for ending in endings:
             assert any(n.startswith(number) and n.endswith(ending) for n in figures), figures
 
 
@@ -98,7 +105,7 @@ def test_the_record_tells_what_was_run(run: Run) -> None:
     assert record.counts.classes == 10
     assert record.counts.features == run.features.height
     assert record.counts.constant == run.features["constant"].sum()
-    stages = "images embedding strongest distances thresholds analysis pictures report"
+    stages = "images embedding distances thresholds analysis pictures report"
     assert list(record.seconds) == stages.split()
     assert record.command[:3] == ["python", "-m", "fnx"]
     assert record.fnx_version == fnx.__version__

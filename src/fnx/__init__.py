@@ -9,32 +9,42 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fnx.commands.run import run
     from fnx.embedding import Embedding
-    from fnx.registry.registry import statistic, threshold
+    from fnx.registry import statistic, threshold
+    from fnx.report.notebook import Run
     from fnx.statistics.api import distances
     from fnx.thresholds import find_thresholds
 
     __version__: str
 
-__all__ = ["Embedding", "__version__", "distances", "find_thresholds", "statistic", "threshold"]
+__all__ = [
+    "Embedding",
+    "Run",
+    "__version__",
+    "distances",
+    "find_thresholds",
+    "run",
+    "statistic",
+    "threshold",
+]
 
 _HOMES = {
     "Embedding": "fnx.embedding",
+    "Run": "fnx.report.notebook",
     "distances": "fnx.statistics.api",
     "find_thresholds": "fnx.thresholds",
-    "statistic": "fnx.registry.registry",
-    "threshold": "fnx.registry.registry",
+    "run": "fnx.commands.run",
+    "statistic": "fnx.registry",
+    "threshold": "fnx.registry",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import PackageNotFoundError, version
+        from fnx.utils.version import fnx_version
 
-        try:
-            return version("fnx")
-        except PackageNotFoundError:  # run from a source tree that is not installed
-            return "0+unknown"
+        return fnx_version()
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'fnx' has no attribute {name!r}")

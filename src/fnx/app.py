@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ import polars as pl
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from fnx import backbones
-from fnx.analysis import Run, tables
+from fnx.analysis import tables
 from fnx.analysis.record import (
     RECORD,
     Counts,
@@ -28,13 +26,15 @@ from fnx.analysis.record import (
     Stopwatch,
     versions,
 )
+from fnx.config.checks import check, check_listing
+from fnx.config.compose import reference_dataset
 from fnx.config.schema import Config
 from fnx.embedding import Embedding, embed
 from fnx.images import LabelledImages, list_images, open_images
-from fnx.images.reference import check_reference, open_reference, reference_crops
+from fnx.images.reference import open_reference, reference_crops
 from fnx.registry import statistics
-from fnx.report import check_tracker, summary, track, write_pictures, write_report
-from fnx.report.pictures.pairs import check_pairs
+from fnx.report import summary, track, write_pictures, write_report
+from fnx.report.notebook import Run
 from fnx.statistics import dask as on_dask
 from fnx.statistics.engine import all_distances
 from fnx.statistics.permutations import permutations
@@ -42,6 +42,7 @@ from fnx.thresholds import Thresholds, find_thresholds
 from fnx.utils.launch import NonZeroRankExit
 from fnx.utils.progress import progress_bar
 from fnx.utils.redact import redacted
+from fnx.utils.version import fnx_version
 
 Distances = NDArray[np.float32]
 
@@ -50,7 +51,7 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
     """Find out what every feature says about every class, from images to report.
 
     Args:
-        config: the checked configuration.
+        config: the configuration.
         run_dir: folder of the run, made if it is not there. It is finished when it has its
             ``run.json``.
         sweep: id of the sweep that the run belongs to, if any.
@@ -58,17 +59,15 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
     Raises:
         FnxError: what the user can mend, found before the long work where it can be.
     """
+    check(config)
     stage = Stopwatch()
-    backbones.check_layers(config.model, config.crops.size)
-    check_tracker(config.logger)
-    check_reference(config)
 
     with stage("images"):  # the target task: labelled images (Section 3.2)
         listing = list_images(config.dataset)
-        check_pairs(config, listing.classes)
+        check_listing(config, listing.classes)
         images = open_images(config.dataset, Path(config.paths.cache), listing)
-        check_pairs(config, images.class_names)  # without classes that cannot be read
-        reference = open_reference(images, config)
+        check_listing(config, images.class_names)  # less the classes that cannot be read
+        reference = open_reference(images, config, reference_dataset(config))
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / RECORD).unlink(missing_ok=True)  # of an earlier run in this folder
 
@@ -224,11 +223,11 @@ def make_record(
     stage: Stopwatch,
 ) -> RunRecord:
     """Return the run's record; the times of the stages still to come are added to its `seconds`."""
-    kept = {row.pop("sign"): Kept(**row) for row in found["thresholds"].to_dicts()}
+    plus, *minus = (Kept(**row) for row in found["thresholds"].drop("sign").to_dicts())
     failed = embedding.images.filter(pl.col("status") == "failed").height
     extraction = embedding.extraction
     return RunRecord(
-        fnx_version=metadata.version("fnx"),
+        fnx_version=fnx_version(),
         versions=versions(),
         command=redacted(["python", "-m", "fnx", *sys.argv[1:]]),
         started=stage.started.isoformat(timespec="seconds"),
@@ -251,7 +250,7 @@ def make_record(
             features=embedding.manifest.features,
             constant=int(found["features"]["constant"].sum()),
         ),
-        thresholds=KeptBySign(kept["+"], kept.get("-")),
+        thresholds=KeptBySign(plus, *minus),
         seconds=stage.seconds,
         warnings=redacted(list(images.warnings)),
         config=redacted(asdict(config)),

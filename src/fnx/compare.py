@@ -1,6 +1,10 @@
-"""``python -m fnx.compare``: see `fnx.commands.compare`."""
+"""``python -m fnx.compare``: the same as ``python -m fnx compare``."""
 
-from fnx.commands.compare import main
+from functools import partial
+
+from fnx.cli import command
+
+main = partial(command, "compare")
 
 if __name__ == "__main__":
     main()

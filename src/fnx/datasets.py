@@ -1,6 +1,10 @@
-"""``python -m fnx.datasets``: see `fnx.commands.datasets`."""
+"""``python -m fnx.datasets``: the same as ``python -m fnx datasets``."""
 
-from fnx.commands.datasets import main
+from functools import partial
+
+from fnx.cli import command
+
+main = partial(command, "datasets")
 
 if __name__ == "__main__":
     main()

@@ -1,6 +1,10 @@
-"""``python -m fnx.show``: see `fnx.commands.show`."""
+"""``python -m fnx.show``: the same as ``python -m fnx show``."""
 
-from fnx.commands.show import main
+from functools import partial
+
+from fnx.cli import command
+
+main = partial(command, "show")
 
 if __name__ == "__main__":
     main()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import timm
@@ -15,9 +13,7 @@ from fnx.backbones.backbone import Backbone, Preprocessing, plan
 from fnx.backbones.compiled import CompiledBackbone
 from fnx.backbones.layers import select
 from fnx.backbones.trace import trace
-from fnx.config.schema import Config
 from fnx.embedding.microbatches import Batching, Microbatches
-from fnx.errors import ConfigError
 from fnx.images.crops import Crops
 
 IMAGES, SIDE = 6, 64
@@ -103,12 +99,3 @@ def test_fused_kernels_round_a_little_differently(dtype: torch.dtype) -> None:
     given = pixels(IMAGES)
     near = {"rtol": 1e-5, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 0.1, "atol": 0.05}
     torch.testing.assert_close(CompiledBackbone(plain, IMAGES)(given), plain(given), **near)
-
-
-def test_a_processor_compiles_nothing(tiny: Callable[..., Config]) -> None:
-    from fnx.embedding.embed import embed
-    from fnx.images.open import open_images
-
-    config = tiny("trainer.compile=true")
-    with pytest.raises(ConfigError, match=r"trainer\.compile=true is for GPUs"):
-        embed(open_images(config.dataset, Path(config.paths.cache)), config)

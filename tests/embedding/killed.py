@@ -14,8 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-from fnx import cli
 from fnx.backbones import backbone  # noqa: F401 - what every child needs is imported once
+from fnx.config.compose import compose
 from fnx.embedding import Embedding, embed, extraction, store
 from fnx.images import open_images
 
@@ -33,7 +33,7 @@ def child(outputs: Path, words: list[str], written: Path) -> None:
             file.write(f"{shard}\n")
 
     store.write_shard = noting  # type: ignore[assignment]
-    config = cli.compose([f"paths.outputs={outputs}", *words])
+    config = compose([f"paths.outputs={outputs}", *words])
     embed(open_images(config.dataset, outputs), config)
 
 

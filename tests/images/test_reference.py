@@ -1,71 +1,112 @@
-"""Reference images: the run's own or others, as many of each class as are asked for."""
+"""Reference images: the run's own, a data set's, or those of any folder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
-from fnx.config.schema import Config, CropsConfig
+from fnx.config.schema import Config, DatasetConfig
+from fnx.errors import DataError
 from fnx.images import LabelledImages, open_images
 from fnx.images.reference import open_reference, reference_crops
 
 
-def reference(config: Config) -> LabelledImages | None:
-    return open_reference(open_images(config.dataset, Path(config.paths.cache)), config)
+@pytest.fixture
+def own(root: Path) -> LabelledImages:
+    (root / "cat/0.png").touch()
+    config = DatasetConfig(name="own", layout="folder", root=str(root))
+    return open_images(config, root.parent / "cache")
 
 
-def test_the_run_s_own_images_keep_their_numbers(tiny: Callable[..., Config]) -> None:
-    every = reference(tiny())
-    assert every is not None
-    assert every.ok().height == 40
-    limited = reference(tiny("report.reference_limit_per_class=2"))
-    assert limited is not None
-    assert limited.ok()["class_id"].value_counts()["count"].to_list() == [2] * 10
-    first = every.ok().group_by("class_id", maintain_order=True).head(2)["image_id"]
-    assert sorted(limited.ok()["image_id"]) == sorted(first)
-
-
-def test_another_data_set_is_taken_whole_unless_limited(tiny: Callable[..., Config]) -> None:
-    for limit, count in (("null", 1797), ("3", 30)):
-        words = ("report.reference_dataset=digits", f"report.reference_limit_per_class={limit}")
-        named = reference(tiny(*words))
-        assert named is not None
-        assert named.ok().height == count
-
-
-def test_in_a_folder_images_beside_the_classes_have_none(
-    tiny: Callable[..., Config], tmp_path: Path
+def test_the_runs_own_images_up_to_a_limit(
+    own: LabelledImages, tiny: Callable[..., Config]
 ) -> None:
-    for path in ("a/1.png", "a/2.png", "a/3.png", "b/deep/1.png", "beside.png", "too.png"):
-        (tmp_path / "mixed" / path).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (40, 40)).save(tmp_path / "mixed" / path)
-    (tmp_path / "mixed/notes.txt").write_text("no image")
-    words = (f"report.reference_dataset={tmp_path}/mixed", "report.reference_limit_per_class=2")
-    folder = reference(tiny(*words))
-    assert folder is not None
-    assert folder.ok()["class_name"].to_list() == ["a", "a", "b", None, None]
-    assert folder.table.filter(status="failed")["path"].to_list() == ["notes.txt"]
+    assert open_reference(own, tiny("report.reference_limit_per_class=null"), None) is own
+    limited = open_reference(own, tiny("report.reference_limit_per_class=2"), None)
+    assert limited is not None
+    assert limited.table["path"].to_list() == ["cat/1.png", "cat/2.jpg", "dog/a.png", "dog/b.bmp"]
+    assert limited.table["image_id"].to_list() == [1, 2, 4, 5], "the numbers that they have"
 
 
-def test_there_are_none_where_no_pictures_are_wanted(tiny: Callable[..., Config]) -> None:
-    assert reference(tiny("report.pictures=none")) is None
+def test_no_pictures_no_reference(own: LabelledImages, tiny: Callable[..., Config]) -> None:
+    assert open_reference(own, tiny("report.pictures=none"), None) is None
+
+
+def test_another_data_set_has_its_own_limit(
+    own: LabelledImages, tiny: Callable[..., Config]
+) -> None:
+    digits = DatasetConfig(name="digits", layout="digits", limit_per_class=3)
+    found = open_reference(own, tiny("report.reference_limit_per_class=2"), digits)
+    assert found is not None
+    assert found.table.height == 30
+
+
+def test_a_folder_may_hold_images_beside_its_classes_which_have_no_limit(
+    own: LabelledImages, root: Path, tiny: Callable[..., Config], write: Callable[..., Path]
+) -> None:
+    for name in ("beside.png", "aside.png", "too.png"):
+        write(root / name)
+    (root / "notes.txt").write_text("no image")
+    (root / "empty").mkdir()
+    (root / "empty/x.png").touch()
+    config = DatasetConfig(name="mine", layout="folder", root=str(root), limit_per_class=2)
+    found = open_reference(own, tiny(), config)
+    assert found is not None
+    assert found.name == "mine"
+    assert found.class_names == ("cat", "dog")
+    assert found.table.select("path", "class_id", "class_name", "status").rows() == [
+        ("aside.png", None, None, "ok"),
+        ("beside.png", None, None, "ok"),
+        ("cat/0.png", 0, "cat", "failed"),
+        ("cat/1.png", 0, "cat", "ok"),
+        ("cat/2.jpg", 0, "cat", "ok"),
+        ("dog/a.png", 1, "dog", "ok"),
+        ("dog/b.bmp", 1, "dog", "ok"),
+        ("empty/x.png", None, "empty", "failed"),
+        ("notes.txt", None, None, "failed"),
+        ("too.png", None, None, "ok"),
+    ]
+
+
+def test_a_folder_needs_no_classes_but_an_image(
+    own: LabelledImages, tmp_path: Path, tiny: Callable[..., Config], write: Callable[..., Path]
+) -> None:
+    folder = tmp_path / "flat"
+    config = DatasetConfig(name="flat", layout="folder", root=str(folder))
+    write(folder / "a.png")
+    found = open_reference(own, tiny(), config)
+    assert found is not None
+    assert (found.table.height, found.class_names) == (1, ())
+    (folder / "a.png").write_bytes(b"")
+    (folder / "b.png").write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        open_reference(own, tiny(), config)
+    assert str(caught.value) == f"report.reference_dataset={folder}: no images in 2 files"
 
 
 @pytest.mark.parametrize(
-    ("words", "name", "resize"),
+    ("name", "expected"),
     [
-        ((), "ten", 40),  # the run's own images are embedded already, by the run's crops
-        (("report.reference_dataset=digits",), "center", 40),
-        (("report.reference_dataset=digits", "report.reference_crops=null"), "ten", 40),
-        (("report.reference_dataset=digits", "report.reference_crops=five"), "five", 40),
-        (("report.reference_dataset=digits", "report.reference_crops=dense"), "dense", 32),
+        (None, ("ten", 40, 32)),
+        ("ten", ("ten", 40, 32)),
+        ("center", ("center", 40, 32)),
+        ("dense", ("dense", 32, 32)),
     ],
 )
-def test_views_are_those_of_the_run_unless_other_images_have_their_own(
-    tiny: Callable[..., Config], words: tuple[str, ...], name: str, resize: int
+def test_the_views_of_a_reference_image_are_of_the_runs_size(
+    tiny: Callable[..., Config], name: str | None, expected: tuple[str, int, int]
 ) -> None:
-    found = reference_crops(tiny("crops=ten", *words))
-    assert found == CropsConfig(name=name, resize=resize, size=32, resize_mode="short_side")
+    config = tiny("crops=ten", "report.reference_dataset=digits")
+    config = replace(config, report=replace(config.report, reference_crops=name))
+    crops = reference_crops(config)
+    assert (crops.name, crops.resize, crops.size) == expected
+
+
+def test_the_runs_own_images_are_embedded_already_by_the_runs_crops(
+    tiny: Callable[..., Config],
+) -> None:
+    config = tiny("crops=ten", "report.reference_crops=center")
+    assert reference_crops(config) == config.crops

@@ -19,6 +19,7 @@ from tests.numbers.drawings import described
 from tests.numbers.recount import Recount
 from tests.report.synthetic import Synthetic, write_run
 
+from fnx.analysis import Run
 from fnx.config.schema import ReportConfig
 from fnx.report import write_report
 
@@ -83,7 +84,7 @@ def undrawn() -> Iterator[None]:
 def report(folder: Path, config: ReportConfig) -> None:
     """Write a run's figures' tables and its page."""
     with undrawn():
-        write_report(folder, config)
+        write_report(Run.open(folder), config)
 
 
 def make(folder: Path, kind: str) -> Recount:

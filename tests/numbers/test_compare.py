@@ -345,12 +345,12 @@ def test_the_comparisons_page(compared: tuple[Path, str], runs: dict[str, Recoun
 
 
 def test_the_comparisons_text(compared: tuple[Path, str], runs: dict[str, Recount]) -> None:
-    text = compared[1]
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in compared[1].splitlines() if line.strip()]
     called = labels(compared, runs)
-    for name, run in runs.items():
-        line = next(line for line in lines if line.strip().startswith(called[name]))
-        assert numbers(line) == [
+    for place, (name, run) in enumerate(runs.items(), 1):
+        (line,) = (line for line in lines if line.startswith(f"  {place}  {called[name]}  "))
+        assert numbers(line, called[name]) == [
+            str(place),
             written(np.mean(run.sizes), 1),
             *(text for sign in run.signs
               for text in (written(run.thresholds[sign], 3), written(run.side(sign)["davg"]))),
@@ -359,11 +359,12 @@ def test_the_comparisons_text(compared: tuple[Path, str], runs: dict[str, Recoun
     for line, (_, _, values) in zip(told, curves(runs), strict=True):
         expected = [written(value, digits) for value, digits in zip(values, (4, 4, 3), strict=True)]
         assert numbers(line, "R2")[-3:] == expected
+    places = {name: place for place, name in enumerate(runs, 1)}
     for (a, b), two in pairs(runs).items():
         pair = two.pair()
-        line = next(line for line in lines if called[a] in line and f"  {called[b]}" in line)
+        (line,) = (line for line in lines if line.startswith(f"  {places[a]} : {places[b]}  "))
         expected = [
-            str(pair["layers"]), written(pair["spearman"], 3),
+            str(places[a]), str(places[b]), str(pair["layers"]), written(pair["spearman"], 3),
             "–" if pair["jaccard"] is None else f"{100 * pair['jaccard']:.0f}",
             written(pair["wasserstein"], 3), written(pair["t_plus_shift"], 3, sign=True),
             written(pair["t_minus_shift"], 3, sign=True),

@@ -104,7 +104,7 @@ def test_the_table_of_thresholds_tells_the_spread() -> None:
         (
             {"strategy": "fixed", "t_plus": 2.0, "range": (-1, 1)},
             ConfigError,
-            "threshold.t_plus=2: the statistic's range is -1 … 1",
+            "threshold.t_plus=2: must lie in 0 … 1",
         ),
         ({"strategy": "quantile", "q": 0.0}, ConfigError, "threshold.q=0: must lie between"),
         ({"strategy": "quantile", "q": 1.0}, ConfigError, "threshold.q=1: must lie between"),

@@ -135,6 +135,20 @@ def map_sizes(
     return sizes
 
 
+def takes_oblong(timm_name: str, image_size: int) -> bool:
+    """Return whether the network takes images that are not square, `image_size` the short side."""
+
+    def look(net: nn.Module) -> None:
+        device = next(net.parameters()).device
+        net(torch.zeros(1, 3, image_size, image_size + image_size // 8, device=device))
+
+    try:
+        looked_at(timm_name, image_size, look)
+    except (AssertionError, RuntimeError, ValueError):
+        return False
+    return True
+
+
 def _trace(net: nn.Module, images: torch.Tensor) -> Trace:
     named = (getattr(net, "pretrained_cfg", None) or {}).get("classifier") or ()
     return trace(net, images, classifiers=(named,) if isinstance(named, str) else tuple(named))

@@ -1,4 +1,4 @@
-"""``python -m fnx.compare RUN…``: several runs side by side, and how far they agree."""
+"""``python -m fnx compare RUN …``: several runs side by side, and how far they agree."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from pathlib import Path
 
 from fnx.analysis import Run
 from fnx.analysis.record import RECORD
-from fnx.errors import DataError, FnxError
+from fnx.errors import DataError
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command: exit code 0, or 2 after one line that says what the user can mend."""
+def main(arguments: Sequence[str]) -> None:
+    """Compare the runs that the arguments name, and print a summary.
+
+    Raises:
+        DataError: a path that is no finished run.
+    """
     parser = argparse.ArgumentParser(
-        prog="python -m fnx.compare",
+        prog="fnx compare",
         description="Compare runs of fnx: Tables 2 and 3, the fits of t+ and t- against the number "
-        "of images a class, Figures 5, 6, 8, 10 and 11 over the runs, the settings that differ, "
+        "of images per class, Figures 5, 6, 8, 10 and 11 over the runs, the settings that differ, "
         "and for runs of the same data set how far they agree, layer by layer. Leaves tables, "
         "figures and a page, compare.html.",
     )
@@ -49,35 +53,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
         " (default: each with each)",
     )
     options = parser.parse_args(arguments)
-    try:
-        runs = find_runs(options.runs)
-        folder = options.out or Path("outputs/compare") / f"{datetime.now():%Y-%m-%d-%H%M%S}"
-        reference = None
-        if options.reference is not None:
-            found = find_runs([str(options.reference)])
-            if len(found) > 1:
-                raise DataError(
-                    f"{options.reference}: --reference is one run, here are {len(found)}"
-                )
-            reference = found[0]
-            if reference not in runs:
-                runs = [*runs, reference]
-        from fnx.report.comparison.text import summary
-        from fnx.report.comparison.write import gather, write
+    runs = find_runs(options.runs)
+    folder = options.out or Path("outputs/compare") / f"{datetime.now():%Y-%m-%d-%H%M%S}"
+    reference = None
+    if options.reference is not None:
+        found = find_runs([str(options.reference)])
+        if len(found) > 1:
+            raise DataError(f"{options.reference}: --reference is one run, here are {len(found)}")
+        reference = found[0]
+        if reference not in runs:
+            runs = [*runs, reference]
+    from fnx.report.comparison.gather import gather
+    from fnx.report.comparison.text import summary
+    from fnx.report.comparison.write import write
+    from fnx.report.terminal.terminal import Terminal
 
-        compared = gather(runs, reference)
-        write(compared, folder, options.formats)
-        sys.stdout.write(summary(compared, folder) + "\n")
-    except (FnxError, OSError) as error:
-        sys.stderr.write(f"fnx.compare: {' '.join(str(error).split())}\n")
-        raise SystemExit(2) from None
+    compared = gather(runs, reference)
+    write(compared, folder, options.formats)
+    Terminal(sys.stdout).print(summary(compared, folder))
 
 
 def find_runs(patterns: Sequence[str]) -> list[Run]:
-    """The finished runs that folders and globs stand for, each once, in the order of their paths.
+    """Return the finished runs that folders and globs name, each once, in the order of paths.
 
     Raises:
-        DataError: for a path or glob that stands for no finished run.
+        DataError: a path or glob that names no finished run.
     """
     found: dict[Path, None] = {}
     for pattern in patterns:
@@ -100,9 +100,5 @@ def _runs_below(folder: Path) -> list[Path]:
 
 
 def _shortest(path: Path) -> Path:
-    """The path below the working directory, where it lies there."""
+    """Return the path relative to the working directory, if it is below that."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""``python -m fnx.show RUN``: what the page tells, in the terminal and as a picture."""
+"""``python -m fnx show RUN``: what the page tells, in the terminal and as a picture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fnx.analysis import Run
 from fnx.analysis.record import RECORD
-from fnx.errors import DataError, FnxError
+from fnx.errors import DataError
 from fnx.report.subjects import subject
 from fnx.report.terminal.terminal import Terminal
 
@@ -18,38 +18,37 @@ OUTPUTS = Path("outputs")
 PICTURE_FORMATS = ("png", "svg", "pdf")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command: exit code 0, or 2 after one line that says what the user can mend."""
+def main(arguments: Sequence[str]) -> None:
+    """Print what a run says about what the arguments name, and draw it where a picture is wanted.
+
+    Raises:
+        DataError: a run, class, feature or layer that is not there.
+    """
     options = _parser().parse_args(arguments)
-    try:
-        run = Run.open(last() if options.run == "last" else options.run)
-        _check_picture(options.picture)
-        found = subject(
-            run,
-            class_=options.class_,
-            feature=options.feature,
-            layer=options.layer,
-            top=options.top,
-            every_class=options.all,
-        )
-        if options.json:
-            sys.stdout.write(json.dumps(found.told, indent=2, ensure_ascii=True) + "\n")
-        else:
-            Terminal(sys.stdout).print(found.text)
-        if options.picture is not None:
-            path = Path(options.picture or f"{found.file_name}.png")
-            found.save_picture(path)
-            (sys.stderr if options.json else sys.stdout).write(f"picture: {path}\n")
-    except BrokenPipeError:  # `| head` has seen enough
-        sys.stderr.close()
-    except (FnxError, OSError) as error:
-        sys.stderr.write(f"fnx.show: {' '.join(str(error).split())}\n")
-        raise SystemExit(2) from None
+    run = Run.open(last() if options.run == "last" else options.run)
+    _check_picture(options.picture)
+    found = subject(
+        run,
+        class_name=options.class_,
+        feature=options.feature,
+        layer=options.layer,
+        top=options.top,
+        every_class=options.all,
+    )
+    if options.json:
+        sys.stdout.write(json.dumps(found.told, indent=2, ensure_ascii=True) + "\n")
+    else:
+        Terminal(sys.stdout).print(found.text)
+    if options.picture is not None:
+        path = Path(options.picture or f"{found.file_name}.png")
+        found.save_picture(path)
+        (sys.stderr if options.json else sys.stdout).write(f"picture: {path}\n")
+    sys.stdout.flush()  # a closed pipe is noticed here, not as Python ends
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m fnx.show",
+        prog="fnx show",
         description="Show a run of fnx in the terminal: its answer, or what it says about a class, "
         "a feature or a layer.",
     )
@@ -91,12 +90,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a positive whole number")
     return int(text)
 
 
 def last() -> Path:
-    """The folder of the run below ``outputs/`` that ended last.
+    """Return the folder of the run below ``outputs/`` that ended last.
 
     Raises:
         DataError: there is none.
@@ -120,7 +119,3 @@ def _check_picture(name: str | None) -> None:
         raise DataError(f"--picture {name}: the name must end with .png, .svg or .pdf")
     if not path.parent.is_dir():
         raise DataError(f"--picture {name}: no such folder as {path.parent}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,23 +1,16 @@
-"""The configuration's schema: one dataclass a config group, with types, defaults and help.
+"""The configuration's schema: one dataclass per config group, with types, defaults and help.
 
 The YAML files of ``conf/`` fill these classes in; a key that is not here, or a value of another
-type, is refused by name before any work. ``statistic`` and ``threshold`` have no class here: each
-option of theirs is made from the signature of the function behind it (see `fnx.registry.registry`).
+type, is refused by name before any work. ``statistic`` and ``threshold`` have no class here: that
+of each of their options is made from the signature of the function behind it (see
+`fnx.registry.registry`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-
-from omegaconf import DictConfig, OmegaConf
-
-from fnx.errors import ConfigError, unknown
-from fnx.registry import statistics, thresholds
 
 MISSING: Any = "???"  # OmegaConf's marker of a mandatory value
 
@@ -26,13 +19,20 @@ def option(
     default: Any = MISSING,
     *,
     help: str,
-    choices: tuple[str, ...] | None = None,
+    choices: tuple[str, ...] = (),
     minimum: float | None = None,
 ) -> Any:
-    """A dataclass field with its one-line help and what it allows."""
+    """Make a dataclass field with its one-line help and the values that it allows.
+
+    Args:
+        default: a list is copied for every instance.
+        help: one line for ``--help``.
+        choices: the values allowed; of a list, the items allowed.
+        minimum: the smallest number allowed; a field may allow some `choices` beside numbers.
+    """
     metadata = {"help": help, "choices": choices, "minimum": minimum}
-    if isinstance(default, (list, dict)) or dataclasses.is_dataclass(default):
-        return field(default_factory=lambda: default, metadata=metadata)
+    if isinstance(default, list):
+        return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
@@ -63,7 +63,7 @@ class DatasetConfig:
     download: bool = option(False, help="fetch and unpack the authors' archive when it is missing")
     include_background: bool = option(False, help="keep the background or clutter class")
     limit_per_class: int | None = option(
-        None, minimum=1, help="use at most this many images of each class"
+        None, minimum=1, help="use at most this many images per class"
     )
     on_error: str = option(
         "skip", choices=("skip", "raise"), help="an unreadable image: leave it out, or stop"
@@ -72,12 +72,12 @@ class DatasetConfig:
 
 @dataclass
 class WeightsConfig:
-    """Where a network's weights come from."""
+    """Where the weights of a network come from."""
 
     source: str = option(
         "hub",
         choices=("hub", "url", "package", "path", "random"),
-        help="timm's hub, a URL, an installed package, one's own file, or untrained (seeded)",
+        help="timm's hub, a URL, an installed package, a local file, or untrained (seeded)",
     )
     url: str | None = option(None, help="source=url: address of the weights file")
     folder: str | None = option(None, help="source=url: folder that keeps the file")
@@ -89,19 +89,19 @@ class WeightsConfig:
 
 @dataclass
 class PreprocessConfig:
-    """How pixels become the network's input; belongs to the weights. null: as timm says."""
+    """How pixels become the network's input, which depends on its weights; null: timm's values."""
 
     channels: str = option("RGB", choices=("RGB", "BGR"), help="order of the colour channels")
     scale: float = option(
         1.0, help="pixels are scaled to 0…scale (1 or 255) before mean and standard deviation"
     )
-    mean: list[float] | None = option(None, help="mean of each channel, in units of scale")
-    std: list[float] | None = option(None, help="standard deviation of each channel, likewise")
+    mean: list[float] | None = option(None, help="mean per channel, in units of scale")
+    std: list[float] | None = option(None, help="standard deviation per channel, in units of scale")
 
 
 @dataclass
 class ModelConfig:
-    """Backbone: a network, its weights and the places where it is read."""
+    """The backbone: a network, its weights and the layers that are read."""
 
     name: str = option(help="name of the backbone in folders, tables and figures")
     timm_name: str = option(help="timm's name of the architecture and its weights' tag")
@@ -111,7 +111,9 @@ class ModelConfig:
     layers: Any = option("all", help="all, conv, fc, or a list of layer names and globs")
     class_token: bool = option(False, help="average class and register tokens with the others")
     input_size: int | None = option(
-        None, minimum=1, help="side in pixels of the weights' training images; others are warned of"
+        None,
+        minimum=1,
+        help="side in pixels of the images it was trained on; other sizes log a warning",
     )
     weights: WeightsConfig = field(default_factory=WeightsConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
@@ -148,10 +150,13 @@ class TrainerConfig:
         help="Lightning's precision of the forward pass; pooling and averages are float32",
     )
     batch_size: int | str = option(
-        "auto", minimum=1, help="crops under way at a time (not images); auto: what memory allows"
+        "auto",
+        choices=("auto",),
+        minimum=1,
+        help="crops computed at a time (not images); auto: what memory allows",
     )
     compile: bool = option(
-        False, help="GPUs: compile the network with torch.compile first, which takes a minute"
+        False, help="GPUs only: compile the network with torch.compile first, which takes a minute"
     )
     num_workers: int | None = option(
         None, minimum=0, help="processes that decode images; null: one less than the cores"
@@ -160,28 +165,28 @@ class TrainerConfig:
 
 @dataclass
 class EngineConfig:
-    """What computes the statistic."""
+    """Where the statistic is computed."""
 
     name: str = option(choices=("local", "dask"), help="where the statistic runs")
-    threads: int | None = option(None, minimum=1, help="local: threads; null: one a core")
+    threads: int | None = option(None, minimum=1, help="local: threads; null: one per core")
     address: str | None = option(
         None, help="dask: address of a running scheduler; null: a cluster on this machine"
     )
     workers: int | None = option(
-        None, minimum=1, help="dask without an address: processes; null: one a core"
+        None, minimum=1, help="dask without an address: processes; null: one per core"
     )
 
 
 @dataclass
 class LoggerConfig:
-    """Where results are tracked, beside the run's own folder."""
+    """Where results are tracked, in addition to the run's folder."""
 
     name: str = option(
         choices=("wandb", "csv", "tensorboard", "none"), help="the experiment tracker"
     )
     project: str = option("fnx", help="project of the run")
     group: str | None = option(None, help="group of the run; null: the sweep it belongs to")
-    tags: list[str] = option([], help="further tags, beside dataset, model and statistic")
+    tags: list[str] = option([], help="tags to add to dataset, model and statistic")
     mode: str = option(
         "offline", choices=("offline", "online"), help="offline needs no account and no network"
     )
@@ -189,46 +194,49 @@ class LoggerConfig:
 
 @dataclass
 class ReportConfig:
-    """What is written for people to look at."""
+    """What is written for people to read."""
 
     figures: bool = option(True, help="draw the figures and the page")
-    formats: list[str] = option(["png", "svg"], help="file formats of the figures")
+    formats: list[str] = option(
+        ["png", "svg"], choices=("png", "svg", "pdf"), help="file formats of the figures"
+    )
     pair: str | None = option(
-        None, help="LAYER/UNIT:CLASS that Figure 1 shows; null: the pair of the highest D"
+        None, help="LAYER/UNIT:CLASS that Figure 1 shows; null: the pair with the highest D"
     )
     mode: str = option(
         "empirical",
         choices=("empirical", "lognormal"),
         help="Figure 5: most frequent D of a layer, or the mode of a log-normal fit",
     )
-    top_k: int = option(10, minimum=1, help="features listed for each class and sign")
+    top_k: int = option(10, minimum=1, help="features listed per class and sign")
     pictures: str = option(
         "top",
         choices=("top", "all", "none"),
-        help="pictures of what activates a feature: of the strongest features of each class and "
-        "layer, of all, or none",
+        help="pictures of what activates a feature: for the top features of each class and layer, "
+        "for all features, or for none",
     )
-    pictures_per_feature: int = option(9, minimum=1, help="images shown for a feature, at most")
+    pictures_per_feature: int = option(9, minimum=1, help="images shown per feature, at most")
     reference_dataset: str | None = option(
         None,
-        help="images that illustrate features: an option of dataset, or a folder; null: the run's",
+        help="images that illustrate features: an option of dataset or a folder; null: the run's",
     )
     reference_limit_per_class: int | None = option(
-        None, minimum=1, help="use at most this many reference images of each class"
+        None, minimum=1, help="use at most this many reference images per class"
     )
     reference_crops: str | None = option(
         "center",
         choices=("ten", "five", "center", "dense"),
-        help="views of a reference image; null: the run's",
+        help="views of a reference image; null: those of the run",
     )
     pairs: list[str] = option(
-        [], help="what the figures of features show, as LAYER/UNIT:CLASS; []: each layer's best"
+        [],
+        help="pairs that the figures of features show, as LAYER/UNIT:CLASS; []: the best per layer",
     )
 
 
 @dataclass
 class PathsConfig:
-    """Where things lie; all below the working directory unless said otherwise."""
+    """Folders; a relative path is below the working directory."""
 
     data: str = option(help="data sets (FNX_DATA)")
     outputs: str = option(help="runs and sweeps")
@@ -242,7 +250,7 @@ class Config:
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     crops: CropsConfig = field(default_factory=CropsConfig)
-    statistic: Any = option(help="the distance of a feature and a class, and its parameters")
+    statistic: Any = option(help="the distance between a class and all others, and its parameters")
     threshold: Any = option(help="the strategy that tells features from noise, and its parameters")
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
@@ -253,109 +261,8 @@ class Config:
     debug: bool = option(False, help="show the traceback of a user's error")
 
 
-def check(config: Config) -> None:
-    """Refuse values that have the right type and are still not allowed.
-
-    Raises:
-        ConfigError: naming the key, the value and what is allowed.
-    """
-    for key, allowed in _strangers(config):
-        raise ConfigError(unknown("key", key, allowed))
-    for key, value, metadata in _options(config):
-        choices, minimum = metadata.get("choices"), metadata.get("minimum")
-        if value is None:
-            continue
-        if choices and value not in choices:
-            raise ConfigError(f"{key}={value}: allowed are {', '.join(choices)}")
-        if minimum is not None and isinstance(value, str):
-            if value != "auto":
-                raise ConfigError(f"{key}={value}: must be auto or an integer from {minimum:g}")
-        elif minimum is not None and value < minimum:
-            raise ConfigError(f"{key}={value}: must be at least {minimum:g}")
-    if config.dataset.layout == "folder" and not config.dataset.root:
-        raise ConfigError("dataset.root is missing: give it as dataset.root=PATH")
-    if config.crops.size > config.crops.resize:
-        raise ConfigError(
-            f"crops.size={config.crops.size}: must not exceed crops.resize={config.crops.resize}"
-        )
-    if config.threshold["permutations"] < 1:
-        found = config.threshold["permutations"]
-        raise ConfigError(f"threshold.permutations={found}: must be at least 1")
-    if config.report.pair is not None:
-        from fnx.analysis.pairs import parse_pair
-
-        parse_pair(config.report.pair)
-    unknown_formats = set(config.report.formats) - {"png", "svg", "pdf"}
-    if unknown_formats:
-        raise ConfigError(f"report.formats={sorted(unknown_formats)}: allowed are png, svg, pdf")
-
-
-def _strangers(node: Any, prefix: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Keys that are in no dataclass (Hydra's ``+key=value`` adds them), and those that are."""
-    known = [prefix + item.name for item in dataclasses.fields(node)]
-    for name, value in vars(node).items():
-        if prefix + name not in known:
-            yield prefix + name, known
-        elif dataclasses.is_dataclass(value):
-            yield from _strangers(value, f"{prefix}{name}.")
-
-
-def _options(node: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    for item in dataclasses.fields(node):
-        value = getattr(node, item.name)
-        if dataclasses.is_dataclass(value):
-            yield from _options(value, f"{prefix}{item.name}.")
-        else:
-            yield prefix + item.name, value, item.metadata
-
-
-def register(store: Any) -> None:
-    """Put the schema into Hydra's config store and make the config's own resolvers known."""
-    store.store(name="schema", node=Config)
-    OmegaConf.register_new_resolver("fnx.folder_name", folder_name, replace=True)
-
-
-def typed(config: DictConfig) -> Config:
-    """The composed config as `Config`, checked; ``statistic`` and ``threshold`` as plain dicts.
-
-    Raises:
-        ConfigError: a value that is not allowed (see `check`).
-        OmegaConfBaseException: a mandatory value that is missing.
-    """
-    made = OmegaConf.to_object(config)
-    assert isinstance(made, Config)
-    for group in ("statistic", "threshold"):
-        if group not in config or not OmegaConf.is_dict(config[group]):
-            raise ConfigError(f"{group} is missing: give it as {group}=NAME")
-        node = OmegaConf.to_container(config[group], resolve=True, throw_on_missing=True)
-        setattr(made, group, node)
-    # The entries' own types were checked as they were composed; what `+key=value` adds was not.
-    statistic = statistics.get(made.statistic["name"])
-    strategy = thresholds.get(made.threshold["name"])
-    statistic.bind(made.statistic)
-    strategy.bind(made.threshold)
-    strategy.check_defined_for(statistic.name)
-    check(made)
-    return made
-
-
 def child(node: Any, name: str) -> Any:
-    """The dataclass of a group inside a dataclass, or None where there is none."""
+    """Return the dataclass of a group inside a dataclass, or None where there is none."""
     factories: dict[str, Any] = {f.name: f.default_factory for f in dataclasses.fields(node)}
     factory = factories.get(name)
     return factory if dataclasses.is_dataclass(factory) else None
-
-
-def folder_name(root: str | None) -> str:
-    """A data set's name from its folder; `images`, `train` and the like say nothing alone.
-
-    >>> folder_name("/data/my birds/"), folder_name("flowers/train"), folder_name("a/dtd/images")
-    ('my-birds', 'flowers-train', 'dtd-images')
-    """
-    if root is None:
-        return "folder"  # `check` will say that the root is missing
-    path = Path(root).absolute()
-    generic = {"images", "image", "img", "imgs", "jpg", "train", "test", "val", "data"}
-    parts = path.parts[-2:] if path.name.lower() in generic else path.parts[-1:]
-    words = "-".join(part for part in parts if part != path.anchor)
-    return re.sub(r"[^\w.-]+", "-", words).strip("-") or "folder"

@@ -22,7 +22,6 @@ from fnx.embedding.embedding import Extraction
 from fnx.embedding.fingerprint import fingerprint
 from fnx.embedding.microbatches import IMAGES_PER_STEP, Microbatches, batching
 from fnx.embedding.store import Manifest
-from fnx.errors import ConfigError
 from fnx.images.crops import Crops
 from fnx.images.torch_dataset import Batch, ImageDataset, collate, leave_to_main
 from fnx.utils import launch
@@ -123,8 +122,7 @@ def extract(
         trainer: what runs the network; None: the ranks of ``config.trainer``.
 
     Raises:
-        ConfigError: a network that does not take images of these shapes, a device that is not
-            there.
+        ConfigError: a device that is not there.
         NonZeroRankExit: in a process that srun or torchrun started, on all ranks but rank 0.
     """
     crops = Crops(**vars(config.crops))
@@ -133,10 +131,7 @@ def extract(
     )
     if backbone.unseen:
         log.warning("modules without features (never called): %s", ", ".join(backbone.unseen))
-    _check_shapes(backbone, crops)
     trainer = trainer or ranks.make_trainer(config.trainer)
-    if config.trainer.compile:
-        _check_compiling(trainer, crops)
     work: tuple[Manifest, list[int]] | None = None
     if launch.is_rank_zero():
         manifest = _open_or_create(images, inputs, backbone, crops, path, trainer)
@@ -166,39 +161,6 @@ def extract(
         raise launch.NonZeroRankExit
     store.finish(path, manifest)
     return Extraction(rows_left, round(time.perf_counter() - start, 3))
-
-
-def _check_shapes(backbone: Backbone, crops: Crops) -> None:
-    """Refuse whole images for a network that takes squares only.
-
-    Raises:
-        ConfigError: saying what to choose instead.
-    """
-    if not crops.whole or crops.resize_mode == "squash":
-        return
-    oblong = torch.zeros((1, 3, crops.size, crops.size + crops.size // 8), dtype=torch.uint8)
-    try:
-        backbone(oblong)
-    except (AssertionError, RuntimeError, ValueError) as error:
-        raise ConfigError(
-            "crops=dense: this network takes square images only; choose "
-            "crops.resize_mode=squash, or crops=ten"
-        ) from error
-
-
-def _check_compiling(trainer: lightning.Trainer, crops: Crops) -> None:
-    """Refuse to compile where it does not fit.
-
-    Raises:
-        ConfigError: on a processor, or views of several shapes.
-    """
-    if trainer.strategy.root_device.type == "cpu":
-        raise ConfigError(
-            "trainer.compile=true is for GPUs: on a processor each core runs a microbatch of its "
-            "own"
-        )
-    if crops.whole:
-        raise ConfigError("trainer.compile=true needs views of one shape; crops=dense has others")
 
 
 def _open_or_create(

@@ -80,6 +80,15 @@ def make_single_trainer(config: TrainerConfig) -> lightning.Trainer:
     return _lightning_trainer(alone, strategy="auto", plugins=[LightningEnvironment()])
 
 
+def device_type(config: TrainerConfig) -> str:
+    """Return the kind of device that the extraction runs on: ``cpu``, ``cuda``, …
+
+    Raises:
+        ConfigError: see `make_trainer`.
+    """
+    return make_trainer(config).strategy.root_device.type
+
+
 def _slurm_environment() -> list[SLURMEnvironment]:
     """Return Lightning's view of srun's tasks, without its requeuing, which is for trainings."""
     if TorchElasticEnvironment.detect() or "SLURM_STEP_NUM_TASKS" not in os.environ:

@@ -8,27 +8,18 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fnx.config.schema import DatasetConfig, folder_name
-from fnx.errors import ConfigError, DataError
+from fnx.errors import DataError
 from fnx.images.dataset import LabelledImages
 from fnx.images.layouts import folder
-from fnx.images.open import check_listing, open_images
+from fnx.images.open import open_images, open_listing
 
 if TYPE_CHECKING:
-    from fnx.config.schema import Config, CropsConfig
+    from fnx.config.schema import Config, CropsConfig, DatasetConfig
 
 
-def check_reference(config: Config) -> None:
-    """Refuse a reference data set that is not there, before any work.
-
-    Raises:
-        ConfigError: neither an option of ``dataset`` nor a folder.
-    """
-    if config.report.pictures != "none" and config.report.reference_dataset is not None:
-        _located(config.report.reference_dataset, config)
-
-
-def open_reference(images: LabelledImages, config: Config) -> LabelledImages | None:
+def open_reference(
+    images: LabelledImages, config: Config, dataset: DatasetConfig | None
+) -> LabelledImages | None:
     """Return the images of ``report.reference_dataset``, checked; None if no pictures are wanted.
 
     Of each class there are as many as ``report.reference_limit_per_class`` allows. In a folder,
@@ -37,21 +28,21 @@ def open_reference(images: LabelledImages, config: Config) -> LabelledImages | N
     Args:
         images: the run's own, which are taken where no others are named.
         config: the run's configuration.
+        dataset: what ``report.reference_dataset`` names, or None.
 
     Raises:
         ConfigError, DataError: see `open_images`; a folder needs no classes, but one image.
     """
     if config.report.pictures == "none":
         return None
-    name, limit = config.report.reference_dataset, config.report.reference_limit_per_class
-    if name is None:
+    if dataset is None:
+        limit = config.report.reference_limit_per_class
         return images if limit is None else _first_of_each_class(images, limit)
-    dataset = replace(_located(name, config), limit_per_class=limit)
     cache = Path(config.paths.cache)
     if dataset.layout != "folder":
         return open_images(dataset, cache)
     listing = folder.read_all(dataset)
-    found = check_listing(dataset, cache, listing)
+    found = open_listing(dataset, cache, listing)
     if found.ok().is_empty():
         raise DataError(
             f"report.reference_dataset={dataset.root}: no images in {len(listing.paths)} files"
@@ -76,28 +67,3 @@ def reference_crops(config: Config) -> CropsConfig:
         return own
     # The whole image is as large as the run's crops, for which the network is made.
     return replace(own, name=name, resize=own.size if name == "dense" else own.resize)
-
-
-def _located(name: str, config: Config) -> DatasetConfig:
-    from fnx import cli  # which knows the config groups
-
-    place = Path(name).expanduser()
-    options = cli.groups()["dataset"]
-    if name not in options:
-        if place.is_dir():
-            root = str(place.absolute())
-            return DatasetConfig(folder_name(root), "folder", root=root)
-        raise ConfigError(
-            f"report.reference_dataset={name}: no folder of this name, and no data set; allowed "
-            f"are a folder with images and {', '.join(options)}"
-        )
-    try:
-        dataset = cli.dataset_option(name, config.paths)
-        complaint = (
-            "" if dataset.layout != "folder" or dataset.root else "a folder's path is missing"
-        )
-    except Exception as error:  # of several kinds, which only the command line knows
-        complaint = cli.one_line(error)
-    if complaint:
-        raise ConfigError(f"report.reference_dataset={name}: {complaint}")
-    return dataset

@@ -68,8 +68,13 @@ class Entry:
         """First line of the function's docstring."""
         return (inspect.getdoc(self.function) or "").partition("\n")[0]
 
-    def bind(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def bind(self, values: Mapping[str, Any], **context: Any) -> dict[str, Any]:
         """Return all parameters: the given ones, checked, and the others' defaults.
+
+        Args:
+            values: the given ones.
+            **context: what `check` may ask for by name, beside the parameters: ``range``, that of
+                the statistic that a strategy is for.
 
         Raises:
             ConfigError: an unknown parameter, or a value that is not allowed.
@@ -79,7 +84,8 @@ class Entry:
         if bins is not None and not 1 <= bins <= MAX_BINS:
             raise ConfigError(f"statistic.bins={bins}: must lie in 1 … {MAX_BINS:,}")
         if self.check is not None:
-            self.check(**bound)
+            asked = inspect.signature(self.check).parameters
+            self.check(**bound, **{key: context[key] for key in context if key in asked})
         return bound
 
     def config_class(self) -> type[Any]:

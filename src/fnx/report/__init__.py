@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fnx.report.pictures.pictures import write_pictures
     from fnx.report.terminal.closing import summary
-    from fnx.report.trackers.open import check_tracker, open_tracker
+    from fnx.report.trackers.open import open_tracker
     from fnx.report.trackers.track import track
     from fnx.report.write import write_report
 
 __all__ = [
-    "check_tracker",
     "open_tracker",
     "summary",
     "track",
@@ -26,7 +25,6 @@ __all__ = [
 ]
 
 _HOMES = {
-    "check_tracker": "fnx.report.trackers.open",
     "open_tracker": "fnx.report.trackers.open",
     "summary": "fnx.report.terminal.closing",
     "track": "fnx.report.trackers.track",

@@ -15,7 +15,7 @@ from rich.console import RenderableType
 
 from fnx.analysis import Run, profiles
 from fnx.analysis.lookup import find_class, find_feature, find_layer
-from fnx.analysis.summary import findings
+from fnx.analysis.summary import summarize
 from fnx.errors import DataError
 from fnx.report.terminal import show
 from fnx.report.values import Values, feature_values
@@ -49,7 +49,7 @@ class Subject:
 def subject(
     run: Run,
     *,
-    class_: str | None = None,
+    class_name: str | None = None,
     feature: str | None = None,
     layer: str | None = None,
     top: int = 10,
@@ -59,7 +59,7 @@ def subject(
 
     Args:
         run: the run.
-        class_: a class by its name, the beginning of it, or its id; beside a feature, the class
+        class_name: a class by its name, the beginning of it, or its id; beside a feature, the class
             whose values are set against all others'.
         feature: "layer/unit".
         layer: a layer.
@@ -71,7 +71,7 @@ def subject(
     """
     source = f"{run.dataset}-{run.model}-{run.statistic}"
     if feature is not None:
-        return _feature(run, source, feature, class_, every_class=every_class)
+        return _feature(run, source, feature, class_name, every_class=every_class)
     if layer is not None:
         of_layer = profiles.layer_profile(run, find_layer(run, layer), top)
         return Subject(
@@ -80,8 +80,8 @@ def subject(
             _jsonable(asdict(of_layer)),
             lambda: _figures().draw_layer(run, of_layer),
         )
-    if class_ is not None:
-        of_class = profiles.class_profile(run, find_class(run, class_), top)
+    if class_name is not None:
+        of_class = profiles.class_profile(run, find_class(run, class_name), top)
         return Subject(
             f"{source}-{of_class.name}",
             show.show_class(run, of_class),
@@ -93,17 +93,17 @@ def subject(
         **{key: record[key] for key in ("dataset", "model", "statistic", "counts", "seconds")},
         "run": str(run.path),
         "thresholds": run.thresholds,
-        "layers": findings(run).layers,
+        "layers": summarize(run).layers,
     }
     return Subject(source, show.show_run(run), _jsonable(told), lambda: _figures().draw_run(run))
 
 
 def _feature(
-    run: Run, source: str, feature: str, class_: str | None, *, every_class: bool
+    run: Run, source: str, feature: str, class_name: str | None, *, every_class: bool
 ) -> Subject:
     profile = profiles.feature_profile(run, find_feature(run, feature))
-    if class_ is not None:
-        class_id = find_class(run, class_)
+    if class_name is not None:
+        class_id = find_class(run, class_name)
     else:  # the class of the largest |D|
         most = profile.classes["distance"].abs().arg_max()
         class_id = int(profile.classes["class_id"][most or 0])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Values:
-    """The inner and the outer distribution of a feature (Section 4), as percent of their images."""
+    """The inner and the outer distribution of a feature (Section 4), in percent of their images."""
 
     class_id: int
     class_name: str
@@ -29,10 +29,10 @@ class Values:
 
 
 def open_embedding(run: Run) -> Embedding:
-    """The embedding that a run was made from.
+    """Open the embedding that a run was made from.
 
     Raises:
-        DataError: it is gone, or is another one by now.
+        DataError: it is gone, or was replaced by another one.
     """
     from fnx.embedding import Embedding
 
@@ -46,7 +46,7 @@ def open_embedding(run: Run) -> Embedding:
 
 
 def feature_values(run: Run, feature_id: int, class_id: int, bins: int = 16) -> Values:
-    """Histograms of a feature's values on a class's images and on all others.
+    """Count a feature's values on a class's images and on all others.
 
     Args:
         run: the run.

@@ -1,4 +1,4 @@
-"""Writes a run's figures and page."""
+"""Writes a run's figures, the numbers behind them, and its page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def write_report(run: Run, config: ReportConfig) -> Path | None:
     """Draw the figures into ``figures/``, their numbers beside them, and write the page.
 
     Args:
-        run: the run; what is written goes into its folder.
+        run: in memory or on disk; the files go to its folder.
         config: whether to draw at all, the file formats, and what the figures show.
 
     Returns:
@@ -23,12 +23,13 @@ def write_report(run: Run, config: ReportConfig) -> Path | None:
     """
     if not config.figures:
         return None
-    from fnx.report.figures import style
-    from fnx.report.figures.draw import pictures, save_all
+    from fnx.report.figures import draw, style
     from fnx.report.page import page
 
     folder = run.path / "figures"
     folder.mkdir(exist_ok=True)
+    for name, table in draw.tables(run).items():
+        draw.save_table(table, folder / name)
     with style.style():
-        drawn = save_all(pictures(run, config), folder, config.formats)
+        drawn = draw.save_all(draw.figures(run, config), folder, config.formats)
     return page.write(run, drawn, config.formats, config.mode)

@@ -100,7 +100,9 @@ def find_thresholds(
     entry = thresholds.get(strategy)
     if getattr(random, "ndim", 3) == 2:
         random = random[None]
-    bound = entry.bind({"permutations": len(random), **parameters})
+    known = None if statistic is None else statistics.get(statistic)
+    of_statistic = range if range is not None or known is None else known.range
+    bound = entry.bind({"permutations": len(random), **parameters}, range=of_statistic)
     wanted = bound.pop("permutations")
     shapes = {tuple(np.shape(one)) for one in random}
     if np.ndim(real) != 2 or shapes != {tuple(np.shape(real))}:
@@ -114,11 +116,10 @@ def find_thresholds(
                 f"threshold.permutations={wanted}: must lie in 1 … {len(random)}, the number given"
             )
         random = random[:wanted]
-    known = None if statistic is None else statistics.get(statistic)
     if known is not None:
         entry.check_defined_for(known.name)
     context = {
-        "range": range if range is not None or known is None else known.range,
+        "range": of_statistic,
         "class_sizes": _sizes(class_sizes, np.shape(real)[1]),
         "statistic": None if known is None else known.name,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,19 +11,24 @@ from numpy.typing import NDArray
 from fnx.errors import ConfigError
 from fnx.registry.registry import threshold
 from fnx.thresholds.api import Thresholds
+from fnx.thresholds.counting import check_step
 from fnx.thresholds.evaluation import evaluate, on_grid
 
 Range = tuple[float, float]
 
 
-@threshold("randomized_labels", permutations=5)
+def _check_step(step: float, permutations: int, range: Range | None = None) -> None:
+    check_step(step, math.inf if range is None else max(map(abs, range)))
+
+
+@threshold("randomized_labels", permutations=5, check=_check_step)
 def randomized_labels(
     real: NDArray[Any],
     random: NDArray[Any],
     step: float = 0.001,
     range: Range | None = None,
 ) -> Thresholds:
-    """The threshold with the largest excess of real over random features (paper, Section 7, Eq. 4).
+    """Maximise the excess of real over random features (paper, Section 7, Eq. 4).
 
     d_avg(x) = mean over classes of the number of features with D > x, under real labels minus under
     random ones (averaged over the permutations), on a grid of x from 0; t+ is the x where it is
@@ -42,11 +48,15 @@ def randomized_labels(
     return on_grid(real, random, largest_excess, range=range, step=step)
 
 
-def _check_fixed(t_plus: float, t_minus: float | None, permutations: int) -> None:
-    if not t_plus >= 0:
-        raise ConfigError(f"threshold.t_plus={t_plus:g}: must be 0 or more")
-    if t_minus is not None and not t_minus <= 0:
-        raise ConfigError(f"threshold.t_minus={t_minus:g}: must be 0 or less")
+def _check_fixed(
+    t_plus: float, t_minus: float | None, permutations: int, range: Range | None = None
+) -> None:
+    low, high = range or (-math.inf, math.inf)
+    if not 0 <= t_plus <= high:
+        raise ConfigError(f"threshold.t_plus={t_plus:g}: must lie in 0 … {high:g}")
+    low = low if low < 0 else -math.inf  # an unsigned statistic has no use for t_minus
+    if t_minus is not None and not low <= t_minus <= 0:
+        raise ConfigError(f"threshold.t_minus={t_minus:g}: must lie in {low:g} … 0")
 
 
 @threshold("fixed", permutations=5, check=_check_fixed)
@@ -57,7 +67,7 @@ def fixed(
     t_minus: float | None = None,
     range: Range | None = None,
 ) -> Thresholds:
-    """Thresholds that are given, for example those of another run.
+    """Take the thresholds that are given, for example those of another run.
 
     Args:
         real: (F, C) distances.
@@ -66,19 +76,13 @@ def fixed(
         t_minus: keep D < t_minus; null: -t_plus.
         range: of the statistic; thresholds outside of it are refused.
     """
-    if range is not None and not (
-        t_plus <= range[1] and (range[0] >= 0 or t_minus is None or range[0] <= t_minus)
-    ):
-        given = f"t_plus={t_plus:g}" if t_plus > range[1] else f"t_minus={t_minus:g}"
-        raise ConfigError(
-            f"threshold.{given}: the statistic's range is {range[0]:g} … {range[1]:g}"
-        )
     return evaluate(real, random, t_plus, t_minus, range=range)
 
 
-def _check_quantile(q: float, step: float, permutations: int) -> None:
+def _check_quantile(q: float, step: float, permutations: int, range: Range | None = None) -> None:
     if not 0 < q < 1:
         raise ConfigError(f"threshold.q={q:g}: must lie between 0 and 1")
+    _check_step(step, permutations, range)
 
 
 @threshold("quantile", permutations=5, check=_check_quantile)
@@ -89,7 +93,7 @@ def quantile(
     step: float = 0.001,
     range: Range | None = None,
 ) -> Thresholds:
-    """The quantile of the distances under random labels: a known share of false features.
+    """Take a quantile of the distances under random labels: a known share of false features.
 
     t+ is the smallest candidate x from 0 with at most a share 1 - q of the random distances (of all
     features, classes and permutations) above it, and t- its mirror image; so random labels keep at

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from matplotlib.collections import LineCollection
+from tests.report.looks import assert_looks_approved
 from tests.report.synthetic import Synthetic, write_run
 
 from fnx.analysis import Run
@@ -17,15 +17,9 @@ from fnx.config.schema import ReportConfig
 from fnx.errors import DataError
 from fnx.images.official import OFFICIAL
 from fnx.report import write_report
-from fnx.report.figures import counts as fig09
-from fnx.report.figures import datasets_table as table2
-from fnx.report.figures import distances as fig06
-from fnx.report.figures import groups as fig08
-from fnx.report.figures import kept as fig10
-from fnx.report.figures import layers as fig05
-from fnx.report.figures import sources as fig11
-from fnx.report.figures import style
-from fnx.report.figures.draw import pictures, save_table
+from fnx.report.figures import distances, groups, kept, layers, style
+from fnx.report.figures.draw import figures, save_table
+from fnx.report.tables import datasets_table
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +53,10 @@ def rows_of(run: Run, **of: str) -> np.ndarray:
 
 def test_every_figure_has_its_numbers_beside_it_twice(run: Run) -> None:
     drawn = {path.stem for path in (run.path / "figures").glob("*.png")}
-    assert len(drawn) == 7
-    for name in drawn:
+    assert drawn == {
+        "fig05_layers", "fig06_distribution", "fig09_presence", "fig09_absence", "fig10_kept"
+    }  # fmt: skip
+    for name in drawn | {"table2", "table3"}:
         table = beside(run, name)
         assert table.height
         assert not any(dtype.is_nested() for dtype in table.dtypes)
@@ -96,22 +92,27 @@ def test_figure_5_has_bars_of_68_percent_on_each_side_of_the_mode(run: Run) -> N
         assert row["threshold"] == threshold["threshold"]
 
 
-def test_the_fitted_modes_reach_figures_5_and_11(three: list[Run], tmp_path: Path) -> None:
+def test_the_fitted_modes_reach_figure_5(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     write_report(Run.open(folder), ReportConfig(mode="lognormal", formats=[]))
     run = Run.open(folder)
     drawn = pl.read_parquet(folder / "figures/fig05_layers.parquet")
     assert drawn["mode"].to_list() == run.layers["lognormal_mode"].to_list()
     assert drawn["high_random"].to_list() == run.layers["lognormal_high_random"].to_list()
+    only = [run], ["x"]
     with style.style():
-        assert "log-normal" in style.svg(fig05.draw(run, "lognormal"))
-        svg = style.svg(fig11.draw_many(three, NAMES, "lognormal"))
-    assert "log-normal" in svg
-    assert "trained on Places" in svg
-    fitted = fig11.table(three, NAMES, "lognormal")
-    assert fitted["run"].unique(maintain_order=True).to_list() == ["wood", "food101"]
-    with pytest.raises(DataError, match="trained on Places"):
-        fig11.draw_many(three[1:2], NAMES[1:2])
+        for mode, named in (("lognormal", True), ("empirical", False)):
+            svg = style.svg(layers.draw(*only, layers.table(*only, mode), mode))
+            assert ("log-normal" in svg) == named
+            assert_looks_approved(**{f"fig05_{mode}": svg})
+
+
+def test_a_run_without_the_fitted_modes_is_to_be_run_anew(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    old = pl.read_parquet(folder / "layers.parquet").drop("lognormal_low", "lognormal_mode")
+    old.write_parquet(folder / "layers.parquet")
+    with pytest.raises(DataError, match=r"has no column lognormal_low: run it anew"):
+        layers.table([Run.open(folder)], ["old"], "lognormal")
 
 
 def test_figure_6_has_the_percentages_of_all_pairs(run: Run) -> None:
@@ -134,7 +135,7 @@ def test_an_unbounded_statistic_leaves_out_its_largest_thousandth_only(tmp_path:
     real = np.array(run.distances)
     real[1, 1] = 1e6  # one pair far out takes no room from the others
     np.save(tmp_path / "run/distances.npy", real)
-    table = fig06.table([Run.open(run.path)], ["kl"])
+    table = distances.table([Run.open(run.path)], ["kl"])
     assert 5 < table["high"].max() < 100  # type: ignore[operator]
     assert table["low"].min() == 0
     finite = np.concatenate([real.ravel(), run.distances_random.ravel()])
@@ -188,14 +189,13 @@ def test_table_2_counts_the_images_that_were_used(run: Run, three: list[Run]) ->
     assert (row["images"], row["classes"]) == (sizes.sum(), sizes.size)
     assert (row["smallest"], row["largest"], row["mean"]) == (20, 40, sizes.mean())
     assert row["paper_images"] is None
-    of_three = table2.table([*three, three[0]])
+    of_three = datasets_table([*three, three[0]])
     assert of_three["dataset"].to_list() == NAMES
     assert of_three["paper_classes"].to_list() == [7, None, 101]
     assert of_three["paper_mean"].to_list() == [pytest.approx(438 / 7), None, 250]
-    with style.style():
-        svg = style.svg(table2.draw(of_three))
-    for text in ("Table 2 of the paper", "14 to 179", "30.0", "25,250"):
-        assert text in svg
+    assert of_three["paper_smallest"].to_list() == [14, None, 250]
+    assert of_three["paper_largest"].to_list() == [179, None, 250]
+    assert of_three["paper_images"].to_list() == [438, None, 25_250]
 
 
 def test_table_3_is_the_row_of_the_thresholds(run: Run) -> None:
@@ -208,42 +208,45 @@ def test_table_3_is_the_row_of_the_thresholds(run: Run) -> None:
 
 
 def test_figure_8_parts_the_data_sets_by_their_overlap_with_imagenet(three: list[Run]) -> None:
-    table = fig08.table(three, NAMES)
+    of_six = distances.table(three, NAMES)
+    table = groups.table(three, NAMES, of_six)
     assert table.select("run", "group").unique(maintain_order=True).rows() == [
         ("wood", "c"),
         ("mine", "other"),
     ]
-    of_six = fig06.table(three, NAMES)
     assert table.drop("group").equals(of_six.filter(kind="fc"))
     with style.style():
-        figure = fig08.draw_many(three, NAMES)
+        figure = groups.draw(three, NAMES, table)
         svg = style.svg(figure)
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
         "(c) no class is in ImageNet 2012",
         "other data sets",
     ]
     assert "no such layers: food101" in svg
-    with pytest.raises(DataError, match="fully connected"):
-        fig08.draw_many(three[2:], NAMES[2:])
+    assert_looks_approved(fig08_fc=svg)
 
 
 def test_the_groups_hold_each_data_set_of_the_paper_once(tmp_path: Path) -> None:
     record = RunRecord(dataset="x", model="m", statistic={"name": "ks"})
-    groups = [
-        fig08.group(Run(tmp_path, replace(record, config={"dataset": {"layout": name}})))
+    found = [
+        groups.group(Run(tmp_path, replace(record, config={"dataset": {"layout": name}})))
         for name in OFFICIAL
     ]
-    assert [groups.count(name) for name in ("a", "b", "c", "other")] == [5, 3, 3, 0]
+    assert [found.count(name) for name in ("a", "b", "c", "other")] == [5, 3, 3, 0]
 
 
 def test_random_labels_lie_behind_every_distribution(run: Run, three: list[Run]) -> None:
     with style.style():
-        five, eleven = fig05.draw_many(three, NAMES), fig11.draw_many(three, NAMES)
-        six, eight = fig06.draw_many(three, NAMES), fig08.draw_many(three, NAMES)
-        alone = fig06.draw(run)
+        five = layers.draw(three, NAMES, layers.table(three, NAMES))
+        shares = distances.table(three, NAMES)
+        six = distances.draw(three, NAMES, shares)
+        eight = groups.draw(three, NAMES, groups.table(three, NAMES, shares))
+        only = [run], ["alone"]
+        alone = distances.draw(*only, distances.table(*only))
+        assert_looks_approved(five=style.svg(five), six=style.svg(six))
     # Two signs for each layer of each run.
     assert sum(len(bars) for bars in five.axes[0].containers if is_bars(bars)) == 2 * (3 + 3 + 2)
-    assert sum(len(bars) for bars in eleven.axes[0].containers if is_bars(bars)) == 2 * (3 + 2)
+    assert names(five.axes[0]) == ["random labels", *NAMES]
     faint = [[line for line in axes.lines if line.get_alpha()] for axes in six.axes + eight.axes]
     assert [len(lines) for lines in faint] == [3, 2, 1, 1]
     assert all("random labels" in names(axes) for axes in alone.axes)
@@ -257,20 +260,28 @@ def names(axes: object) -> list[str]:
     return axes.get_legend_handles_labels()[1]  # type: ignore[attr-defined,no-any-return]
 
 
-def test_small_multiples_have_a_panel_a_run(three: list[Run], tmp_path: Path) -> None:
+def test_small_multiples_have_a_panel_per_run(three: list[Run], tmp_path: Path) -> None:
     unsigned = Run.open(write_run(tmp_path / "kl", Synthetic(statistic="kl", unbounded=True)))
+    runs, labels = [*three, unsigned], [*NAMES, "kl"]
+    table = kept.table(runs, labels)
     with style.style():
-        nine = fig09.draw_many([*three, unsigned], [*NAMES, "kl"], "-")
-        ten = fig10.draw_many([*three, unsigned], [*NAMES, "kl"])
-        svg = style.svg(nine) + style.svg(ten)
-    assert [axes.get_title(loc="left") for axes in nine.axes[:-1]] == NAMES
-    assert [axes.get_title(loc="left") for axes in ten.axes[:-1]] == [*NAMES, "kl"]
-    lines = [sum(isinstance(c, LineCollection) for c in axes.collections) for axes in nine.axes]
-    assert lines == [2, 2, 2, 0]
-    assert "features with D &lt; x / number a class" in svg
-    assert "t⁻" in svg
-    with pytest.raises(DataError, match="sign -"):
-        fig09.draw_many([unsigned], ["kl"], "-")
+        ten = kept.draw(runs, labels, table)
+        assert_looks_approved(small_multiples=style.svg(ten))
+    panels = ten.axes[:-1]
+    assert [axes.get_title(loc="left") for axes in panels] == labels
+    widest = max(table["pct_kept"].max(), table["pct_kept_random"].max())
+    low, high = panels[0].get_xlim()
+    assert high >= widest
+    assert [axes.get_xlim() for axes in panels] == [(-high, high)] * 3 + [(0, high)]
+    assert low == -high
+    for axes, run in zip(panels, runs, strict=True):
+        told = [text.get_text() for text in axes.texts]
+        expected = [(sign, run.threshold(sign)) for sign in "+-"]
+        assert sorted(told) == sorted(
+            f"t{'⁺' if sign == '+' else '⁻'} = {row['threshold']:.3f}".replace("-", "−")
+            for sign, row in expected
+            if row
+        )
 
 
 def test_thresholds_that_keep_nothing_are_not_drawn(tmp_path: Path) -> None:
@@ -281,7 +292,10 @@ def test_thresholds_that_keep_nothing_are_not_drawn(tmp_path: Path) -> None:
     ))  # fmt: skip
     nothing.write_parquet(folder / "thresholds.parquet")
     with style.style():
-        drawn = {picture.name: style.svg(picture.figure) for picture in pictures(Run.open(folder))}
+        drawn = {
+            picture.name: style.svg(picture.figure)
+            for picture in figures(Run.open(folder), ReportConfig())
+        }
     assert "t⁺ =" not in drawn["fig06_distribution"]
     assert "widest gap" not in drawn["fig09_presence"]
-    assert "−∞" in drawn["table3"]
+    assert "t⁻ = −∞" in drawn["fig10_kept"]

@@ -5,14 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.report.looks import assert_looks_approved
 from tests.report.synthetic import Synthetic, write_run
 
 from fnx.analysis import Run
-from fnx.report.comparison.write import labels
-from fnx.report.figures import counts as fig09
-from fnx.report.figures import distances as fig06
-from fnx.report.figures import layers as fig05
-from fnx.report.figures import style
+from fnx.report.comparison.gather import labels
+from fnx.report.figures import counts, distances, layers, style
 
 NAMES = (
     "fig05_layers",
@@ -20,8 +18,6 @@ NAMES = (
     "fig09_presence",
     "fig09_absence",
     "fig10_kept",
-    "table2",
-    "table3",
 )
 
 
@@ -36,11 +32,16 @@ def test_each_figure_is_a_picture_and_a_drawing_with_real_text(finished: Path, n
     assert "t⁺" in svg or name not in ("fig06_distribution", "fig09_presence", "fig10_kept")
 
 
+def test_the_figures_of_a_run_look_as_approved(finished: Path) -> None:
+    files = {name: finished / "figures" / f"{name}.svg" for name in NAMES}
+    assert_looks_approved(**{name: file.read_text() for name, file in files.items()})
+
+
 def test_axes_carry_their_units(finished: Path) -> None:
     texts = {name: (finished / "figures" / f"{name}.svg").read_text() for name in NAMES}
     assert "signed KS distance (100 bins) / dimensionless" in texts["fig05_layers"]
     assert "pairs / % per 0.02 of D" in texts["fig06_distribution"]
-    assert "features with D &lt; x / number a class" in texts["fig09_absence"]
+    assert "features with D &lt; x / number per class" in texts["fig09_absence"]
     assert "beyond the threshold / %" in texts["fig10_kept"]
     assert "−0." in texts["fig09_absence"]  # a minus, not a hyphen
 
@@ -48,14 +49,15 @@ def test_axes_carry_their_units(finished: Path) -> None:
 def test_the_same_run_gives_the_same_drawing(finished: Path) -> None:
     run = Run.open(finished)
     with style.style():
-        first, second = style.svg(fig06.draw(run)), style.svg(fig06.draw(run))
+        table = distances.table([run], ["x"])
+        first, second = (style.svg(distances.draw([run], ["x"], table)) for _ in range(2))
     assert first == second
 
 
 def test_figure_9_draws_every_class_and_the_threshold_at_the_widest_gap(finished: Path) -> None:
     run = Run.open(finished)
     with style.style():
-        figure = fig09.draw(run, "+")
+        figure = counts.draw(run, "+", counts.table(run, "+"))
     random, real = figure.axes[0].collections
     assert len(real.get_paths()) == len(random.get_paths()) == run.classes.height
     start = [path.vertices[0, 1] for path in real.get_paths()]
@@ -70,7 +72,7 @@ def test_many_classes_are_a_picture_within_the_drawing(tmp_path: Path) -> None:
     spec = Synthetic(class_sizes=(5,) * 320, layers=(("conv1", 6, "conv"), ("fc", 6, "fc")))
     run = Run.open(write_run(tmp_path / "run", spec))
     with style.style():
-        svg = style.svg(fig09.draw(run, "-"))
+        svg = style.svg(counts.draw(run, "-", counts.table(run, "-")))
     assert "<image" in svg
     assert len(svg) < 1_000_000
 
@@ -82,15 +84,16 @@ def test_several_runs_share_the_axes_in_their_order(finished: Path, tmp_path: Pa
     )
     runs = [Run.open(finished), Run.open(other)]
     with style.style():
-        axes = fig05.draw_many(runs, labels(runs)).axes[0]
+        axes = layers.draw(runs, labels(runs), layers.table(runs, labels(runs))).axes[0]
         assert [tick.get_text() for tick in axes.get_yticklabels()] == [
             "conv1_1",
             "conv1_2",
             "fc6",
             "conv9",
         ]
-        assert len(fig06.draw_many(runs, labels(runs)).axes) == 2
-    table = fig06.table(runs, labels(runs))
+        table = distances.table(runs, labels(runs))
+        six = distances.draw(runs, labels(runs), table)
+        assert len(six.axes) == 2
     assert table.filter(run="other")["kind"].unique().to_list() == ["conv"]
     assert table.filter(run="shapes", kind="fc")["pct"].sum() == pytest.approx(100)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from tests.report.looks import assert_looks_approved
 from tests.report.synthetic import Synthetic, write_run
 
 import fnx
@@ -22,7 +23,7 @@ from fnx.config.schema import Config, ReportConfig
 from fnx.embedding.store import Manifest, create, finish, write_shard
 from fnx.errors import ConfigError
 from fnx.report import write_report
-from fnx.report.figures import pair as fig01
+from fnx.report.figures import pair as pair_figure
 from fnx.report.figures import style
 
 
@@ -69,7 +70,7 @@ def test_the_line_is_as_long_as_the_distance(tmp_path: Path, statistic: dict[str
     assert run.distances[7, 2] == run.distances.max()
     layer, unit = run.features.filter(feature_id=9).select("layer", "unit").row(0)
     for chosen, feature, class_id in ((None, 7, 2), (f"{layer}/{unit}:class 1", 9, 1)):
-        table = fig01.table(run, chosen)
+        table = pair_figure.table(run, chosen)
         assert table is not None
         values, labels = column(run, feature)
         inner, outer = values[labels == class_id], values[labels != class_id]
@@ -97,7 +98,7 @@ def test_the_line_is_as_long_as_the_distance(tmp_path: Path, statistic: dict[str
         assert distance < 0 or chosen is None
 
         with style.style():
-            line = fig01.draw(run, table).axes[1].lines[2]
+            line = pair_figure.draw(run, table).axes[1].lines[2]
         at, (low, high) = line.get_xdata()[0], line.get_ydata()
         assert high - low == pytest.approx(distance, abs=1e-6)
         assert at in cumulative["x"].to_list()
@@ -105,14 +106,15 @@ def test_the_line_is_as_long_as_the_distance(tmp_path: Path, statistic: dict[str
 
 def test_other_statistics_show_densities_and_the_value(tmp_path: Path) -> None:
     run = with_embedding(tmp_path, {"name": "kl", "bins": 100, "epsilon": 1e-10})
-    table = fig01.table(run)
+    table = pair_figure.table(run)
     assert table is not None
     with style.style():
-        figure = fig01.draw(run, table)
+        figure = pair_figure.draw(run, table)
         svg = style.svg(figure)
     assert len(figure.axes) == 1
     assert f"D = {run.distances.max():.3f}" in svg
     assert "unit of activation" in svg
+    assert_looks_approved(fig01_densities=svg)
 
 
 def test_without_the_embedding_the_kept_numbers_are_drawn_again(
@@ -121,15 +123,16 @@ def test_without_the_embedding_the_kept_numbers_are_drawn_again(
     run = with_embedding(tmp_path, {"name": "ks", "bins": 100})
     write_report(run, ReportConfig(formats=["svg"]))
     drawing = (run.path / "figures/fig01_pair.svg").read_text()
+    assert_looks_approved(fig01_pair=drawing)
     assert "<text" in drawing
     assert "shapes" in drawing
     shutil.rmtree(tmp_path / "outputs")
-    again = fig01.table(run)
+    again = pair_figure.table(run)
     assert again is not None
     with style.style():
-        assert style.svg(fig01.draw(run, again)) == drawing
+        assert style.svg(pair_figure.draw(run, again)) == drawing
     with caplog.at_level(logging.WARNING):
-        assert fig01.table(run, "conv1_1/0:class 0") is None
+        assert pair_figure.table(run, "conv1_1/0:class 0") is None
     assert "no Figure 1, which needs the values of the embedding" in caplog.text
 
 
@@ -139,7 +142,7 @@ def test_an_embedding_of_another_run_is_not_drawn(
     run = with_embedding(tmp_path, {"name": "ks", "bins": 100})
     other = Run(run.path, replace(run.record, fingerprint="another"))
     with caplog.at_level(logging.WARNING):
-        assert fig01.table(other) is None
+        assert pair_figure.table(other) is None
     assert "its fingerprint is not the run's" in caplog.text
 
 
@@ -147,7 +150,7 @@ def test_noise_alone_has_no_top_pair(tmp_path: Path) -> None:
     run = Run.open(write_run(tmp_path / "run"))
     run.top_features.clear().write_parquet(run.path / "top_features.parquet")
     assert top_pair(Run.open(run.path)) is None
-    assert fig01.table(Run.open(run.path)) is None
+    assert pair_figure.table(Run.open(run.path)) is None
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from tests.report.synthetic import VGG16, Synthetic, write_run
 
 from fnx.analysis import Run
 from fnx.report.page import page as report_page
+from fnx.report.page.html import address
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -245,7 +246,7 @@ def test_the_search_box_finds_with_the_keyboard(small: Path, open_page: Open) ->
         at_view(shown, heading)
     shown.keyboard.press("/")
     shown.keyboard.type("nobody")
-    assert shown.inner_text(".found") == "nothing of this name"
+    assert shown.inner_text(".found") == "no match"
 
 
 def test_hostile_names_do_no_harm(hostile: Path, open_page: Open) -> None:
@@ -259,7 +260,7 @@ def test_hostile_names_do_no_harm(hostile: Path, open_page: Open) -> None:
     at_view(shown, label)
     drawn(shown, "#view")
     run = Run.open(hostile.parent)
-    for at in (report_page.address((run.features["layer"][0],)), "#/layer/__proto__"):
+    for at in (address((run.features["layer"][0],)), "#/layer/__proto__"):
         shown.goto(hostile.as_uri() + at)
         shown.wait_for_selector("#view .halves")
     assert shown.evaluate("typeof hacked") == "undefined"
@@ -320,7 +321,7 @@ def test_alone_the_page_still_says_the_answer(small: Path, browser: Any, tmp_pat
     assert shown.locator("#fig10_kept svg").is_visible()
     assert "Features worth keeping" in shown.inner_text("#answer")
     shown.goto(f"{alone.as_uri()}#/class/1")
-    at_view(shown, "These numbers are not here")
+    at_view(shown, "These numbers could not be loaded")
     shown.close()
 
 

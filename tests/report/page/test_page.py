@@ -104,7 +104,7 @@ def test_an_unsigned_unbounded_statistic_has_a_page(tmp_path: Path) -> None:
     path = write_report(Run.open(folder), ReportConfig(formats=["png"]))
     assert path is not None
     text, _ = path.read_text(encoding="utf-8").split('id="run-index"')  # scripts follow
-    assert "by their absence" not in text
+    assert "by absence" not in text
     assert "t⁻" not in text
     assert "infinite: not drawn" in text
     assert not (folder / "figures/fig09_absence.png").exists()

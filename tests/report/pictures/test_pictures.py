@@ -20,12 +20,10 @@ from fnx.analysis import Run
 from fnx.analysis.pairs import parse_pair, shown_pairs
 from fnx.config.schema import Config
 from fnx.embedding import Embedding
-from fnx.errors import ConfigError
 from fnx.images.crops import Crops
 from fnx.report.figures import features as fig_features
 from fnx.report.figures import style
 from fnx.report.pictures import pictures
-from fnx.report.pictures.pairs import check_pairs
 from fnx.report.pictures.paths import class_path, sprite_path
 from fnx.report.pictures.pictures import GREY, TILE, cut_out, cut_tiles, tiles
 
@@ -176,25 +174,6 @@ def test_pairs_can_be_chosen(run: Run, tiny_at: Callable[..., Config]) -> None:
     assert files == {True}
 
 
-@pytest.mark.parametrize(
-    ("pair", "said"),
-    [
-        ("conv1", "must be LAYER/UNIT:CLASS"),
-        ("conv1.0/1", "must be LAYER/UNIT:CLASS"),
-        ("conv9/1:7", "unknown layer 'conv9'"),
-        ("conv1.0/999:7", "conv1.0 has units 0 to"),
-        ("conv1.0/1:eleven", "unknown class 'eleven'"),
-    ],
-)
-def test_pairs_that_are_not_there_are_refused(
-    pair: str, said: str, tiny: Callable[..., Config]
-) -> None:
-    config = tiny()
-    config.report.pairs = [pair]
-    with pytest.raises(ConfigError, match=said):
-        check_pairs(config, [str(digit) for digit in range(10)])
-
-
 def test_pairs_are_read_whatever_a_class_is_called() -> None:
     assert parse_pair("blocks/0/2:a/b: c") == ("blocks/0", 2, "a/b: c")
 
@@ -223,11 +202,12 @@ def test_an_image_that_vanished_is_grey(
     words = (f"report.reference_dataset={tmp_path}/r", "model.layers=[conv1.0]")
     config = tiny(*words)
     before = app.run(config, tmp_path / "before")
+    from fnx.config.compose import reference_dataset
     from fnx.images.open import open_images
     from fnx.images.reference import open_reference
 
     images = open_images(config.dataset, tmp_path)
-    reference = open_reference(images, config)
+    reference = open_reference(images, config, reference_dataset(config))
     (tmp_path / "r/2.png").unlink()
     with caplog.at_level(logging.WARNING):
         pictures.draw_features(before, before.top_images, reference, Crops("center", 40, 32))
@@ -248,8 +228,7 @@ def test_a_feature_that_nothing_excites_says_so(tmp_path: Path) -> None:
     pl.DataFrame(schema=none).write_parquet(folder / "top_images.parquet")
     with style.style():
         for sign in "+-":
-            figure = fig_features.draw(run, sign)
-            assert figure is not None
+            figure = fig_features.draw(run, sign, fig_features.table(run, sign))
             assert "no reference image" in style.svg(figure)
 
 

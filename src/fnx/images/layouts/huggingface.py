@@ -82,7 +82,7 @@ def _load(source: str) -> dict[str, Any]:
         import datasets
     except ImportError as error:
         raise ConfigError(
-            "dataset=huggingface needs the package datasets: pip install 'fnx-features[huggingface]'"
+            "dataset=huggingface needs datasets: pip install 'fnx-features[huggingface]'"
         ) from error
     folder = Path(source).expanduser()
     if source.startswith(("/", ".", "~")) and not folder.exists():

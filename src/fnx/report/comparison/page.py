@@ -10,21 +10,20 @@ from typing import Any
 from urllib.parse import quote
 
 import polars as pl
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.colors import to_hex
 
 from fnx.analysis import Run
 from fnx.analysis.comparison.fits import CURVES
-from fnx.report.comparison.text import answers, numbered
-from fnx.report.comparison.write import Comparison
-from fnx.report.figures import datasets_table as table2
+from fnx.report.comparison.answers import answers, numbered
+from fnx.report.comparison.gather import Comparison
 from fnx.report.figures.agreement import MANY_PAIRS
-from fnx.report.figures.layers import series_styles
-from fnx.report.page.page import inline
-from fnx.report.text import number, shorten, statistic_name
+from fnx.report.figures.style import series_styles
+from fnx.report.page.html import environment, inline
+from fnx.report.tables import datasets_table
+from fnx.report.text import statistic_name
 
-MOST_DETAILS = 60
+MAX_DETAILS = 60
 """Pairs of runs whose layers the page lists; the rest are in agreement.parquet."""
 
 _SECTIONS = {
@@ -36,9 +35,9 @@ _SECTIONS = {
 
 _READING = {
     "fits": (
-        "Thresholds and the number of images a class",
-        "Each mark is a run. With fewer images a class chance alone gives larger distances, so the"
-        " thresholds move away from 0: the solid line is the paper's logarithm, the dashed one"
+        "Thresholds and the number of images per class",
+        "Each mark is a run. With fewer images per class, chance alone gives larger distances, so"
+        " the thresholds move away from 0: the solid line is the paper's logarithm, the dashed one"
         " 1/√n, which the noise of a distribution function suggests.",
     ),
     "fig05": (
@@ -63,19 +62,19 @@ _READING = {
     ),
     "fig08": (
         "Distances of the fully connected layers",
-        "As above, one panel for each of the paper's groups of data sets by what they share with"
+        "As above, one panel for each of the paper's groups of data sets by their overlap with"
         " ImageNet.",
     ),
     "agreement_features": (
-        "Agreement about the same features",
-        "Both networks are the same, so each feature is compared with itself. Left, the rank"
+        "Agreement on the same features",
+        "Both runs have the same network, so each feature is compared with itself. Left, the rank"
         " correlation of D over the (feature, class) pairs of a layer; right, the pairs that both"
         " runs keep among those that either keeps. 1 is full agreement.",
     ),
     "agreement_distributions": (
-        "Difference of networks trained apart",
-        "Unit 7 of one network has nothing to do with unit 7 of another, so the layers'"
-        " distributions are compared: how far the sorted distances lie apart, and how much more of"
+        "Difference between networks trained separately",
+        "Unit 7 of one network does not correspond to unit 7 of another, so the layers'"
+        " distributions are compared: how far apart the sorted distances lie, and how much more of"
         " a layer the second run keeps.",
     ),
     "agreement_joint": (
@@ -89,32 +88,23 @@ _READING = {
 def render(
     compared: Comparison, figures: Mapping[str, str], folder: Path, formats: Sequence[str]
 ) -> str:
-    """The page as text.
+    """Return the page as text.
 
     Args:
-        compared: what it is about.
-        figures: SVG text of each figure of `fnx.report.comparison.write.pictures`, by name.
+        compared: the runs, and what they have to say together.
+        figures: SVG text of each figure of `fnx.report.comparison.figures.figures`, by name.
         folder: that the page will lie in, from which it links to the runs' pages.
         formats: suffixes of the figures' files beside the page, to be linked to.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parents[1] / "page" / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = number
-    environment.filters["signed"] = _signed
-    environment.filters["shorten"] = shorten
     pairs = compared.pairs.rows(named=True)
     colours = _series(max(len(compared.runs), MANY_PAIRS))
     details = [
         {"pair": pair, "rows": _layers_of(compared.layers, pair)}
-        for pair in pairs[:MOST_DETAILS]
+        for pair in pairs[:MAX_DETAILS]
         if pair["by"] != "nothing"
     ]
-    return environment.get_template("compare.html.j2").render(
+    pages = environment(Path(__file__).parent / "templates")
+    return pages.get_template("compare.html.j2").render(
         runs=_runs(compared, folder),
         datasets=list(dict.fromkeys(run.dataset for run in compared.runs)),
         answers=answers(compared),
@@ -124,9 +114,9 @@ def render(
         differences=compared.differences.rows(),
         pairs=pairs,
         notes=numbered(pair["note"] for pair in pairs if pair["note"]),
-        table2=table2.table(compared.runs).rows(named=True),
+        table2=datasets_table(compared.runs).rows(named=True),
         details=details,
-        left_out=len(pairs) - min(len(pairs), MOST_DETAILS),
+        left_out=len(pairs) - min(len(pairs), MAX_DETAILS),
         figures=_figures(figures, colours),
         colours=colours,
         formats=list(formats),
@@ -134,7 +124,7 @@ def render(
 
 
 def link(run: Run, folder: Path) -> str | None:
-    """The address of a run's page as seen from a folder; None if the run has none."""
+    """Return the address of a run's page as seen from a folder; None if the run has none."""
     page = run.path.resolve() / "report.html"
     if not page.is_file():
         return None
@@ -170,7 +160,7 @@ def _layers_of(layers: pl.DataFrame, pair: dict[str, Any]) -> list[dict[str, Any
 
 
 def _series(most: int) -> dict[str, str]:
-    """The colours of up to `most` runs or pairs of runs, and lighter ones for a dark screen."""
+    """Return the colours of up to `most` runs or pairs, and lighter ones for a dark screen."""
     colours = {one[0][:3] for count in range(1, most + 1) for one in series_styles(count)}
     return {
         to_hex((r, g, b)): to_hex((0.45 + 0.55 * r, 0.45 + 0.55 * g, 0.45 + 0.55 * b))
@@ -181,7 +171,7 @@ def _series(most: int) -> dict[str, str]:
 def _figures(
     figures: Mapping[str, str], colours: Mapping[str, str]
 ) -> dict[str, list[dict[str, Any]]]:
-    """The figures of each section, in the order of `_SECTIONS`, with how to read them."""
+    """Return the figures of each section, in the order of `_SECTIONS`, with how to read them."""
     known = re.compile("|".join(colours))
     found: dict[str, list[dict[str, Any]]] = {}
     for section, stems in _SECTIONS.items():
@@ -194,8 +184,3 @@ def _figures(
                 themed = known.sub(lambda hit: f"var(--series-{hit[0][1:]})", svg)
                 found[section].append(entry | {"svg": Markup(themed)})  # noqa: S704
     return found
-
-
-def _signed(value: float | None, digits: int = 3) -> str:
-    text = number(value, digits)
-    return f"+{text}" if value is not None and value > 0 else text

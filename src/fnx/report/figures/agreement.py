@@ -1,4 +1,4 @@
-"""How far runs of a data set agree: by layer, and distance against distance."""
+"""How far runs of a data set agree, layer by layer."""
 
 from __future__ import annotations
 
@@ -8,29 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from fnx.analysis import Run
-from fnx.analysis.comparison.agreement import joint_counts
-from fnx.analysis.comparison.shared import shared
-from fnx.analysis.distributions import domain
 from fnx.report.figures import style
-from fnx.report.figures.layers import series_styles
 from fnx.report.text import shorten
 
 MANY_PAIRS = 8
 """Pairs of runs above which a figure has a column of colours for each instead of dots."""
 
-MOST_PANELS = 6
-"""Pairs of runs whose distances are drawn against each other."""
-
-_BINS = 60
-
 
 @dataclass(frozen=True)
 class Measure:
-    """A column of the table of agreement, and how its axis is called and limited."""
+    """A column of the table of agreement, and the label and limits of its axis."""
 
     column: str
     label: str
@@ -45,16 +34,16 @@ BY_UNIT = (
 )
 BY_DISTRIBUTION = (
     Measure("wasserstein", "Wasserstein distance / units of D", 0.0, 0.0),
-    Measure("pct_kept_shift", "kept by the second less by the first / percentage points", 0.0),
+    Measure("pct_kept_shift", "kept by the second minus the first / percentage points", 0.0),
 )
 HEADINGS = {
-    "unit": "How far runs agree about the same features, by layer",
-    "distribution": "How far networks trained apart differ, by layer",
+    "unit": "Agreement of runs on the same features, per layer",
+    "distribution": "Difference between networks trained separately, per layer",
 }
 
 
 def draw(layers: pl.DataFrame, by: str) -> Figure:
-    """The agreement of all pairs of runs of one kind, layer by layer.
+    """Draw the agreement of all pairs of runs of one kind, layer by layer.
 
     Args:
         layers: as of `fnx.analysis.comparison.agreement.agreement`, at least one row of this kind.
@@ -76,8 +65,7 @@ def draw(layers: pl.DataFrame, by: str) -> Figure:
     else:
         figure = _dots(table, measures, pairs, names, kinds)
     detail = (
-        "Rank correlation over the (feature, class) pairs of each layer; the overlap of what the"
-        " thresholds keep"
+        "Rank correlation over the (feature, class) pairs of each layer; overlap of the pairs kept"
         if by == "unit"
         else "Unit numbers do not correspond: distributions of D are compared, not features"
     )
@@ -86,7 +74,7 @@ def draw(layers: pl.DataFrame, by: str) -> Figure:
 
 
 def _layers(table: pl.DataFrame) -> tuple[list[str], list[str]]:
-    """All layers; the pair with most of them gives their order, what others add comes last."""
+    """Return all layers in the order of the pair with most; what others add comes last."""
     kinds: dict[str, str] = {}
     for part in sorted(table.partition_by("pair", maintain_order=True), key=lambda p: -p.height):
         for name, kind in part.select("layer", "kind").rows():
@@ -114,7 +102,7 @@ def _dots(
     offsets = (np.arange(len(pairs)) - (len(pairs) - 1) / 2) * (0.6 / len(pairs))
     for panel, measure in zip(panels, measures, strict=True):
         for pair, offset, (colour, marker, _) in zip(
-            pairs, offsets, series_styles(len(pairs)), strict=True
+            pairs, offsets, style.series_styles(len(pairs)), strict=True
         ):
             rows = table.filter(pl.col("pair") == pair).drop_nulls(measure.column)
             at = np.array([y[name] for name in rows["layer"]], np.float64) + offset
@@ -168,114 +156,3 @@ def _colours(
         fontsize=7,
     )
     return figure
-
-
-def joint_table(
-    runs: Sequence[Run], labels: Sequence[str], pairs: Sequence[tuple[int, int]]
-) -> pl.DataFrame:
-    """How often a (feature, class) pair has one D in a run and another in a second run.
-
-    Args:
-        runs: as in `pairs`.
-        labels: what each is called.
-        pairs: indices of runs whose features correspond.
-
-    Returns:
-        ``run_a``, ``run_b``; ``low_a``, ``high_a``, ``low_b``, ``high_b`` of a bin in units of D of
-        each run; ``pairs``, their number, above 0. Infinite distances are in no bin.
-    """
-    parts = []
-    for i, j in pairs:
-        common = shared(runs[i], runs[j])
-        if common.same_scale:
-            both = domain(runs[i].extents[0], runs[j].extents[0])
-            edges = [both.edges(_BINS)] * 2
-        else:
-            edges = [domain(runs[k].extents[0]).edges(_BINS) for k in (i, j)]
-        counts = joint_counts(runs[i], runs[j], common, edges[0], edges[1])
-        rows, columns = np.nonzero(counts)
-        parts.append(
-            pl.DataFrame(
-                {
-                    "run_a": [labels[i]] * len(rows),
-                    "run_b": [labels[j]] * len(rows),
-                    "low_a": edges[0][rows],
-                    "high_a": edges[0][rows + 1],
-                    "low_b": edges[1][columns],
-                    "high_b": edges[1][columns + 1],
-                    "pairs": counts[rows, columns],
-                }
-            )
-        )
-    names = ("low_a", "high_a", "low_b", "high_b")
-    return (
-        pl.concat(parts)
-        if parts
-        else pl.DataFrame(
-            schema={"run_a": pl.String, "run_b": pl.String}
-            | dict.fromkeys(names, pl.Float64)
-            | {"pairs": pl.Int64}
-        )
-    )
-
-
-def draw_joint(runs: Sequence[Run], labels: Sequence[str], joint: pl.DataFrame) -> Figure:
-    """Distance against distance of the first pairs of runs; their table is `joint_table`.
-
-    Darker is more. With a common scale, runs that agree wholly lie on the line.
-    """
-    run_of = dict(zip(labels, runs, strict=True))
-    shown = joint.partition_by("run_a", "run_b", maintain_order=True)[:MOST_PANELS]
-    columns = min(3, len(shown))
-    rows = -(-len(shown) // columns)
-    figure = style.new_figure(
-        height=0.9 + rows * (4.2 if columns == 1 else 3.4 if columns == 2 else 2.35)
-    )
-    grid = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
-    for panel, part in zip(grid, shown, strict=False):
-        first, second = part.row(0)[:2]
-        _panel(panel, part, run_of[first], run_of[second])
-        panel.set_xlabel(shorten(f"D, {first}", 48 if columns < 3 else 34))
-        panel.set_ylabel(shorten(f"D, {second}", 48 if columns < 3 else 34))
-    for panel in grid[len(shown) :]:
-        panel.set_visible(False)
-    style.title(
-        figure,
-        "The same feature and class in two runs",
-        "Number of (feature, class) pairs, darker is more (logarithmic); dashed: thresholds",
-    )
-    return figure
-
-
-def _panel(panel: Axes, part: pl.DataFrame, a: Run, b: Run) -> None:
-    sides = []
-    for which in "ab":
-        low, high = part[f"low_{which}"].to_numpy(), part[f"high_{which}"].to_numpy()
-        width = float((high - low)[0])
-        first = float(low.min())
-        count = round((float(high.max()) - first) / width)
-        sides.append((first + width * np.arange(count + 1), np.rint((low - first) / width)))
-    (x, column), (y, row) = sides
-    counts = np.zeros((len(y) - 1, len(x) - 1))
-    counts[row.astype(int), column.astype(int)] = part["pairs"].to_numpy()
-    most = float(counts.max())
-    panel.pcolormesh(
-        x,
-        y,
-        np.ma.masked_equal(counts, 0),
-        norm=LogNorm(0.3, max(most, 1.0)),  # so that one pair is not white
-        cmap="Blues",
-        rasterized=True,
-    )
-    for sign in "+-":
-        for run, line in ((a, panel.axvline), (b, panel.axhline)):
-            limit = run.threshold(sign)
-            if limit is not None and np.isfinite(limit["threshold"]):
-                line(limit["threshold"], color=style.MUTED, linewidth=0.6, linestyle=(0, (4, 2)))
-    if shared(a, b).same_scale:
-        ends = [max(x[0], y[0]), min(x[-1], y[-1])]
-        panel.plot(ends, ends, color=style.ABSENCE, linewidth=0.9)
-        span = float(min(x[0], y[0])), float(max(x[-1], y[-1]))
-        panel.set_xlim(span)
-        panel.set_ylim(span)
-    panel.set_box_aspect(1)

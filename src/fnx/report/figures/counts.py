@@ -1,9 +1,8 @@
-"""Figure 9: how many features speak about each class at every threshold, and where to cut."""
+"""How many features are kept for each class at every threshold, and where to cut (Figure 9)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,102 +12,91 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from fnx.analysis import Run
-from fnx.analysis.distributions import Sign
-from fnx.errors import DataError
 from fnx.report.figures import style
-from fnx.report.text import describe, distance_label, number, shorten
+from fnx.report.text import by, describe, distance_label, number
 
 MANY = 300  # classes from which the lines are a picture in the SVG, not so many paths
 
 
-def table(runs: Sequence[Run], labels: Sequence[str], sign: Sign) -> pl.DataFrame:
-    """What is drawn: the curves of each class, their means and d_avg, and the threshold.
+def table(run: Run, sign: str) -> pl.DataFrame:
+    """Return what is drawn: the curves of each class, their means and d_avg, and the threshold.
 
     Args:
-        runs: any; those whose statistic has no such sign are left out.
-        labels: what to call them.
+        run: whose statistic has this sign.
         sign: "+" counts features with D > x, "-" those with D < x.
 
     Returns:
-        ``run``; ``curve``: "class", "mean" (over the classes; of random labels over all
-        permutations, too), "davg" or "threshold" (one row); ``class_id`` (null but for "class");
-        ``x``; ``real`` and ``random``, numbers of features (of a class under the first
-        permutation); ``davg`` (Eq. 4) for the last two.
+        ``curve``: "class", "mean" (over the classes; of random labels over all permutations, too),
+        "davg" or "threshold" (one row); ``class_id`` (null but for "class"); ``x``; ``real`` and
+        ``random``, numbers of features (per class under the first permutation); ``davg`` (Eq. 4)
+        for the last two.
     """
-    parts = []
-    for run, label in zip(runs, labels, strict=True):
-        row = run.threshold(sign)
-        if row is None:
-            continue
-        side = next(side for side in run.scan.sides if side.sign == sign)
-        x, real, random = run.scan.x, side.counts, side.counts_random
-        direction = 1.0 if sign == "+" else -1.0
-        fine = run.davg
-        curves = [
+    (side,) = (side for side in run.scan.sides if side.sign == sign)
+    (row,) = run.thresholds.filter(sign=sign).rows(named=True)
+    direction = 1.0 if sign == "+" else -1.0
+    x = direction * run.scan.x
+    curves: list[tuple[str, dict[str, Any]]] = [
+        (
+            "class",
             {
-                "curve": "class",
                 "class_id": np.repeat(run.classes["class_id"].to_numpy(), len(x)),
-                "x": np.tile(x * direction, len(real)),
-                "real": real.ravel(),
+                "x": np.tile(x, run.classes.height),
+                "real": side.counts.ravel(),
                 # The paper draws one randomisation; all of them would only hide each other.
-                "random": random[0].ravel(),
+                "random": side.counts_random[0].ravel(),
             },
+        ),
+        (
+            "mean",
             {
-                "curve": "mean",
-                "x": x * direction,
-                "real": real.mean(axis=0),
-                "random": random.mean(axis=(0, 1)),
+                "x": x,
+                "real": side.counts.mean(axis=0),
+                "random": side.counts_random.mean(axis=(0, 1)),
             },
+        ),
+        (
+            "davg",
             {
-                "curve": "davg",
-                "x": fine["x"].to_numpy() * direction,
-                "davg": fine[f"davg_{'plus' if sign == '+' else 'minus'}"].to_numpy(),
+                "x": run.davg["x"] * direction,
+                "davg": run.davg[f"davg_{'plus' if sign == '+' else 'minus'}"],
             },
+        ),
+        (
+            "threshold",
             {
-                "curve": "threshold",
                 "x": [row["threshold"]],
                 "real": [row["kept"]],
                 "random": [row["kept_random"]],
                 "davg": [row["davg"]],
             },
-        ]
-        parts += [_as_table(label, curve) for curve in curves]
-    return pl.concat(parts) if parts else _as_table("", {"curve": "class", "x": []})
+        ),
+    ]
+    numbers = dict.fromkeys(("x", "real", "random", "davg"), pl.Float64())
+    schema = pl.Schema({"curve": pl.String(), "class_id": pl.Int64(), **numbers})
+    parts = [pl.DataFrame(columns).with_columns(curve=pl.lit(name)) for name, columns in curves]
+    return pl.concat(parts, how="diagonal_relaxed").select(*schema).cast(schema)
 
 
-def _as_table(label: str, curve: dict[str, Any]) -> pl.DataFrame:
-    numbers = dict.fromkeys(("x", "real", "random", "davg"), pl.Float64)
-    schema: dict[str, Any] = {"run": pl.String, "curve": pl.String, "class_id": pl.Int64} | numbers
-    count = len(curve["x"])
-    columns = {"run": [label] * count} | curve | {"curve": [curve["curve"]] * count}
-    absent = [None] * count
-    return pl.DataFrame(
-        [pl.Series(name, columns.get(name, absent)).cast(dtype) for name, dtype in schema.items()]
-    )
-
-
-def draw(run: Run, sign: Sign, drawn: pl.DataFrame | None = None) -> Figure:
-    """Features with D > x (for absence, D < x) of each class, real and random; below, d_avg.
+def draw(run: Run, sign: str, drawn: pl.DataFrame) -> Figure:
+    """Draw features with D > x (for absence, D < x) of each class, real and random, above d_avg.
 
     Args:
         run: what to draw.
         sign: "+", or of a signed statistic "-".
-        drawn: its `table`, if it is there already.
+        drawn: its `table`.
     """
-    drawn = table([run], [run.dataset], sign) if drawn is None else drawn
     row = drawn.filter(curve="threshold").row(0, named=True)
     figure = style.new_figure(height=5.0)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     _curves(top, drawn, many=run.classes.height > MANY)
     top.plot([], [], color=style.MUTED, linewidth=0.8, label="thin lines: one class each")
     relation = "D > x" if sign == "+" else "D < x"
-    top.set_ylabel(f"features with {relation} / number a class")
+    top.set_ylabel(f"features with {relation} / number per class")
     span = float(np.abs(drawn.filter(curve="class")["x"].to_numpy()).max())
     top.set_xlim(*((0, span) if sign == "+" else (-span, 0)))
     if math.isfinite(row["x"]):
         _gap(top, row, sign, span)
-    mark = "t⁺" if sign == "+" else "t⁻"
-    style.threshold_line(top, row["x"], mark)
+    style.threshold_line(top, row["x"], "t⁺" if sign == "+" else "t⁻")
     top.legend(loc="upper right" if sign == "+" else "upper left")
 
     davg = drawn.filter(curve="davg")
@@ -119,58 +107,13 @@ def draw(run: Run, sign: Sign, drawn: pl.DataFrame | None = None) -> Figure:
     bottom.set_ylabel("$d_{avg}$ / features", parse_math=True)
     bottom.yaxis.set_major_formatter(lambda value, _: number(value))
     bottom.set_xlabel(f"threshold x on {distance_label(run)}")
-    what = "presence" if sign == "+" else "absence"
-    of = f" by their {what}" if run.signed else ""
-    style.title(figure, f"Features that speak{of}: classes of {run.dataset}", describe(run))
+    heading = f"Features kept {by(run, sign)} at every threshold: classes of {run.dataset}"
+    style.title(figure, heading, describe(run))
     return figure
 
 
-def draw_many(
-    runs: Sequence[Run], labels: Sequence[str], sign: Sign, drawn: pl.DataFrame | None = None
-) -> Figure:
-    """The same for several runs, one panel each, as the paper has it; without d_avg.
-
-    Args:
-        runs: any; those whose statistic has no such sign are left out.
-        labels: what to call them.
-        sign: "+" or "-".
-        drawn: their `table`, if it is there already.
-
-    Raises:
-        DataError: if no run has this sign.
-    """
-    drawn = table(runs, labels, sign) if drawn is None else drawn
-    shown = drawn.partition_by("run", maintain_order=True)
-    if not shown:
-        raise DataError(f"no run tells distances of sign {sign}")
-    relation = "D > x" if sign == "+" else "D < x"
-    figure, panels, foot = style.small_multiples(len(shown), panel_height=2.0)
-    many = sum(part["class_id"].n_unique() for part in shown) > MANY
-    for panel, part in zip(panels, shown, strict=True):
-        _curves(panel, part, many=many, width=1.3)
-        span = float(np.abs(part.filter(curve="class")["x"].to_numpy()).max())
-        panel.set_xlim(*((0, span) if sign == "+" else (-span, 0)))
-        row = part.filter(curve="threshold").row(0, named=True)
-        style.threshold_line(panel, row["x"], "t⁺" if sign == "+" else "t⁻")
-        panel.set_title(shorten(row["run"], 40), loc="left", fontsize=9)
-    style.share_labels(
-        figure,
-        panels,
-        foot,
-        f"threshold x on {distance_label(runs[0])}",
-        f"features with {relation} / number a class",
-    )
-    what = "presence" if sign == "+" else "absence"
-    style.title(
-        figure,
-        f"Features that speak by their {what}",
-        "Thin lines: one class each; dashed: the threshold",
-    )
-    return figure
-
-
-def _curves(axes: Axes, drawn: pl.DataFrame, *, many: bool, width: float = 2.2) -> None:
-    """A line a class, red for random labels and black for real ones, and their means."""
+def _curves(axes: Axes, drawn: pl.DataFrame, *, many: bool) -> None:
+    """Draw a line per class, red for random labels and black for real ones, and their means."""
     rows, mean = drawn.filter(curve="class"), drawn.filter(curve="mean")
     x = mean["x"].to_numpy()
     # Red above black, as in the paper: it hides less, for it falls sooner.
@@ -191,20 +134,20 @@ def _curves(axes: Axes, drawn: pl.DataFrame, *, many: bool, width: float = 2.2) 
         (random, style.RANDOM_LINE, (0, (3, 1.2)), "random"),
     ):
         label = f"{labels} labels: mean of the classes"
-        axes.plot(x, y, color=style.PAPER, linewidth=1.9 * width, zorder=3, solid_capstyle="butt")
-        axes.plot(x, y, color=colour, linestyle=line, linewidth=width, zorder=4, label=label)
+        axes.plot(x, y, color=style.PAPER, linewidth=4.2, zorder=3, solid_capstyle="butt")
+        axes.plot(x, y, color=colour, linestyle=line, linewidth=2.2, zorder=4, label=label)
     highest = max(float(np.nanmax(rows[name].to_numpy(), initial=1)) for name in ("real", "random"))
     axes.set_ylim(0, highest * 1.03)
     axes.yaxis.set_major_formatter(lambda value, _: number(value))
 
 
 def _alpha(count: int) -> float:
-    """Fainter lines the more there are, so that dense parts still show their density."""
-    return float(np.clip(6 / np.sqrt(count) / 1.5, 0.08, 0.6))
+    """Return a fainter opacity the more lines there are, so that dense parts show their density."""
+    return float(np.clip(4 / np.sqrt(count), 0.08, 0.6))
 
 
-def _gap(axes: Axes, row: dict[str, float], side: Sign, span: float) -> None:
-    """The widest gap between the two mean lines, which is d_avg at the threshold."""
+def _gap(axes: Axes, row: dict[str, float], sign: str, span: float) -> None:
+    """Mark the widest gap between the two mean lines, which is d_avg at the threshold."""
     at, ends = row["x"], (row["random"], row["real"])
     axes.plot([at, at], ends, color=style.INK, linewidth=2, zorder=5, solid_capstyle="butt")
     axes.plot(
@@ -220,12 +163,12 @@ def _gap(axes: Axes, row: dict[str, float], side: Sign, span: float) -> None:
     # The far corner is empty: the curves fall from 0 outwards.
     away = min(abs(at) / span + 0.12, 0.55)
     axes.annotate(
-        f"widest gap: {number(row['davg'])} features a class\n"
-        f"kept {number(row['real'])}, by chance {number(row['random'])}",
+        f"widest gap: {number(row['davg'])} features per class\n"
+        f"kept {number(row['real'])}, under random labels {number(row['random'])}",
         (at, 0.45 * ends[0] + 0.55 * ends[1]),
-        xytext=(away if side == "+" else 1 - away, 0.66),
+        xytext=(away if sign == "+" else 1 - away, 0.66),
         textcoords="axes fraction",
-        ha="left" if side == "+" else "right",
+        ha="left" if sign == "+" else "right",
         va="center",
         fontsize=8,
         arrowprops={"arrowstyle": "-", "color": style.INK, "linewidth": 0.7},

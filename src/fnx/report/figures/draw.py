@@ -1,4 +1,4 @@
-"""All figures of one run: their names, and the numbers behind them."""
+"""All figures and tables of one run: their names, and the numbers behind them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,12 @@ from matplotlib.figure import Figure
 
 from fnx.analysis import Run
 from fnx.analysis.comparison.table3 import table3
-from fnx.analysis.distributions import Sign
 from fnx.config.schema import ReportConfig
-from fnx.report.figures import counts as fig09
-from fnx.report.figures import datasets_table as table2
-from fnx.report.figures import distances as fig06
-from fnx.report.figures import features as fig_features
-from fnx.report.figures import kept as fig10
-from fnx.report.figures import layers as fig05
-from fnx.report.figures import network_table as table1
-from fnx.report.figures import pair as fig01
-from fnx.report.figures import style
-from fnx.report.figures import thresholds_table as table3_picture
+from fnx.report.figures import counts, distances, features, kept, layers, pair, style
+from fnx.report.tables import datasets_table
+from fnx.report.text import signs
+
+_NAMES = {"+": "presence", "-": "absence"}
 
 
 @dataclass(frozen=True)
@@ -34,36 +28,36 @@ class Picture:
     table: pl.DataFrame
 
 
-def pictures(run: Run, config: ReportConfig | None = None) -> Iterator[Picture]:
+def figures(run: Run, config: ReportConfig) -> Iterator[Picture]:
     """Draw the figures of a run, one after the other; call within `fnx.report.figures.style.style`.
 
     Args:
-        run: a finished run.
+        run: the run.
         config: which pair Figure 1 shows, and how Figure 5 finds its modes.
     """
-    config = config or ReportConfig()
     only = [run], [run.dataset]
-    pair = fig01.table(run, config.pair)
-    if pair is not None:
-        yield Picture(fig01.NAME, fig01.draw(run, pair), pair)
-    layers = fig05.table(*only, config.mode).drop("run")
-    yield Picture("fig05_layers", fig05.draw(run, config.mode), layers)
-    distances = fig06.table(*only).drop("run")
-    yield Picture("fig06_distribution", fig06.draw(run, distances), distances)
-    signs: list[tuple[str, Sign]] = [("fig09_presence", "+"), ("fig09_absence", "-")]
-    for name, sign in signs[: 2 if run.signed else 1]:
-        counts = fig09.table(*only, sign).drop("run")
-        yield Picture(name, fig09.draw(run, sign, counts), counts)
-    yield Picture("fig10_kept", fig10.draw(run), fig10.table(*only).drop("run"))
-    for name, sign in (("features_presence", "+"), ("features_absence", "-")):
-        figure = fig_features.draw(run, sign)
-        if figure is not None:
-            yield Picture(name, figure, fig_features.table(run, sign))
-    if run.has("network"):
-        yield Picture("table1", table1.draw(run.network), run.network)
-    data_set, thresholds = table2.table([run]), table3([run])
-    yield Picture("table2", table2.draw(data_set), data_set)
-    yield Picture("table3", table3_picture.draw(thresholds), thresholds)
+    chosen = pair.table(run, config.pair)
+    if chosen is not None:
+        yield Picture(pair.NAME, pair.draw(run, chosen), chosen)
+    modes = layers.table(*only, config.mode)
+    yield Picture("fig05_layers", layers.draw(*only, modes, config.mode), modes.drop("run"))
+    shares = distances.table(*only)
+    yield Picture("fig06_distribution", distances.draw(*only, shares), shares.drop("run"))
+    for sign in signs(run):
+        curves = counts.table(run, sign)
+        yield Picture(f"fig09_{_NAMES[sign]}", counts.draw(run, sign, curves), curves)
+    beyond = kept.table(*only)
+    yield Picture("fig10_kept", kept.draw(*only, beyond), beyond.drop("run"))
+    for sign in signs(run):
+        pairs = features.table(run, sign)
+        if not pairs.is_empty():
+            yield Picture(f"features_{_NAMES[sign]}", features.draw(run, sign, pairs), pairs)
+
+
+def tables(run: Run) -> dict[str, pl.DataFrame]:
+    """Return the run's Tables 1 (of a network that is known), 2 and 3 by name."""
+    network = {"table1": run.network} if run.has("network") else {}
+    return network | {"table2": datasets_table([run]), "table3": table3([run])}
 
 
 def save_all(pictures: Iterable[Picture], folder: Path, formats: Sequence[str]) -> dict[str, str]:

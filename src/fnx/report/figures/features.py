@@ -1,4 +1,4 @@
-"""Figures 2, 3, 4 and 7: features that speak loudest about a class, and what excites them."""
+"""Features with the highest and the lowest D, and what activates them (Figures 2, 3, 4 and 7)."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from fnx.report.text import describe, number, shorten
 
 _GAP = 4  # pixels between two tiles
 _IN_A_ROW = {"+": 4, "-": 2}
-_WITH_IT = 3  # classes that have a feature which another lacks
+_HIGHEST = 3  # classes shown beside one that lacks a feature
 _NAMES = 27  # characters that stand above three tiles
 
 
 def table(run: Run, sign: str) -> pl.DataFrame:
-    """What is drawn: the pairs of one sign (see `shown_pairs`), and whether a unit ever fires.
+    """Return what is drawn: the pairs of one sign, and how many images each feature has.
 
     Returns:
-        The columns of `shown_pairs`, and ``n_images``: how many images excite the unit, at most
-        those that are shown.
+        The columns of `shown_pairs`, and ``n_images``: how many images activate the unit, at
+        most those that are shown. No row where the run has no pictures.
     """
-    assert run.top_images is not None
+    if not (run.path / "pictures").is_dir() or run.top_images is None:
+        return pl.DataFrame()
     counts = run.top_images.group_by("feature_id").len("n_images")
     return (
         shown_pairs(run)
@@ -40,35 +41,32 @@ def table(run: Run, sign: str) -> pl.DataFrame:
     )
 
 
-def draw(run: Run, sign: str) -> Figure | None:
-    """Pairs by presence (the highest D) or by absence (the lowest), with their pictures.
+def draw(run: Run, sign: str, drawn: pl.DataFrame) -> Figure:
+    """Draw pairs by presence (the highest D) or by absence (the lowest), with their pictures.
 
-    By absence, images of the class and of the classes that have the feature stand beside.
+    By absence, images of the class and of classes that activate the feature stand beside.
 
-    Returns:
-        The figure; None where the run has no pictures, or no pair of this sign.
+    Args:
+        run: a run with pictures.
+        sign: "+" or "-".
+        drawn: its `table`, at least one row.
     """
-    if not (run.path / "pictures").is_dir() or run.top_images is None:
-        return None
-    pairs = table(run, sign)
-    if not pairs.height:
-        return None
-    across = min(_IN_A_ROW[sign], pairs.height)
+    across = min(_IN_A_ROW[sign], drawn.height)
     panels = 1 if sign == "+" else 3
-    rows = math.ceil(pairs.height / across)
+    rows = math.ceil(drawn.height / across)
     side = style.WIDTH / (_IN_A_ROW[sign] * panels)
     figure = style.new_figure(height=rows * (side + 0.42))
     axes = figure.subplots(rows, across * panels, squeeze=False)
     for one in axes.flat:
         one.set_axis_off()
-    for place, pair in enumerate(pairs.rows(named=True)):
+    for place, pair in enumerate(drawn.rows(named=True)):
         row, column = divmod(place, across)
         some = axes[row, column * panels : (column + 1) * panels]
         _draw_feature(some[0], run, pair)
         if sign == "-":
             _draw_classes(some[1], some[2], run, pair)
-    heading = "highest" if run.signed else "largest"
-    heading = f"Features with the {heading if sign == '+' else 'lowest'} D, {run.dataset}"
+    which = "lowest" if sign == "-" else "highest" if run.signed else "largest"
+    heading = f"Features with the {which} D, {run.dataset}"
     style.title(figure, heading, f"{describe(run)}; {_shown(run)}")
     return figure
 
@@ -89,7 +87,7 @@ def _draw_feature(axes: Axes, run: Run, pair: dict[str, Any]) -> None:
         axes.text(
             0.5,
             0.5,
-            "no reference image\nexcites it",
+            "no reference image\nactivates it",
             ha="center",
             va="center",
             fontsize=7,
@@ -98,17 +96,19 @@ def _draw_feature(axes: Axes, run: Run, pair: dict[str, Any]) -> None:
 
 
 def _draw_classes(without: Axes, having: Axes, run: Run, pair: dict[str, Any]) -> None:
-    _heading(without, ["without it", shorten(pair["class_name"], 22), "\N{NO-BREAK SPACE}"])
+    _heading(
+        without, ["images of the class", shorten(pair["class_name"], 22), "\N{NO-BREAK SPACE}"]
+    )
     _show(without, tiles(class_path(run.path, pair["class_id"])))
     distances = np.asarray(run.distances[pair["feature_id"]])
-    highest = np.argsort(-distances, kind="stable")[:_WITH_IT]
+    highest = np.argsort(-distances, kind="stable")[:_HIGHEST]
     names = run.classes.sort("class_id")["class_name"].gather(highest)
     grid: list[Pixels] = []
     for class_id in highest:
         grid += tiles(class_path(run.path, int(class_id)))[:COLUMNS]
     best = number(float(distances[highest[0]]), 3)
     each = [shorten(name, _NAMES // len(names) - 2) for name in names]
-    _heading(having, ["with it, a class a row", ", ".join(each), f"D up to {best}"])
+    _heading(having, ["classes with the highest D", ", ".join(each), f"D up to {best}"])
     _show(having, grid)
 
 
@@ -117,7 +117,7 @@ def _heading(axes: Axes, lines: list[str]) -> None:
 
 
 def _show(axes: Axes, grid: list[Pixels]) -> None:
-    """Tiles in rows of `COLUMNS`, with gaps that no picture fills."""
+    """Show tiles in rows of `COLUMNS`, with transparent gaps between them."""
     step = TILE + _GAP
     rows = max(COLUMNS, math.ceil(len(grid) / COLUMNS))
     canvas = np.full((rows * step - _GAP, COLUMNS * step - _GAP, 4), 0, np.uint8)

@@ -1,4 +1,4 @@
-"""The fits of Section 7.1 as a picture: thresholds against the number of images a class."""
+"""Thresholds against the number of images per class, and curves fitted to them (Section 7.1)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from fnx.report.text import number, shorten
 
 
 def draw(table: pl.DataFrame, fits: pl.DataFrame) -> Figure:
-    """Thresholds against the mean number of images a class, with both curves (Section 7.1)."""
+    """Draw the thresholds of some runs against images per class, with both curves.
+
+    Args:
+        table: rows of Table 3 with ``label``, of one model and statistic.
+        fits: rows of `fnx.analysis.comparison.fits.fits_table` of the same.
+    """
     signs = [sign for sign in ("+", "-") if sign in fits["sign"].to_list()]
     figure = style.new_figure(height=3.5)
     panels = np.atleast_1d(figure.subplots(1, len(signs)))
@@ -51,12 +56,12 @@ def draw(table: pl.DataFrame, fits: pl.DataFrame) -> Figure:
             lambda value, _: number(value) if f"{value:.0f}"[0] in "25" else ""
         )
         panel.tick_params(axis="x", which="minor", labelsize=8)
-        panel.set_xlabel("mean number of images a class (logarithmic)")
+        panel.set_xlabel("mean number of images per class (logarithmic)")
         panel.set_ylabel(f"{'t⁺' if plus else 't⁻'} / units of D")
         panel.legend(loc="upper right" if plus else "lower right")
     style.title(
         figure,
-        "Fewer images a class, thresholds farther from 0",
+        "Thresholds and the number of images per class",
         f"{table['model'][0]}, {table['statistic'][0]}: {table.height} data sets or runs",
     )
     return figure

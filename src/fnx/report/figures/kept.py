@@ -1,4 +1,4 @@
-"""Figure 10: how many of each layer's (feature, class) pairs the thresholds keep."""
+"""How many of each layer's (feature, class) pairs the thresholds keep (Figure 10)."""
 
 from __future__ import annotations
 
@@ -13,50 +13,48 @@ from fnx.report.figures import style
 from fnx.report.figures.layers import layers_by_sign
 from fnx.report.text import describe, number, shorten
 
+X_LABEL = "(feature, class) pairs of the layer beyond the threshold / %"
+Y_LABEL = "layer, input at the top"
+HEADING = "Share of each layer that the thresholds keep"
+
 
 def table(runs: Sequence[Run], labels: Sequence[str]) -> pl.DataFrame:
-    """What is drawn: the percentage of each layer's pairs beyond each threshold.
+    """Return what is drawn: the percentage of each layer's pairs beyond each threshold.
 
     Returns:
         ``run``, ``layer``, ``kind``, ``sign``, ``threshold``, ``pct_kept``, ``pct_kept_random``.
     """
-    parts = []
-    for run, label in zip(runs, labels, strict=True):
-        parts.append(
-            layers_by_sign(run).select(
-                pl.lit(label).alias("run"),
-                "layer",
-                "kind",
-                "sign",
-                "threshold",
-                "pct_kept",
-                "pct_kept_random",
-            )
-        )
-    return pl.concat(parts)
+    columns = ("layer", "kind", "sign", "threshold", "pct_kept", "pct_kept_random")
+    return pl.concat(
+        layers_by_sign(run).select(pl.lit(label).alias("run"), *columns)
+        for run, label in zip(runs, labels, strict=True)
+    )
 
 
-def draw(run: Run) -> Figure:
-    """Percent of pairs kept by t⁺ (right) and by t⁻ (left), real against random labels."""
-    drawn = table([run], [run.dataset])
-    height = style.layers_height(drawn["layer"].n_unique(), 0.22)
-    figure = style.new_figure(height=height + 1.2)
-    axes = figure.subplots()
-    _bars(axes, drawn, height)
-    _limits(axes, drawn)
-    axes.set_xlabel("(feature, class) pairs of the layer beyond the threshold / %")
-    axes.set_ylabel("layer, input at the top")
-    style.legend_below(axes, 2)
-    style.title(figure, f"What each layer keeps about the classes of {run.dataset}", describe(run))
-    return figure
+def draw(runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame) -> Figure:
+    """Draw the percent of pairs kept by t⁺ (right) and by t⁻ (left), real against random labels.
 
+    Several runs have a panel each, on one scale.
 
-def draw_many(runs: Sequence[Run], labels: Sequence[str]) -> Figure:
-    """The same for several runs, one panel each, on one scale."""
-    drawn = table(runs, labels)
-    parts = drawn.partition_by("run", maintain_order=True)
+    Args:
+        runs: the runs.
+        labels: what to call them.
+        drawn: their `table`.
+    """
+    if len(runs) == 1:
+        height = style.layers_height(drawn["layer"].n_unique(), 0.22)
+        figure = style.new_figure(height=height + 1.2)
+        axes = figure.subplots()
+        _bars(axes, drawn, height)
+        _limits(axes, drawn)
+        axes.set_xlabel(X_LABEL)
+        axes.set_ylabel(Y_LABEL)
+        style.legend_below(axes, 2)
+        style.title(figure, f"{HEADING}, {runs[0].dataset}", describe(runs[0]))
+        return figure
+    parts = [drawn.filter(run=label) for label in labels]
     most = max(part["layer"].n_unique() for part in parts)
-    height = style.layers_height(most, 0.13 if len(parts) > 1 else 0.22)
+    height = style.layers_height(most, 0.13)
     alike = len({tuple(part["layer"]) for part in parts}) == 1
     figure, panels, foot = style.small_multiples(
         len(parts), panel_height=height + 0.55, share_y=alike
@@ -65,21 +63,12 @@ def draw_many(runs: Sequence[Run], labels: Sequence[str]) -> Figure:
         _bars(panel, part, height, 6.5)
         _limits(panel, part, brief=True)
         panel.set_title(shorten(part["run"][0], 40), loc="left", fontsize=9, pad=16)
-    widest = max(max(abs(limit) for limit in panel.get_xlim()) for panel in panels)
+    widest = max(max(map(abs, panel.get_xlim())) for panel in panels)
     for panel, run in zip(panels, runs, strict=True):
         panel.set_xlim(-widest if run.signed else 0, widest)
-    style.share_labels(
-        figure,
-        panels,
-        foot,
-        "(feature, class) pairs of the layer beyond the threshold / %",
-        "layer, input at the top",
-    )
-    style.title(
-        figure,
-        "What each layer keeps",
-        "To the right by presence, D > t⁺; to the left by absence, D < t⁻",
-    )
+    style.share_labels(figure, panels, foot, X_LABEL, Y_LABEL)
+    detail = "To the right by presence, D > t⁺; to the left by absence, D < t⁻"
+    style.title(figure, HEADING, detail)
     return figure
 
 
@@ -117,13 +106,13 @@ def _bars(axes: Axes, drawn: pl.DataFrame, height: float, size: float | None = N
 
 
 def _limits(axes: Axes, drawn: pl.DataFrame, *, brief: bool = False) -> None:
-    """The thresholds, each above its side of the axes."""
+    """Write the thresholds, each above its side of the axes."""
     signed = drawn["sign"].n_unique() > 1
     for sign, threshold in drawn.select("sign", "threshold").unique(maintain_order=True).rows():
         right = sign == "+"
-        speaks = ("presence" if right else "absence") if signed else "distance"
+        what = ("presence" if right else "absence") if signed else "distance"
         name, relation = ("t⁺", ">") if right else ("t⁻", "<")
-        words = "" if brief else f"by {speaks}, D {relation} "  # a small panel has no room for them
+        words = "" if brief else f"by {what}, D {relation} "  # a small panel has no room for them
         axes.annotate(
             f"{words}{name} = {number(threshold, 3)}",
             (1.0 if right else 0.0, 1.0),

@@ -1,4 +1,4 @@
-"""Figure 5: where the distances of each layer lie, by presence and by absence."""
+"""Where the distances of each layer lie, by presence and by absence (Figures 5 and 11)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,23 @@ from matplotlib.figure import Figure
 from fnx.analysis import Run
 from fnx.errors import DataError
 from fnx.report.figures import style
-from fnx.report.text import describe, distance_label
+from fnx.report.text import describe, distance_label, signs
+
+HEADING = "Distribution of D per layer"
 
 MODES = {"empirical": "", "lognormal": "lognormal_"}
 """Ways to find the mode and the bars, and what their columns in ``layers.parquet`` begin with."""
 
 _ENDS = ("mode", "low", "high", "mode_random", "low_random", "high_random")
 
+_LOOK = {
+    "+": (style.PRESENCE, "o", "D⁺, by presence"),
+    "-": (style.ABSENCE, "s", "D⁻, by absence"),
+}
+
 
 def table(runs: Sequence[Run], labels: Sequence[str], mode: str = "empirical") -> pl.DataFrame:
-    """What is drawn: the mode of D⁺ and of D⁻ of each layer, with the ends of the bars.
+    """Return what is drawn: the mode of D⁺ and of D⁻ of each layer, with the ends of the bars.
 
     Args:
         runs: of one statistic.
@@ -36,26 +43,25 @@ def table(runs: Sequence[Run], labels: Sequence[str], mode: str = "empirical") -
     Raises:
         DataError: if a run's table of layers lacks the fitted law.
     """
-    parts = []
-    for run, label in zip(runs, labels, strict=True):
-        columns = {MODES[mode] + name: name for name in _ENDS}
+    columns = {MODES[mode] + name: name for name in _ENDS}
+    for run in runs:
         if missing := columns.keys() - set(run.layers.columns):
             raise DataError(f"{run.path}: layers.parquet has no column {min(missing)}: run it anew")
-        parts.append(
-            layers_by_sign(run).select(
-                pl.lit(label).alias("run"),
-                "layer",
-                "kind",
-                "sign",
-                *(pl.col(column).alias(name) for column, name in columns.items()),
-                "threshold",
-            )
+    return pl.concat(
+        layers_by_sign(run).select(
+            pl.lit(label).alias("run"),
+            "layer",
+            "kind",
+            "sign",
+            *(pl.col(column).alias(name) for column, name in columns.items()),
+            "threshold",
         )
-    return pl.concat(parts)
+        for run, label in zip(runs, labels, strict=True)
+    )
 
 
 def layers_by_sign(run: Run) -> pl.DataFrame:
-    """The run's table of layers with each layer's ``kind`` and the sign's ``threshold``."""
+    """Return the run's table of layers with each layer's ``kind`` and the sign's ``threshold``."""
     kinds = run.features.select("layer", "kind").unique("layer")
     limits = run.thresholds.select("sign", "threshold")
     return run.layers.join(kinds, on="layer", maintain_order="left").join(
@@ -63,115 +69,110 @@ def layers_by_sign(run: Run) -> pl.DataFrame:
     )
 
 
-def draw(run: Run, mode: str = "empirical") -> Figure:
-    """Mode of D⁺ and D⁻ of each layer with bars of 68 % a side; random labels as grey bands."""
-    drawn = table([run], [run.dataset], mode)
-    names, kinds = _layers(drawn)
-    height = style.layers_height(len(names))
-    figure = style.new_figure(height=height + 1.2)
-    axes = figure.subplots()
-    y = {name: i for i, name in enumerate(names)}
-    noise_label: str | None = "random labels"
-    for sign, colour, marker, label in _signs(run):
-        rows = _finite(drawn.filter(sign=sign), "mode")
-        noise = _finite(drawn.filter(sign=sign), "mode_random")
-        at = [y[name] for name in noise["layer"]]
-        _bands(axes, noise, at, 0.72, noise_label)
-        noise_label = None
-        axes.vlines(
-            noise["mode_random"].to_numpy(),
-            [position - 0.36 for position in at],
-            [position + 0.36 for position in at],
-            color=style.MUTED,
-            linewidth=1,
-        )
-        _points(axes, rows, [y[name] for name in rows["layer"]], colour, marker, label)
-    style.run_thresholds(axes, run, above=True)
-    _finish(axes, run, names, kinds, height, mode)
-    style.legend_below(axes, 3)
-    style.title(
-        figure,
-        f"How strongly each layer speaks about the classes of {run.dataset}",
-        describe(run),
-    )
-    return figure
-
-
-def draw_many(
+def draw(
     runs: Sequence[Run],
     labels: Sequence[str],
+    drawn: pl.DataFrame,
     mode: str = "empirical",
-    heading: str = "Distribution of D by layer",
+    heading: str = HEADING,
 ) -> Figure:
-    """The same for several runs, side by side within each layer, in the given order."""
-    drawn = table(runs, labels, mode)
-    names: list[str] = []
-    kinds: list[str] = []
-    # The run with most layers gives their order; those that only others have come last.
-    by_run = [_layers(part) for part in drawn.partition_by("run", maintain_order=True)]
-    for found in sorted(by_run, key=lambda found: -len(found[0])):
-        for name, kind in zip(*found, strict=True):
-            if name not in names:
-                names.append(name)
-                kinds.append(kind)
-    height = style.layers_height(len(names), per_layer=0.12 + 0.085 * len(runs))
-    figure = style.new_figure(height=height + 1.5)
+    """Draw the mode of D⁺ and D⁻ of each layer with bars of 68 % a side, and random labels' behind.
+
+    Several runs lie side by side within each layer, in the given order.
+
+    Args:
+        runs: of one statistic.
+        labels: what to call them.
+        drawn: their `table`.
+        mode: as of `table`.
+        heading: above the figure.
+    """
+    names, kinds = _layers(drawn)
+    alone = len(runs) == 1
+    per_layer, foot = (0.2, 1.2) if alone else (0.12 + 0.085 * len(runs), 1.5)
+    height = style.layers_height(len(names), per_layer)
+    figure = style.new_figure(height=height + foot)
     axes = figure.subplots()
-    y = {name: i for i, name in enumerate(names)}
-    step = 0.78 / max(len(runs), 1)
-    offsets = (np.arange(len(runs)) - (len(runs) - 1) / 2) * step
-    noise_label: str | None = "random labels"
-    for run, label, offset, (colour, marker, _) in zip(
-        runs, labels, offsets, series_styles(len(runs)), strict=True
-    ):
-        for sign, *_ in _signs(run):
-            chosen = drawn.filter(run=label, sign=sign)
-            rows, noise = _finite(chosen, "mode"), _finite(chosen, "mode_random")
-            _bands(axes, noise, [y[name] + offset for name in noise["layer"]], step, noise_label)
-            noise_label = None
-            positions = [y[name] + offset for name in rows["layer"]]
-            _points(axes, rows, positions, colour, marker, label if sign == "+" else None, 4)
-    for i in range(1, len(names)):
-        axes.axhline(i - 0.5, color=style.GRID, linewidth=0.6)
-    _finish(axes, runs[0], names, kinds, height, mode)
-    style.legend_below(axes, min(4, len(runs) + 1))
+    place = {name: i for i, name in enumerate(names)}
+    if alone:
+        _one(axes, runs[0], drawn, place)
+    else:
+        _several(axes, runs, labels, drawn, place)
+    style.layer_axis(axes, names, kinds, height)
+    if runs[0].signed:
+        axes.axvline(0, color=style.MUTED, linewidth=0.8)
+        side = max(map(abs, axes.get_xlim()))
+        axes.set_xlim(-side, side)
+    else:
+        axes.set_xlim(left=0)
+    law = " of a log-normal fit" if mode == "lognormal" else ""
+    axes.set_xlabel(f"{distance_label(runs[0])}: mode{law}, and 68 % on each side of it")
+    axes.set_ylabel("layer, input at the top")
+    style.legend_below(axes, 3 if alone else min(4, len(runs) + 1))
     style.title(
         figure,
-        heading,
-        "Mode and bars of 68 % on each side of it, the bars of random labels behind; "
-        "runs in ascending order of images a class",
+        f"{heading}, {runs[0].dataset}" if alone else heading,
+        describe(runs[0])
+        if alone
+        else "Mode and bars of 68 % on each side of it, the bars of random labels behind; "
+        "runs in ascending order of images per class",
     )
     return figure
 
 
-def series_styles(count: int) -> list[tuple[Any, str, Any]]:
-    """Colour, marker and line style of each of several runs, darker to lighter in their order."""
-    from matplotlib import colormaps
+def _one(axes: Axes, run: Run, drawn: pl.DataFrame, place: dict[str, int]) -> None:
+    """Draw a single run in colours by sign, with its thresholds and the modes of random labels."""
+    for sign in reversed(signs(run)):
+        rows = _finite(drawn.filter(sign=sign), "mode")
+        noise = _finite(drawn.filter(sign=sign), "mode_random")
+        at = np.array([place[name] for name in noise["layer"]], np.float64)
+        _bands(axes, noise, at, 0.72)
+        modes = noise["mode_random"].to_numpy()
+        axes.vlines(modes, at - 0.36, at + 0.36, color=style.MUTED, linewidth=1)
+        colour, marker, label = _LOOK[sign]
+        label = label if run.signed else "real labels"
+        _points(axes, rows, [place[name] for name in rows["layer"]], colour, marker, label)
+    style.run_thresholds(axes, run, above=True)
 
-    colours = colormaps["viridis"](np.linspace(0.0, 0.82, count))
-    markers = "osD^vP*X<>h"
-    lines = ["-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1.5, 1.5, 1.5))]
-    return [
-        (tuple(colours[i]), markers[i % len(markers)], lines[i % len(lines)]) for i in range(count)
-    ]
+
+def _several(
+    axes: Axes,
+    runs: Sequence[Run],
+    labels: Sequence[str],
+    drawn: pl.DataFrame,
+    place: dict[str, int],
+) -> None:
+    """Draw several runs side by side within each layer, each in a colour of its own."""
+    step = 0.78 / len(runs)
+    offsets = (np.arange(len(runs)) - (len(runs) - 1) / 2) * step
+    for run, label, offset, (colour, marker, _) in zip(
+        runs, labels, offsets, style.series_styles(len(runs)), strict=True
+    ):
+        for sign in reversed(signs(run)):
+            chosen = drawn.filter(run=label, sign=sign)
+            rows, noise = _finite(chosen, "mode"), _finite(chosen, "mode_random")
+            _bands(axes, noise, [place[name] + offset for name in noise["layer"]], step)
+            positions = [place[name] + offset for name in rows["layer"]]
+            _points(axes, rows, positions, colour, marker, label if sign == "+" else None, 4)
+    for i in range(1, len(place)):
+        axes.axhline(i - 0.5, color=style.GRID, linewidth=0.6)
 
 
 def _layers(drawn: pl.DataFrame) -> tuple[list[str], list[str]]:
-    unique = drawn.unique("layer", keep="first", maintain_order=True)
-    return unique["layer"].to_list(), unique["kind"].to_list()
-
-
-def _signs(run: Run) -> list[tuple[str, str, str, str]]:
-    if not run.signed:
-        return [("+", style.PRESENCE, "o", "real labels")]
-    return [
-        ("-", style.ABSENCE, "s", "D⁻, by absence"),
-        ("+", style.PRESENCE, "o", "D⁺, by presence"),
+    """Return all layers and their kinds; the run with most layers gives their order."""
+    kinds: dict[str, str] = {}
+    by_run = [
+        part.unique("layer", keep="first", maintain_order=True)
+        for part in drawn.partition_by("run", maintain_order=True)
     ]
+    for part in sorted(by_run, key=lambda part: -part.height):
+        for name, kind in part.select("layer", "kind").iter_rows():
+            kinds.setdefault(name, kind)
+    return list(kinds), list(kinds.values())
 
 
 def _finite(rows: pl.DataFrame, mode: str) -> pl.DataFrame:
-    """Without layers that have no value of this sign; infinite ends drawn to the largest finite."""
+    """Drop layers that have no value of this sign; clip infinite ends to the largest finite one."""
     rows = rows.filter(pl.col(mode).is_not_null() & pl.col(mode).is_finite())
     ends = [name for name in _ENDS if "mode" not in name]
     finite = [v for name in ends for v in rows[name].drop_nulls().to_list() if np.isfinite(v)]
@@ -179,9 +180,8 @@ def _finite(rows: pl.DataFrame, mode: str) -> pl.DataFrame:
     return rows.with_columns(pl.col(name).clip(-limit, limit) for name in ends)
 
 
-def _bands(
-    axes: Axes, noise: pl.DataFrame, positions: Sequence[float], height: float, label: str | None
-) -> None:
+def _bands(axes: Axes, noise: pl.DataFrame, positions: Any, height: float) -> None:
+    named = "random labels" in axes.get_legend_handles_labels()[1]
     axes.barh(
         positions,
         (noise["high_random"] - noise["low_random"]).to_numpy(),
@@ -189,7 +189,7 @@ def _bands(
         height=height,
         color=style.RANDOM_FILL,
         linewidth=0,
-        label=label,
+        label=None if named else "random labels",
     )
 
 
@@ -217,19 +217,3 @@ def _points(
         label=label,
         zorder=3,
     )
-
-
-def _finish(
-    axes: Axes, run: Run, names: Sequence[str], kinds: Sequence[str], height: float, mode: str
-) -> None:
-    style.layer_axis(axes, names, kinds, height)
-    if run.signed:
-        axes.axvline(0, color=style.MUTED, linewidth=0.8)
-        low, high = axes.get_xlim()
-        side = max(abs(low), abs(high))
-        axes.set_xlim(-side, side)
-    else:
-        axes.set_xlim(left=0)
-    law = " of a log-normal fit" if mode == "lognormal" else ""
-    axes.set_xlabel(f"{distance_label(run)}: mode{law}, and 68 % on each side of it")
-    axes.set_ylabel("layer, input at the top")

@@ -1,4 +1,4 @@
-"""Figure 1: one feature and one class, their densities and the distance between their EDFs."""
+"""One feature and one class: their densities and the distance between their EDFs (Figure 1)."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _CUMULATIVE = ("ks", "ks_exact")
 
 
 def table(run: Run, pair: str | None = None) -> pl.DataFrame | None:
-    """What is drawn of a run: a pair's densities and cumulative distributions.
+    """Return what is drawn: the densities and cumulative distributions of a pair.
 
     The values come from the run's embedding. Where that is gone, the table that an earlier report
-    left in ``figures/`` serves, if it is of the same pair.
+    left in ``figures/`` is used, if it is of the same pair.
 
     Args:
         run: of which a pair is drawn.
@@ -81,7 +81,7 @@ def _measured(run: Run, pair: Pair) -> pl.DataFrame:
 
 
 def draw(run: Run, drawn: pl.DataFrame) -> Figure:
-    """Densities at the left; at the right, for a KS distance, the EDFs and where they part most.
+    """Draw densities at the left and, for a KS distance, the EDFs at the right.
 
     Args:
         run: of which a pair is drawn.
@@ -90,15 +90,15 @@ def draw(run: Run, drawn: pl.DataFrame) -> Figure:
     first = drawn.row(0, named=True)
     cumulative = run.statistic in _CUMULATIVE
     feature = f"{first['layer']}/{first['unit']}"
-    said = _said(first["distance"], first["threshold"])
+    words = _words(first["distance"], first["threshold"])
     figure = style.new_figure(height=3.3)
     panels = figure.subplots(1, 2 if cumulative else 1, squeeze=False)[0]
     _densities(panels[0], drawn.filter(curve="density"))
     if cumulative:
         exact = run.record.statistic.get("bins") is None
-        _distributions(panels[1], drawn, said, exact=exact)
+        _distributions(panels[1], drawn, words, exact=exact)
     else:
-        panels[0].set_title(said.replace("\n", " "), loc="right", fontsize=9)
+        panels[0].set_title(words.replace("\n", " "), loc="right", fontsize=9)
     for panel in panels:
         panel.set_xlabel(f"value of {shorten(feature, 32)} / activation")
         panel.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.3)
@@ -107,8 +107,8 @@ def draw(run: Run, drawn: pl.DataFrame) -> Figure:
     return figure
 
 
-def _said(distance: float, threshold: float | None) -> str:
-    """The distance, and on which side of the threshold it lies."""
+def _words(distance: float, threshold: float | None) -> str:
+    """Say the distance, and on which side of the threshold it lies."""
     text = f"D = {number(distance, 3)}"
     if threshold is None:
         return text
@@ -137,7 +137,7 @@ def _densities(axes: Axes, rows: pl.DataFrame) -> None:
     axes.set_ylim(bottom=0)
 
 
-def _distributions(axes: Axes, drawn: pl.DataFrame, said: str, *, exact: bool) -> None:
+def _distributions(axes: Axes, drawn: pl.DataFrame, words: str, *, exact: bool) -> None:
     rows = drawn.filter(curve="cumulative")
     drawing = "steps-post" if exact else "default"
     x = rows["x"].to_numpy()
@@ -159,7 +159,7 @@ def _distributions(axes: Axes, drawn: pl.DataFrame, said: str, *, exact: bool) -
     axes.plot([at, at], [inner, outer], color=style.INK, linewidth=2, zorder=4)
     axes.plot([at, at], [inner, outer], "o", color=style.INK, markersize=4, zorder=5)
     axes.annotate(
-        said,
+        words,
         (at, (inner + outer) / 2),
         # The corner below both curves is empty, whichever rises first.
         xytext=(0.97, 0.06),

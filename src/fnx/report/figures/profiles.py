@@ -1,4 +1,4 @@
-"""One picture of a run, a class, a feature or a layer: what ``python -m fnx.show`` prints."""
+"""A run, a class, a feature or a layer in one picture: what ``python -m fnx.show`` draws."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from PIL import Image
 
 from fnx.analysis import Run
 from fnx.analysis.profiles import ClassProfile, FeatureProfile, LayerProfile
-from fnx.analysis.summary import findings
+from fnx.analysis.summary import summarize
 from fnx.report.figures import style
 from fnx.report.pictures.paths import class_path, sprite_path
-from fnx.report.text import describe, distance_label, number, plain, shorten
+from fnx.report.text import by, describe, distance_label, number, plain, shorten, signs
 from fnx.report.values import Values
 
 ENDS = 15
@@ -25,8 +25,8 @@ _ROW = 0.2  # inches of height for a bar with its label
 
 
 def draw_run(run: Run) -> Figure:
-    """Each layer's share of kept pairs, real and by chance."""
-    layers = findings(run).layers
+    """Draw each layer's share of kept pairs under real and under random labels."""
+    layers = summarize(run).layers
     height = style.layers_height(layers.height)
     figure = style.new_figure(height=height + 1.2)
     axes = figure.subplots()
@@ -40,88 +40,85 @@ def draw_run(run: Run) -> Figure:
         hatch="///",
         edgecolor=style.INK,
         linewidth=0.3,
-        label="shuffled labels",
+        label="random labels",
     )
     style.layer_axis(axes, layers["layer"].to_list(), layers["kind"].to_list(), height)
     axes.set_xlabel("kept pairs (feature, class) / % of the layer's")
     style.legend_below(axes, 2)
-    style.title(figure, f"What speaks about {run.dataset}", describe(run))
+    style.title(figure, f"Share of each layer that is kept, {run.dataset}", describe(run))
     return figure
 
 
-def draw_class(run: Run, portrait: ClassProfile) -> Figure:
-    """A class's sample images and strongest features, and how many each layer keeps."""
-    longest = max(1, *portrait.strongest["rank"].to_list(), 1)
+def draw_class(run: Run, profile: ClassProfile) -> Figure:
+    """Draw a class's sample images, its top features, and how many each layer keeps."""
+    longest = max(1, *profile.strongest["rank"].to_list(), 1)
     panels = max(longest * _ROW + 0.6, 1.6)
-    layers = style.layers_height(portrait.layers.height, 0.16)
+    layers = style.layers_height(profile.layers.height, 0.16)
     figure = style.new_figure(height=panels + layers + 1.2)
     top, bottom = _stacked(figure, panels, layers + 0.6)
-    picture = class_path(run.path, portrait.class_id)
-    signs = _signs(run)
-    grid = top.subplots(1, len(signs) + picture.is_file(), squeeze=False)[0]
+    picture = class_path(run.path, profile.class_id)
+    grid = top.subplots(1, len(signs(run)) + picture.is_file(), squeeze=False)[0]
     if picture.is_file():
         _picture(grid[0], picture, "images of the class")
-    for axes, sign in zip(grid[-len(signs) :], signs, strict=True):
-        part = portrait.strongest.filter(pl.col("sign") == sign)
+    for axes, sign in zip(grid[-len(signs(run)) :], signs(run), strict=True):
+        part = profile.strongest.filter(pl.col("sign") == sign)
         labels = [f"{row['layer']}/{row['unit']}" for row in part.rows(named=True)]
         _distances(axes, labels, part["distance"].to_list(), [sign] * part.height)
-        axes.set_title(_how(run, sign), loc="left")
+        axes.set_title(by(run, sign), loc="left")
         axes.set_xlabel(_short_label(run))
-        for row in portrait.kept.filter(pl.col("sign") == sign).rows(named=True):
+        for row in profile.kept.filter(pl.col("sign") == sign).rows(named=True):
             _threshold(axes, row["threshold"])
     axes = bottom.subplots()
-    places = np.arange(portrait.layers.height)
+    places = np.arange(profile.layers.height)
     for name, colour, side in (
         ("kept_plus", style.PRESENCE, 1),
         ("kept_minus", style.ABSENCE, -1),
     ):
-        counts = portrait.layers[name].fill_null(0).to_numpy()
-        shares = side * 100 * counts / portrait.layers["features"].to_numpy()
+        counts = profile.layers[name].fill_null(0).to_numpy()
+        shares = side * 100 * counts / profile.layers["features"].to_numpy()
         axes.barh(places, shares, 0.8, color=colour)
     kinds = run.features.unique("layer", maintain_order=True)["kind"].to_list()
-    style.layer_axis(axes, portrait.layers["layer"].to_list(), kinds, layers)
+    style.layer_axis(axes, profile.layers["layer"].to_list(), kinds, layers)
     axes.axvline(0, color=style.INK, linewidth=0.6)
-    sides = "by absence (left) and by presence (right)" if run.signed else "by their distance"
-    axes.set_xlabel(f"features that speak {sides} / % of a layer's")
+    sides = "by absence (left) and by presence (right)" if run.signed else "by distance"
+    axes.set_xlabel(f"features kept {sides} / % of the layer's")
     axes.xaxis.set_major_formatter(lambda value, _: number(abs(value)))
     style.title(
         figure,
-        f"{plain(portrait.name)}: {number(portrait.n_images)} images of {run.dataset}",
+        f"{plain(profile.name)}: {number(profile.n_images)} images of {run.dataset}",
         describe(run),
     )
     return figure
 
 
-def draw_feature(run: Run, portrait: FeatureProfile, values: Values | str) -> Figure:
-    """What excites a feature, its distributions in and out of a class, and its D for each class."""
-    classes = portrait.classes
+def draw_feature(run: Run, profile: FeatureProfile, values: Values | str) -> Figure:
+    """Draw what activates a feature, its distributions inside and outside a class, and its D."""
+    classes = profile.classes
     if classes.height > 2 * ENDS:
         classes = pl.concat([classes.head(ENDS), classes.tail(ENDS)])
     listed = max(classes.height * _ROW * 0.85, 1.5)
     figure = style.new_figure(height=listed + 3.6)
     top, bottom = _stacked(figure, 2.6, listed + 0.7)
-    picture = sprite_path(run.path, portrait.layer, portrait.unit)
+    picture = sprite_path(run.path, profile.layer, profile.unit)
     if picture.is_file():
         left, right = top.subplots(1, 2, width_ratios=(1, 2))
-        _picture(left, picture, "what excites it most")
+        _picture(left, picture, "top-activating images")
     else:
         right = top.subplots()
     _values(right, values)
     axes = bottom.subplots()
-    low, high = portrait.random_low, portrait.random_high
-    if low is not None and high is not None:
-        span = f"D under shuffled labels: {number(low, 3)} to {number(high, 3)}"
-        axes.axvspan(low, high, color=style.RANDOM_FILL, alpha=0.5, linewidth=0, label=span)
+    low, high = profile.random_low, profile.random_high
+    span = f"D under random labels: {number(low, 3)} to {number(high, 3)}"
+    axes.axvspan(low, high, color=style.RANDOM_FILL, alpha=0.5, linewidth=0, label=span)
     names = [shorten(plain(name), 28) for name in classes["class_name"]]
     _distances(axes, names, classes["distance"].to_list(), classes["sign"].to_list())
     for limit in {*classes["t_plus"].drop_nulls(), *classes["t_minus"].drop_nulls()}:
         if classes["t_plus"].n_unique() == 1:  # not a line for each class
             _threshold(axes, limit)
     axes.set_xlabel(distance_label(run))
-    if low is not None:
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1))
-    if classes.height < portrait.classes.height:
-        rest = portrait.classes.height - classes.height
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1))
+    if classes.height < profile.classes.height:
+        rest = profile.classes.height - classes.height
         axes.axhline(ENDS - 0.5, color=style.MUTED, linewidth=0.6, linestyle=":")
         axes.annotate(
             f"{number(rest)} more classes",
@@ -133,61 +130,48 @@ def draw_feature(run: Run, portrait: FeatureProfile, values: Values | str) -> Fi
             color=style.MUTED,
             bbox={"facecolor": style.PAPER, "edgecolor": "none", "pad": 1},
         )
-    constant = ", constant" if portrait.constant else ""
-    style.title(
-        figure, f"{portrait.layer}/{portrait.unit} ({portrait.kind}{constant})", describe(run)
-    )
+    constant = ", constant" if profile.constant else ""
+    style.title(figure, f"{profile.layer}/{profile.unit} ({profile.kind}{constant})", describe(run))
     return figure
 
 
-def draw_layer(run: Run, portrait: LayerProfile) -> Figure:
-    """The distribution of a layer's D, real and shuffled, and its strongest pairs."""
-    longest = max(1, *portrait.pairs["rank"].to_list(), 1)
+def draw_layer(run: Run, profile: LayerProfile) -> Figure:
+    """Draw the distribution of a layer's D, real and random, and its top pairs."""
+    longest = max(1, *profile.pairs["rank"].to_list(), 1)
     pairs = max(longest * _ROW + 0.6, 1.6)
     figure = style.new_figure(height=pairs + 3.4)
     top, bottom = _stacked(figure, 2.6, pairs)
     axes = top.subplots()
     axes.stairs(
-        portrait.random, portrait.edges, fill=True, color=style.RANDOM_FILL, label="shuffled labels"
+        profile.random, profile.edges, fill=True, color=style.RANDOM_FILL, label="random labels"
     )
-    axes.stairs(portrait.real, portrait.edges, color=style.REAL_LINE, label="real labels")
+    axes.stairs(profile.real, profile.edges, color=style.REAL_LINE, label="real labels")
     for sign, mark in (("+", "t⁺"), ("-", "t⁻")):
         row = run.threshold(sign)
         if row is not None and np.isfinite(row["threshold"]):
             style.threshold_line(axes, row["threshold"], mark)
-    filled = np.flatnonzero(portrait.real + portrait.random)
+    filled = np.flatnonzero(profile.real + profile.random)
     if filled.size:
-        axes.set_xlim(portrait.edges[filled[0]], portrait.edges[filled[-1] + 1])
+        axes.set_xlim(profile.edges[filled[0]], profile.edges[filled[-1] + 1])
     axes.set_xlabel(distance_label(run))
     axes.set_ylabel("pairs / % of the layer's")
     axes.legend(loc="upper left")
-    signs = _signs(run)
-    panels = bottom.subplots(1, len(signs), squeeze=False)[0]
-    for panel, sign in zip(panels, signs, strict=True):
-        part = portrait.pairs.filter(pl.col("sign") == sign)
+    panels = bottom.subplots(1, len(signs(run)), squeeze=False)[0]
+    for panel, sign in zip(panels, signs(run), strict=True):
+        part = profile.pairs.filter(pl.col("sign") == sign)
         labels = [
             f"{shorten(plain(row['class_name']), 20)}  {row['unit']}"
             for row in part.rows(named=True)
         ]
         _distances(panel, labels, part["distance"].to_list(), [sign] * part.height)
-        panel.set_title(f"strongest pairs {_how(run, sign)}", loc="left")
+        panel.set_title(f"top pairs {by(run, sign)}", loc="left")
         panel.set_xlabel(_short_label(run))
     style.title(
         figure,
-        f"{portrait.layer}: {number(portrait.features)} features",
+        f"{profile.layer}: {number(profile.features)} features",
         describe(run),
     )
     return figure
-
-
-def _signs(run: Run) -> tuple[str, ...]:
-    return ("+", "-") if run.signed else ("+",)
-
-
-def _how(run: Run, sign: str) -> str:
-    if not run.signed:
-        return "by distance"
-    return "by presence" if sign == "+" else "by absence"
 
 
 def _short_label(run: Run) -> str:
@@ -195,7 +179,7 @@ def _short_label(run: Run) -> str:
 
 
 def _stacked(figure: Figure, upper: float, lower: float) -> tuple[SubFigure, SubFigure]:
-    """Two parts of a figure, one above the other, of these heights."""
+    """Return two parts of a figure, one above the other, of these heights."""
     first, second = np.asarray(figure.subfigures(2, 1, height_ratios=(upper, lower))).tolist()
     return first, second
 
@@ -210,7 +194,7 @@ def _picture(axes: Axes, path: Path, title: str) -> None:
 def _distances(
     axes: Axes, labels: list[str], distances: list[float], signs: list[str | None]
 ) -> None:
-    """Bars from 0 to each distance, downwards; those within noise are grey."""
+    """Draw bars from 0 to each distance, downwards; those within noise are grey."""
     colours = {"+": style.PRESENCE, "-": style.ABSENCE}
     finite = [d for d in distances if np.isfinite(d)]
     largest = max([1.0, *map(abs, finite)])
@@ -252,6 +236,6 @@ def _values(axes: Axes, values: Values | str) -> None:
     axes.stairs(values.outer, values.edges, fill=True, color=style.RANDOM_FILL, label=others)
     name = f"{shorten(plain(values.class_name), 30)} ({number(values.n_inner)} images)"
     axes.stairs(values.inner, values.edges, color=style.PRESENCE, linewidth=1.4, label=name)
-    axes.set_xlabel("activation of the feature / as the network has it")
+    axes.set_xlabel("value of the feature / activation")
     axes.set_ylabel("images / % of each")
     axes.legend(loc="upper right")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -92,20 +93,20 @@ _RC: Any = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Matplotlib's settings for drawing and for saving, put back afterwards."""
+    """Set Matplotlib up for drawing and saving, and put its settings back afterwards."""
     with mpl.rc_context(_RC):
         yield
 
 
 def new_figure(width: float = WIDTH, height: float = 4.0) -> Figure:
-    """An empty figure of a size in inches, apart from pyplot's list of figures."""
+    """Return an empty figure of a size in inches, apart from pyplot's list of figures."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def title(figure: Figure, heading: str, detail: str) -> None:
-    """What is shown, and of what, above a figure and flush left."""
+    """Write a heading above a figure, and one line of detail below it, flush left."""
     figure.suptitle(
         shorten(heading, 70), x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK
     )
@@ -113,7 +114,7 @@ def title(figure: Figure, heading: str, detail: str) -> None:
 
 
 def threshold_line(axes: Axes, value: float, label: str, *, above: bool = False) -> None:
-    """A dashed vertical line at a threshold, named and numbered at its top or above the axes.
+    """Draw a dashed vertical line at a threshold, labelled at its top or above the axes.
 
     Nothing is drawn for an infinite one, which keeps nothing, or beyond limits that are set.
     """
@@ -139,17 +140,27 @@ def threshold_line(axes: Axes, value: float, label: str, *, above: bool = False)
 
 
 def run_thresholds(axes: Axes, run: Run, *, above: bool = False) -> None:
-    """The dashed lines of a run's t⁺ and, of a signed statistic, t⁻."""
+    """Draw the dashed lines of a run's t⁺ and, of a signed statistic, t⁻."""
     for sign, label in (("-", "t⁻"), ("+", "t⁺")):
         row = run.threshold(sign)
         if row is not None:
             threshold_line(axes, row["threshold"], label, above=above)
 
 
+def series_styles(count: int) -> list[tuple[Any, str, Any]]:
+    """Return colour, marker and line style of each of several runs, darker to lighter."""
+    colours = mpl.colormaps["viridis"](np.linspace(0.0, 0.82, count))
+    markers = "osD^vP*X<>h"
+    lines = ["-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1.5, 1.5, 1.5))]
+    return [
+        (tuple(colours[i]), markers[i % len(markers)], lines[i % len(lines)]) for i in range(count)
+    ]
+
+
 def small_multiples(
     count: int, *, panel_height: float, share_y: bool = False
 ) -> tuple[Figure, list[Axes], Axes]:
-    """A figure of equal panels, row by row in up to three columns; heights in inches.
+    """Return a figure of equal panels, row by row in up to three columns; heights in inches.
 
     Returns:
         The figure, its panels, and empty axes under them for `share_labels`.
@@ -170,7 +181,7 @@ def small_multiples(
 
 
 def share_labels(figure: Figure, panels: Sequence[Axes], foot: Axes, x: str, y: str) -> None:
-    """Labels and a legend for all panels of `small_multiples`."""
+    """Give all panels of `small_multiples` common labels and a legend."""
     figure.supylabel(y, fontsize=9)
     foot.text(0.5, 1.0, x, ha="center", va="top", fontsize=9, transform=foot.transAxes)
     handles, names = panels[0].get_legend_handles_labels()
@@ -178,7 +189,7 @@ def share_labels(figure: Figure, panels: Sequence[Axes], foot: Axes, x: str, y: 
 
 
 def legend_below(axes: Axes, columns: int, **entries: Any) -> None:
-    """A legend under the label of the x axis, at the same distance whatever the axes' height.
+    """Put a legend under the label of the x axis, at a fixed distance whatever the axes' height.
 
     It has fewer columns than asked for where their names would need more than the figure's width.
     """
@@ -205,7 +216,7 @@ def layer_axis(
     height: float,
     size: float | None = None,
 ) -> None:
-    """Layers down the y axis, from input to output, with a rule where the kind changes.
+    """List layers down the y axis, from input to output, with a rule where the kind changes.
 
     Args:
         axes: to be labelled.
@@ -227,7 +238,7 @@ def layer_axis(
 
 
 def layers_height(n_layers: int, per_layer: float = 0.2) -> float:
-    """Height in inches of an axis that lists layers: all of them named, up to a page's height."""
+    """Return the height in inches of an axis that lists layers, at most that of a page."""
     return min(max(1.2, n_layers * per_layer), 11.0)
 
 
@@ -243,7 +254,7 @@ def save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
 
 
 def svg(figure: Figure) -> str:
-    """A figure as SVG text, to be put into a page."""
+    """Return a figure as SVG text, to be put into a page."""
     _settle(figure)
     stream = io.StringIO()
     figure.savefig(stream, format="svg", **_options("svg"))

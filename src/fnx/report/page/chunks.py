@@ -15,7 +15,7 @@ _TYPES = {"f4": np.float32, "f8": np.float64, "i4": np.int32, "u1": np.uint8}
 
 
 def packed(values: ArrayLike, kind: str) -> dict[str, Any]:
-    """An array as base64 of its bytes, so that the page has exactly these numbers.
+    """Encode an array as base64 of its bytes, so that the page has exactly these numbers.
 
     Args:
         values: of any shape; the page gets them flat, in C order.
@@ -29,7 +29,7 @@ def packed(values: ArrayLike, kind: str) -> dict[str, Any]:
 
 
 def script_json(value: Any) -> str:
-    r"""JSON that neither ends a script element nor breaks a line of JavaScript.
+    r"""Return JSON that neither ends a script element nor breaks a line of JavaScript.
 
     >>> script_json({"name": "</script>\u2028"})
     '{"name":"\\u003c/script\\u003e\\u2028"}'

@@ -13,8 +13,8 @@ import polars as pl
 
 from fnx.analysis import Run
 from fnx.analysis.distributions import Distances, farthest
-from fnx.analysis.scan import CURVE_POINTS, Scan, SideScan
-from fnx.report.figures import layers as fig05
+from fnx.analysis.scan import CURVE_POINTS, SideScan
+from fnx.report.figures import layers as modes
 from fnx.report.page.chunks import packed, write_chunk
 from fnx.report.pictures.paths import class_path, sprite_path
 from fnx.report.text import distance_label
@@ -26,7 +26,7 @@ TOP_OF_CLASS = 200
 """Features listed for a class and sign."""
 
 MAX_PAIRS = 32_000_000
-"""Distances that the page takes along (170 MB); of more, each feature's strongest classes only."""
+"""Distances that the page takes along (170 MB); of more, each feature's top classes only."""
 
 TOP_OF_FEATURE = 50
 """Classes of a feature and sign, where not all are taken along."""
@@ -34,34 +34,61 @@ TOP_OF_FEATURE = 50
 CHUNK_BYTES = 220_000
 """Bytes of a chunk before base64, unless one class or feature alone needs more."""
 
+MANY_CLASSES = 300
+"""Classes above which the front page lists fewer features for each."""
+
+TOP_PER_CLASS = (5, 3)
+"""Features of each class and sign on the front page, and where there are many classes."""
+
+_SUFFIX = {"+": "Plus", "-": "Minus"}
+
+
+def top_per_class(run: Run) -> int:
+    """Return how many features of each class and sign the front page lists."""
+    return TOP_PER_CLASS[run.classes.height > MANY_CLASSES]
+
 
 def index(run: Run) -> dict[str, Any]:
-    """What every view needs: names, thresholds, and where the rest lies."""
-    whole = run.distances.size <= MAX_PAIRS
-    limits = {"t" + name: packed(part.limits, "f4") for name, part in _named(run)}
-    kept = {"kept" + name: packed(part.kept.sum(axis=0), "i4") for name, part in _named(run)}
-    return {
+    """Return what every view needs: names, thresholds, top features, and where the rest lies."""
+    scan = run.scan
+    value = {
         "dataset": run.dataset,
         "model": run.model,
         "distance": distance_label(run),
         "signed": run.signed,
-        "permutations": len(run.distances_random),
-        "range": [run.domain.low, run.domain.high],
+        "permutations": scan.n_random,
+        "range": [scan.domain.low, scan.domain.high],
         "thresholds": {row["sign"]: row["threshold"] for row in run.thresholds.rows(named=True)},
         "classNames": run.classes["class_name"].to_list(),
         "classImages": packed(run.classes["n_images"].to_numpy(), "i4"),
-        **limits,
-        **kept,
         "classPictures": _numbered(class_path(run.path, 0).parent),
         "layers": _layers(run),
         "classesPerChunk": classes_per_chunk(run),
         "featuresPerChunk": features_per_chunk(run),
-        "whole": whole,
+        "whole": _whole(run),
+        "topPerClass": top_per_class(run),
+        "top": {side.sign: _top_features(run, side.sign) for side in scan.sides},
     }
+    for side in scan.sides:
+        value["t" + _SUFFIX[side.sign]] = packed(side.limits, "f4")
+        value["kept" + _SUFFIX[side.sign]] = packed(side.kept.sum(axis=0), "i4")
+    return value
 
 
-def _named(run: Run) -> list[tuple[str, SideScan]]:
-    return [({"+": "Plus", "-": "Minus"}[part.sign], part) for part in run.scan.sides]
+def _whole(run: Run) -> bool:
+    """Return whether the page takes all distances along."""
+    return run.distances.size <= MAX_PAIRS
+
+
+def _top_features(run: Run, sign: str) -> dict[str, Any]:
+    """Return the top features of all classes as arrays (C, count), -1 where there are fewer."""
+    count = top_per_class(run)
+    rows = run.top_features.filter(pl.col("rank") <= count, sign=sign)
+    at = rows["class_id"].to_numpy().astype(np.int64), rows["rank"].to_numpy() - 1
+    ids = np.full((run.classes.height, count), -1, np.int32)
+    values = np.zeros((run.classes.height, count), np.float32)
+    ids[at], values[at] = rows["feature_id"].to_numpy(), rows["distance"].to_numpy()
+    return {"features": packed(ids, "i4"), "distances": packed(values, "f4")}
 
 
 def _layers(run: Run) -> list[dict[str, Any]]:
@@ -69,15 +96,14 @@ def _layers(run: Run) -> list[dict[str, Any]]:
     units = run.features["unit"].to_numpy()
     rows = []
     for layer in run.scan.layers:
-        numbers = units[layer.rows]
         row: dict[str, Any] = {
             "name": layer.name,
             "kind": layer.kind,
             "first": layer.rows.start,
-            "size": len(numbers),
+            "size": layer.size,
         }
-        if not np.array_equal(numbers, np.arange(len(numbers))):
-            row["units"] = packed(numbers, "i4")
+        if not np.array_equal(units[layer.rows], np.arange(layer.size)):
+            row["units"] = packed(units[layer.rows], "i4")
         folder = sprite_path(run.path, layer.name, 0).parent
         if pictured := _numbered(folder):
             row |= {"pictures": quote(f"pictures/{folder.name}"), "pictured": pictured}
@@ -88,14 +114,12 @@ def _layers(run: Run) -> list[dict[str, Any]]:
 
 
 def _numbered(folder: Path) -> list[int]:
-    """Numbers of the pictures in a folder: those that are not there must not be asked for."""
-    if not folder.is_dir():
-        return []
+    """Return the numbers of a folder's pictures: the page must not ask for others."""
     return sorted(int(path.stem) for path in folder.glob("*.jpg") if path.stem.isdigit())
 
 
 def _network(run: Run) -> dict[str, dict[str, Any]]:
-    """What is known of each layer beside its distances: maps, receptive fields."""
+    """Return what is known of each layer beside its distances: maps, receptive fields."""
     if not run.has("network"):
         return {}
     columns = ("parameters", "height", "width", "receptive_field")
@@ -112,7 +136,7 @@ def write(run: Run, folder: Path, mode: str = "empirical") -> None:
     folder.mkdir(parents=True)
     write_chunk(folder, "figures", figures(run, mode))
     for i in range(len(run.scan.layers)):
-        write_chunk(folder, f"layer-{i}", layer(run.scan, i))
+        write_chunk(folder, f"layer-{i}", layer(run, i))
     for number, value in enumerate(classes(run)):
         write_chunk(folder, f"classes-{number}", value)
     for number, value in enumerate(features(run)):
@@ -120,7 +144,11 @@ def write(run: Run, folder: Path, mode: str = "empirical") -> None:
 
 
 def figures(run: Run, mode: str = "empirical") -> dict[str, Any]:
-    """The numbers of the interactive figures.
+    """Return the numbers of the interactive figures.
+
+    Args:
+        run: the run.
+        mode: of Figure 5, see `fnx.report.figures.layers.table`.
 
     Returns:
         ``edges`` and (L, BINS) ``histogram``, ``histogramRandom`` in pairs of feature and class
@@ -128,111 +156,107 @@ def figures(run: Run, mode: str = "empirical") -> dict[str, Any]:
         of Figs 5 and 10, by sign and column; for each sign ``curves`` (Fig 9).
     """
     scan, n_classes = run.scan, run.classes.height
-    sizes = np.array([part.size for part in scan.layers])
-    shown = np.unique(np.linspace(0, n_classes - 1, min(n_classes, MAX_CURVES)).round())
-    chosen = shown.astype(np.int64)
+    pairs = np.array([layer.size * n_classes for layer in scan.layers])
+    chosen = np.linspace(0, n_classes - 1, min(n_classes, MAX_CURVES)).round().astype(np.int64)
     kept = run.layers.select("layer", "sign", "pct_kept", "pct_kept_random")
-    spreads = fig05.table([run], [run.dataset], mode).drop("run", "kind", "threshold")
+    spreads = modes.table([run], [run.dataset], mode).drop("run", "kind", "threshold")
     table = spreads.join(kept, on=["layer", "sign"], maintain_order="left")
-    columns = [name for name in table.columns if name not in ("layer", "sign")]
     return {
         "edges": packed(scan.edges, "f8"),
         "histogram": packed(scan.histogram, "i4"),
         "histogramRandom": packed(scan.histogram_random, "f8"),
-        "pairs": packed(sizes * n_classes, "f8"),
-        "pairsRandom": packed(sizes * n_classes * scan.n_random, "f8"),
+        "pairs": packed(pairs, "f8"),
+        "pairsRandom": packed(pairs * scan.n_random, "f8"),
         "layers": {
-            part.sign: {
-                name: packed(
-                    table.filter(sign=part.sign)[name].cast(pl.Float64).fill_null(np.nan), "f8"
-                )
-                for name in columns
+            side.sign: {
+                column.name: packed(column.cast(pl.Float64).fill_null(np.nan), "f8")
+                for column in table.filter(sign=side.sign).drop("layer", "sign")
             }
-            for part in scan.sides
+            for side in scan.sides
         },
         "x": packed(scan.x, "f8"),
         "shown": packed(chosen, "i4"),
         "davgX": packed(run.davg["x"], "f8"),
         "curves": {
-            part.sign: {
-                "real": packed(part.counts[chosen], "i4"),
-                "random": packed(part.counts_random[0][chosen], "i4"),
-                "mean": packed(part.counts.mean(axis=0), "f8"),
-                "meanRandom": packed(part.counts_random.mean(axis=(0, 1)), "f8"),
-                "davg": packed(run.davg["davg_plus" if part.sign == "+" else "davg_minus"], "f8"),
+            side.sign: {
+                "real": packed(side.counts[chosen], "i4"),
+                "random": packed(side.counts_random[0][chosen], "i4"),
+                "mean": packed(side.counts.mean(axis=0), "f8"),
+                "meanRandom": packed(side.counts_random.mean(axis=(0, 1)), "f8"),
+                "davg": packed(run.davg[f"davg_{_SUFFIX[side.sign].lower()}"], "f8"),
             }
-            for part in scan.sides
+            for side in scan.sides
         },
     }
 
 
-def layer(scan: Scan, i: int) -> dict[str, Any]:
-    """One layer: its distribution, strongest pairs, classes, and a line for each of its units."""
+def layer(run: Run, i: int) -> dict[str, Any]:
+    """Return one layer: its distribution, top pairs, classes, and a line for each of its units."""
+    scan = run.scan
     rows = scan.layers[i].rows
     return {
         "edges": packed(scan.edges, "f8"),
         "histogram": packed(scan.histogram[i], "i4"),
         "histogramRandom": packed(scan.histogram_random[i], "f8"),
         "signs": {
-            part.sign: {
-                "pairFeatures": packed(part.pairs[i][0], "i4"),
-                "pairClasses": packed(part.pairs[i][1], "i4"),
-                "pairDistances": packed(part.pairs[i][2], "f4"),
-                "kept": packed(part.kept[i], "i4"),
-                "keptRandom": packed(part.kept_random[i] / scan.n_random, "f8"),
-                "classesKept": packed(part.classes_kept[rows], "i4"),
-                "best": packed(part.best[rows], "f4"),
-                "bestClass": packed(part.best_class[rows], "i4"),
+            side.sign: {
+                "pairFeatures": packed(side.pairs[i][0], "i4"),
+                "pairClasses": packed(side.pairs[i][1], "i4"),
+                "pairDistances": packed(side.pairs[i][2], "f4"),
+                "kept": packed(side.kept[i], "i4"),
+                "keptRandom": packed(side.kept_random[i] / scan.n_random, "f8"),
+                "classesKept": packed(side.classes_kept[rows], "i4"),
+                "best": packed(side.best[rows], "f4"),
+                "bestClass": packed(side.best_class[rows], "i4"),
             }
-            for part in scan.sides
+            for side in scan.sides
         },
     }
 
 
 def classes_per_chunk(run: Run) -> int:
-    """Classes whose numbers come together in one script."""
+    """Return how many classes come together in one script."""
     one = 2 * (len(run.scan.layers) * 12 + TOP_OF_CLASS * 8 + CURVE_POINTS * 8)
     return max(1, min(run.classes.height, CHUNK_BYTES // one))
 
 
 def classes(run: Run) -> Iterator[dict[str, Any]]:
-    """Each class: what every layer keeps for it, its curve and its strongest features."""
+    """Yield each class: what every layer keeps for it, its curve and its top features."""
     step = classes_per_chunk(run)
     # Columns lie apart on the disk: many of them are read at once, then handed out chunk by chunk.
     width = step * max(1, 64 // step)
     for first in range(0, run.classes.height, width):
         columns = np.ascontiguousarray(run.distances[:, first : first + width].T)
-        for start in range(first, first + len(columns), step):
-            some = columns[start - first : start - first + step]
+        for start in range(0, len(columns), step):
             yield {
-                str(start + j): {
-                    part.sign: _class_of_sign(run.scan, part, column, start + j)
-                    for part in run.scan.sides
+                str(first + j): {
+                    side.sign: _class_of_sign(run, side, columns[j], first + j)
+                    for side in run.scan.sides
                 }
-                for j, column in enumerate(some)
+                for j in range(start, min(start + step, len(columns)))
             }
 
 
-def _class_of_sign(scan: Scan, part: SideScan, column: Distances, of_class: int) -> dict[str, Any]:
-    at = farthest(column, part.sign, TOP_OF_CLASS)
+def _class_of_sign(run: Run, side: SideScan, column: Distances, of_class: int) -> dict[str, Any]:
+    at = farthest(column, side.sign, TOP_OF_CLASS)
     return {
         "features": packed(at, "i4"),
         "distances": packed(column[at], "f4"),
-        "kept": packed(part.kept[:, of_class], "i4"),
-        "keptRandom": packed(part.kept_random[:, of_class] / scan.n_random, "f8"),
-        "curve": packed(part.counts[of_class], "i4"),
-        "curveRandom": packed(part.counts_random[0][of_class], "i4"),
+        "kept": packed(side.kept[:, of_class], "i4"),
+        "keptRandom": packed(side.kept_random[:, of_class] / run.scan.n_random, "f8"),
+        "curve": packed(side.counts[of_class], "i4"),
+        "curveRandom": packed(side.counts_random[0][of_class], "i4"),
     }
 
 
 def features_per_chunk(run: Run) -> int:
-    """Features whose distances come together in one script."""
-    one = 4 * run.classes.height if run.distances.size <= MAX_PAIRS else 16 * TOP_OF_FEATURE
+    """Return how many features' distances come together in one script."""
+    one = 4 * run.classes.height if _whole(run) else 16 * TOP_OF_FEATURE
     return max(1, min(run.features.height, CHUNK_BYTES // one))
 
 
 def features(run: Run) -> Iterator[dict[str, Any]]:
-    """Each feature: its distance to every class, and how far random labels brought it."""
+    """Yield each feature: its distance to every class, and its range under random labels."""
     step = features_per_chunk(run)
     constant = run.features["constant"].to_numpy()
     for start in range(0, run.features.height, step):
@@ -242,12 +266,12 @@ def features(run: Run) -> Iterator[dict[str, Any]]:
             "random": packed(run.scan.random[rows], "f4"),
             "constant": packed(constant[rows], "u1"),
         }
-        if run.distances.size <= MAX_PAIRS:
+        if _whole(run):
             yield value | {"distances": packed(real, "f4")}
         else:
-            yield value | {"strongest": [_strongest_classes(row, run.scan) for row in real]}
+            yield value | {"strongest": [_top_classes(run, row) for row in real]}
 
 
-def _strongest_classes(row: Distances, scan: Scan) -> dict[str, Any]:
-    at = np.concatenate([farthest(row, part.sign, TOP_OF_FEATURE) for part in scan.sides])
+def _top_classes(run: Run, row: Distances) -> dict[str, Any]:
+    at = np.concatenate([farthest(row, side.sign, TOP_OF_FEATURE) for side in run.scan.sides])
     return {"classes": packed(at, "i4"), "distances": packed(row[at], "f4")}

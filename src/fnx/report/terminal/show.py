@@ -11,7 +11,7 @@ from rich.padding import Padding
 
 from fnx.analysis import Run
 from fnx.analysis.profiles import ClassProfile, FeatureProfile, LayerProfile
-from fnx.analysis.summary import findings
+from fnx.analysis.summary import summarize
 from fnx.report.terminal.closing import closing_facts
 from fnx.report.terminal.terminal import Bar, Cell, facts, table, text
 from fnx.report.text import by, number, signs
@@ -23,7 +23,7 @@ ENDS = 10
 
 def show_run(run: Run) -> Iterator[RenderableType]:
     """Show the closing summary, and each layer's share of pairs beyond noise."""
-    layers = findings(run).layers
+    layers = summarize(run).layers
     largest = max(layers["pct_kept"].max() or 0, 1e-9)
     yield text(_source(run))
     yield facts(closing_facts(run))
@@ -48,11 +48,11 @@ def show_run(run: Run) -> Iterator[RenderableType]:
     yield "more: --class NAME, --layer LAYER, --feature LAYER/UNIT"
 
 
-def show_class(run: Run, portrait: ClassProfile) -> Iterator[RenderableType]:
+def show_class(run: Run, profile: ClassProfile) -> Iterator[RenderableType]:
     """Show how many features a class keeps, which are farthest out, and of which layers."""
-    failed = f", {number(portrait.n_failed)} more failed" if portrait.n_failed else ""
-    known = [("images", f"{number(portrait.n_images)}{failed}")]
-    for row in portrait.kept.rows(named=True):
+    failed = f", {number(profile.n_failed)} more failed" if profile.n_failed else ""
+    known = [("images", f"{number(profile.n_images)}{failed}")]
+    for row in profile.kept.rows(named=True):
         relation = ">" if row["sign"] == "+" else "<"
         known.append(
             (
@@ -62,12 +62,12 @@ def show_class(run: Run, portrait: ClassProfile) -> Iterator[RenderableType]:
                 f" random labels keep {number(row['kept_random'])}",
             )
         )
-    yield text(f"{portrait.name} {_place(portrait.class_id, run.classes.height)}", "head")
+    yield text(f"{profile.name} {_place(profile.class_id, run.classes.height)}", "head")
     yield Padding.indent(text(_source(run)), 2)
     yield facts(known)
-    scale = _scale(portrait.strongest["distance"])
-    limits = dict(portrait.kept.select("sign", "threshold").iter_rows())
-    for (sign,), part in portrait.strongest.group_by("sign", maintain_order=True):
+    scale = _scale(profile.strongest["distance"])
+    limits = dict(profile.kept.select("sign", "threshold").iter_rows())
+    for (sign,), part in profile.strongest.group_by("sign", maintain_order=True):
         yield ""
         yield text(f"top features {by(run, str(sign))}", "head")
         yield table(
@@ -87,7 +87,7 @@ def show_class(run: Run, portrait: ClassProfile) -> Iterator[RenderableType]:
     yield table(
         (
             [row["layer"], number(row["features"]), *(number(row[name]) for name in columns)]
-            for row in portrait.layers.rows(named=True)
+            for row in profile.layers.rows(named=True)
         ),
         "~>" + ">" * len(columns),
         ("layer", "features", *(by(run, sign) for sign in signs(run))),
@@ -95,34 +95,33 @@ def show_class(run: Run, portrait: ClassProfile) -> Iterator[RenderableType]:
 
 
 def show_feature(
-    run: Run, portrait: FeatureProfile, values: Values | str, *, every_class: bool = False
+    run: Run, profile: FeatureProfile, values: Values | str, *, every_class: bool = False
 ) -> Iterator[RenderableType]:
     """Show D of a feature for each class, its top-activating images, and its two distributions.
 
     Args:
         run: the run.
-        portrait: the feature.
+        profile: the feature.
         values: the distributions, or why there are none.
         every_class: list all classes, not only those at the two ends.
     """
-    counts = ", ".join(f"{number(portrait.spoken[sign])} {by(run, sign)}" for sign in signs(run))
+    counts = ", ".join(f"{number(profile.spoken[sign])} {by(run, sign)}" for sign in signs(run))
     known = [
-        ("kept for", f"{counts}, of {number(portrait.classes.height)} classes"),
-        ("thresholds", _thresholds(portrait.classes)),
+        ("kept for", f"{counts}, of {number(profile.classes.height)} classes"),
+        ("thresholds", _thresholds(profile.classes)),
     ]
-    if portrait.random_low is not None:
-        low, high = (number(v, 3, sign=True) for v in (portrait.random_low, portrait.random_high))
-        known.append(("random labels", f"D from {low} to {high}"))
-    if portrait.constant:
+    low, high = (number(v, 3, sign=True) for v in (profile.random_low, profile.random_high))
+    known.append(("random labels", f"D from {low} to {high}"))
+    if profile.constant:
         known.append(("constant", "the same value for every image: it tells nothing"))
-    place = _place(portrait.feature_id, run.features.height, portrait.kind)
-    yield text(f"{portrait.layer}/{portrait.unit} {place}", "head")
+    place = _place(profile.feature_id, run.features.height, profile.kind)
+    yield text(f"{profile.layer}/{profile.unit} {place}", "head")
     yield Padding.indent(text(_source(run)), 2)
     yield facts(known)
     yield ""
     yield text("D for each class, ┊ at the threshold", "head")
-    yield table(_class_rows(portrait.classes, every_class=every_class), "~><=")
-    if portrait.images is not None:
+    yield table(_class_rows(profile.classes, every_class=every_class), "~><=")
+    if profile.images is not None:
         yield ""
         yield text("top-activating images", "head")
         rows = [
@@ -132,23 +131,23 @@ def show_feature(
                 row["class_name"] or "–",
                 row["path"] or "–",
             ]
-            for row in portrait.images.rows(named=True)
+            for row in profile.images.rows(named=True)
         ]
         yield table(rows, ">><~") if rows else "  none"
     yield ""
     yield from _histograms(values)
 
 
-def show_layer(run: Run, portrait: LayerProfile) -> Iterator[RenderableType]:
+def show_layer(run: Run, profile: LayerProfile) -> Iterator[RenderableType]:
     """Show a layer's shares, the distribution of its D, and its top pairs."""
-    constant = f", {number(portrait.constant)} constant" if portrait.constant else ""
-    known = [("features", f"{number(portrait.features)}{constant}")]
-    stage = portrait.stage or {}
+    constant = f", {number(profile.constant)} constant" if profile.constant else ""
+    known = [("features", f"{number(profile.features)}{constant}")]
+    stage = profile.stage or {}
     if stage.get("height"):
         known.append(("map", f"{stage['height']} × {stage['width']}"))
     if stage.get("receptive_field"):
         known.append(("receptive field", f"{number(stage['receptive_field'])} px"))
-    for row in portrait.shares.rows(named=True):
+    for row in profile.shares.rows(named=True):
         mode, low, high = (number(row[key], 3, sign=True) for key in ("mode", "low", "high"))
         known += [
             (
@@ -156,18 +155,18 @@ def show_layer(run: Run, portrait: LayerProfile) -> Iterator[RenderableType]:
                 f"{number(row['pct_kept'], 2)} % of its pairs;"
                 f" random labels keep {number(row['pct_kept_random'], 2)} %",
             ),
-            ("", f"mode of D {mode}, 68 % on each side of it from {low} to {high}"),
+            ("", f"mode of D {mode}, bars from {low} to {high}"),
         ]
     layers = run.features["layer"].n_unique()
-    place = f"({portrait.kind}, layer {portrait.number} of {layers})"
-    yield text(f"{portrait.layer} {place}", "head")
+    place = f"({profile.kind}, layer {profile.number} of {layers})"
+    yield text(f"{profile.layer} {place}", "head")
     yield Padding.indent(text(_source(run)), 2)
     yield facts(known)
     yield ""
     yield text("distribution of D, ┊ under random labels", "head")
-    yield _distribution(portrait)
-    scale = _scale(portrait.pairs["distance"])
-    for (sign,), part in portrait.pairs.group_by("sign", maintain_order=True):
+    yield _distribution(profile)
+    scale = _scale(profile.pairs["distance"])
+    for (sign,), part in profile.pairs.group_by("sign", maintain_order=True):
         yield ""
         yield text(f"top pairs {by(run, str(sign))}", "head")
         yield table(
@@ -175,7 +174,7 @@ def show_layer(run: Run, portrait: LayerProfile) -> Iterator[RenderableType]:
                 [
                     number(row["rank"]),
                     row["class_name"],
-                    f"{portrait.layer}/{row['unit']}",
+                    f"{profile.layer}/{row['unit']}",
                     *_distance(row["distance"], row["sign"], scale),
                 ]
                 for row in part.rows(named=True)
@@ -267,9 +266,9 @@ def _digits(step: float) -> int:
     return max(0, min(6, 1 - math.floor(math.log10(step)))) if step > 0 else 0
 
 
-def _distribution(portrait: LayerProfile) -> RenderableType:
+def _distribution(profile: LayerProfile) -> RenderableType:
     """Set out one line per bin, without the empty bins at both ends."""
-    edges, real, random = (a.tolist() for a in (portrait.edges, portrait.real, portrait.random))
+    edges, real, random = (a.tolist() for a in (profile.edges, profile.real, profile.random))
     filled = [i for i in range(len(real)) if real[i] or random[i]]
     if not filled:
         return "  no finite distance"

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Literal, TextIO
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
@@ -48,7 +48,7 @@ class Terminal:
         with self.console.capture() as captured:
             self.console.print(Group(*parts))
         shown = encodable(captured.get(), self._stream.encoding or "ascii")
-        self._stream.writelines(f"{line.rstrip()}\n" for line in shown.splitlines())
+        self._stream.write("".join(f"{line.rstrip()}\n" for line in shown.splitlines()))
 
 
 def encodable(text: str, encoding: str) -> str:
@@ -65,9 +65,10 @@ def encodable(text: str, encoding: str) -> str:
     return text
 
 
-def text(content: str, role: str = "") -> Text:
-    """Return a text of a role that is cut, not folded, where there is too little room."""
-    return Text(plain(content), _STYLES[role], no_wrap=True, overflow="ellipsis")
+def text(content: str, role: str = "", *, fold: bool = False) -> Text:
+    """Return a text of a role, cut or folded where there is too little room for it."""
+    overflow: Literal["fold", "ellipsis"] = "fold" if fold else "ellipsis"
+    return Text(plain(content), _STYLES[role], no_wrap=not fold, overflow=overflow)
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,8 @@ def table(
 
     Args:
         rows: cells; a shorter row leaves its last columns empty.
-        aligned: "<", ">", "~" or "=" for each column: "~" is a left one whose texts are cut where
-            there is too little room, "=" one of bars, which share the room that is left.
+        aligned: "<", ">", "~", "/" or "=" for each column: "~" and "/" are left ones whose texts
+            are cut and folded where there is too little room, "=" bars, which share what is left.
         heads: of the columns, if any.
     """
     made = Table(
@@ -129,18 +130,20 @@ def table(
     )
     for side, head in zip(aligned, heads or [""] * len(aligned), strict=True):
         made.add_column(
-            text(head, "dim"),
+            Text(head, _STYLES["dim"]),
             justify="right" if side == ">" else "left",
-            no_wrap=side != "~",
+            no_wrap=side not in "~/",
             ratio=1 if side == "=" else None,
             width=SHORTEST_BAR if side == "=" else None,
         )
     for row in rows:
-        made.add_row(*(_rendered(cell) for cell in row))
+        made.add_row(
+            *(_rendered(cell, fold=side == "/") for cell, side in zip(row, aligned, strict=False))
+        )
     return Padding(made, (0, 0, 0, 2))
 
 
-def _rendered(cell: Cell) -> RenderableType:
+def _rendered(cell: Cell, *, fold: bool) -> RenderableType:
     if isinstance(cell, str):
-        return text(cell)
+        return text(cell, fold=fold)
     return text(*cell) if isinstance(cell, tuple) else cell

@@ -11,10 +11,10 @@ import polars as pl
 
 from fnx.analysis import Run
 from fnx.analysis.comparison.table3 import table3, table3_row
-from fnx.analysis.summary import findings, kept_by_class
+from fnx.analysis.summary import kept_by_class, summarize
 from fnx.config.schema import LoggerConfig
 from fnx.report.pictures.paths import sprite_path
-from fnx.report.trackers.open import check_tracker, open_tracker
+from fnx.report.trackers.open import open_tracker
 from fnx.report.trackers.tracker import PICTURE, StoredEmbedding
 from fnx.utils.redact import redacted
 
@@ -34,11 +34,7 @@ def track(run: Run, config: LoggerConfig, *, sweep: str | None = None) -> None:
 
     A tracker that fails does not harm a finished run: the reason is logged as a warning. What W&B's
     server did not take is kept offline, for `wandb sync`.
-
-    Raises:
-        ConfigError: for an unknown tracker, or one whose package is not installed.
     """
-    check_tracker(config)
     try:
         _track(run, config, sweep)
     except Exception as error:
@@ -109,7 +105,7 @@ def metrics(run: Run) -> dict[str, float | int | str | bool]:
     ``images_per_second`` the speed of the extraction where this run did it.
     """
     row = {key: value for key, value in table3_row(run).items() if value is not None}
-    found = findings(run)
+    found = summarize(run)
     row |= {
         "failed": run.failed.height,
         "constant": int(run.features["constant"].sum()),

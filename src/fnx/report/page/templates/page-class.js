@@ -1,4 +1,4 @@
-// The view of a class: which features speak about it, and from which layers they come.
+// The view of a class: which features it keeps, and from which layers they come.
 
 const CARDS = 10; // as many as have a picture in any case
 
@@ -14,16 +14,15 @@ function featureCard(id, value) {
     signedBar(value));
 }
 
-/** Cards of the strongest, then all of the given ones in a table. */
-function strongestFeatures(found, sign, note) {
+/** Cards of the top features, then all of the given ones in a table. */
+function topFeatures(found, sign) {
   const rows = Array.from(found.features, (id, i) => ({ id, value: found.distances[i], rank: i + 1 }));
   const word = run.signed ? (sign === "+" ? "presence" : "absence") : "distance";
   return el("section", {},
-    el("h2", {}, "Strongest features by ", run.signed ? el("span", { class: word }, word) : word),
-    note,
+    el("h2", {}, "Top features by ", run.signed ? el("span", { class: word }, word) : word),
     rows.length ? el("div", { class: "cards" }, rows.slice(0, CARDS).map((row) => featureCard(row.id, row.value))) : el("p", {}, "None."),
     rows.length > CARDS ? el("details", {},
-      el("summary", {}, `The ${number(rows.length)} strongest as a table`),
+      el("summary", {}, `The top ${number(rows.length)} as a table`),
       pagedTable({
         rows, filter: (row) => feature(row.id).label, label: "part of a layer's name",
         columns: [
@@ -56,16 +55,16 @@ async function classView(id) {
       el("ul", { class: "facts" }, lines)),
     run.classPictures.includes(id)
       ? el("img", { class: "sprite", src: `pictures/classes/${id}.jpg`, alt: `Sample images of ${shorten(name, 80)}`, width: 240, height: 240 }) : null),
-  SIGNS.map((sign) => strongestFeatures(found[sign], sign, null)),
+  SIGNS.map((sign) => topFeatures(found[sign], sign)),
   el("section", {},
-    el("h2", {}, "Which layers speak about it"),
+    el("h2", {}, "Which layers are informative about it"),
     el("figure", {}, classLayersChart(found),
       el("figcaption", {}, "Share of each layer's features that is kept for this class", run.signed ? ": to the right by presence, to the left by absence." : ".", " Hatched: with random labels.")),
     layersOfClass(found)),
   el("section", {},
-    el("h2", {}, "How many features speak about it at every threshold"),
+    el("h2", {}, "How many features are kept at every threshold"),
     SIGNS.map((sign) => el("figure", {}, classCurveChart(found[sign], sign, id),
-      el("figcaption", {}, `Features with ${RELATION[sign]} for this class, and for the class of the same size under random labels (one shuffling).`)))));
+      el("figcaption", {}, `Features with ${RELATION[sign]} for this class, and for the class of the same size under random labels (one permutation).`)))));
 }
 
 function layersOfClass(found) {
@@ -117,5 +116,5 @@ function classCurveChart(found, sign, id) {
       },
     };
   };
-  return chart({ label: `Features that speak about this class ${WORDS[sign]} at every threshold`, series, build });
+  return chart({ label: `Features kept for this class ${WORDS[sign]} at every threshold`, series, build });
 }

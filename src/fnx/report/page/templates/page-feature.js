@@ -13,18 +13,18 @@ async function featureView(id) {
   },
   el("div", { class: "beside" },
     el("div", {},
-      constant ? el("p", { class: "lead" }, "This feature has the same value for every image: it says nothing.") : null,
+      constant ? el("p", { class: "lead" }, "This feature has the same value for every image: it tells nothing.") : null,
       el("p", { class: "lead" }, receptive(layer)),
       el("ul", { class: "facts" }, SIGNS.map((sign) => el("li", {},
-        el("b", {}, number(kept[sign].length)), ` of ${number(N_CLASSES)} classes are spoken about ${WORDS[sign]}`,
+        "kept for ", el("b", {}, number(kept[sign].length)), ` of ${number(N_CLASSES)} classes ${WORDS[sign]}`,
         kept[sign].length ? ": " : "", listed(kept[sign], distances)))),
       el("p", { class: "facts" }, run.permutations ? [`With random labels, its D lies between ${distance(random[0])} and ${distance(random[3])}; 95 % of them between ${distance(random[1])} and ${distance(random[2])}.`] : null)),
     source ? el("figure", { class: "picture" },
-      el("img", { class: "sprite", src: source, alt: `The image regions on which ${label} is most active, the strongest first`, width: 240, height: 240 }),
-      el("figcaption", {}, "Where it is most active, the strongest first, row by row.")) : null),
+      el("img", { class: "sprite", src: source, alt: `The image regions on which ${label} is most active, the most active first`, width: 240, height: 240 }),
+      el("figcaption", {}, "Where it is most active, row by row from the most active.")) : null),
   el("section", {},
     el("h2", {}, "D for every class"),
-    run.whole ? null : el("p", {}, "This run has too many distances for a page: only this feature's strongest classes are listed. All are in ", el("code", {}, "distances.npy"), "."),
+    run.whole ? null : el("p", {}, "This run has too many distances for a page: only this feature's top classes are listed. All are in ", el("code", {}, "distances.npy"), "."),
     el("figure", {}, featureChart(label, order, distances, random),
       el("figcaption", {}, "Classes from the highest D to the lowest. Grey: where 95 % of this feature's distances lie with random labels. Click a bar for its class.")),
     pagedTable({
@@ -34,7 +34,7 @@ async function featureView(id) {
         { title: "images", numeric: true, cell: (ofClass) => number(run.classImages[ofClass]), value: (ofClass) => run.classImages[ofClass] },
         { title: "D", numeric: true, cell: (ofClass) => distance(distances[ofClass]), value: (ofClass) => distances[ofClass], sorted: "descending" },
         { title: "", cell: (ofClass) => signedBar(distances[ofClass]) },
-        { title: "speaks", class: "nowrap", cell: (ofClass) => speaks(distances[ofClass], ofClass), value: (ofClass) => keptSign(distances[ofClass], ofClass) },
+        { title: "kept", class: "nowrap", cell: (ofClass) => keptWord(distances[ofClass], ofClass), value: (ofClass) => keptSign(distances[ofClass], ofClass) },
       ],
     }),
     el("p", {}, el("a", { href: address.layer(layer.name) }, "All units of ", el("code", {}, run.layers[i].name)))));
@@ -42,8 +42,8 @@ async function featureView(id) {
 
 function receptive(layer) {
   const size = layer.network?.receptive_field;
-  if (size) return `It sees ${number(size)} × ${number(size)} pixels of the image at each of its places.`;
-  return layer.kind === "fc" ? "It sees the whole image." : "";
+  if (size) return `Its receptive field is ${number(size)} × ${number(size)} pixels of the image.`;
+  return layer.kind === "fc" ? "Its receptive field is the whole image." : "";
 }
 
 /** The first classes of a list, linked to, each with its D. */
@@ -52,7 +52,7 @@ function listed(ids, distances, most = 6) {
   return ids.length > most ? [...names, ` and ${number(ids.length - most)} more`] : names;
 }
 
-function speaks(value, ofClass) {
+function keptWord(value, ofClass) {
   const sign = keptSign(value, ofClass);
   return sign ? el("span", { class: run.signed ? (sign === "+" ? "presence" : "absence") : null }, WORDS[sign]) : "–";
 }

@@ -264,7 +264,7 @@ function figure9(data, sign) {
       },
     };
   };
-  const box = chart({ label: `Number of features that speak about each class ${WORDS[sign]}, at every threshold`, series, build });
+  const box = chart({ label: `Number of features kept for each class ${WORDS[sign]}, at every threshold`, series, build });
   box.prepend(classPicker(picked, box, data));
   return box;
 }
@@ -275,7 +275,7 @@ function classPicker(picked, box, data) {
   const show = () => {
     list.replaceChildren(...[...picked.keys()].map((id, i) => {
       const chip = el("button", {
-        type: "button", title: "take it off", onclick: () => { picked.delete(id); show(); },
+        type: "button", title: "remove", onclick: () => { picked.delete(id); show(); },
       }, shorten(run.classNames[id], 30), " ×");
       chip.style.setProperty("--chip", HIGHLIGHTS[i % HIGHLIGHTS.length]);
       return chip;
@@ -319,7 +319,7 @@ async function enliven() {
   try {
     data = await chunk("figures");
   } catch (error) {
-    document.getElementById("alone").textContent = `${error.message} The figures below are drawings; the views of single classes, layers and features are not there.`;
+    document.getElementById("alone").textContent = `${error.message} The figures below are static; single classes, layers and features have no view.`;
     return;
   }
   const makers = {

@@ -1,9 +1,9 @@
 // The front page: the table of classes, the search box, and the start of everything.
 
-/** All classes with their strongest features, in place of the first ones that the page itself holds. */
+/** All classes with their top features, in place of the first ones that the page itself holds. */
 function classTable() {
   const per = run.topPerClass;
-  const strongest = (sign) => (id) => {
+  const topOf = (sign) => (id) => {
     const ids = run.top[sign].features.subarray(id * per, (id + 1) * per);
     const shown = Array.from(ids).filter((one) => one >= 0);
     return shown.length
@@ -18,7 +18,7 @@ function classTable() {
       ...SIGNS.map((sign) => ({
         title: `features kept${run.signed ? ` ${WORDS[sign]}` : ""}`, numeric: true, cell: (id) => number(keptOf(sign)[id]), value: (id) => keptOf(sign)[id],
       })),
-      ...SIGNS.map((sign) => ({ title: `strongest${run.signed ? ` ${WORDS[sign]}` : ""}`, class: "features", cell: strongest(sign) })),
+      ...SIGNS.map((sign) => ({ title: `top features${run.signed ? ` ${WORDS[sign]}` : ""}`, class: "features", cell: topOf(sign) })),
     ],
   });
 }

@@ -1,4 +1,4 @@
-// The view of a layer: its distribution, what it speaks about most, and its units.
+// The view of a layer: its distribution, top pairs, classes and units.
 
 const mapSize = (network) => (network.height ? `${number(network.height)} × ${number(network.width)}` : null);
 
@@ -33,9 +33,9 @@ async function layerView(i) {
     el("figure", {}, layerChart(layer, found),
       el("figcaption", {}, "Percentage of the layer's (feature, class) pairs with each D; filled: with random labels."))),
   el("section", {},
-    el("h2", {}, "Its strongest pairs of feature and class"),
-    el("div", { class: "halves" }, SIGNS.map((sign) => strongestPairs(found.signs[sign], sign)))),
-  el("section", {}, el("h2", {}, "Classes it speaks about"), classesOfLayer(layer, found)),
+    el("h2", {}, "Its top pairs of feature and class"),
+    el("div", { class: "halves" }, SIGNS.map((sign) => topPairs(found.signs[sign], sign)))),
+  el("section", {}, el("h2", {}, "Features kept per class"), classesOfLayer(layer, found)),
   el("section", {}, el("h2", {}, "Its units"), unitsOfLayer(layer, found)));
 }
 
@@ -64,10 +64,10 @@ function layerChart(layer, found) {
   });
 }
 
-function strongestPairs(part, sign) {
+function topPairs(part, sign) {
   const rows = Array.from(part.pairFeatures, (id, i) => ({ id, ofClass: part.pairClasses[i], value: part.pairDistances[i] }));
   return pagedTable({
-    rows, size: 10, caption: `Strongest ${WORDS[sign]}`, empty: "no pair of this sign",
+    rows, size: 10, caption: `Top pairs ${WORDS[sign]}`, empty: "no pair of this sign",
     columns: [
       { title: "feature", head: true, cell: (row) => thumbnail(row.id), value: (row) => feature(row.id).label },
       { title: "class", class: "name", cell: (row) => classLink(row.ofClass, 40), value: (row) => run.classNames[row.ofClass] },
@@ -103,7 +103,7 @@ function classesOfLayer(layer, found) {
 function unitsOfLayer(layer, found) {
   return pagedTable({
     rows: range(layer.size), filter: (place) => String(feature(layer.first + place).unit), label: "number of a unit",
-    caption: "For how many classes each unit is kept, and the class that it speaks about most.",
+    caption: "For how many classes each unit is kept, and the class with its highest and lowest D.",
     columns: [
       { title: "unit", head: true, cell: (place) => thumbnail(layer.first + place), value: (place) => String(feature(layer.first + place).unit), sorted: "ascending" },
       ...SIGNS.flatMap((sign) => {

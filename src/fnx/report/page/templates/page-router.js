@@ -73,7 +73,7 @@ async function route({ y = null } = {}) {
   stage.hidden = false;
   stage.setAttribute("aria-busy", "true");
   if (!stage.firstChild) stage.append(el("p", { class: "waiting", role: "status" }, "Loading …"));
-  const shown = await viewOf(hash.slice(2)).catch((error) => view({ kicker: "Not loaded", title: "These numbers are not here" }, el("p", { class: "lead" }, error.message)));
+  const shown = await viewOf(hash.slice(2)).catch((error) => view({ kicker: "Not loaded", title: "These numbers could not be loaded" }, el("p", { class: "lead" }, error.message)));
   if (mine !== turn) return;
   clearStage();
   stage.append(shown.node);
@@ -83,8 +83,8 @@ async function route({ y = null } = {}) {
   stage.querySelector("h1").focus({ preventScroll: true });
 }
 
-// Where one was on a page comes back with the back button: the browser itself forgets it, for a
-// view is only there again once its numbers are.
+// The back button restores the scroll position: the browser itself cannot, for a view is complete
+// only once its numbers are loaded.
 history.scrollRestoration = "manual";
 const remember = () => history.replaceState({ y: scrollY }, "");
 let resting;

@@ -61,7 +61,7 @@ function combobox({ label, find, choose, clear = false, id = `combobox-${++combo
     list.replaceChildren(...found.map((item, i) => el("li", {
       role: "option", id: `${id}-${i}`, onpointerdown: (event) => { event.preventDefault(); take(i); },
     }, el("span", {}, shorten(item.text, 70)), el("small", {}, item.kind))));
-    if (text && !found.length) list.append(el("li", { class: "nothing" }, "nothing of this name"));
+    if (text && !found.length) list.append(el("li", { class: "nothing" }, "no match"));
     list.hidden = !text;
     input.setAttribute("aria-expanded", String(!list.hidden));
     mark();

@@ -1,0 +1,220 @@
+"""Every refusal that needs no long work, in one place: what a configuration must not ask for.
+
+`check` runs before anything else of a run, `check_listing` once the classes are known; both before
+an image is decoded. Each refusal is one line: what was found, and what is allowed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fnx import backbones
+from fnx.analysis.pairs import check_pair
+from fnx.backbones.architectures import known_layers
+from fnx.backbones.weights.locate import check_source
+from fnx.config.compose import reference_dataset
+from fnx.config.schema import Config, DatasetConfig, EngineConfig, TrainerConfig
+from fnx.errors import ConfigError, unknown
+from fnx.images.crops import Crops
+from fnx.registry import statistics, thresholds
+
+# Trainers that every machine has: Lightning, which takes seconds to import, need not be asked.
+_PLAIN_TRAINERS = (TrainerConfig(), TrainerConfig(accelerator="cpu", devices=1))
+_HOW_BATCHES_ARE_MADE = ("batch_size", "num_workers")
+
+_KERAS = (".h5", ".hdf5")
+
+# Layouts that need a key which no option can give.
+_NEEDED = {"folder": "root", "csv": "file", "huggingface": "source"}
+
+
+def check(config: Config) -> None:
+    """Refuse what a run cannot do, before any work.
+
+    Raises:
+        ConfigError: a key, a value or a combination that is not allowed, a package or a device that
+            is not there, a folder that cannot be written.
+        WeightsError: weights that cannot be found.
+    """
+    _check_keys(config)
+    _check_values(config)
+    _check_combinations(config)
+    _check_statistic(config)
+    _check_packages(config)
+    _check_folders(config)
+    _check_model(config)
+    _check_engine(config.engine)
+    _check_trainer(config)
+
+
+def check_listing(config: Config, class_names: Iterable[str | None]) -> None:
+    """Refuse pairs of a class that the data set does not have.
+
+    Args:
+        config: the configuration.
+        class_names: the classes of the data set, or those of its images.
+
+    Raises:
+        ConfigError: naming the first.
+    """
+    names = {name for name in class_names if name is not None}
+    for key, pair in _pairs(config):
+        check_pair(pair, class_names=names, key=key)
+
+
+def _check_keys(node: Any, prefix: str = "") -> None:
+    """Refuse keys that are in no dataclass, which Hydra's ``+key=value`` adds."""
+    known = [prefix + item.name for item in dataclasses.fields(node)]
+    for name, value in vars(node).items():
+        if prefix + name not in known:
+            raise ConfigError(unknown("key", prefix + name, known))
+        if dataclasses.is_dataclass(value):
+            _check_keys(value, f"{prefix}{name}.")
+
+
+def _check_values(config: Config) -> None:
+    """Refuse values of the right type that their field does not allow."""
+    for key, value, metadata in _fields(config):
+        choices, minimum = metadata.get("choices", ()), metadata.get("minimum")
+        for item in value if isinstance(value, list) else [value]:
+            if item is None or item in choices:
+                continue
+            if minimum is None:
+                if choices:
+                    raise ConfigError(f"{key}={item}: allowed are {', '.join(choices)}")
+            elif isinstance(item, str):
+                allowed = " or ".join([*choices, f"an integer from {minimum}"])
+                raise ConfigError(f"{key}={item}: must be {allowed}")
+            elif item < minimum:
+                raise ConfigError(f"{key}={item}: must be at least {minimum}")
+
+
+def _fields(node: Any, prefix: str = "") -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
+    """Yield the key, the value and the declaration of every field, also of groups in groups."""
+    for item in dataclasses.fields(node):
+        value = getattr(node, item.name)
+        if dataclasses.is_dataclass(value):
+            yield from _fields(value, f"{prefix}{item.name}.")
+        else:
+            yield prefix + item.name, value, item.metadata
+
+
+def _check_combinations(config: Config) -> None:
+    """Refuse values that do not go together."""
+    _check_dataset("", config.dataset)
+    reference = reference_dataset(config)
+    if reference is not None:
+        _check_dataset(f"report.reference_dataset={config.report.reference_dataset}: ", reference)
+    crops = Crops(**vars(config.crops))
+    weights, preprocess = config.model.weights, config.model.preprocess
+    if weights.path is None and weights.source == "random" and weights.sha256:
+        raise ConfigError("model.weights.sha256: model.weights.source=random has no weights file")
+    for key, values in (("mean", preprocess.mean), ("std", preprocess.std)):
+        if values is not None and (len(values) != 3 or (key == "std" and 0 in values)):
+            raise ConfigError(f"model.preprocess.{key}={values}: must be 3 numbers, std not 0")
+    if config.trainer.compile and crops.whole:
+        raise ConfigError("trainer.compile=true needs views of one shape, unlike crops=dense")
+
+
+def _check_dataset(where: str, dataset: DatasetConfig) -> None:
+    key = _NEEDED.get(dataset.layout)
+    if key is not None and not getattr(dataset, key):
+        raise ConfigError(f"{where}dataset.{key} is missing: give it as dataset.{key}=…")
+
+
+def _check_statistic(config: Config) -> None:
+    """Refuse parameters of the statistic and of the strategy, and strategies it does not have."""
+    statistic = statistics.get(config.statistic["name"])
+    strategy = thresholds.get(config.threshold["name"])
+    statistic.bind(config.statistic)
+    permutations = config.threshold["permutations"]
+    if permutations < 1:
+        raise ConfigError(f"threshold.permutations={permutations}: must be at least 1")
+    strategy.check_defined_for(statistic.name)
+    strategy.bind(config.threshold, range=statistic.range)
+
+
+def _check_packages(config: Config) -> None:
+    """Refuse what needs a package that is not installed."""
+    weights = Path(config.model.weights.path or "")
+    layout = config.dataset.layout
+    needed = (
+        ("logger=wandb", config.logger.name == "wandb", "wandb", ""),
+        ("logger=tensorboard", config.logger.name == "tensorboard", "tensorboard", "tensorboard"),
+        ("engine=dask", config.engine.name == "dask", "distributed", "dask"),
+        ("dataset=huggingface", layout == "huggingface", "datasets", "huggingface"),
+        (f"model.weights.path={weights}", weights.suffix.lower() in _KERAS, "h5py", "keras"),
+    )
+    for key, asked, package, extra in needed:
+        if asked and importlib.util.find_spec(package) is None:
+            name = f"'fnx-features[{extra}]'" if extra else package
+            raise ConfigError(f"{key}: package {package} is not installed: pip install {name}")
+
+
+def _check_folders(config: Config) -> None:
+    """Refuse a folder of embeddings that cannot be written, unless there are some to be reused."""
+    cache = Path(config.paths.cache)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            return
+    except OSError as error:
+        if any(cache.glob("*/manifest.json")):
+            return
+        raise ConfigError(
+            f"paths.cache={cache} cannot be written ({error.strerror}): choose another folder"
+        ) from error
+
+
+def _check_model(config: Config) -> None:
+    """Refuse a network, layers, units or weights that do not exist, and shapes it cannot take."""
+    layers = backbones.layer_names(config.model, config.crops.size)
+    units = {layer.name: layer.units for layer in layers}
+    for key, pair in _pairs(config):
+        check_pair(pair, units=units, key=key)
+    check_source(config.model)
+    oblong = config.crops.name == "dense" and config.crops.resize_mode != "squash"
+    if oblong and known_layers(config.model.timm_name) is None:
+        from fnx.backbones.networks import takes_oblong
+
+        if not takes_oblong(config.model.timm_name, config.crops.size):
+            raise ConfigError(
+                f"crops=dense: {config.model.name} takes square images only; choose "
+                "crops.resize_mode=squash, or crops=ten"
+            )
+
+
+def _pairs(config: Config) -> list[tuple[str, str]]:
+    """Return the pairs that the report shall show, each with its key."""
+    pairs = [("report.pairs", pair) for pair in config.report.pairs]
+    return pairs if config.report.pair is None else [("report.pair", config.report.pair), *pairs]
+
+
+def _check_engine(engine: EngineConfig) -> None:
+    """Refuse an address where no scheduler answers."""
+    if engine.name == "dask" and engine.address is not None:
+        from fnx.statistics.dask import connect
+
+        with connect(engine.address):
+            pass
+
+
+def _check_trainer(config: Config) -> None:
+    """Refuse devices and precisions that this machine does not have."""
+    plain = TrainerConfig()
+    same = dataclasses.replace(
+        config.trainer, **{key: getattr(plain, key) for key in _HOW_BATCHES_ARE_MADE}
+    )
+    if same in _PLAIN_TRAINERS:
+        return
+    from fnx.embedding.ranks import device_type
+
+    if device_type(config.trainer) == "cpu" and config.trainer.compile:
+        raise ConfigError(
+            "trainer.compile=true is for GPUs: on a processor each core computes a batch of its own"
+        )

@@ -1,0 +1,101 @@
+"""What a comparison of runs says, in a few sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import polars as pl
+
+from fnx.analysis.comparison.fits import CURVES
+from fnx.report.comparison.gather import Comparison
+
+
+def answers(compared: Comparison) -> list[str]:
+    """Say the most important results of a comparison, in a few sentences."""
+    sentences = [*_on_thresholds(compared.table3), *_on_fits(compared.fits)]
+    unit = compared.pairs.filter(pl.col("by") == "unit").drop_nulls("spearman")
+    if unit.height:
+        ordered = unit.sort("spearman", descending=True, maintain_order=True)
+        best = ordered.row(0, named=True)
+        sentences.append(f"{'Most alike: ' if unit.height > 1 else ''}{_agreement_of(best)}")
+        if unit.height > 1:
+            sentences.append(f"Least alike: {_agreement_of(ordered.row(-1, named=True))}")
+    sentences += [
+        _sources(compared.layers, pair)
+        for pair in compared.pairs.filter(by="distribution").head(3).rows(named=True)
+    ]
+    if compared.pairs.is_empty() and len(compared.runs) > 1:
+        sentences.append(
+            "No two of these runs are of the same data set, so no agreement is measured per layer."
+        )
+    return sentences
+
+
+def _on_thresholds(table: pl.DataFrame) -> list[str]:
+    sentences = []
+    for (statistic,), group in table.group_by("statistic", maintain_order=True):
+        known = group.filter(pl.col("t_plus").is_finite()).sort("t_plus", maintain_order=True)
+        if known.height < 2:
+            continue
+        least, most = known.row(0, named=True), known.row(-1, named=True)
+        if least["t_plus"] == most["t_plus"]:
+            sentences.append(
+                f"t+ ({statistic}) is {least['t_plus']:.3f} in all {known.height} runs."
+            )
+            continue
+        sentences.append(
+            f"t+ ({statistic}) lies between {least['t_plus']:.3f} ({least['label']},"
+            f" {least['images_per_class']:,.0f} images per class) and {most['t_plus']:.3f}"
+            f" ({most['label']}, {most['images_per_class']:,.0f})."
+        )
+    return sentences
+
+
+def _on_fits(fits: pl.DataFrame) -> list[str]:
+    sentences = []
+    for (model, statistic), group in fits.group_by(["model", "statistic"], maintain_order=True):
+        best = group.filter(sign="+").sort("r_squared", nulls_last=True, descending=True)
+        if best.height:
+            row = best.row(0, named=True)
+            sentences.append(
+                f"Over {row['points']} runs of {model} ({statistic}) {CURVES[row['curve']][0]}"
+                f" explains {100 * row['r_squared']:.0f} % of the variance of t+ by n, the mean"
+                " number of images per class."
+            )
+    return sentences
+
+
+def _agreement_of(pair: dict[str, Any]) -> str:
+    text = (
+        f"{pair['run_a']} and {pair['run_b']} rank the features with a correlation of"
+        f" {pair['spearman']:.3f} (median of {pair['layers']} layers; lowest in"
+        f" {pair['lowest_layer']}, {pair['spearman_lowest']:.3f})"
+    )
+    if pair["jaccard"] is not None:
+        text += f"; of the pairs that either keeps, both keep {100 * pair['jaccard']:.0f} %"
+    return text + "."
+
+
+def _sources(layers: pl.DataFrame, pair: dict[str, Any]) -> str:
+    rows = layers.filter(
+        pl.col("run_a") == pair["run_a"], pl.col("run_b") == pair["run_b"]
+    ).with_columns(more=pl.col("pct_kept_b") - pl.col("pct_kept_a"))
+    more = rows.filter(pl.col("more") > 0).height
+    widest = rows.sort(pl.col("more").abs(), descending=True, maintain_order=True).row(
+        0, named=True
+    )
+    return (
+        f"{pair['run_a']} and {pair['run_b']} are networks with different weights: the second keeps"
+        f" more in {more} of {rows.height} layers; the widest difference is in {widest['layer']}"
+        f" ({widest['pct_kept_a']:.1f} % and {widest['pct_kept_b']:.1f} % of the pairs kept)."
+    )
+
+
+def numbered(notes: Iterable[str]) -> dict[str, int]:
+    """Return the number of each note, from 1, in order.
+
+    >>> numbered(["b", "a", "b"])
+    {'b': 1, 'a': 2}
+    """
+    return {note: number for number, note in enumerate(dict.fromkeys(notes), 1)}

@@ -1,0 +1,82 @@
+"""The figures of a comparison, and the numbers behind them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import polars as pl
+
+from fnx.analysis import Run
+from fnx.report.comparison.gather import Comparison, first_free
+from fnx.report.figures import agreement, distances, fits, groups, joint, kept, layers
+from fnx.report.figures.draw import Picture
+
+OF_PLACES = "Distribution of D per layer: networks trained on Places"
+
+
+def figures(compared: Comparison) -> Iterator[Picture]:
+    """Draw all figures, one after the other; call within `fnx.report.figures.style.style`."""
+    runs, names = compared.runs, compared.labels
+    yield from _fits(compared)
+    statistics = dict.fromkeys(run.statistic for run in runs)
+    for statistic in statistics:
+        suffix = f"_{_slug(statistic)}" if len(statistics) > 1 else ""
+        chosen = [(r, n) for r, n in zip(runs, names, strict=True) if r.statistic == statistic]
+        yield from _of_one_statistic(chosen, suffix)
+    shares = kept.table(runs, names)
+    yield Picture("fig10_kept", kept.draw(runs, names, shares), shares)
+    for by, name in (("unit", "agreement_features"), ("distribution", "agreement_distributions")):
+        rows = compared.layers.filter(by=by)
+        if not rows.is_empty():
+            yield Picture(name, agreement.draw(rows, by), rows)
+    by_unit = [
+        index
+        for index, by in zip(compared.indices, compared.pairs["by"], strict=True)
+        if by == "unit"
+    ]
+    counts = joint.table(runs, names, by_unit[: joint.MOST_PANELS])
+    if not counts.is_empty():
+        yield Picture("agreement_joint", joint.draw(runs, names, counts), counts)
+
+
+def of_places(run: Run) -> bool:
+    """Return whether the run's network was trained on Places, as far as its name tells."""
+    return "places" in run.model.lower()
+
+
+def _of_one_statistic(chosen: list[tuple[Run, str]], suffix: str) -> Iterator[Picture]:
+    for name, heading, places in (
+        ("fig05_layers", layers.HEADING, False),
+        ("fig11_layers", OF_PLACES, True),
+    ):
+        some = [(run, label) for run, label in chosen if of_places(run) == places]
+        if some:
+            runs, labels = zip(*some, strict=True)
+            rows = layers.table(runs, labels)
+            yield Picture(name + suffix, layers.draw(runs, labels, rows, heading=heading), rows)
+    runs, labels = zip(*chosen, strict=True)
+    shares = distances.table(runs, labels)
+    figure = distances.draw(runs, labels, shares)
+    yield Picture(f"fig06_distribution{suffix}", figure, shares)
+    if "fc" in shares["kind"].to_list():
+        rows = groups.table(runs, labels, shares)
+        yield Picture(f"fig08_fc{suffix}", groups.draw(runs, labels, rows), rows)
+
+
+def _fits(compared: Comparison) -> Iterator[Picture]:
+    found = compared.fits.partition_by("model", "statistic", maintain_order=True)
+    used: set[str] = set()
+    for rows in found:
+        model, statistic = rows.row(0)[:2]
+        points = compared.table3.filter(pl.col("model") == model, pl.col("statistic") == statistic)
+        # A single figure has the name of the table of all fits, which is then its own.
+        name = f"fits_{_slug(model)}_{_slug(statistic)}" if len(found) > 1 else "fits"
+        if name in used:  # two names that differ in characters that no file's name can have
+            name = first_free(name, "_{}", used)
+        used.add(name)
+        yield Picture(name, fits.draw(points, rows), rows)
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name)

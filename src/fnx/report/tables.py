@@ -1,0 +1,91 @@
+"""Tables 1 and 2: the network of a run, and its data set beside the paper's counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from fnx.analysis import Run
+from fnx.images.official import OFFICIAL
+
+MAX_STAGES = 60
+"""Stages of a network that Table 1 lists; a longer network is shown by its blocks."""
+
+_QUANTITIES = ("images", "classes", "smallest", "largest", "mean")
+
+
+def condensed(network: pl.DataFrame, most: int = MAX_STAGES) -> pl.DataFrame:
+    """Return the stages of a network or, where they are more than `most`, its blocks, with sums.
+
+    Blocks are consecutive stages whose names begin alike ("layer1.0"), as short as needed.
+
+    Args:
+        network: see `fnx.analysis.Run.network`.
+        most: rows.
+
+    Returns:
+        The columns of `network` and ``stages``, how many a row stands for.
+    """
+    parts = pl.col("name").str.split(".")
+    deepest = int(network.select(parts.list.len().max()).item() or 1)
+    for depth in range(deepest, 0, -1):
+        block = parts.list.head(depth).list.join(".")
+        table = (
+            network.with_columns(block=block.rle_id(), name=block)
+            .group_by("block", maintain_order=True)
+            .agg(
+                pl.col("name").first(),
+                pl.col("kind").last(),
+                pl.when(pl.len() == 1).then(pl.col("filters").first()).alias("filters"),
+                pl.col("parameters", "neurons", "features").sum(),
+                pl.col("height", "width").last(),
+                pl.when(pl.col("receptive_field").is_not_null().all())
+                .then(pl.col("receptive_field").max())
+                .alias("receptive_field"),
+                stages=pl.len(),
+            )
+            .drop("block")
+        )
+        if table.height <= most:
+            break
+    return table
+
+
+def datasets_table(runs: Sequence[Run]) -> pl.DataFrame:
+    """Return one row per data set: images that were used, classes, and images per class.
+
+    Returns:
+        ``dataset``; ``images``, ``classes``, ``smallest``, ``largest``, ``mean`` (images per
+        class); the same with ``paper_`` before them, as Table 2 has them (null for other data sets;
+        its mean is images over classes).
+    """
+    counts = {name: pl.Float64() if name == "mean" else pl.Int64() for name in _QUANTITIES}
+    schema = {"dataset": pl.String(), **counts, **{f"paper_{k}": v for k, v in counts.items()}}
+    return pl.DataFrame([_row(run) for run in runs], schema=schema).unique(
+        keep="first", maintain_order=True
+    )
+
+
+def _row(run: Run) -> dict[str, Any]:
+    sizes = run.classes["n_images"]
+    row: dict[str, Any] = {
+        "dataset": run.dataset,
+        "images": run.n_images,
+        "classes": run.classes.height,
+        "smallest": sizes.min(),
+        "largest": sizes.max(),
+        "mean": run.images_per_class,
+    }
+    official = OFFICIAL.get(str(run.record.setting("dataset.layout"))) or OFFICIAL.get(run.dataset)
+    if official is not None:
+        paper = official.published
+        row |= {
+            "paper_images": paper.images,
+            "paper_classes": paper.classes,
+            "paper_smallest": paper.smallest,
+            "paper_largest": paper.largest,
+            "paper_mean": paper.images / paper.classes,
+        }
+    return row
