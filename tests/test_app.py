@@ -54,8 +54,15 @@ def test_every_file_is_there(run: Run) -> None:
     assert names >= {f"{table}.parquet" for table in COLUMNS}
     assert names >= {"run.json", "distances.npy", "distances_random.npy", "report.html", "figures"}
     figures = {file.name for file in (run.path / "figures").iterdir()}
-    for number in ("fig01", "fig05", "fig06", "fig09", "fig10", "table1", "table2", "table3"):
-        for ending in (".png", ".svg"):
+    drawn, tables = (
+        ["fig01", "fig05", "fig06", "fig09", "fig10", "features"],
+        ["table1", "table2", "table3"],
+    )
+    for number, endings in [
+        *((name, (".png", ".svg", ".csv", ".parquet")) for name in drawn),
+        *((name, (".csv", ".parquet")) for name in tables),
+    ]:
+        for ending in endings:
             assert any(n.startswith(number) and n.endswith(ending) for n in figures), figures
 
 

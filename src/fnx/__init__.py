@@ -9,10 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fnx.analysis import Run
     from fnx.commands.run import run
     from fnx.embedding.embed import Embedding
-    from fnx.registry.registry import statistic, threshold
+    from fnx.registry import statistic, threshold
+    from fnx.report.notebook import Run
     from fnx.statistics.api import distances
     from fnx.thresholds import find_thresholds
 
@@ -31,23 +31,20 @@ __all__ = [
 
 _HOMES = {
     "Embedding": "fnx.embedding.embed",
-    "Run": "fnx.analysis",
+    "Run": "fnx.report.notebook",
     "distances": "fnx.statistics.api",
     "find_thresholds": "fnx.thresholds",
     "run": "fnx.commands.run",
-    "statistic": "fnx.registry.registry",
-    "threshold": "fnx.registry.registry",
+    "statistic": "fnx.registry",
+    "threshold": "fnx.registry",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import PackageNotFoundError, version
+        from fnx.utils.version import fnx_version
 
-        try:
-            return version("fnx-features")
-        except PackageNotFoundError:  # run from a source tree that is not installed
-            return "0+unknown"
+        return fnx_version()
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'fnx' has no attribute {name!r}")

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import polars as pl
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from fnx.analysis import Run, tables
+from fnx.analysis import tables
 from fnx.analysis.record import (
     RECORD,
     Counts,
@@ -35,6 +34,7 @@ from fnx.images import LabelledImages, list_images, open_images
 from fnx.images.reference import open_reference
 from fnx.registry import statistics
 from fnx.report import summary, track, write_pictures, write_report
+from fnx.report.notebook import Run
 from fnx.statistics import dask as on_dask
 from fnx.statistics.engine import all_distances
 from fnx.statistics.permutations import permutations
@@ -42,6 +42,7 @@ from fnx.thresholds import Thresholds, find_thresholds
 from fnx.utils.launch import OtherRank
 from fnx.utils.progress import progress_bar
 from fnx.utils.redact import redacted
+from fnx.utils.version import fnx_version
 
 Distances = NDArray[np.float32]
 
@@ -105,7 +106,7 @@ def extract(
     run_dir: Path,
     stage: Stopwatch,
 ) -> tuple[Embedding, bool]:
-    """All that needs the network: the embedding, and whether it was there; what excites features.
+    """Run the network: return the embedding and whether it was there; find the top images.
 
     The latter is written as ``strongest.parquet`` and ``strongest_images.parquet``, if there are
     reference images.
@@ -227,11 +228,11 @@ def make_record(
     stage: Stopwatch,
 ) -> RunRecord:
     """Return the run's record; the times of the stages still to come are added to its `seconds`."""
-    kept = {row.pop("sign"): Kept(**row) for row in found["thresholds"].to_dicts()}
+    plus, *minus = (Kept(**row) for row in found["thresholds"].drop("sign").to_dicts())
     failed = embedding.images.filter(pl.col("status") == "failed").height
     extraction = embedding.extraction
     return RunRecord(
-        fnx_version=metadata.version("fnx"),
+        fnx_version=fnx_version(),
         versions=versions(),
         command=redacted(["python", "-m", "fnx", *sys.argv[1:]]),
         started=stage.started.isoformat(timespec="seconds"),
@@ -254,7 +255,7 @@ def make_record(
             features=embedding.manifest.features,
             constant=int(found["features"]["constant"].sum()),
         ),
-        thresholds=KeptBySign(kept["+"], kept.get("-")),
+        thresholds=KeptBySign(plus, *minus),
         seconds=stage.seconds,
         warnings=redacted(list(images.warnings)),
         config=redacted(asdict(config)),

@@ -53,7 +53,7 @@ class LayerRows:
 
 
 def layer_rows(features: pl.DataFrame) -> list[LayerRows]:
-    """The layers of a feature table, in order.
+    """Return the layers of a feature table, in order.
 
     Args:
         features: columns ``feature_id``, ``layer``, ``kind``; the features of a layer lie together.
@@ -163,7 +163,7 @@ class Spread:
 
 
 def spread(values: Distances, sign: Sign) -> Spread | None:
-    """Empirical mode of D⁺ or D⁻, with bars that hold 68 % of the mass on each side of it (Fig 5).
+    """Return the mode of D⁺ or D⁻ with bars that hold 68 % of the mass on each side of it (Fig 5).
 
     The mode is the centre of the fullest bin (the one nearest 0, if several) of a histogram with
     bins of 0.01 from 0 outwards. The bins are wider where there are too few values for that (the
@@ -199,7 +199,7 @@ def spread(values: Distances, sign: Sign) -> Spread | None:
 
 
 def lognormal_spread(values: Distances, sign: Sign) -> Spread | None:
-    """Mode and bars of D⁺ or D⁻ as `spread` has them, of a log-normal law fitted to the values.
+    """Return the mode and bars of D⁺ or D⁻ as `spread` does, of a log-normal law fitted to them.
 
     The law has the mean m and the standard deviation s of ln |D| (its maximum-likelihood fit); its
     mode is exp(m − s²), below which lies a share Φ(−s) of it. Infinite distances are left out. Bars
@@ -236,7 +236,7 @@ def _quantile(values: Distances, share: float, default: float) -> float:
 
 
 def beyond(values: Distances, threshold: Threshold, sign: Sign) -> NDArray[np.bool_]:
-    """Which distances (…, C) lie beyond a threshold: D > t, for the sign "-" D < t; in float32."""
+    """Return which distances (…, C) lie beyond a threshold: D > t, for "-" D < t; in float32."""
     limit = np.asarray(threshold, np.float32)
     return values > limit if sign == "+" else values < limit
 

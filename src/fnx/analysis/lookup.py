@@ -1,4 +1,4 @@
-"""Finds classes, layers and features of a run by what somebody typed."""
+"""Finds classes, layers and features of a run by what a user typed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SUGGESTIONS = 5
 
 
 def find_class(run: Run, word: str) -> int:
-    """The id of the class that `word` names: its name, its id, or the beginning of one name.
+    """Return the id of the class that `word` names: its name, its id, or the beginning of one name.
 
     Upper and lower case are one, unless that leaves two; a name goes before an id.
 
@@ -25,21 +25,21 @@ def find_class(run: Run, word: str) -> int:
     found = _named(word, names)
     if not found and word.isdecimal() and int(word) < len(names):
         return int(word)
-    return _sole("class", word, found or _beginning(word, names), names)
+    return _only("class", word, found or _beginning(word, names), names)
 
 
 def find_layer(run: Run, word: str) -> str:
-    """The layer that `word` names: its name, or the beginning of one name.
+    """Return the layer that `word` names: its name, or the beginning of one name.
 
     Raises:
         DataError: there is none, or several; naming what is near.
     """
     names: list[str] = run.features["layer"].unique(maintain_order=True).to_list()
-    return names[_sole("layer", word, _named(word, names) or _beginning(word, names), names)]
+    return names[_only("layer", word, _named(word, names) or _beginning(word, names), names)]
 
 
 def find_feature(run: Run, word: str) -> int:
-    """The id of the feature that `word` names, as conv4_3/458.
+    """Return the id of the feature that `word` names, as conv4_3/458.
 
     Raises:
         DataError: there is no such layer or unit, or it is not LAYER/UNIT.
@@ -67,7 +67,7 @@ def _beginning(word: str, names: Sequence[str]) -> list[int]:
     return [i for i, name in enumerate(names) if word and name.casefold().startswith(folded)]
 
 
-def _sole(kind: str, word: str, found: Sequence[int], names: Sequence[str]) -> int:
+def _only(kind: str, word: str, found: Sequence[int], names: Sequence[str]) -> int:
     if len(found) == 1:
         return found[0]
     if found:

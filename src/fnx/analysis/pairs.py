@@ -38,7 +38,7 @@ class Pair:
 
 
 def parse_pair(text: str, key: str = "report.pair") -> tuple[str, int, str]:
-    """Layer, unit and class of "layer/unit:class", the value of the key of that name.
+    """Return layer, unit and class of "layer/unit:class", the value of the key of that name.
 
     Raises:
         ConfigError: if it is not written so.
@@ -149,7 +149,7 @@ def _top_pairs(run: Run) -> list[tuple[Sign, Pair]]:
 def pair_table(
     values: NDArray[np.floating[Any]], of_class: NDArray[np.bool_], bins: int | None
 ) -> pl.DataFrame:
-    """The densities and the cumulative distributions of the images of a class and of all others.
+    """Return densities and cumulative distributions of a class's images and of all others.
 
     Args:
         values: (N,) of one feature, an image each.
@@ -199,7 +199,7 @@ def pair_table(
 
 
 def widest(table: pl.DataFrame) -> tuple[float, float, float]:
-    """x, inner and outer where the cumulative distributions of a `pair_table` are farthest apart.
+    """Return x, inner and outer where the distributions of a `pair_table` are farthest apart.
 
     A tie between the two sides goes to the one where the class has the higher values, as in `ks`.
     """

@@ -131,7 +131,7 @@ def _ranked(values: NDArray[np.float32], top: int, name: str) -> pl.DataFrame:
 
 
 def feature_profile(run: Run, feature_id: int) -> FeatureProfile:
-    """What a feature says about each class."""
+    """Return what a feature says about each class."""
     row = run.features.row(feature_id, named=True)
     distances = np.array(run.distances[feature_id])
     random = np.asarray(run.distances_random[:, feature_id])
@@ -169,7 +169,7 @@ def feature_profile(run: Run, feature_id: int) -> FeatureProfile:
 
 
 def layer_profile(run: Run, layer: str, top: int = 10) -> LayerProfile:
-    """How a layer's distances are distributed; `top` pairs by presence and by absence."""
+    """Return how a layer's distances are distributed; `top` pairs by presence and by absence."""
     layers = layer_rows(run.features)
     number = [found.name for found in layers].index(layer)
     rows = layers[number].rows

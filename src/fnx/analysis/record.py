@@ -67,6 +67,20 @@ class Kept:
     kept_random: float
     spread_random: float | None = None
 
+    @property
+    def noise_share(self) -> float:
+        """Percent of the kept features that random labels would have kept as well."""
+        return noise_share(self.kept, self.kept_random)
+
+
+def noise_share(kept: float, kept_random: float) -> float:
+    """Return the percentage of the kept that random labels keep as well, at most 100.
+
+    >>> noise_share(8, 2), noise_share(2, 8), noise_share(0, 0)
+    (25.0, 100.0, 0.0)
+    """
+    return 100 * min(kept_random / kept, 1.0) if kept else 0.0
+
 
 @dataclass(frozen=True)
 class KeptBySign:

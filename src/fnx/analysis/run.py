@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fnx.analysis.distributions import Domain, Extent, Sign, domain, extent, layer_rows
-from fnx.analysis.record import RunRecord
+from fnx.analysis.record import Kept, RunRecord
 from fnx.analysis.scan import Scan, scan
 from fnx.errors import DataError
 
@@ -174,7 +174,7 @@ class Run:
     @property
     def signed(self) -> bool:
         """Whether distances tell presence from absence (there is a t⁻)."""
-        return "-" in self.thresholds["sign"].to_list()
+        return "-" in self.kept
 
     @property
     def limits(self) -> dict[Sign, NDArray[np.float64]]:
@@ -209,7 +209,11 @@ class Run:
         """Mean |I_c|: images used over classes."""
         return self.n_images / self.classes.height
 
+    @cached_property
+    def kept(self) -> dict[str, Kept]:
+        """The rows of `thresholds`, by sign."""
+        return {row.pop("sign"): Kept(**row) for row in self.thresholds.to_dicts()}
+
     def threshold(self, sign: str) -> dict[str, float] | None:
-        """The row of `thresholds` of one sign, None where there is none."""
-        rows = self.thresholds.filter(pl.col("sign") == sign).rows(named=True)
-        return {key: value for key, value in rows[0].items() if key != "sign"} if rows else None
+        """Return the row of `thresholds` of one sign, None where there is none."""
+        return vars(self.kept[sign]) if sign in self.kept else None

@@ -3,89 +3,68 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
-from fnx.analysis.distributions import Sign
+from fnx.analysis.record import Kept, noise_share
 from fnx.analysis.run import Run
 
 
 @dataclass(frozen=True)
-class Kept:
-    """One threshold: it and the mean number of features a class that it keeps."""
-
-    sign: str
-    threshold: float
-    davg: float
-    kept: float
-    kept_random: float
-    spread_random: float | None = None
-
-    @property
-    def noise_share(self) -> float:
-        """Percent of the kept that random labels would have kept as well."""
-        return 100 * min(self.kept_random / self.kept, 1.0) if self.kept else 0.0
-
-
-@dataclass(frozen=True)
-class Findings:
+class Summary:
     """What a run says, before any figure."""
 
     n_features: int
-    kept: tuple[Kept, ...]
+    kept: dict[str, Kept]
     layers: pl.DataFrame
     """``layer``, ``kind``, ``features``, ``pct_kept``, ``pct_kept_random`` (both signs together),
     ``excess`` = their difference in percentage points; in the network's order."""
 
     @property
-    def worth_keeping(self) -> float:
-        """Mean number of features kept a class, by presence and by absence."""
-        return sum(kept.kept for kept in self.kept)
+    def kept_per_class(self) -> float:
+        """Mean number of features kept per class, by presence and by absence."""
+        return sum(kept.kept for kept in self.kept.values())
 
     @property
-    def expected_noise(self) -> float:
-        """Mean number of features a class that random labels keep at the same thresholds."""
-        return sum(kept.kept_random for kept in self.kept)
+    def kept_random_per_class(self) -> float:
+        """Mean number of features per class that random labels keep at the same thresholds."""
+        return sum(kept.kept_random for kept in self.kept.values())
 
     @property
     def noise_share(self) -> float:
         """Percent of the kept features that random labels would have kept as well."""
-        return (
-            100 * min(self.expected_noise / self.worth_keeping, 1.0) if self.worth_keeping else 0.0
-        )
+        return noise_share(self.kept_per_class, self.kept_random_per_class)
 
     @property
-    def below(self) -> float:
-        """Percent of the features that, for a mean class, pass no threshold."""
-        return 100 * max(0.0, 1 - self.worth_keeping / self.n_features)
+    def pct_below(self) -> float:
+        """Percent of the features that pass no threshold for an average class."""
+        return 100 * max(0.0, 1 - self.kept_per_class / self.n_features)
 
     @property
     def signal(self) -> float:
         """Kept beyond noise, in percent of the features: near 0 where labels say nothing."""
-        return 100 * (self.worth_keeping - self.expected_noise) / self.n_features
+        return 100 * (self.kept_per_class - self.kept_random_per_class) / self.n_features
 
-    def speaking(self, count: int = 3) -> pl.DataFrame:
-        """The layers that keep most beyond random labels."""
+    def top_layers(self, count: int = 3) -> pl.DataFrame:
+        """Return the layers that keep most beyond random labels."""
         return self.layers.sort("excess", descending=True, maintain_order=True).head(count)
 
-    def silent(self) -> pl.DataFrame:
-        """The layer that keeps least beyond random labels."""
-        return self.layers.sort("excess", maintain_order=True).head(1)
+    def bottom_layer(self) -> dict[str, Any]:
+        """Return the layer that keeps least beyond random labels."""
+        return self.layers.sort("excess", maintain_order=True).row(0, named=True)
 
 
-def findings(run: Run) -> Findings:
-    """The answer of a run, from its tables alone."""
-    kept = tuple(Kept(**row) for row in run.thresholds.rows(named=True))
+def summarize(run: Run) -> Summary:
+    """Return the answer of a run, from its tables alone."""
     sizes = run.features.group_by("layer", maintain_order=True).agg(
         pl.col("kind").first(), pl.len().cast(pl.Int64).alias("features")
     )
-    shares = run.layers.group_by("layer", maintain_order=True).agg(
-        pl.col("pct_kept").sum(), pl.col("pct_kept_random").sum()
-    )
+    shares = run.layers.group_by("layer").agg(pl.col("pct_kept", "pct_kept_random").sum())
     layers = sizes.join(shares, on="layer", how="left", maintain_order="left").with_columns(
         excess=pl.col("pct_kept") - pl.col("pct_kept_random")
     )
-    return Findings(run.features.height, kept, layers)
+    return Summary(run.features.height, run.kept, layers)
 
 
 def kept_by_class(run: Run) -> pl.DataFrame:
@@ -93,14 +72,10 @@ def kept_by_class(run: Run) -> pl.DataFrame:
 
     The latter is null for an unsigned statistic.
     """
-    names: dict[Sign, str] = {"+": "kept_plus", "-": "kept_minus"}
-    counts = {names[side.sign]: side.kept.sum(axis=0) for side in run.scan.sides}
+    plus, *minus = (side.kept.sum(axis=0) for side in run.scan.sides)
+    absent = [None] * run.classes.height
     return run.classes.select(
         "class_id",
-        *(
-            pl.Series(name, counts.get(name), dtype=pl.Int64)
-            if name in counts
-            else pl.lit(None, dtype=pl.Int64).alias(name)
-            for name in names.values()
-        ),
+        pl.Series("kept_plus", plus, dtype=pl.Int64),
+        pl.Series("kept_minus", minus[0] if minus else absent, dtype=pl.Int64),
     )

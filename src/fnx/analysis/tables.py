@@ -1,4 +1,4 @@
-"""The tables a run leaves: classes, layers, thresholds, d_avg, strongest features."""
+"""The tables of a run: classes, layers, thresholds, d_avg, top features."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def analyse(
 
 
 def classes_table(images: pl.DataFrame, class_names: Sequence[str]) -> pl.DataFrame:
-    """The classes and the number of their images that were used.
+    """Return the classes and the number of their images that were used.
 
     Args:
         images: columns ``class_id`` and ``status``; only rows with status "ok" count.
@@ -190,12 +190,12 @@ def top_features_table(real: Distances, k: int) -> pl.DataFrame:
 
 
 def thresholds_table(thresholds: Thresholds) -> pl.DataFrame:
-    """t⁺ and t⁻ (if the statistic is signed) with what they keep: the run's row of Table 3.
+    """Return t⁺ and t⁻ (of a signed statistic) with what they keep: the run's row of Table 3.
 
     Returns:
         ``sign``, ``threshold``, ``davg`` (the maximum of Eq. 4), ``kept`` and ``kept_random``
-        (mean number of features a class, under real and random labels), ``spread_random`` (standard
-        deviation of the latter over the permutations; null for one).
+        (mean number of features per class under real and random labels), ``spread_random``, the
+        standard deviation of the latter over the permutations (null for one).
     """
     rows = [
         (sign, side.threshold, side.davg, side.kept, side.kept_random, _number(side.spread))
@@ -208,12 +208,12 @@ def thresholds_table(thresholds: Thresholds) -> pl.DataFrame:
 
 
 def _number(value: float) -> float | None:
-    """NaN as null: the record of a run is JSON."""
+    """Return NaN as null: the record of a run is JSON."""
     return None if np.isnan(value) else value
 
 
 def class_thresholds_table(thresholds: Thresholds, n_classes: int) -> pl.DataFrame:
-    """The thresholds of each class: those of a strategy that has them by class, else the same.
+    """Return the thresholds of each class; they differ where the strategy has one per class.
 
     Returns:
         ``class_id`` Int32, ``t_plus`` and ``t_minus`` (null for an unsigned statistic) Float64; inf
@@ -236,7 +236,7 @@ def class_thresholds_table(thresholds: Thresholds, n_classes: int) -> pl.DataFra
 
 
 def davg_table(thresholds: Thresholds) -> pl.DataFrame:
-    """The average distance to random labels at every x (Eq. 4).
+    """Return the average distance to random labels at every x (Eq. 4).
 
     Returns:
         ``x`` from 0, ``davg_plus`` (features with D > x) and ``davg_minus`` (with D < −x; null for

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import polars as pl
 
 from fnx import analysis
-from fnx.analysis.summary import findings
+from fnx.analysis.summary import summarize
 from fnx.report.pictures.paths import sprite_path
 from fnx.report.text import by, describe, signs
 
@@ -31,7 +31,7 @@ class Run(analysis.Run):
         top: int = 10,
         every_class: bool = False,
     ) -> None:
-        """Print what ``python -m fnx.show`` prints: the answer, a class, a feature or a layer.
+        """Print what ``python -m fnx show`` prints: the answer, a class, a feature or a layer.
 
         Args:
             class_name: a class by its name, the beginning of it, or its id; beside a feature, the
@@ -67,7 +67,7 @@ class Run(analysis.Run):
             .render(
                 run=self,
                 described=describe(self),
-                found=findings(self),
+                found=summarize(self),
                 tops=[(by(self, sign), _top_features(self, sign)) for sign in signs(self)],
                 page=_page(self.path),
             )

@@ -15,7 +15,7 @@ from rich.console import RenderableType
 
 from fnx.analysis import Run, profiles
 from fnx.analysis.lookup import find_class, find_feature, find_layer
-from fnx.analysis.summary import findings
+from fnx.analysis.summary import summarize
 from fnx.errors import DataError
 from fnx.report.terminal import show
 from fnx.report.values import Values, feature_values
@@ -93,7 +93,7 @@ def subject(
         **{key: record[key] for key in ("dataset", "model", "statistic", "counts", "seconds")},
         "run": str(run.path),
         "thresholds": run.thresholds,
-        "layers": findings(run).layers,
+        "layers": summarize(run).layers,
     }
     return Subject(source, show.show_run(run), _jsonable(told), lambda: _figures().draw_run(run))
 

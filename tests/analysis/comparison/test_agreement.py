@@ -9,10 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
+from tests.analysis import runs
 from tests.report.synthetic import Synthetic, write_run
 
 from fnx.analysis import Run
 from fnx.analysis.comparison.agreement import (
+    LAYER_COLUMNS,
+    PAIR_COLUMNS,
     agreement,
     comparable_pairs,
     joint_counts,
@@ -21,6 +24,8 @@ from fnx.analysis.comparison.agreement import (
 )
 from fnx.analysis.comparison.differences import config_differences
 from fnx.analysis.comparison.shared import same_weights, shared
+from fnx.analysis.distributions import spread
+from fnx.analysis.record import Kept
 
 LAYERS = (("conv1_1", 12, "conv"), ("conv1_2", 16, "conv"), ("fc6", 20, "fc"))
 
@@ -279,3 +284,151 @@ def test_a_thousand_classes_of_vgg16_fit_into_memory(tmp_path: Path) -> None:
     pair, _ = compared(a, copy)
     assert pair["features"] == 8704
     assert pair["spearman"] == 1.0
+
+
+def by_hand(folder: Path, second: np.ndarray, **changes: Any) -> tuple[Run, Run]:
+    """Two runs of `tests.analysis.runs`, the second with other distances."""
+    told = {"weights_digest": "abc"}
+    return runs.run(folder, record=told), runs.run(
+        folder, record=told | changes.pop("record", {}), distances=np.float32(second), **changes
+    )
+
+
+def test_what_two_runs_keep_by_hand(tmp_path: Path) -> None:
+    second = [[0.25, -0.5, 0.75], [-0.75, 0.0, 0.0], [0, 0, 0], [1, -0.25, 0.75], [0.5, 0.5, -1]]
+    pair, layers = compared(*by_hand(tmp_path, np.array(second)))
+    conv, fc = layers.rows(named=True)
+    assert (conv["pct_kept_a"], conv["pct_kept_b"]) == pytest.approx((400 / 9, 300 / 9))
+    assert (fc["pct_kept_a"], fc["pct_kept_b"]) == pytest.approx((400 / 6, 500 / 6))
+    assert (conv["jaccard"], conv["jaccard_plus"], conv["jaccard_minus"]) == (2 / 5, 0, 1)
+    assert (fc["jaccard"], fc["jaccard_plus"], fc["jaccard_minus"]) == (4 / 5, 3 / 4, 1)
+    assert (conv["mean_abs_difference"], conv["max_abs_difference"]) == pytest.approx(
+        (1.5 / 9, 0.75)
+    )
+    assert (conv["pct_sign_flips"], fc["pct_sign_flips"]) == (0, 0)
+    assert conv["spearman_classes"] is None
+    assert fc["spearman_classes"] == pytest.approx(0.5)
+    assert pair["spearman_layers"] is None
+    assert (pair["classes"], pair["layers"], pair["features"]) == (3, 2, 5)
+    assert pair["jaccard"] == pytest.approx(0.6)
+    assert pair["lowest_layer"] == "conv"
+    assert pair["spearman_lowest"] == conv["spearman"] < fc["spearman"]
+    assert pair["spearman"] == pytest.approx((conv["spearman"] + fc["spearman"]) / 2)
+    assert (pair["t_plus_a"], pair["t_plus_b"], pair["t_plus_shift"]) == (0.25, 0.25, 0)
+    assert (pair["t_minus_a"], pair["t_minus_b"], pair["t_minus_shift"]) == (-0.25, -0.25, 0)
+
+
+def test_signs_flip_either_way(tmp_path: Path) -> None:
+    second = runs.REAL.copy()
+    second[0, :2] = (-0.125, 0.125)  # from 0.5 and −0.5
+    second[1, 2] = 0.5  # from 0
+    _, layers = compared(*by_hand(tmp_path, second))
+    assert layers["pct_sign_flips"].to_list() == pytest.approx([200 / 9, 0])
+
+
+def test_modes_and_thresholds_shift_from_the_first_to_the_second(tmp_path: Path) -> None:
+    first, second = by_hand(tmp_path, runs.REAL * np.float32(0.5))
+    lower = {"+": Kept(0.125, 1, 1, 1), "-": Kept(-0.75, 1, 1, 1)}
+    pair, layers = compared(first, Run(tmp_path, second.record, vars(second) | {"kept": lower}))
+    assert (pair["t_plus_a"], pair["t_plus_b"], pair["t_plus_shift"]) == (0.25, 0.125, -0.125)
+    assert (pair["t_minus_a"], pair["t_minus_b"], pair["t_minus_shift"]) == (-0.25, -0.75, -0.5)
+    for i, rows in enumerate((slice(0, 3), slice(3, 5))):
+        for sign, column in (("+", "mode_plus_shift"), ("-", "mode_minus_shift")):
+            modes = [spread(run.distances[rows], sign) for run in (first, second)]
+            assert layers[column][i] == modes[1].mode - modes[0].mode
+    assert layers["mode_plus_shift"][1] < 0 < layers["mode_minus_shift"][1]
+
+
+def test_what_cannot_be_told_is_none(tmp_path: Path) -> None:
+    infinite = np.full((5, 3), np.inf)
+    pair, layers = compared(*by_hand(tmp_path, infinite))
+    for name in ("mode_plus_shift", "mode_minus_shift", "wasserstein", "mean_abs_difference"):
+        assert layers[name].to_list() == [None, None], name
+    assert layers["spearman"].to_list() == layers["spearman_by_class"].to_list() == [None, None]
+    assert (pair["spearman"], pair["spearman_lowest"], pair["lowest_layer"]) == (None, None, None)
+    assert layers["pct_kept_b"].to_list() == [100, 100]
+    unsigned = runs.run(tmp_path, signed=False, record={"weights_digest": "abc"})
+    pair, layers = compared(unsigned, unsigned)
+    assert (pair["t_minus_a"], pair["t_minus_b"], pair["t_minus_shift"]) == (None, None, None)
+    assert layers["pct_sign_flips"].to_list() == layers["jaccard_plus"].to_list() == [None, None]
+    assert layers["jaccard"].to_list() == [1, 1]
+    nothing = np.zeros((5, 3), np.float32)
+    _, second = by_hand(tmp_path, nothing)
+    _, layers = compared(second, second)
+    assert layers["jaccard"].to_list() == [None, None]
+
+
+def test_one_infinite_distance_leaves_the_others(tmp_path: Path) -> None:
+    second = runs.REAL + np.float32(0.125)
+    second[3, 0] = np.inf
+    _, layers = compared(*by_hand(tmp_path, second))
+    assert layers["mean_abs_difference"].to_list() == layers["max_abs_difference"].to_list()
+    assert layers["max_abs_difference"].to_list() == [0.125, 0.125]
+
+
+def test_a_shift_to_infinity_is_no_number(tmp_path: Path) -> None:
+    first, second = by_hand(tmp_path, runs.REAL)
+    far = {"+": Kept(np.inf, 1, 1, 1), "-": Kept(-0.5, 1, 1, 1)}
+    pair, _ = compared(first, Run(tmp_path, second.record, vars(second) | {"kept": far}))
+    assert (pair["t_plus_b"], pair["t_plus_shift"], pair["t_minus_shift"]) == (np.inf, None, -0.25)
+
+
+def test_each_class_has_its_own_threshold(tmp_path: Path) -> None:
+    first, _ = by_hand(tmp_path, runs.REAL)
+    other = runs.run(tmp_path, record={"weights_digest": "abc"}, by_class=(0.5, 0.75, 0.125))
+    _, layers = compared(first, other)
+    assert layers["jaccard_plus"].to_list() == pytest.approx([0 / 3, 2 / 3])
+
+
+def test_every_pair_of_runs_has_its_rows(tmp_path: Path) -> None:
+    first, second = by_hand(tmp_path, runs.REAL * np.float32(0.5))
+    done: list[int] = []
+    pairs, layers = agreement(
+        [first, second, first], ["a", "b", "c"], [(0, 1), (2, 0)], done.append
+    )
+    assert done == [1, 1]
+    assert pairs.select("run_a", "run_b", "by").rows() == [("a", "b", "unit"), ("c", "a", "unit")]
+    assert layers.select("run_a", "run_b", "layer").rows() == [
+        ("a", "b", "conv"),
+        ("a", "b", "fc"),
+        ("c", "a", "conv"),
+        ("c", "a", "fc"),
+    ]
+    assert pairs.schema == PAIR_COLUMNS
+    assert layers.schema == LAYER_COLUMNS
+
+
+def test_no_pair_no_row() -> None:
+    pairs, layers = agreement([], [], [])
+    assert (pairs.schema, layers.schema) == (PAIR_COLUMNS, LAYER_COLUMNS)
+    assert pairs.is_empty()
+    assert layers.is_empty()
+
+
+def test_joint_counts_are_of_the_shared_classes(tmp_path: Path) -> None:
+    first, second = by_hand(tmp_path, runs.REAL * np.float32(0.5))
+    of_two = first.classes.head(2).with_columns(class_name=pl.Series(["bird", "cat"]))
+    held = {"classes": of_two, "distances": np.float32([[0.3, 0.6]] * 5)}
+    other = Run(tmp_path, second.record, vars(second) | held)
+    edges_a, edges_b = np.array([-1.0, 0.0, 1.0]), np.array([0.0, 0.5, 1.0])
+    counts = joint_counts(first, other, shared(first, other), edges_a, edges_b)
+    cat, bird = runs.REAL[:, 0] >= 0, runs.REAL[:, 2] >= 0
+    assert counts.tolist() == [
+        [(~bird).sum(), (~cat).sum()],
+        [bird.sum(), cat.sum()],
+    ]
+    assert counts.dtype == np.int64
+
+
+def test_rank_correlation_by_hand() -> None:
+    assert spearman(np.array([1, 2, 3]), np.array([1, 3, 2])) == pytest.approx(0.5)
+    assert spearman(np.array([1, 2, 3]), np.array([3, 2, 1])) == -1.0
+    assert spearman(np.array([1.0, 2, 3, np.nan]), np.array([np.nan, 2, 3, 4])) is None
+    assert spearman(np.arange(9), np.ones(9)) is None
+
+
+def test_wasserstein_leaves_infinite_distances_out() -> None:
+    x, y = np.float32([0.0, 1.0, np.inf]), np.float32([2.0, -np.inf, 0.5])
+    assert wasserstein(x, y) == pytest.approx(0.75)
+    assert wasserstein(x, np.float32([1.0])) == pytest.approx(0.5)
+    assert wasserstein(np.float32([1.0]), np.float32([np.nan])) is None

@@ -71,7 +71,7 @@ PAIR_COLUMNS: dict[str, Any] = {
 
 
 def comparable_pairs(runs: Sequence[Run], reference: int | None = None) -> list[tuple[int, int]]:
-    """Indices of the runs that are of the same data set, two and two, in order.
+    """Return the pairs of runs (by index) that are of the same data set, in order.
 
     Args:
         runs: in the order of the comparison.
@@ -133,7 +133,7 @@ def agreement(
 
 
 def layer_agreement(a: Run, b: Run, common: Shared, layer: SharedLayer) -> dict[str, Any]:
-    """How far two runs agree about one layer.
+    """Compare two runs in one layer.
 
     Returns:
         ``spearman``: rank correlation of D over the (feature, class) pairs; ``spearman_by_class``:
@@ -194,7 +194,7 @@ def layer_agreement(a: Run, b: Run, common: Shared, layer: SharedLayer) -> dict[
 
 
 def spearman(x: NDArray[Any], y: NDArray[Any]) -> float | None:
-    """Spearman's rank correlation; tied values have their mean rank, pairs with NaN are left out.
+    """Return Spearman's rank correlation; ties have their mean rank, pairs with NaN are left out.
 
     Returns:
         None for fewer than three pairs, or if all values of one side are equal.
@@ -213,7 +213,7 @@ def spearman(x: NDArray[Any], y: NDArray[Any]) -> float | None:
 
 
 def wasserstein(x: NDArray[np.float32], y: NDArray[np.float32]) -> float | None:
-    """First Wasserstein distance of the finite values of two samples; None if either has none.
+    """Return the first Wasserstein distance of two samples' finite values; None if one has none.
 
     >>> wasserstein(np.float32([0, 1]), np.float32([1, 2]))
     1.0
@@ -227,7 +227,7 @@ def wasserstein(x: NDArray[np.float32], y: NDArray[np.float32]) -> float | None:
 
 
 def _block(run: Run, rows: NDArray[np.int64], classes: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The distances of some features, which lie close together, and some classes."""
+    """Read the distances of some features, which lie close together, and some classes."""
     low = int(rows.min())
     block = np.asarray(run.distances[low : int(rows.max()) + 1])
     return block[np.ix_(rows - low, classes)]
@@ -236,7 +236,7 @@ def _block(run: Run, rows: NDArray[np.int64], classes: NDArray[np.int64]) -> NDA
 def _kept(
     run: Run, values: NDArray[np.float32], classes: NDArray[np.int64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which pairs pass t⁺ and which t⁻ of their run (none where there is no t⁻)."""
+    """Return which pairs pass t⁺ and which t⁻ of their run (none where there is no t⁻)."""
     above = beyond(values, run.limits["+"][classes], "+")
     if not run.signed:
         return above, np.zeros(values.shape, np.bool_)
@@ -303,7 +303,7 @@ def joint_counts(
     edges_a: NDArray[np.float64],
     edges_b: NDArray[np.float64],
 ) -> NDArray[np.int64]:
-    """How many shared (feature, class) pairs have a D in each bin of both runs, [A, B].
+    """Count the shared (feature, class) pairs with a D in each bin of both runs, [A, B].
 
     Raises:
         ValueError: if the features of the two runs do not correspond.

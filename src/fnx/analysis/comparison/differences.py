@@ -1,4 +1,4 @@
-"""What some runs were told differently: keys of their configurations, versions and weights."""
+"""Settings in which runs differ: keys of their configurations, versions and weights."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import polars as pl
 from fnx.analysis.run import Run
 
 IGNORED = ("paths", "logger", "hydra")
-"""Parts of a configuration that say where results lie, not what they are."""
+"""Parts of a configuration that only say where results lie."""
 
 KEY = "key"
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dots between the keys.
+    """Flatten nested mappings into one, with dots between the keys.
 
     >>> flattened({"model": {"tap": "post", "weights": {"path": None}}, "seed": 0})
     {'model.tap': 'post', 'model.weights.path': None, 'seed': 0}
@@ -32,7 +32,7 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def settings(run: Run) -> dict[str, str]:
-    """All that a run was told and made with, as text, without where its files lie."""
+    """Return a run's configuration, versions and weights as text, without where its files lie."""
     config = {key: value for key, value in run.record.config.items() if key not in IGNORED}
     made_with = {
         "weights digest": run.record.weights_digest,
@@ -46,7 +46,7 @@ def settings(run: Run) -> dict[str, str]:
 
 
 def config_differences(runs: Sequence[Run], labels: Sequence[str]) -> pl.DataFrame:
-    """The settings in which some runs differ.
+    """Return the settings in which some runs differ.
 
     Args:
         runs: at least one.

@@ -1,9 +1,9 @@
-"""How thresholds follow the number of images a class (Section 7.1): least-squares fits with R²."""
+"""Least-squares fits of thresholds to the number of images per class (Section 7.1)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ class Fit:
     points: int
 
     def __call__(self, images_per_class: NDArray[Any]) -> NDArray[Any]:
-        """The curve's threshold at some numbers of images a class."""
+        """Return the curve's threshold at some numbers of images per class."""
         values: NDArray[Any] = self.intercept + self.slope * CURVES[self.curve][1](images_per_class)
         return values
 
@@ -43,7 +43,7 @@ def fit(
     thresholds: Sequence[float] | NDArray[Any],
     curve: str = "log",
 ) -> Fit:
-    """Least-squares fit of thresholds against the mean number of images a class.
+    """Fit thresholds to the mean number of images per class, by least squares.
 
     Args:
         images_per_class: (n,) mean |I_c| of each data set.
@@ -58,9 +58,9 @@ def fit(
     """
     n = np.asarray(images_per_class, np.float64)
     t = np.asarray(thresholds, np.float64)
-    if len(n) < MINIMUM or len(np.unique(n)) < 2:
+    if not _can_fit(n):
         raise DataError(
-            f"a fit needs at least {MINIMUM} runs with different numbers of images a class,"
+            f"a fit needs at least {MINIMUM} runs with different numbers of images per class,"
             f" found {len(n)} run(s) with {len(np.unique(n))} number(s)"
         )
     design = np.column_stack([np.ones_like(n), CURVES[curve][1](n)])
@@ -71,8 +71,12 @@ def fit(
     return Fit(curve, float(intercept), float(slope), explained, len(n))
 
 
+def _can_fit(n: NDArray[Any]) -> bool:
+    return len(n) >= MINIMUM and len(np.unique(n)) > 1
+
+
 def fits_table(table3: pl.DataFrame) -> pl.DataFrame:
-    """Both curves fitted to t⁺ and t⁻, apart for each model and statistic of a Table 3.
+    """Fit both curves to t⁺ and t⁻, apart for each model and statistic of a Table 3.
 
     Args:
         table3: as of `fnx.analysis.comparison.table3.table3`.
@@ -84,34 +88,17 @@ def fits_table(table3: pl.DataFrame) -> pl.DataFrame:
     rows: list[dict[str, Any]] = []
     for (model, statistic), group in table3.group_by(["model", "statistic"], maintain_order=True):
         for sign, column in (("+", "t_plus"), ("-", "t_minus")):
-            known = group.drop_nulls(column)
-            if known.height < MINIMUM or known["images_per_class"].n_unique() < 2:
-                continue
-            for curve in CURVES:
-                found = fit(known["images_per_class"].to_numpy(), known[column].to_numpy(), curve)
-                rows.append(
-                    {
-                        "model": model,
-                        "statistic": statistic,
-                        "sign": sign,
-                        "curve": curve,
-                        "intercept": found.intercept,
-                        "slope": found.slope,
-                        "r_squared": found.r_squared,
-                        "points": found.points,
-                    }
-                )
-    text, number = pl.String(), pl.Float64()
+            n, t = group.drop_nulls(column).select("images_per_class", column)
+            if _can_fit(n.to_numpy()):
+                rows += [
+                    {"model": model, "statistic": statistic, "sign": sign}
+                    | asdict(fit(n.to_numpy(), t.to_numpy(), curve))
+                    for curve in CURVES
+                ]
+    texts, numbers = ("model", "statistic", "sign", "curve"), ("intercept", "slope", "r_squared")
     return pl.DataFrame(
         rows,
-        schema={
-            "model": text,
-            "statistic": text,
-            "sign": text,
-            "curve": text,
-            "intercept": number,
-            "slope": number,
-            "r_squared": number,
-            "points": pl.Int64(),
-        },
+        schema=dict.fromkeys(texts, pl.String())
+        | dict.fromkeys(numbers, pl.Float64())
+        | {"points": pl.Int64()},
     )

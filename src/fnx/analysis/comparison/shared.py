@@ -59,7 +59,7 @@ class Shared:
 
 
 def same_weights(a: Run, b: Run) -> bool:
-    """Whether two runs read the same trained network, by the digest of its weights.
+    """Return whether two runs read the same trained network, by the digest of its weights.
 
     The digest of random weights is only their seed, so there the network must have the same name.
     """
@@ -70,7 +70,7 @@ def same_weights(a: Run, b: Run) -> bool:
 
 
 def same_data(a: Run, b: Run) -> bool:
-    """Whether two runs are of the same data set: its name, or all names of the classes."""
+    """Return whether two runs are of the same data set: its name, or all names of the classes."""
     names = [Counter(run.classes["class_name"].to_list()) for run in (a, b)]
     return a.dataset == b.dataset or names[0] == names[1]
 
@@ -122,7 +122,7 @@ def _classes(a: Run, b: Run) -> tuple[tuple[str, ...], NDArray[np.int64], NDArra
 
 
 def _numbered(names: Sequence[str]) -> list[tuple[str, int]]:
-    """Names with a number each, for two classes may have one name (ImageNet's "crane")."""
+    """Return names with a number each, for two classes may have one name (ImageNet's "crane")."""
     seen: Counter[str] = Counter()
     numbered = []
     for name in names:

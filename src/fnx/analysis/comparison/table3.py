@@ -1,4 +1,4 @@
-"""Table 3: each run's thresholds and what they keep, in ascending order of images a class."""
+"""Table 3: each run's thresholds and what they keep, in order of images per class."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _QUANTITIES = {"t": "threshold", "davg": "davg", "kept": "kept", "kept_random": 
 
 
 def table3_row(run: Run) -> dict[str, Any]:
-    """A run's row: t±, d_avg(t±), features kept a class under real and random labels."""
+    """Return a run's row: t±, d_avg(t±), features kept per class under real and random labels."""
     row: dict[str, Any] = {
         "dataset": run.dataset,
         "model": run.model,
@@ -30,7 +30,7 @@ def table3_row(run: Run) -> dict[str, Any]:
 
 
 def table3(runs: Iterable[Run]) -> pl.DataFrame:
-    """Table 3 of some runs, in the paper's order: ascending mean number of images a class.
+    """Return Table 3 of some runs, in the paper's order: ascending mean images per class.
 
     Returns:
         ``dataset``, ``model``, ``statistic``, ``images``, ``classes``, ``images_per_class``,

@@ -12,7 +12,7 @@ from PIL import Image
 
 from fnx.analysis import Run
 from fnx.analysis.profiles import ClassProfile, FeatureProfile, LayerProfile
-from fnx.analysis.summary import findings
+from fnx.analysis.summary import summarize
 from fnx.report.figures import style
 from fnx.report.pictures.paths import class_path, sprite_path
 from fnx.report.text import by, describe, distance_label, number, plain, shorten, signs
@@ -26,7 +26,7 @@ _ROW = 0.2  # inches of height for a bar with its label
 
 def draw_run(run: Run) -> Figure:
     """Draw each layer's share of kept pairs under real and under random labels."""
-    layers = findings(run).layers
+    layers = summarize(run).layers
     height = style.layers_height(layers.height)
     figure = style.new_figure(height=height + 1.2)
     axes = figure.subplots()

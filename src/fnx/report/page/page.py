@@ -16,7 +16,7 @@ import polars as pl
 from markupsafe import Markup
 
 from fnx.analysis import Run
-from fnx.analysis.summary import Findings, findings, kept_by_class
+from fnx.analysis.summary import Summary, kept_by_class, summarize
 from fnx.report.page import data as pagedata
 from fnx.report.page.chunks import script_json
 from fnx.report.page.html import TEMPLATES, environment, inline
@@ -79,7 +79,7 @@ def write(
 
 def render(run: Run, figures: Mapping[str, str], formats: Sequence[str] = ()) -> str:
     """Return the page as text; see `write`."""
-    found = findings(run)
+    found = summarize(run)
     failed = run.failed
     script = page_script()
     return (
@@ -92,8 +92,8 @@ def render(run: Run, figures: Mapping[str, str], formats: Sequence[str] = ()) ->
             plus=run.threshold("+"),
             minus=run.threshold("-"),
             verdict=verdict(found),
-            informative=found.speaking().rows(named=True),
-            least=found.silent().row(0, named=True),
+            informative=found.top_layers().rows(named=True),
+            least=found.bottom_layer(),
             statistic=statistic_name(run.record.statistic),
             figures={name: inline(svg, name) for name, svg in figures.items()},
             picture_files={name: picture_file(run, name) for name in figures},
@@ -140,12 +140,12 @@ def picture_file(run: Run, name: str) -> str | None:
     return next((file for file in files if (run.path / file).is_file()), None)
 
 
-def verdict(found: Findings) -> str | None:
+def verdict(found: Summary) -> str | None:
     """Return a word for how much the features tell; None where it is hardly more than chance."""
     return next((word for least, word in _VERDICTS if found.signal >= least), None)
 
 
-def layer_rows(run: Run, found: Findings) -> list[dict[str, Any]]:
+def layer_rows(run: Run, found: Summary) -> list[dict[str, Any]]:
     """Return the table of layers: shares kept of each sign, and the distributions of D."""
     by_sign = {
         sign: {row["layer"]: row for row in run.layers.filter(sign=sign).rows(named=True)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fnx.analysis import Run
-from fnx.analysis.summary import findings
+from fnx.analysis.summary import summarize
 from fnx.report.text import by
 
 
@@ -15,7 +15,7 @@ def summary(run: Run) -> str:
 
 def closing_facts(run: Run) -> list[tuple[str, str]]:
     """Return what came out, by name: sizes, thresholds, layers, seconds and the page."""
-    found = findings(run)
+    found = summarize(run)
     counts = run.record.counts
     facts = [
         ("images", f"{counts.images:,} used, {counts.failed:,} failed{_reasons(run)}"),
@@ -24,13 +24,13 @@ def closing_facts(run: Run) -> list[tuple[str, str]]:
     ]
     facts += [
         (
-            f"t{kept.sign}",
-            f"{kept.threshold:+.3f} keeps {kept.kept:,.0f} features per class {by(run, kept.sign)};"
+            f"t{sign}",
+            f"{kept.threshold:+.3f} keeps {kept.kept:,.0f} features per class {by(run, sign)};"
             f" random labels keep {kept.kept_random:,.0f}",
         )
-        for kept in found.kept
+        for sign, kept in found.kept.items()
     ]
-    facts.append(("layers", "most informative: " + ", ".join(found.speaking()["layer"])))
+    facts.append(("layers", "most informative: " + ", ".join(found.top_layers()["layer"])))
     reused = " (reused)" if run.record.embedding_reused else ""
     seconds = run.record.seconds
     stages = [

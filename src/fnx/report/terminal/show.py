@@ -11,7 +11,7 @@ from rich.padding import Padding
 
 from fnx.analysis import Run
 from fnx.analysis.profiles import ClassProfile, FeatureProfile, LayerProfile
-from fnx.analysis.summary import findings
+from fnx.analysis.summary import summarize
 from fnx.report.terminal.closing import closing_facts
 from fnx.report.terminal.terminal import Bar, Cell, facts, table, text
 from fnx.report.text import by, number, signs
@@ -23,7 +23,7 @@ ENDS = 10
 
 def show_run(run: Run) -> Iterator[RenderableType]:
     """Show the closing summary, and each layer's share of pairs beyond noise."""
-    layers = findings(run).layers
+    layers = summarize(run).layers
     largest = max(layers["pct_kept"].max() or 0, 1e-9)
     yield text(_source(run))
     yield facts(closing_facts(run))

@@ -11,7 +11,7 @@ import polars as pl
 
 from fnx.analysis import Run
 from fnx.analysis.comparison.table3 import table3, table3_row
-from fnx.analysis.summary import findings, kept_by_class
+from fnx.analysis.summary import kept_by_class, summarize
 from fnx.config.schema import LoggerConfig
 from fnx.report.pictures.paths import sprite_path
 from fnx.report.trackers.open import open_tracker
@@ -105,7 +105,7 @@ def metrics(run: Run) -> dict[str, float | int | str | bool]:
     ``images_per_second`` the speed of the extraction where this run did it.
     """
     row = {key: value for key, value in table3_row(run).items() if value is not None}
-    found = findings(run)
+    found = summarize(run)
     row |= {
         "failed": run.failed.height,
         "constant": int(run.features["constant"].sum()),
