@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from functools import partial
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from fnx import cli
 from fnx.config.schema import Config
+from fnx.errors import ConfigError, DataError
+
+Ran = list[tuple[Config, Path, str | None]]
 
 
 def fnx(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -28,45 +36,28 @@ def fnx(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProce
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "line"),
     [
         (
             ["dataset.rooot=x"],
-            r"unknown key of dataset 'rooot' \(did you mean 'root'\?\); allowed:",
+            "fnx: unknown key of dataset 'rooot' (did you mean 'root'?); allowed",
         ),
-        (["sed=1"], r"unknown key 'sed' \(did you mean 'seed'\?\)"),
-        (["model.weights.pth=x"], r"unknown key of model.weights 'pth'"),
-        (["trainer.batch_size=abc"], r"trainer.batch_size=abc: must be auto or an integer from 1"),
-        (["statistic.bins=abc"], r"statistic.bins.*'abc'.*Integer"),
-        (["statistic.bin=3"], r"unknown key of statistic 'bin' \(did you mean 'bins'\?\)"),
-        (["dataset=digit"], r"unknown option of dataset 'digit' \(did you mean 'digits'\?\)"),
-        (["statistic=kss"], r"unknown option of statistic 'kss' \(did you mean 'ks'\?\)"),
-        (["statistic.bins=0"], r"statistic.bins=0: must lie in 1 … 65,536"),
-        (["+foo=1"], r"unknown key 'foo'"),
-        (["+dataset.rot=1"], r"unknown key 'dataset.rot' \(did you mean 'dataset.root'\?\)"),
-        (["+statistic.foo=1"], r"unknown parameter of statistic 'ks'"),
-        (["datset=digits"], r"unknown key 'datset' \(did you mean 'dataset'\?\)"),
-        (["trainer.precision=half"], r"trainer.precision=half: allowed are 32-true, "),
-        (["crops.size=300"], r"crops.size=300: must not exceed crops.resize=256"),
-        (["threshold.permutations=0"], r"threshold.permutations=0: must be at least 1"),
-        (["dataset=folder"], r"dataset.root is missing: give it as dataset.root="),
-        (["model=timm"], r"model.name is missing: give it as model.name="),
+        (["statistic.bins=0"], "fnx: statistic.bins=0: must lie in 1 … 65,536\n"),
         (
-            ["model=vgg16", "model.layers=[conv9_9]"],
-            r"unknown layer 'conv9_9' .*allowed: .*conv1_1",
+            ["shwo"],
+            "fnx: unknown command 'shwo' (did you mean 'show'?); allowed: compare, datasets",
         ),
-        (["model=timm", "model.name=resnet_18"], r"no model 'resnet_18' \(did you mean resnet18,"),
-        (["dataset=folder", "dataset.root=nowhere"], r"nowhere"),
+        (["show", "nowhere"], "fnx show: "),
+        (["datasets", "paths.date=x"], "fnx datasets: unknown key of paths 'date' (did you mean"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_mistake_is_one_line_and_exit_code_2(words: list[str], said: str, tmp_path: Path) -> None:
+def test_a_mistake_is_one_line_and_exit_code_2(words: list[str], line: str, tmp_path: Path) -> None:
     done = fnx(*words, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
-    assert re.search(said, done.stderr), done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert done.stderr.startswith("fnx: ")
-    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
     assert not list(tmp_path.rglob("*.zarr")), "work had begun"
 
 
@@ -76,14 +67,111 @@ def test_the_traceback_is_there_when_asked_for(tmp_path: Path) -> None:
     assert "Traceback" in done.stderr
 
 
-def test_help_lists_every_group_option_and_key(tmp_path: Path) -> None:
+def test_help_lists_the_commands(tmp_path: Path) -> None:
     done = fnx("--help", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for word in ("digits", "folder", "vgg16", "vgg19", "efficientnet_lite0", "ks_exact", "wandb"):
-        assert word in done.stdout
-    for key in ("model.weights.sha256", "dataset.on_error", "trainer.precision", "seed", "bins"):
-        assert key in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 100
+    for name, description in cli.COMMANDS.items():
+        assert re.search(rf"^  {name} +{description[:20]}", done.stdout, re.M)
+        assert import_module(f"fnx.commands.{name}").main
+    assert "model.weights.sha256" in done.stdout
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_a_command_has_its_help_and_a_module_of_its_name(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["fnx", name, "--help"])
+    for start in (cli.main, partial(import_module(f"fnx.{name}").main, ["--help"])):
+        with pytest.raises(SystemExit, match="0"):
+            start()
+        assert capsys.readouterr().out.startswith(f"usage: fnx {name} ")
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "code"),
+    [
+        (DataError("a\nb"), "fnx show: a b\n", 2),
+        (ConfigError("no API_TOKEN-value here"), "fnx show: no [secret] here\n", 2),
+        (OSError("odd"), "fnx show: odd\n", 2),
+        (PermissionError(13, "Permission denied"), "fnx show: Permission denied\n", 2),
+        (
+            PermissionError(13, "Permission denied", "a/b"),
+            "fnx show: Permission denied (a/b)\n",
+            2,
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "x.npy"),
+            "fnx show: No space left on device (x.npy): what is finished is kept; the same command "
+            "goes on once there is space\n",
+            2,
+        ),
+        (KeyboardInterrupt(), "fnx show: interrupted\n", 130),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_error_is_one_line_with_its_exit_code(
+    error: BaseException,
+    said: str,
+    code: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["fnx"])
+    monkeypatch.setenv("MY_API_TOKEN", "API_TOKEN-value")
+    with pytest.raises(SystemExit) as left, cli.exit_codes("fnx show"):
+        raise error
+    assert left.value.code == code
+    assert capsys.readouterr().err == said
+
+
+def test_other_errors_pass() -> None:
+    with pytest.raises(ZeroDivisionError), cli.exit_codes("fnx show"):
+        raise ZeroDivisionError
+
+
+def test_an_interrupted_run_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advice = "the same command goes on where this one stopped"
+    with pytest.raises(SystemExit, match="130"), cli.exit_codes("fnx"):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == f"fnx: interrupted; {advice}\n"
+    monkeypatch.setattr(cli, "_asked_to_end", False)
+    with pytest.raises(SystemExit, match="143"), cli.exit_codes("fnx"):
+        cli._terminate()
+    assert capsys.readouterr().err == f"fnx: terminated; {advice}\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "asked"),
+    [
+        ("debug=true", True),
+        ("++debug=Yes", True),
+        ("+debug=1", True),
+        ("debug=on", True),
+        ("debug=false", False),
+        ("debug=", False),
+        ("xdebug=true", False),
+        ("debug=true2", False),
+    ],
+)
+def test_a_traceback_is_for_those_who_ask(
+    word: str, asked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["fnx", "seed=1", word])
+    with pytest.raises(DataError if asked else SystemExit), cli.exit_codes("fnx"):
+        raise DataError("x")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    code = (
+        "import sys; from fnx import cli\n"
+        "with cli.exit_codes('fnx show'):\n"
+        "    for _ in range(100_000): print('line')\n"
+    )
+    started = f'{sys.executable} -c "{code}" | head -1; exit ${{PIPESTATUS[0]}}'
+    done = subprocess.run(["bash", "-c", started], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "line\n", "")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"]], ids=" ".join)
@@ -124,84 +212,109 @@ def test_the_config_is_shown_without_running(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_digits_take_one_crop_unless_told_otherwise(compose: Callable[..., Config]) -> None:
-    assert compose().crops.name == "center"
-    assert compose("crops=ten").crops.name == "ten"
-    assert compose("dataset=folder", "dataset.root=x").crops.name == "ten"
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ran]:
+    """Let the command line be called in this process: what it runs is noted, not done."""
+    noted: Ran = []
+
+    def run(config: Config, run_dir: Path, *, sweep: str | None) -> None:
+        if config.seed == 13:
+            raise DataError("seed 13")
+        noted.append((config, run_dir, sweep))
+
+    app = SimpleNamespace(run=run)
+    monkeypatch.setitem(sys.modules, "fnx.app", app)
+    monkeypatch.setattr("fnx.app", app, raising=False)
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(cli, "_refused", None)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.chdir(tmp_path)
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield noted
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
-def test_the_papers_recipe(compose: Callable[..., Config]) -> None:
-    config = compose("experiment=paper", "dataset=folder", "dataset.root=x")
-    assert config.model.name == "vgg16"
-    assert config.crops.name == "ten"
-    assert config.statistic == {"name": "ks", "bins": 100}
-    assert config.threshold["permutations"] == 1
+def start(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["fnx", *words])
+    cli.main()
 
 
-def test_every_option_of_every_group_composes(compose: Callable[..., Config]) -> None:
-    given = {"folder": ["dataset.root=x"], "timm": ["model.name=resnet18"]}
-    composed = 0
-    for group, options in cli.groups().items():
-        for option in options:
-            extra = given.get(option, [])
-            if group == "experiment":
-                extra = ["dataset=folder", "dataset.root=x"]
-            assert isinstance(compose(f"{group}={option}", *extra), Config), (group, option)
-            composed += 1
-    assert composed >= 20
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["+trainer._target_=os.system"], "trainer._target_=os.system: only Hydra's own"),
-        (
-            ["-m", "hydra.launcher._target_=subprocess.run"],
-            "hydra.launcher._target_=subprocess.run",
-        ),
-        (["model.layers={_target_: os.system, command: ls}"], "must not hold a _target_"),
-    ],
-)
-def test_no_config_chooses_what_python_calls(words: list[str], said: str, tmp_path: Path) -> None:
-    done = fnx(*words, cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert said in done.stderr
-    assert not list(tmp_path.rglob("run.json"))
-
-
-def test_nor_does_a_config_file(tmp_path: Path) -> None:
-    experiment = tmp_path / "plugins/evil/conf/experiment"
-    experiment.mkdir(parents=True)
-    (experiment / "evil.yaml").write_text(
-        "# @package _global_\nmodel:\n  layers:\n    - _target_: os.system\n      command: ls\n"
-    )
-    (experiment.parents[1] / "__init__.py").touch()
-    done = fnx("experiment=evil", cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert "model.layers[0]._target_=os.system: only Hydra's own" in done.stderr
-
-
-@pytest.mark.parametrize("mode", [[], ["-m"]])
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("callbacks.x._target_", "{callbacks: {x: {_target_: pathlib.Path.touch, self: made}}}"),
-        ("launcher._target_", "{launcher: {_target_: hydra.utils.call}}"),
-        ("job_logging.handlers.x.()", "{job_logging: {handlers: {x: {(): os.mkdir, path: made}}}}"),
-        (
-            "hydra_logging.handlers.x.class",
-            "{hydra_logging: {handlers: {x: {class: os.mkdir, path: made}}}}",
-        ),
-    ],
-)
-def test_nor_what_hydra_calls_before_a_run(
-    key: str, value: str, mode: list[str], tmp_path: Path
+def test_a_run_is_given_its_config_and_a_folder(
+    ran: Ran,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    recipe = tmp_path / "recipes/experiment/evil.yaml"
-    recipe.parent.mkdir(parents=True)
-    recipe.write_text(f"# @package _global_\nhydra: {value}\n")
-    done = fnx(*mode, "--config-dir", "recipes", "experiment=evil", cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert f"hydra.{key}=" in done.stderr
-    assert "only Hydra's own" in done.stderr
-    assert list(tmp_path.iterdir()) == [tmp_path / "recipes"]
+    monkeypatch.setenv("MY_SECRET", "hidden-value")
+    start(
+        monkeypatch, "seed=5", "dataset=folder", "dataset.root=birds", "logger.tags=[hidden-value]"
+    )
+    ((config, run_dir, sweep),) = ran
+    assert (config.seed, config.dataset.root, sweep) == (5, "birds", None)
+    assert run_dir.parents[2] == tmp_path / "outputs"
+    assert run_dir.name.endswith("-birds-efficientnet_lite0")
+    composed = (run_dir / ".hydra/config.yaml").read_text()
+    assert "[secret]" in composed
+    assert "hidden-value" not in composed
+    assert (run_dir / "run.log").is_file()
+
+
+def test_a_sweep_goes_on_after_a_mistake(
+    ran: Ran,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        start(monkeypatch, "-m", "seed=1,13,2")
+    assert [config.seed for config, _, _ in ran] == [1, 2]
+    (sweep,) = {sweep for _, _, sweep in ran}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d", sweep or "")
+    assert [run_dir.name for _, run_dir, _ in ran] == [
+        "0-digits-efficientnet_lite0-ks",
+        "2-digits-efficientnet_lite0-ks",
+    ]
+    assert capsys.readouterr().err.count("fnx: seed 13\n") == 1
+
+
+def test_a_rank_that_is_not_the_first_leaves_no_folder(
+    ran: Ran,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    start(monkeypatch)
+    ((_, run_dir, _),) = ran
+    assert "fnx-rank-" in str(run_dir)
+    assert not run_dir.exists()
+    assert not (tmp_path / "outputs").exists()
+    assert logging.getLogger().level == logging.WARNING
+
+
+def test_plugins_of_the_working_directory_are_of_the_command_line_alone(tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins/evil.py").write_text("open('executed', 'w')\n")
+    code = "import fnx; fnx.distances([[1.0], [2.0]], ['a', 'b'])\n"
+    code += "from fnx.config.compose import compose; compose()"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    assert not (tmp_path / "executed").exists()
+    assert fnx("--help", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "executed").exists()
+
+
+def test_a_folder_of_plugins_may_be_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "mine/extra/conf/experiment").mkdir(parents=True)
+    (tmp_path / "mine/extra/__init__.py").touch()
+    (tmp_path / "mine/extra/conf/experiment/quick.yaml").write_text(
+        "# @package _global_\nseed: 77\n"
+    )
+    (tmp_path / "there").mkdir()
+    done = fnx(
+        "--cfg",
+        "job",
+        "experiment=quick",
+        cwd=tmp_path / "there",
+        FNX_PLUGINS=str(tmp_path / "mine"),
+    )
+    assert "seed: 77" in done.stdout, done.stderr

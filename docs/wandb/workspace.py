@@ -1,6 +1,6 @@
 """Makes the W&B workspace that docs/wandb.md describes: python docs/wandb/workspace.py --entity ME.
 
-Needs a W&B account (`wandb login`) and `pip install 'fnx[workspaces]'`.
+Needs a W&B account (`wandb login`) and `pip install 'fnx-features[workspaces]'`.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _bars(title: str, metrics: list[str], unit: str) -> wr.BarPlot:
 def _answer() -> list[Any]:
     fits = [
         wr.ScatterPlot(
-            title=f"t{mark} against images a class (Table 3)",
+            title=f"t{mark} against images per class (Table 3)",
             x=wr.SummaryMetric("images_per_class"),
             y=wr.SummaryMetric(f"t_{name}"),
             log_x=True,
@@ -81,8 +81,8 @@ def _answer() -> list[Any]:
     ]
     return [
         *fits,
-        _bars("Kept by presence", ["kept_plus", "kept_random_plus"], "features a class"),
-        _bars("Kept by absence", ["kept_minus", "kept_random_minus"], "features a class"),
+        _bars("Kept by presence", ["kept_plus", "kept_random_plus"], "features per class"),
+        _bars("Kept by absence", ["kept_minus", "kept_random_minus"], "features per class"),
         _bars("Share of the kept that is chance", ["noise_share"], "percent"),
         wr.ParallelCoordinatesPlot(
             title="Options and what they keep",

@@ -13,7 +13,6 @@ from fnx.analysis.distributions import (
     Domain,
     Spread,
     beyond,
-    counts_beyond,
     domain,
     extent,
     farthest,
@@ -25,6 +24,7 @@ from fnx.analysis.distributions import (
     spread,
 )
 from fnx.errors import DataError
+from fnx.thresholds.counting import count_beyond
 
 values = st.floats(-1, 1, width=32)
 distances = arrays(np.float32, st.tuples(st.integers(1, 30), st.integers(1, 6)), elements=values)
@@ -67,13 +67,13 @@ def test_counts_are_those_of_a_plain_comparison(d: np.ndarray, x: list[float]) -
         expected = [
             [(factor * d[:, c] > np.float32(t)).sum() for t in x] for c in range(d.shape[1])
         ]
-        np.testing.assert_array_equal(counts_beyond(d, np.array(x), sign), expected)
+        np.testing.assert_array_equal(count_beyond(d, np.array(x), sign), expected)
 
 
 def test_infinite_distances_count_everywhere() -> None:
     d = np.float32([[np.inf, -np.inf], [0.5, -0.5]])
-    assert counts_beyond(d, np.array([0.0, 0.5, 9.0]), "+").tolist() == [[2, 1, 1], [0, 0, 0]]
-    assert counts_beyond(d, np.array([0.0, 0.5, 9.0]), "-").tolist() == [[0, 0, 0], [2, 1, 1]]
+    assert count_beyond(d, np.array([0.0, 0.5, 9.0]), "+").tolist() == [[2, 1, 1], [0, 0, 0]]
+    assert count_beyond(d, np.array([0.0, 0.5, 9.0]), "-").tolist() == [[0, 0, 0], [2, 1, 1]]
 
 
 @given(arrays(np.float32, st.integers(0, 30), elements=values), st.integers(0, 12))

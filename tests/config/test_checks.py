@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -41,9 +42,7 @@ def altered(config: Config, words: str) -> Config:
         *path, name = key.split(".")
         node: Any = copy
         for part in path:
-            node = (
-                getattr(node, part) if part not in ("statistic", "threshold") else vars(node)[part]
-            )
+            node = getattr(node, part)
         new = yaml.safe_load(value.replace(":", ": ") if value.startswith("{") else value)
         if isinstance(node, dict):
             node[name] = new
@@ -277,19 +276,18 @@ def test_pairs_of_a_class_that_is_not_there_are_refused(config: Config) -> None:
 def test_only_whole_images_need_a_network_that_takes_any_shape(
     crops: str, takes_oblong: bool, mode: str, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fnx.backbones import networks
-
     asked = []
 
     def answer(timm_name: str, size: int) -> bool:
         asked.append((timm_name, size))
         return takes_oblong
 
-    monkeypatch.setattr(networks, "takes_oblong", answer)
+    monkeypatch.setitem(sys.modules, "fnx.backbones.networks", SimpleNamespace(takes_oblong=answer))
+    monkeypatch.setattr(checks, "known_layers", lambda timm_name: None)
     config = altered(
         config,
         f"crops.name={crops} crops.resize=32 crops.size=32 crops.resize_mode={mode}"
-        " model.name=mine model.timm_name=test_resnet model.weights.source=random",
+        " model.name=mine",
     )
     whole = (crops, mode) == ("dense", "short_side")
     if whole and not takes_oblong:
@@ -298,7 +296,29 @@ def test_only_whole_images_need_a_network_that_takes_any_shape(
             check(config)
     else:
         check(config)
-    assert asked == ([("test_resnet", 32)] if whole else [])
+    assert asked == ([("tf_efficientnet_lite0", 32)] if whole else [])
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        ("engine.name=dask engine.address=tcp://there:1", ["tcp://there:1"]),
+        ("engine.name=dask", []),
+        ("engine.address=tcp://there:1", []),
+    ],
+)
+def test_a_scheduler_is_asked_whether_it_is_there(
+    words: str, asked: list[str], config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connected: list[str] = []
+
+    def connect(address: str) -> Any:
+        connected.append(address)
+        return nullcontext()
+
+    monkeypatch.setitem(sys.modules, "fnx.statistics.dask", SimpleNamespace(connect=connect))
+    check(altered(config, words))
+    assert connected == asked
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

@@ -20,8 +20,14 @@ from PIL import Image
 from fnx.config.schema import DatasetConfig
 from fnx.errors import DataError
 from fnx.images import LabelledImages, list_images, open_images
+from fnx.images.crops import Crops
 from fnx.images.dataset import TABLE_SCHEMA, Listing
+from fnx.images.layouts.common import Row
+from fnx.images.layouts.digits import Digits
+from fnx.images.layouts.huggingface import Rows
+from fnx.images.official import OFFICIAL
 from fnx.images.paths import Files
+from fnx.images.validate import Checked
 
 
 def opened(root: Path, **options: Any) -> LabelledImages:
@@ -278,3 +284,25 @@ def test_names_that_are_not_utf8_reach_the_table_and_lead_back(root: Path) -> No
         with images.open(path) as image:
             assert image.size == (12, 9)
         images.digest()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Listing([], [], [], Files("")),
+        LabelledImages("x", pl.DataFrame(), (), Files("")),
+        Checked(None, None),
+        Files(""),
+        Digits(),
+        Rows({}, "image"),
+        Row("a.jpg", "a"),
+        Crops("ten"),
+        OFFICIAL["wood"],
+        OFFICIAL["wood"].published,
+        OFFICIAL["wood"].archives[0],
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_values_do_not_change_once_they_are_made(value: object) -> None:
+    with pytest.raises((AttributeError, TypeError)):  # the latter from frozen slots
+        value.name = "other"  # type: ignore[attr-defined]

@@ -33,7 +33,3 @@ def test_pictures_of_show(
         }.items():  # fmt: skip
             show.main([str(counted.folder), *words, "--picture", str(tmp_path / f"{name}.svg")])
     check_drawings(f"show-{kind}", tmp_path)
-
-
-def test_the_table_of_a_network(whole_run: Recount) -> None:
-    check_drawings("network", whole_run.folder / "figures", "table1")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -298,29 +298,3 @@ def percentages(
             counts += histogram(np.asarray(values[..., part, :]), edges)
         pairs += values.size
     return 100 * counts / pairs
-
-
-def counts_beyond(values: Distances, x: NDArray[Any], sign: Sign) -> NDArray[np.int64]:
-    """Return the number of features with D > x (or D < −x) per class and x (Fig 9 and Eq. 4).
-
-    Args:
-        values: [F, C] distances.
-        x: (X,) increasing, not negative; for sign "-" the thresholds are −x.
-        sign: "+" or "-".
-
-    Returns:
-        [C, X].
-
-    >>> counts_beyond(np.float32([[0.1], [0.2], [-0.3]]), np.array([0.0, 0.1, 0.2]), "+")
-    array([[2, 1, 0]])
-    >>> counts_beyond(np.float32([[0.1], [0.2], [-0.3]]), np.array([0.0, 0.1, 0.2]), "-")
-    array([[1, 1, 1]])
-    """
-    grid = np.asarray(x, np.float32)
-    n_classes, width = values.shape[1], len(grid) + 1
-    # The index is the number of grid points below D, so D > x[j] exactly if index > j.
-    index = np.searchsorted(grid, values if sign == "+" else -values, side="left")
-    index += np.arange(n_classes) * width
-    counts = np.bincount(index.ravel(), minlength=n_classes * width).reshape(n_classes, width)
-    beyond: NDArray[np.int64] = counts[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
-    return beyond

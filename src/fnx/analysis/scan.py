@@ -21,13 +21,13 @@ from fnx.analysis.distributions import (
     Spread,
     Threshold,
     beyond,
-    counts_beyond,
     farthest,
     histogram,
     lognormal_spread,
     row_blocks,
     spread,
 )
+from fnx.thresholds.counting import count_beyond
 
 BINS = 100
 """Bins of a layer's distribution over the whole domain, as in Figure 6."""
@@ -207,9 +207,9 @@ def _count(
     side.kept[i] += kept.sum(axis=0)
     side.classes_kept[rows] = kept.sum(axis=1)
     side.kept_random[i] += beyond(random, side.limits, side.sign).sum(axis=(0, 1))
-    side.counts[:] += counts_beyond(real, x, side.sign)
+    side.counts[:] += count_beyond(real, x, side.sign)
     for counts, labelling in zip(side.counts_random, random, strict=True):
-        counts += counts_beyond(labelling, x, side.sign)
+        counts += count_beyond(labelling, x, side.sign)
     best = real.argmax(axis=1) if side.sign == "+" else real.argmin(axis=1)
     side.best_class[rows] = best
     side.best[rows] = np.take_along_axis(real, best[:, None], axis=1)[:, 0]

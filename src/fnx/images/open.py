@@ -42,7 +42,7 @@ def open_images(
         ConfigError: an unknown layout, or a key that the layout needs.
         DataError: no images, fewer than two classes, or (on_error=raise) an unreadable image.
     """
-    images = check_listing(config, cache, list_images(config) if listing is None else listing)
+    images = open_listing(config, cache, list_images(config) if listing is None else listing)
     readable = images.ok()["class_name"].to_list()
     n_classes, n_files = len(images.class_names), images.table.height
     if n_classes < 2:
@@ -64,7 +64,7 @@ def open_images(
     return replace(images, warnings=warnings)
 
 
-def check_listing(config: DatasetConfig, cache: Path, listing: Listing) -> LabelledImages:
+def open_listing(config: DatasetConfig, cache: Path, listing: Listing) -> LabelledImages:
     """Check the images of a listing, up to `limit_per_class` of each class, and number them.
 
     Raises:

@@ -11,7 +11,7 @@ import polars as pl
 from fnx.errors import DataError
 from fnx.images.dataset import LabelledImages
 from fnx.images.layouts import folder
-from fnx.images.open import check_listing, open_images
+from fnx.images.open import open_images, open_listing
 
 if TYPE_CHECKING:
     from fnx.config.schema import Config, CropsConfig, DatasetConfig
@@ -42,7 +42,7 @@ def open_reference(
     if dataset.layout != "folder":
         return open_images(dataset, cache)
     listing = folder.read_all(dataset)
-    found = check_listing(dataset, cache, listing)
+    found = open_listing(dataset, cache, listing)
     if found.ok().is_empty():
         raise DataError(
             f"report.reference_dataset={dataset.root}: no images in {len(listing.paths)} files"

@@ -143,7 +143,6 @@ def _remember(known: dict[str, Checked], file: Path) -> None:
         if checked.stamp is not None
     ]
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(file) as temporary:
             pl.DataFrame(rows, schema=_SCHEMA, orient="row").write_parquet(temporary)
     except (OSError, pl.exceptions.PolarsError) as error:
@@ -168,7 +167,6 @@ def _digest_if_readable(source: Source, path: str) -> str:
     with source.stream(path) as stream:
         if not stream.read(1):
             raise ValueError("the file is empty")
-        stream.seek(0)
         # The image is decoded first: a file that is none is refused without reading all of it.
         with Image.open(stream) as image:
             _decode_to_the_end(image)

@@ -43,7 +43,7 @@ class MemoryMap:
     order: Any
 
     def open(self) -> Any:
-        """The array."""
+        """Open it."""
         return np.memmap(self.path, self.dtype, "r", self.offset, self.shape, self.order)
 
 
@@ -76,16 +76,16 @@ def all_distances(
         workers: processes of the cluster on this machine; default one a core.
 
     Raises:
-        ConfigError: Dask is not installed, or no scheduler answers at `address`.
+        ConfigError: no scheduler answers at `address`.
         FnxError: as there.
     """
     columns = open_columns(features)
     grouping = group(labellings, columns.n_rows, n_classes)
-    task = prepare(statistic, parameters, columns, grouping)  # refuses here what can be refused
+    task = prepare(statistic, parameters, grouping)  # refuses here what can be refused
     found = empty_distances(task, columns, out)
     payload = _portable(statistic, dict(parameters or {}), grouping)
     source = _source(columns)
-    with _client(address, workers) as client:
+    with connect(address, workers) as client:
         threads = sum(client.nthreads().values()) or 1
         waiting: list[tuple[int, Any]] = []
         blocks = iter(columns.blocks())
@@ -122,7 +122,7 @@ def compute(
     """
     whole = not isinstance(source, np.ndarray)
     columns = open_columns(source.open() if isinstance(source, MemoryMap) else source)
-    task = _task(payload, columns.n_rows, columns.dtype)
+    task = _task(payload)
     labellings, classes = task.grouping.sizes.shape
     values = np.empty((labellings, stop - start, classes), dtype=np.float32)
     found = Distances(values, np.zeros(stop - start, dtype=np.bool_))
@@ -135,14 +135,13 @@ def compute(
 
 
 @lru_cache(maxsize=4)
-def _task(payload: bytes, n_rows: int, dtype: np.dtype[Any]) -> Task:
-    """Compiled once a worker, not once a block."""
-    statistic, parameters, grouping = pickle.loads(payload)  # noqa: S301 (from our own caller)
-    return prepare(statistic, parameters, Columns(None, n_rows, 0, 0, dtype), grouping)
+def _task(payload: bytes) -> Task:
+    """Prepare a task once per worker, not once per block."""
+    return prepare(*pickle.loads(payload))  # noqa: S301 (from our own caller)
 
 
 def _portable(statistic: Statistic, parameters: dict[str, Any], grouping: Grouping) -> bytes:
-    """The statistic with its code, since a plugin's module need not be importable elsewhere."""
+    """Pickle a task with the statistic's code: its module need not be importable elsewhere."""
     import cloudpickle
 
     module = sys.modules.get(statistic.function.__module__)
@@ -157,7 +156,7 @@ def _portable(statistic: Statistic, parameters: dict[str, Any], grouping: Groupi
 
 
 def _source(columns: Columns) -> Any:
-    """What a worker can open by itself, or None."""
+    """Return what a worker can open by itself, or None."""
     array = columns.array
     if isinstance(array, np.memmap):
         base: Any = array.base
@@ -174,11 +173,13 @@ def _source(columns: Columns) -> Any:
 
 
 @contextmanager
-def _client(address: str | None, workers: int | None) -> Iterator[Any]:
-    try:
-        distributed: Any = importlib.import_module("distributed")
-    except ImportError:
-        raise ConfigError("engine=dask: Dask is not installed: pip install 'fnx[dask]'") from None
+def connect(address: str | None, workers: int | None = None) -> Iterator[Any]:
+    """Connect to the scheduler at `address`, or to processes started for it on this machine.
+
+    Raises:
+        ConfigError: no scheduler answers at the address.
+    """
+    distributed: Any = importlib.import_module("distributed")
     if address is not None:
         try:
             client = distributed.Client(address, timeout=TIMEOUT, set_as_default=False)

@@ -22,7 +22,7 @@ def auroc(inner: Vector, outer: Vector) -> float:
     the class is higher, plus half of those that tie: the area under the ROC curve. Range [0, 1]: 1
     where the class is always higher, 0 where it is always lower, 1/2 where neither (and for a
     constant feature). The range has no negative part, so thresholds look for high values only;
-    `cliffs_delta` of the package fnx-rank is 2 A - 1, the same with a sign. The same as
+    `cliffs_delta` of the plugin fnx-features-rank is 2 A - 1, the same with a sign. The same as
     `scipy.stats.mannwhitneyu(inner, outer).statistic / (n_inner n_outer)` and
     `sklearn.metrics.roc_auc_score(in_class, values)`.
 

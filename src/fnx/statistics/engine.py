@@ -69,7 +69,7 @@ def all_distances(
         PluginError: the statistic cannot be compiled, or returned NaN or a value out of its range.
     """
     columns = open_columns(features)
-    task = prepare(statistic, parameters, columns, group(labellings, columns.n_rows, n_classes))
+    task = prepare(statistic, parameters, group(labellings, columns.n_rows, n_classes))
     found = empty_distances(task, columns, out)
 
     def run(block: tuple[int, int]) -> int:

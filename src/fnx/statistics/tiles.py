@@ -1,17 +1,17 @@
-"""Computes one block of columns: the same wherever and beside whatever it runs."""
+"""Computes one block of columns: the same result whatever runs beside it, and on which machine."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fnx.errors import DataError, PluginError
-from fnx.registry.registry import SAMPLES, Statistic
-from fnx.statistics.columns import Columns
+from fnx.registry import Statistic
 
 MAX_CLASSES = 65_536  # held as uint16
 # Up to here counts fit uint16, and N**2 / 4 fits int32.
@@ -25,17 +25,12 @@ CACHE_LINE = 64  # bytes
 class Grouping:
     """Labellings as the kernels want them."""
 
-    labels: NDArray[np.uint16]  # (L, N)
+    labellings: NDArray[np.uint16]  # (L, N)
     sizes: NDArray[np.int64]  # (L, C)
 
-    @property
-    def n_classes(self) -> int:
-        """Number of classes C."""
-        return int(self.sizes.shape[1])
 
-
-# (columns, values, constant, faults): fills in the last three for a tile of features.
-Kernel = Callable[[NDArray[Any], NDArray[np.float32], NDArray[np.bool_], NDArray[np.int64]], None]
+# (columns, varying, low, high, values): see `fnx.statistics.kernels.histogram`.
+Kernel = Callable[[Any, Any, Any, Any, Any], None]
 # (first feature, values (L, features, C), constant): takes the results of a tile.
 Sink = Callable[[int, NDArray[np.float32], NDArray[np.bool_]], None]
 
@@ -46,35 +41,69 @@ class Task:
 
     statistic: Statistic
     grouping: Grouping
-    make_kernel: Callable[[], Kernel]
+    kernel: Kernel
+    scales: bool  # whether the kernel divides by the range of a feature's values
 
     def run(self, block: NDArray[Any], start: int, sink: Sink) -> None:
-        """Compute `block` (N, width), whose first column is feature `start`, tile by tile."""
-        from fnx.statistics.kernels.histogram import OK
+        """Compute `block` (N, width), whose first column is feature `start`, tile by tile.
+
+        Raises:
+            DataError: a value that is not finite, or a range of values that overflows.
+            PluginError: a result that is NaN or outside of the statistic's range.
+        """
+        from fnx.statistics.kernels.tile import extremes
 
         n, width = block.shape
-        kernel = self.make_kernel()
         labellings, classes = self.grouping.sizes.shape
         tile = _empty_tile(TILE if n <= MANY else TILE_OF_MANY, n, block.dtype)
         for first in range(0, width, len(tile)):
             part = block[:, first : first + len(tile)]
-            used = part.shape[1]
-            _fill(tile, part)
-            values = np.empty((labellings, used, classes), dtype=np.float32)
-            constant = np.zeros(used, dtype=np.bool_)
-            faults = np.full(used, OK, dtype=np.int64)
-            kernel(tile[:used], values, constant, faults)
-            _refuse_faults(part, start + first, faults)
-            _refuse_values(self.statistic, start + first, values)
+            columns = tile[: part.shape[1]]
+            _fill(columns, part)
+            low, high = np.empty((2, len(columns)))
+            extremes(columns, n, low, high)
+            self._refuse_columns(part, start + first, low, high)
+            constant = low == high
+            values = np.empty((labellings, len(columns), classes), dtype=np.float32)
+            values[:, constant] = self.statistic.constant
+            self.kernel(columns, np.flatnonzero(~constant), low, high, values)
+            self._refuse_values(start + first, values)
             sink(start + first, values, constant)
 
+    def _refuse_columns(
+        self, part: NDArray[Any], start: int, low: NDArray[np.float64], high: NDArray[np.float64]
+    ) -> None:
+        bad = ~(np.isfinite(low) & np.isfinite(high))
+        if self.scales:
+            with np.errstate(over="ignore", invalid="ignore"):
+                bad |= ~np.isfinite(high - low)
+        if not bad.any():
+            return
+        column = int(np.argmax(bad))
+        finite = np.isfinite(part[:, column])
+        if finite.all():
+            raise DataError(f"feature {start + column}: the range of its values overflows float64")
+        row = int(np.argmin(finite))
+        raise DataError(
+            f"feature {start + column} of image {row} is {part[row, column]}: every value must be "
+            "finite"
+        )
 
-def prepare(
-    statistic: Statistic,
-    parameters: Mapping[str, Any] | None,
-    columns: Columns,
-    grouping: Grouping,
-) -> Task:
+    def _refuse_values(self, start: int, values: NDArray[np.float32]) -> None:
+        low, high = self.statistic.range
+        slack = 1e-5 * max(1.0, *(abs(x) for x in (low, high) if np.isfinite(x)), 0.0)
+        # NaN fails both comparisons.
+        wrong = ~((values >= low - slack) & (values <= high + slack))
+        if wrong.any():
+            k, f, c = (int(x) for x in np.argwhere(wrong)[0])
+            raise PluginError(
+                f"statistic '{self.statistic.name}' ({self.statistic.origin}) gave "
+                f"{values[k, f, c]:g} for feature {start + f} and class {c}: its declared range is "
+                f"{low:g} … {high:g}"
+            )
+
+
+def prepare(statistic: Statistic, parameters: Mapping[str, Any] | None, grouping: Grouping) -> Task:
     """Check the parameters and compile what has to be.
 
     Raises:
@@ -82,11 +111,13 @@ def prepare(
         PluginError: the statistic cannot be compiled.
     """
     bound = statistic.bind(parameters or {})
-    return Task(statistic, grouping, kernel_maker(statistic, bound, columns, grouping))
+    bins = bound.pop("bins", None)
+    scales = bins is not None or statistic.kernel == "cohen_d"
+    return Task(statistic, grouping, _kernel(statistic, bound, bins, grouping), scales)
 
 
 def group(labellings: NDArray[Any], n_rows: int, n_classes: int) -> Grouping:
-    """Check labellings (L, N) and count their classes.
+    """Check labellings (L, N) and count the images of their classes.
 
     Raises:
         DataError: another number of images, classes that are empty or too many, other labels.
@@ -108,55 +139,34 @@ def group(labellings: NDArray[Any], n_rows: int, n_classes: int) -> Grouping:
     return Grouping(np.ascontiguousarray(labellings, dtype=np.uint16), sizes)
 
 
-def kernel_maker(
-    statistic: Statistic, parameters: dict[str, Any], columns: Columns, grouping: Grouping
-) -> Callable[[], Kernel]:
-    """A function that makes a kernel with scratch memory of its own, one for each block."""
-    bins = parameters.pop("bins", None) if statistic.on != SAMPLES else None
-    if statistic.kernel == "ks" and bins is not None:
-        return lambda: _ks(bins, columns.n_rows, grouping)
-    if statistic.kernel in ("ks", "ks_exact"):
-        return lambda: _ks_exact(grouping)
-    from fnx.statistics.kernels import plugin as plugged
+def _kernel(
+    statistic: Statistic, parameters: dict[str, Any], bins: int | None, grouping: Grouping
+) -> Kernel:
+    bound = grouping.labellings, grouping.sizes
+    if statistic.kernel is None:
+        from fnx.statistics.kernels.plugin import plugin_kernel
 
-    make = plugged.kernel_maker(
-        statistic, parameters, bins, columns, grouping.labels, grouping.sizes
-    )
-    return lambda: _on_whole_rows(make(), columns.n_rows)
+        kernel: Kernel = plugin_kernel(statistic, parameters, bins, *bound)
+        return kernel
+    if bins is not None:
+        return partial(_ks, grouping, bins)
+    from fnx.statistics.kernels.exact import ks_exact_tile
+    from fnx.statistics.kernels.samples import auroc_tile, cohen_d_tile
+
+    tiles = {"auroc": auroc_tile, "cohen_d": cohen_d_tile}
+    return partial(tiles.get(statistic.kernel, ks_exact_tile), *bound)
 
 
-def _ks(bins: int, n: int, grouping: Grouping) -> Kernel:
+def _ks(grouping: Grouping, bins: int, *features: Any) -> None:
     from fnx.statistics.kernels.histogram import LANES, UNROLL, ks_tile
 
+    (labellings, classes), n = grouping.sizes.shape, grouping.labellings.shape[1]
     small = n <= SMALL_N
-    kind = np.int32 if small else np.int64
-    classes, rows = _multiple(grouping.n_classes, LANES), _multiple(bins, UNROLL)
-    sizes = np.zeros((len(grouping.sizes), classes), kind)
-    sizes[:, : grouping.n_classes] = grouping.sizes
-    totals = np.zeros(rows, kind)
-    index = np.empty(n, np.uint16)
-    counts = np.empty((rows, classes), np.uint16 if small else np.uint32)
-    state = np.empty((3, classes), kind)
-    scratch = sizes, totals, index, counts, state
-
-    def kernel(columns: Any, values: Any, constant: Any, faults: Any) -> None:
-        ks_tile(columns, bins, grouping.labels, *scratch, values, constant, faults)
-
-    return kernel
-
-
-def _ks_exact(grouping: Grouping) -> Kernel:
-    from fnx.statistics.kernels.exact import ks_exact_tile
-
-    def kernel(columns: Any, values: Any, constant: Any, faults: Any) -> None:
-        ks_exact_tile(columns, grouping.labels, grouping.sizes, values, constant, faults)
-
-    return kernel
-
-
-def _on_whole_rows(kernel: Kernel, n: int) -> Kernel:
-    """For a kernel that takes its columns as they are, (width, N), without what fills them up."""
-    return lambda columns, *rest: kernel(np.ascontiguousarray(columns[:, :n]), *rest)
+    shape = _multiple(bins, UNROLL), _multiple(classes, LANES)
+    sizes = np.zeros((labellings, shape[1]), np.int32 if small else np.int64)
+    sizes[:, :classes] = grouping.sizes
+    counts = np.empty(shape, np.uint16 if small else np.uint32)
+    ks_tile(grouping.labellings, sizes, bins, counts, *features)
 
 
 def _multiple(number: int, of: int) -> int:
@@ -164,7 +174,7 @@ def _multiple(number: int, of: int) -> int:
 
 
 def _empty_tile(width: int, n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """(width, N or more): rows begin on cache lines, and not all in the same place of the cache."""
+    """Return (width, N or more): rows begin on cache lines, not all in one place of the cache."""
     line = CACHE_LINE // dtype.itemsize
     stride = (-(-n // line) | 1) * line
     raw = np.empty((width * stride + line) * dtype.itemsize, dtype=np.uint8)
@@ -173,37 +183,11 @@ def _empty_tile(width: int, n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     return used.view(dtype).reshape(width, stride)
 
 
-def _fill(tile: NDArray[Any], part: NDArray[Any]) -> None:
-    """The columns of `part` (N, used) into the rows of the tile."""
-    from fnx.statistics.kernels.transposing import transpose
+def _fill(columns: NDArray[Any], part: NDArray[Any]) -> None:
+    """Copy the columns of `part` (N, width) into the rows of `columns` (width, N or more)."""
+    from fnx.statistics.kernels.tile import transpose
 
-    if part.strides[1] == part.itemsize and part.flags.aligned and part.shape[1] > 1:
-        transpose(part, tile)
+    if part.strides[1] == part.itemsize and part.flags.aligned and len(columns) > 1:
+        transpose(part, columns)
     else:
-        tile[: part.shape[1], : len(part)] = part.T
-
-
-def _refuse_faults(part: NDArray[Any], start: int, faults: NDArray[np.int64]) -> None:
-    bad = np.flatnonzero(faults != -1)  # kernels.OK
-    if not bad.size:
-        return
-    column, row = int(bad[0]), int(faults[bad[0]])
-    if row < 0:
-        raise DataError(f"feature {start + column}: the range of its values overflows float64")
-    value = part[row, column]
-    raise DataError(
-        f"feature {start + column} of image {row} is {value}: every value must be finite"
-    )
-
-
-def _refuse_values(statistic: Statistic, start: int, values: NDArray[np.float32]) -> None:
-    low, high = statistic.range
-    slack = 1e-5 * max(1.0, *(abs(x) for x in (low, high) if np.isfinite(x)), 0.0)
-    # NaN fails both comparisons.
-    wrong = ~((values >= low - slack) & (values <= high + slack))
-    if wrong.any():
-        k, f, c = (int(x) for x in np.argwhere(wrong)[0])
-        raise PluginError(
-            f"statistic '{statistic.name}' ({statistic.origin}) gave {values[k, f, c]:g} for "
-            f"feature {start + f} and class {c}: its declared range is {low:g} … {high:g}"
-        )
+        columns[:, : len(part)] = part.T

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fnx.errors import ConfigError, DataError
 
+Sign = Literal["+", "-"]
+
 BLOCK_VALUES = 1 << 22  # distances read at a time: 16 MiB of float32
 
 
 def grid(step: float, limit: float = 1.0) -> NDArray[np.float64]:
-    """Candidates 0, step, 2 step, … up to `limit`, each the float nearest to its decimal.
+    """Return candidates 0, step, 2 step, … up to `limit`, each the float nearest to its decimal.
 
     Where 1 / step is an integer m, candidate k is k / m, which rounds once; k * step would drift.
 
@@ -39,40 +41,48 @@ def check_step(step: float, limit: float) -> None:
         raise ConfigError(f"threshold.step={step:g}: must be above 0 and at most {limit:g}")
 
 
-def count_beyond(
-    distances: Any, x: NDArray[np.float64], *, negative: bool
-) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-    """Number of distances D > x, and of D < -x, for every x of an increasing grid from 0.
+def count_beyond(distances: Any, x: NDArray[Any], sign: Sign) -> NDArray[np.int64]:
+    """Count the features with D > x (for the sign "-" with D < -x) per class, for every x.
 
     Both inequalities are strict. The grid is rounded to the distances' own type before comparing:
     a distance of three tenths is then not above 0.3, although float32(0.3) > float64(0.3).
 
     Args:
         distances: (F, C) floats; may be a memory map.
-        x: (K,) the grid.
-        negative: whether to count the negative side too.
+        x: (K,) thresholds, not negative, in any order.
+        sign: "+" or "-".
+
+    Returns:
+        (C, K).
 
     Raises:
         DataError: a distance is NaN.
-    """
-    from fnx.thresholds.kernels import tally
 
-    dtype = np.dtype(distances.dtype)
-    edges = x.astype(dtype if dtype in (np.float32, np.float64) else np.float64)
-    # tally[k] holds the distances whose number of candidates below them is k.
-    above = np.zeros(x.size + 1, dtype=np.int64)
-    below = np.zeros(x.size + 1, dtype=np.int64)
+    >>> count_beyond(np.float32([[0.1], [0.2], [-0.3]]), np.array([0.0, 0.1, 0.2]), "+")
+    array([[2, 1, 0]])
+    >>> count_beyond(np.float32([[0.1], [0.2], [-0.3]]), np.array([0.0, 0.1, 0.2]), "-")
+    array([[1, 1, 1]])
+    """
+    edges = np.asarray(x, comparison_type(distances))
+    counts = np.zeros((distances.shape[1], edges.size), np.int64)
     for start, block in blocks(distances):
-        values = np.ascontiguousarray(block, dtype=edges.dtype)
+        values = np.asarray(block, edges.dtype)
         if np.isnan(values).any():
             feature, c = np.argwhere(np.isnan(values))[0]
             raise DataError(f"distance of feature {start + feature} and class {c} is NaN")
-        tally(values.reshape(-1), edges, above, below)
-    return _above(above), _above(below) if negative else None
+        for c, ordered in enumerate(np.sort((values if sign == "+" else -values).T, axis=1)):
+            counts[c] += ordered.size - np.searchsorted(ordered, edges, side="right")
+    return counts
+
+
+def comparison_type(distances: Any) -> np.dtype[Any]:
+    """Return the type in which distances are compared with a threshold: their own, if of floats."""
+    dtype = np.dtype(distances.dtype)
+    return dtype if dtype in (np.float32, np.float64) else np.dtype(np.float64)
 
 
 def largest(distances: Any) -> tuple[float, float]:
-    """Smallest and largest finite distance, 0 included."""
+    """Return the smallest and the largest finite distance, 0 included."""
     low = high = 0.0
     for _, block in blocks(distances):
         values = np.asarray(block)
@@ -82,13 +92,8 @@ def largest(distances: Any) -> tuple[float, float]:
     return low, high
 
 
-def _above(tally: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Number of distances with more than k candidates below them: those above candidate k."""
-    return tally[:0:-1].cumsum()[::-1]
-
-
 def blocks(distances: Any) -> Iterator[tuple[int, Any]]:
-    """First feature and values of each block of an (F, C) array."""
+    """Yield the first feature and the values of each block of an (F, C) array."""
     rows = max(1, BLOCK_VALUES // max(1, distances.shape[1]))
     for start in range(0, distances.shape[0], rows):
         yield start, distances[start : start + rows]

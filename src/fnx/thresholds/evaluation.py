@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnx.thresholds.api import Curve, Side, Thresholds
-from fnx.thresholds.counting import blocks, count_beyond, grid, largest
+from fnx.thresholds.counting import Sign, blocks, comparison_type, count_beyond, grid, largest
 
 MAX_CANDIDATES = 100_000  # of a statistic without an upper bound
 
@@ -28,7 +28,7 @@ def evaluate(
     range: tuple[float, float] | None = None,
     step: float = 0.001,
 ) -> Thresholds:
-    """The `Thresholds` that a strategy returns, from the thresholds it found.
+    """Make the `Thresholds` that a strategy returns from the thresholds it found.
 
     Args:
         real: (F, C) distances.
@@ -46,10 +46,12 @@ def evaluate(
     if t_minus is None:
         t_minus = -t_plus
     x = grid(step, limit)
-    curve = _curve(real, random, x, signed)
     plus = _side(real, random, t_plus, "+", limit)
-    minus = _side(real, random, t_minus, "-", limit) if signed else None
-    return Thresholds(plus, minus, curve)
+    davg_plus = _davg(real, random, x, "+")
+    if not signed:
+        return Thresholds(plus, None, Curve(x, davg_plus, None))
+    minus = _side(real, random, t_minus, "-", limit)
+    return Thresholds(plus, minus, Curve(x, davg_plus, _davg(real, random, x, "-")))
 
 
 def on_grid(
@@ -60,7 +62,7 @@ def on_grid(
     range: tuple[float, float] | None,
     step: float,
 ) -> Thresholds:
-    """Thresholds chosen on each side from the numbers of distances beyond each candidate.
+    """Choose a threshold on each side from the numbers of distances beyond each candidate.
 
     Args:
         real: (F, C) distances.
@@ -72,27 +74,25 @@ def on_grid(
     signed, limit = extent(real, random, step, range)
     x = grid(step, limit)
     classes, permutations = real.shape[1], len(random)
-    kept = count_beyond(real, x, negative=signed)
-    counted = [count_beyond(one, x, negative=signed) for one in random]
 
-    def side(kept: Any, noise: Any, sign: int) -> tuple[Side, NDArray[np.float64]]:
+    def side(sign: Sign) -> tuple[Side, NDArray[np.float64]]:
+        kept, *counted = (count_beyond(one, x, sign).sum(axis=0) for one in (real, *random))
+        noise = np.array(counted)
         k = choose(x, kept, noise)
         davg = (permutations * kept - noise.sum(axis=0)) / (permutations * classes)
-        t = 0.0 + sign * float(x[k])  # not -0.0
+        t = float(x[k]) if sign == "+" else 0.0 - float(x[k])  # not -0.0
         chance = _chance(noise[:, k] / classes)
-        return Side(t, float(davg[k]), float(kept[k] / classes), *chance, None), davg
+        return Side(t, float(davg[k]), float(kept[k] / classes), *chance), davg
 
-    plus, davg_plus = side(kept[0], np.array([c[0] for c in counted]), 1)
-    if kept[1] is None:
-        return Thresholds(plus, None, Curve(x, davg_plus, None))
-    minus, davg_minus = side(kept[1], np.array([c[1] for c in counted]), -1)
+    plus, davg_plus = side("+")
+    minus, davg_minus = side("-") if signed else (None, None)
     return Thresholds(plus, minus, Curve(x, davg_plus, davg_minus))
 
 
 def extent(
     real: Any, random: Any, step: float, range: tuple[float, float] | None
 ) -> tuple[bool, float]:
-    """Whether there is a negative side, and where the candidates end.
+    """Return whether there is a negative side, and where the candidates end.
 
     They reach to the end of a bounded range, else to the largest finite distance.
     """
@@ -108,18 +108,13 @@ def extent(
     return signed, min(limit + step, MAX_CANDIDATES * step)
 
 
-def _curve(real: Any, random: Any, x: NDArray[np.float64], signed: bool) -> Curve:
-    counted = [count_beyond(one, x, negative=signed) for one in (real, *random)]
-
-    def davg(side: int) -> NDArray[np.float64]:
-        kept, *noise = (np.asarray(one[side], np.float64) for one in counted)
-        excess: NDArray[np.float64] = (kept - np.mean(noise, axis=0)) / real.shape[1]
-        return excess
-
-    return Curve(x, davg(0), davg(1) if signed else None)
+def _davg(real: Any, random: Any, x: NDArray[np.float64], sign: Sign) -> NDArray[np.float64]:
+    kept, *noise = (count_beyond(one, x, sign).sum(axis=0) for one in (real, *random))
+    excess: NDArray[np.float64] = (kept - np.mean(noise, axis=0)) / real.shape[1]
+    return excess
 
 
-def _side(real: Any, random: Any, t: float | ByClass, sign: str, limit: float) -> Side:
+def _side(real: Any, random: Any, t: float | ByClass, sign: Sign, limit: float) -> Side:
     kept, *noise = (_count(one, t, sign) for one in (real, *random))
     kept_random, spread = _chance(np.array([one.mean() for one in noise]))
     by_class = None if np.ndim(t) == 0 else np.array(t, np.float64)
@@ -133,10 +128,9 @@ def _side(real: Any, random: Any, t: float | ByClass, sign: str, limit: float) -
     return Side(t, mean - kept_random, mean, kept_random, spread, by_class)
 
 
-def _count(distances: Any, t: float | ByClass, sign: str) -> NDArray[np.int64]:
-    """Number of features beyond the threshold for each class, compared in the distances' type."""
-    dtype = np.dtype(distances.dtype)
-    edge = np.asarray(t, dtype if dtype in (np.float32, np.float64) else np.float64)
+def _count(distances: Any, t: float | ByClass, sign: Sign) -> NDArray[np.int64]:
+    """Count the features beyond the threshold per class, compared in the distances' type."""
+    edge = np.asarray(t, comparison_type(distances))
     counts = np.zeros(distances.shape[1], np.int64)
     for _, block in blocks(distances):
         counts += np.count_nonzero(block > edge if sign == "+" else block < edge, axis=0)
@@ -144,6 +138,6 @@ def _count(distances: Any, t: float | ByClass, sign: str) -> NDArray[np.int64]:
 
 
 def _chance(by_chance: NDArray[np.float64]) -> tuple[float, float]:
-    """Mean over the permutations, and their standard deviation."""
+    """Return the mean over the permutations, and their standard deviation."""
     spread = float(by_chance.std(ddof=1)) if by_chance.size > 1 else float("nan")
     return float(by_chance.mean()), spread

@@ -28,7 +28,7 @@ def randomized_labels(
     step: float = 0.001,
     range: Range | None = None,
 ) -> Thresholds:
-    """The threshold with the largest excess of real over random features (paper, Section 7, Eq. 4).
+    """Maximise the excess of real over random features (paper, Section 7, Eq. 4).
 
     d_avg(x) = mean over classes of the number of features with D > x, under real labels minus under
     random ones (averaged over the permutations), on a grid of x from 0; t+ is the x where it is
@@ -67,7 +67,7 @@ def fixed(
     t_minus: float | None = None,
     range: Range | None = None,
 ) -> Thresholds:
-    """Thresholds that are given, for example those of another run.
+    """Take the thresholds that are given, for example those of another run.
 
     Args:
         real: (F, C) distances.
@@ -93,7 +93,7 @@ def quantile(
     step: float = 0.001,
     range: Range | None = None,
 ) -> Thresholds:
-    """The quantile of the distances under random labels: a known share of false features.
+    """Take a quantile of the distances under random labels: a known share of false features.
 
     t+ is the smallest candidate x from 0 with at most a share 1 - q of the random distances (of all
     features, classes and permutations) above it, and t- its mirror image; so random labels keep at

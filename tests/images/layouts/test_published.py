@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from fnx.config.schema import Config, DatasetConfig
 from fnx.embedding.embed import embed
 from fnx.errors import ConfigError, DataError, MissingDataError
 from fnx.images import list_images, open_images
+from fnx.images.layouts import imagenet
 from fnx.images.official import OFFICIAL
 
 # What is read from each: path, class and official split of the images, in this order.
@@ -348,6 +350,29 @@ def test_a_list_of_dogs_without_its_variable(tmp_path: Path) -> None:
         list_images(config)
 
 
+def test_folders_without_a_number_are_classes_by_their_whole_name(tmp_path: Path) -> None:
+    dogs = replace(dataset("stanforddogs", tmp_path), download=False)
+    root = Path(str(dogs.root))
+    touch(root / "Images/Corgi/1.jpg")
+    for name in ("train_list.mat", "test_list.mat"):
+        (root / name).write_bytes(mat(file_list=cells(f"Corgi/{len(name)}.jpg", "n1-Toy-x/2.jpg")))
+    touch(root / "Images/Corgi/13.jpg")
+    assert list_images(dogs).classes == ("Corgi", "Toy-x")
+    birds = replace(dataset("cub200", tmp_path), download=False)
+    root = Path(str(birds.root))
+    touch(root / "images/Towhee/1.jpg")
+    for name, text in {
+        "images": "1 Towhee/1.jpg\n2 001.St._Ani/2.jpg\n",
+        "classes": "1 Towhee\n2 001.St._Ani\n",
+        "image_class_labels": "1 1\n2 2\n",
+        "train_test_split": "1 1\n2 2\n",
+    }.items():
+        (root / f"{name}.txt").write_text(text)
+    found = list_images(birds)
+    assert found.classes == ("Towhee", "St. Ani")
+    assert found.splits == ["train", "test"]
+
+
 def test_a_pet_that_is_in_no_split_has_none(tmp_path: Path) -> None:
     config = replace(dataset("catsdogs", tmp_path), download=False)
     root = Path(str(config.root))
@@ -388,6 +413,57 @@ def test_other_forms_of_imagenet(flat: bool, tmp_path: Path) -> None:
     images = opened("imagenet", tmp_path)
     assert images.class_names == ("tench", "crane")
     assert images.labels().tolist() == [0, 0, 1]
+
+
+def flat_imagenet(tmp_path: Path, *numbers: int) -> Path:
+    """The root of flat images of ImageNet, without their ground truth."""
+    root = tmp_path / "data/imagenet"
+    for number in numbers:
+        touch(root / f"val/ILSVRC2012_val_{number:08d}.JPEG")
+    return root
+
+
+def test_image_n_of_imagenet_has_line_n(tmp_path: Path) -> None:
+    config = replace(dataset("imagenet", tmp_path), download=False)
+    truth = flat_imagenet(tmp_path, 2, 3) / "imagenet_2012_validation_synset_labels.txt"
+    touch(truth.with_name("val") / "other.JPEG")
+    truth.write_text("n01440764\nn01806567\nn01440764\n")
+    found = list_images(config)
+    assert found.paths == ["val/ILSVRC2012_val_00000003.JPEG", "val/ILSVRC2012_val_00000002.JPEG"]
+    assert found.class_names == ["tench", "quail"]
+    for text in ("", "n01440764\n"):
+        truth.write_text(text)
+        with pytest.raises(DataError, match=r"has no label for 2 images, as val/\S+02.JPEG$"):
+            list_images(config)
+    truth.unlink()
+    (truth.with_name("LOC_val_solution.csv")).write_text("ImageId\nILSVRC2012_val_00000002\n")
+    with pytest.raises(DataError, match="has no label for 2 images"):
+        list_images(config)
+
+
+def test_synsets_of_imagenet_are_eight_digits_and_may_lie_in_other_places(tmp_path: Path) -> None:
+    config = replace(dataset("imagenet", tmp_path), download=False)
+    root = Path(str(config.root))
+    for name in ("n0144076/1.JPEG", "n014407640/2.JPEG", "validation/n01440764/3.JPEG"):
+        touch(root / name)
+    assert list_images(config).paths == ["validation/n01440764/3.JPEG"]
+    touch(root / "n01806567/4.JPEG")
+    assert list_images(config).paths == ["n01806567/4.JPEG"], "the root comes first"
+
+
+def test_without_timms_list_synsets_are_the_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    config = replace(dataset("imagenet", tmp_path), download=False)
+    touch(Path(str(config.root)) / "n01440764/1.JPEG")
+    spec = SimpleNamespace(origin=str(tmp_path / "timm/__init__.py"))
+    monkeypatch.setattr(imagenet, "find_spec", {"timm": spec}.get)
+    assert list_images(config).class_names == ["n01440764"]
+    assert "timm has no list of synsets" in caplog.text
+    names = tmp_path / "timm/data/_info/imagenet_synset_to_lemma.txt"
+    touch(names)
+    names.write_text("n01440764\ttench , Tinca tinca\n")
+    assert list_images(config).class_names == ["tench"]
 
 
 def test_ground_truth_in_numbers_or_from_kaggle(tmp_path: Path, caplog: Any) -> None:

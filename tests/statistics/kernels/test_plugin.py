@@ -44,6 +44,15 @@ def test_parameters_reach_the_function() -> None:
     assert fnx.distances(one, LABELS, statistic="shifted", mode="as it is")[0, 0] == 1
 
 
+def test_a_parameter_may_be_given_by_name_only() -> None:
+    @fnx.statistic("by_name", range=(0, 100))
+    def by_name(inner, outer, n_inner, n_outer, *, k: float = 1.0):  # type: ignore[no-untyped-def]
+        return k * n_inner / n_outer
+
+    one = VALUES[:, :1]
+    assert fnx.distances(one, LABELS, statistic="by_name", k=6)[0].tolist() == [2] * 4
+
+
 def test_what_numba_cannot_compile_is_refused_with_a_way_out() -> None:
     @fnx.statistic("cannot", range=(0, 1))
     def cannot(inner, outer):  # type: ignore[no-untyped-def]

@@ -9,8 +9,8 @@ import pytest
 
 from fnx.statistics.kernels import histogram as kernels
 from fnx.statistics.kernels import sorting
-from fnx.statistics.kernels.exact import narrow, sort_double, sort_single
-from fnx.statistics.kernels.transposing import transpose
+from fnx.statistics.kernels.sorting import narrow, sort_double, sort_single
+from fnx.statistics.kernels.tile import extremes, transpose
 
 rng = np.random.default_rng(0)
 COLUMNS = {
@@ -82,7 +82,13 @@ def test_transposing_blocks_of_every_shape(dtype: Any, shape: tuple[int, int]) -
 @pytest.mark.parametrize("kind", COLUMNS)
 def test_extremes_are_numpys(kind: str, dtype: Any) -> None:
     column = COLUMNS[kind].astype(dtype)
-    assert kernels.extremes(column) == (column.min(), column.max())
+    columns = np.stack([column, np.full(column.size, 3, dtype), -column, column])
+    columns[3, -1] = np.nan  # beyond N
+    low, high = np.empty((2, 4))
+    extremes(columns, column.size - 1, low, high)
+    used = columns[:, :-1]
+    np.testing.assert_array_equal(low, used.min(axis=1))
+    np.testing.assert_array_equal(high, used.max(axis=1))
 
 
 @pytest.mark.parametrize("n", [0, 1, 5, 4_099])

@@ -31,7 +31,7 @@ def benjamini_hochberg(
     range: Range | None = None,
     class_sizes: NDArray[np.int64] | None = None,
 ) -> Thresholds:
-    """False discovery rate of each class at most alpha (Benjamini and Hochberg 1995).
+    """Keep the false discovery rate per class at most alpha (Benjamini and Hochberg 1995).
 
     For each class, the p-values of all its features are those of the exact two-sided two-sample
     Kolmogorov-Smirnov test; the sign of D then tells presence from absence, so both sides of a
@@ -57,7 +57,7 @@ def benjamini_yekutieli(
     range: Range | None = None,
     class_sizes: NDArray[np.int64] | None = None,
 ) -> Thresholds:
-    """False discovery rate of each class at most alpha, however features depend on each other.
+    """Keep the false discovery rate per class at most alpha, however features depend on each other.
 
     As `benjamini_hochberg`, with alpha divided by 1 + 1/2 + … + 1/F (Benjamini and Yekutieli 2001).
 
@@ -93,7 +93,7 @@ def max_statistic(
     family: str = "class",
     range: Range | None = None,
 ) -> Thresholds:
-    """Family-wise error at most alpha, however features correlate (Westfall and Young 1993).
+    """Keep the family-wise error at most alpha, however features correlate (Westfall, Young 1993).
 
     Under random labels the largest |D| of all features is what must be exceeded by chance to keep
     even one false feature. The threshold is the k-th largest of these R maxima, k = the integer

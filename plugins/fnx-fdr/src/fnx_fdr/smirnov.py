@@ -82,7 +82,7 @@ def critical(n: int, m: int, level: float) -> int:
 
 
 def step_up_threshold(distances: NDArray[np.float64], n: int, m: int, alpha: float) -> float:
-    """The |D| above which Benjamini and Hochberg's procedure rejects; inf if it rejects nothing.
+    """Find the |D| above which Benjamini and Hochberg's procedure rejects; inf if none.
 
     The k largest distances are rejected for the largest k whose k-th distance has a p-value of at
     most alpha k / F. Starting from k = F, k becomes the number of distances that are critical at

@@ -86,7 +86,7 @@ def areas(inner: Vector, outer: Vector) -> Any:
 
 
 def deviation(inner: Vector, outer: Vector) -> float:
-    """Standard deviation of all values together (that of the population)."""
+    """Compute the standard deviation of all values together (that of the population)."""
     n = inner.size + outer.size
     mean = (inner.sum() + outer.sum()) / n
     squares = ((inner - mean) ** 2).sum() + ((outer - mean) ** 2).sum()

@@ -84,10 +84,11 @@ def _labels(config: DatasetConfig, root: Path, flat: list[str]) -> dict[str, str
         raise incomplete(config, f"no ground truth ({', '.join(_TRUTHS)}) for {len(flat):,} images")
     found = read_lines(truth)
     if truth.suffix == ".csv":
-        of_image = dict(re.split(r"[,\s]", line, maxsplit=2)[:2] for line in found[1:])
+        rows = (re.split(r"[,\s]", line, maxsplit=2) for line in found[1:])
+        of_image = {row[0]: row[1] for row in rows if len(row) > 1}
         labels = {path: of_image.get(Path(path).stem, "") for path in flat}
     else:
-        if found[0].isdigit():
+        if found and found[0].isdigit():
             meaning = _numbered(truth.with_name("meta.mat"))
             found = [meaning.get(line, f"class {line}") for line in found]
         numbers = {path: int(Path(path).stem.rsplit("_", 1)[-1]) for path in flat}
@@ -113,8 +114,8 @@ def _numbered(meta: Path) -> dict[str, str]:
 def _words() -> dict[str, str]:
     """Return the first word of each synset, from timm's list; timm itself is not imported."""
     spec = find_spec("timm")
-    if spec is None or spec.origin is None:
-        return {}
+    assert spec is not None  # fnx depends on it
+    assert spec.origin is not None
     file = Path(spec.origin).parent / "data/_info/imagenet_synset_to_lemma.txt"
     if not file.is_file():
         log.warning("timm has no list of synsets: ImageNet's classes are named by their synsets")

@@ -1,9 +1,15 @@
 """All-pairs kernels: some features against every class of every labelling, in one pass.
 
-What does not depend on the labels (transposing, checking, binning, sorting) is done once a feature;
-only the grouping is repeated for each labelling. Every kernel works on one tile, alone and without
-the GIL, so that a result does not depend on the number of threads. Numba keeps the compiled code
-on disk (beside this file, or where ``NUMBA_CACHE_DIR`` says).
+What does not depend on the labels (transposing, checking, binning, sorting) is done once per
+feature; only the grouping is repeated for each labelling. Every kernel works on one tile, alone and
+without the GIL, so that a result does not depend on the number of threads. Numba keeps the compiled
+code on disk (beside this file, or where ``NUMBA_CACHE_DIR`` says). The arguments of all kernels:
+
+* ``labellings`` (L, N) unsigned integers, and ``sizes`` (L, C), the number of images per class;
+* ``columns`` (width, N or more) float32 or float64, one feature per row, all of them finite;
+* ``varying``: the numbers of the features that are not constant, the only ones to compute;
+* ``low``, ``high`` (width,) float64: each feature's smallest and largest value;
+* ``values`` (L, width, C) float32: the result.
 
 Differences of two distribution functions are held as integers: D(x) = n(x)/M - n_c(x)/N_c for the
 outer part of M = N - N_c images is (N_c n(x) - N n_c(x)) / (N_c M) with n = n_inner + n_outer. So
@@ -17,49 +23,14 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from fnx.statistics.kernels.sorting import integer_view, sign_mask
-
-OK, OVERFLOW = -1, -2  # faults of a feature, beside the row of a value that is not finite
 UNROLL, LANES = 4, 16  # bins and classes that are taken together
 
 Array = Any  # Numba's arrays: their types are the callers'
 
 
-@njit(nogil=True, cache=True)
-def first_not_finite(column: Array) -> int:
-    """Row of the first NaN or infinity, else `OK`."""
-    found = np.int32(0)
-    for i in range(column.size):
-        found |= np.int32(column[i] - column[i] != 0)
-    if found == 0:
-        return OK
-    for i in range(column.size):
-        if column[i] - column[i] != 0:
-            return i
-    return OK
-
-
-@njit(nogil=True, cache=True)
-def extremes(column: Array) -> tuple[float, float]:
-    """Smallest and largest value; a NaN is beyond the infinity of its sign, so it shows here."""
-    bits = integer_view(column)
-    kind, mask = bits.dtype.type, sign_mask(bits)
-    sign = kind(8 * bits.itemsize - 1)
-    # As integers, which the compiler makes vector code of (of floats it does not: 7 times slower).
-    low = high = kind(bits[0] ^ ((bits[0] >> sign) & mask))
-    for i in range(bits.size):
-        key = kind(bits[i] ^ ((bits[i] >> sign) & mask))
-        low = min(low, key)
-        high = max(high, key)
-    ends = np.empty(2, bits.dtype)
-    ends[0], ends[1] = low ^ ((low >> sign) & mask), high ^ ((high >> sign) & mask)
-    values = ends.view(column.dtype)
-    return np.float64(values[0]), np.float64(values[1])
-
-
 @njit(nogil=True, cache=True, error_model="numpy")
 def bin_column(column: Array, low: float, high: float, bins: int, index: Array) -> None:
-    """Bin of every value, as ``numpy.histogram(column.astype(float64), bins)`` has it.
+    """Find the bin of every value, as ``numpy.histogram(column.astype(float64), bins)`` has it.
 
     The edges are ``numpy.linspace(low, high, bins + 1)``: k * step + low. A quotient gives the bin
     but for rounding; comparing with its two edges settles it, so the bin of a value that lies on an
@@ -83,7 +54,7 @@ def bin_column(column: Array, low: float, high: float, bins: int, index: Array) 
 
 @njit(nogil=True, cache=True)
 def count_classes(index: Array, labels: Array, counts: Array) -> None:
-    """Number of images of each bin and class: `counts` (bins, C) from `index` and `labels` (N,)."""
+    """Count the images per bin and class: `counts` (bins, C) from `index` and `labels` (N,)."""
     counts[:] = 0
     flat = counts.reshape(-1)
     classes = np.uint64(counts.shape[1])
@@ -107,7 +78,7 @@ def count_classes(index: Array, labels: Array, counts: Array) -> None:
 
 @njit(nogil=True, cache=True)
 def count_bins(counts: Array, totals: Array) -> None:
-    """Number of images of each bin: sums over the classes of `counts` (bins, C)."""
+    """Count the images per bin: sums over the classes of `counts` (bins, C)."""
     for b in range(counts.shape[0]):
         total = np.int64(0)
         for c in range(counts.shape[1]):
@@ -117,11 +88,12 @@ def count_bins(counts: Array, totals: Array) -> None:
 
 @njit(nogil=True, cache=True)
 def binned_extremes(counts: Array, totals: Array, sizes: Array, n: int, state: Array) -> None:
-    """Largest and smallest N_c n - N n_c over the bins' upper edges, into `state` rows 1 and 2.
+    """Find the largest and smallest N_c n - N n_c over the bins' upper edges.
 
-    `state` (3, C) is int32 while N**2 / 4 fits (sums may wrap on the way, what is left does not),
-    else int64; `sizes` (C,) and `totals` are of that type. The number of bins is a multiple of
-    `UNROLL`, that of classes best one of `LANES`; those that fill up are empty.
+    They are rows 1 and 2 of `state` (3, C), which is int32 while N**2 / 4 fits (sums may wrap on
+    the way, what is left does not), else int64; `sizes` (C,) and `totals` are of that type. The
+    number of bins is a multiple of `UNROLL`, that of classes best one of `LANES`; those that fill
+    up are empty.
     """
     state[:] = 0
     kind = state.dtype.type
@@ -154,7 +126,7 @@ def binned_extremes(counts: Array, totals: Array, sizes: Array, n: int, state: A
 
 @njit(nogil=True, cache=True)
 def signed_distances(high: Array, low: Array, sizes: Array, n: int, values: Array) -> None:
-    """The side of larger magnitude, as a distance; a tie goes to +."""
+    """Write the side of larger magnitude, as a distance; a tie goes to +."""
     for c in range(values.size):
         top, bottom = np.int64(high[c]), np.int64(low[c])
         scale = np.float64(sizes[c]) * np.float64(n - np.int64(sizes[c]))
@@ -163,49 +135,36 @@ def signed_distances(high: Array, low: Array, sizes: Array, n: int, values: Arra
 
 @njit(nogil=True, cache=True)
 def ks_tile(
-    columns: Array,
-    bins: int,
     labellings: Array,
     sizes: Array,
-    totals: Array,
-    index: Array,
+    bins: int,
     counts: Array,
-    state: Array,
+    columns: Array,
+    varying: Array,
+    low: Array,
+    high: Array,
     values: Array,
-    constant: Array,
-    faults: Array,
 ) -> None:
-    """Signed KS on equal-width bins for all features of a tile.
+    """Compute the signed KS on equal-width bins for the features of a tile.
 
     Args:
-        columns: (width, N or more) float32 or float64, a feature a row.
+        labellings: see the module, as for all that are not named here.
+        sizes: (L, C') int32 or int64 (see `binned_extremes`), then zeros: C' is C made a multiple
+            of `LANES`.
         bins: number of bins.
-        labellings: (L, N) unsigned integers.
-        sizes: (L, C') number of images of each class, of the type of `state`, then zeros: C' is C
-            made a multiple of `LANES`.
-        totals: (bins',) zeros, of the type of `state`; bins' is a multiple of `UNROLL`.
-        index: (N,) scratch for bins.
-        counts: (bins', C') scratch for histograms.
-        state: (3, C') scratch, int32 or int64.
-        values: (L, width, C) float32, the result.
-        constant: (width,) bool, the result.
-        faults: (width,) the result: `OK`, `OVERFLOW`, or the row of a value that is not finite.
+        counts: (bins', C') scratch for histograms; bins' is a multiple of `UNROLL`.
+        columns: as there.
+        varying: as there.
+        low: as there.
+        high: as there.
+        values: as there.
     """
-    n = index.size
-    for f in range(columns.shape[0]):
-        column = columns[f, :n]
-        low, high = extremes(column)
-        if not (np.isfinite(low) and np.isfinite(high)):
-            faults[f] = first_not_finite(column)
-            continue
-        constant[f] = low == high
-        if constant[f]:
-            values[:, f] = 0
-            continue
-        if not np.isfinite(high - low):
-            faults[f] = OVERFLOW
-            continue
-        bin_column(column, low, high, bins, index)
+    n = labellings.shape[1]
+    index = np.empty(n, np.uint16)
+    totals = np.zeros(counts.shape[0], sizes.dtype)
+    state = np.empty((3, sizes.shape[1]), sizes.dtype)
+    for f in varying:
+        bin_column(columns[f, :n], low[f], high[f], bins, index)
         for k in range(labellings.shape[0]):
             count_classes(index, labellings[k], counts)
             if k == 0:

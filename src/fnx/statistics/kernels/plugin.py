@@ -1,9 +1,12 @@
-"""Runs statistics without a kernel of their own: compiles a function, calls it for all pairs."""
+"""Kernels for any function: compiled and called in a loop over all pairs, or called as Python.
+
+See `fnx.statistics.kernels.histogram` for the arguments of a kernel.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from functools import partial
 from types import FunctionType
 from typing import Any
 
@@ -12,37 +15,72 @@ from numba import njit, types
 from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 
-from fnx.errors import ConfigError, FnxError, PluginError
-from fnx.registry.registry import COUNTS, HISTOGRAMS, SAMPLES, Statistic
-from fnx.statistics.columns import Columns
-from fnx.statistics.kernels.histogram import (
-    OK,
-    OVERFLOW,
-    bin_column,
-    count_bins,
-    count_classes,
-    extremes,
-    first_not_finite,
-)
-from fnx.statistics.kernels.samples import SIGNATURE, auroc_tile, cohen_d_tile, samples_tile
+from fnx.errors import FnxError, PluginError
+from fnx.registry.registry import COUNTS, HISTOGRAMS, Statistic
+from fnx.statistics.kernels.histogram import bin_column, count_bins, count_classes
+from fnx.statistics.kernels.sorting import sort_column, sort_scratch
 
-# (columns, values, constant, faults): fills in the last three for a tile of features.
-Kernel = Callable[[Any, Any, Any, Any], None]
+VECTOR = types.float64[::1]
+# Of every plugin: inner, outer, n_inner, n_outer. One type, so that the loops compile once.
+SIGNATURE = types.float64(VECTOR, VECTOR, types.int64, types.int64)
+
+_compiled: dict[Any, Any] = {}
 
 
-_COMPILED: dict[Any, Any] = {}
+def plugin_kernel(
+    statistic: Statistic,
+    parameters: dict[str, Any],
+    bins: int | None,
+    labellings: NDArray[np.uint16],
+    sizes: NDArray[np.int64],
+) -> Any:
+    """Return a kernel that calls the statistic's function for every pair.
+
+    Args:
+        statistic: what to compute.
+        parameters: its parameters without `bins`.
+        bins: number of bins, or None for a statistic on samples.
+        labellings: (L, N).
+        sizes: (L, C) images per class.
+
+    Raises:
+        PluginError: the function cannot be compiled.
+    """
+    kernel: Any
+    if not statistic.compiled:
+        kernel = partial(_call_python, labellings, sizes, statistic, parameters, bins)
+    elif bins is None:
+        kernel = partial(samples_tile, labellings, sizes, compile_once(statistic, parameters))
+    else:
+        function = compile_once(statistic, parameters)
+        kernel = partial(histogram_tile, labellings, sizes, function, bins)
+    return partial(_named, statistic, kernel)
+
+
+def _named(statistic: Statistic, kernel: Any, *features: Any) -> None:
+    """Run a kernel, and tell whatever the plugin's function raises under the plugin's name."""
+    try:
+        kernel(*features)
+    except FnxError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise PluginError(
+            f"statistic '{statistic.name}' ({statistic.origin}) failed: "
+            f"{type(error).__name__}: {reason}"
+        ) from error
 
 
 def compile_once(statistic: Statistic, parameters: dict[str, Any]) -> Any:
-    """`compile_function`, which takes a third of a second, once for a function and parameters."""
+    """`compile_function`, which takes a third of a second, once per function and parameters."""
     key = statistic.function, repr(sorted(parameters.items()))
-    if key not in _COMPILED:
-        _COMPILED[key] = compile_function(statistic, parameters)
-    return _COMPILED[key]
+    if key not in _compiled:
+        _compiled[key] = compile_function(statistic, parameters)
+    return _compiled[key]
 
 
 def compile_function(statistic: Statistic, parameters: dict[str, Any]) -> Any:
-    """The statistic's function with its parameters bound, compiled with the one `SIGNATURE`.
+    """Compile the statistic's function, its parameters bound, with the one `SIGNATURE`.
 
     Division by zero gives inf or NaN, as in NumPy.
 
@@ -54,6 +92,7 @@ def compile_function(statistic: Statistic, parameters: dict[str, Any]) -> Any:
     try:
         function = _jit(statistic.function, {})
         compiled = njit(SIGNATURE, error_model="numpy")
+        # Numba unpacks no empty tuple.
         if statistic.counts and values:
             return compiled(lambda inner, outer, n, m: function(inner, outer, n, m, *values))
         if statistic.counts:
@@ -76,7 +115,7 @@ def compile_function(statistic: Statistic, parameters: dict[str, Any]) -> Any:
 
 
 def _jit(function: Any, seen: dict[Any, Any]) -> Any:
-    """The function for Numba, and with it the plain functions of its module that it calls.
+    """Prepare a function for Numba, and with it the plain functions of its module that it calls.
 
     So a helper needs no decorator, and a plugin no import of Numba.
     """
@@ -97,134 +136,81 @@ def _jit(function: Any, seen: dict[Any, Any]) -> Any:
 
 
 def _names(code: Any) -> set[str]:
-    """Names that a function's code, and that of functions inside it, look up."""
+    """Return the names that a function's code, and that of functions inside it, looks up."""
     inner = [_names(constant) for constant in code.co_consts if hasattr(constant, "co_names")]
     return set(code.co_names).union(*inner)
 
 
-def kernel_maker(
-    statistic: Statistic,
-    parameters: dict[str, Any],
-    bins: int | None,
-    columns: Columns,
-    labels: NDArray[Any],
-    sizes: NDArray[np.int64],
-) -> Callable[[], Kernel]:
-    """A function that makes a kernel ``(columns, values, constant, faults)`` for one block.
-
-    Args:
-        statistic: what to compute.
-        parameters: its parameters without `bins`.
-        bins: number of bins, or None for a statistic on samples.
-        columns: the embedding, for its number of rows and its type.
-        labels: (L, N) unsigned integers.
-        sizes: (L, C) images of each class.
-    """
-    if statistic.on != SAMPLES and bins is None:
-        raise ConfigError(f"statistic.bins=null: '{statistic.name}' is defined on bins only")
-    n = columns.n_rows
-    key = np.uint32 if columns.dtype == np.float32 else np.uint64
-    if statistic.kernel == "auroc":
-        return lambda: _bound(auroc_tile, labels, sizes, np.empty((2, n), key))
-    if statistic.kernel == "cohen_d":
-        return lambda: _bound(cohen_d_tile, labels, sizes)
-    if not statistic.compiled:
-        return lambda: _named(statistic, _python_kernel(statistic, parameters, bins, labels, sizes))
-    function = compile_once(statistic, parameters)
-
-    def make() -> Kernel:
-        if bins is None:
-            keys = np.empty((2, n), key)
-            run = _bound(samples_tile, labels, sizes, keys, function, statistic.constant)
-        else:
-            index = np.empty(n, np.uint16)
-            counts = np.empty((bins, sizes.shape[1]), np.uint32)
-            totals = np.empty(bins, np.int64)
-            scratch = index, counts, totals
-            run = _bound(histogram_tile, labels, sizes, *scratch, function, statistic.constant)
-        return _named(statistic, run)
-
-    return make
+def _signatures(*bound: Any) -> list[Any]:
+    """Return a tile's signature for float32 and for float64, from the types that come between."""
+    grouping = types.uint16[:, ::1], types.int64[:, ::1], types.FunctionType(SIGNATURE)
+    rest = types.int64[::1], types.float64[::1], types.float64[::1], types.float32[:, :, ::1]
+    return [
+        types.void(*grouping, *bound, real[:, ::1], *rest)
+        for real in (types.float32, types.float64)
+    ]
 
 
-def _bound(tile: Any, *between: Any) -> Kernel:
-    def kernel(columns: Any, values: Any, constant: Any, faults: Any) -> None:
-        tile(columns, *between, values, constant, faults)
-
-    return kernel
-
-
-def _named(statistic: Statistic, kernel: Kernel) -> Kernel:
-    """The kernel, with whatever the plugin's function raises told under the plugin's name."""
-
-    def named(*arguments: Any) -> None:
-        try:
-            kernel(*arguments)
-        except FnxError:
-            raise
-        except Exception as error:
-            reason = " ".join(str(error).split())
-            raise PluginError(
-                f"statistic '{statistic.name}' ({statistic.origin}) failed: "
-                f"{type(error).__name__}: {reason}"
-            ) from error
-
-    return named
-
-
-def _tile_signature(real: Any) -> Any:
-    return types.void(
-        real[:, ::1],
-        types.uint16[:, ::1],
-        types.int64[:, ::1],
-        types.uint16[::1],
-        types.uint32[:, ::1],
-        types.int64[::1],
-        types.FunctionType(SIGNATURE),
-        types.float64,
-        types.float32[:, :, ::1],
-        types.boolean[::1],
-        types.int64[::1],
-    )
-
-
-@njit([_tile_signature(types.float32), _tile_signature(types.float64)], nogil=True, cache=True)
-def histogram_tile(
-    columns: Any,
+@njit(_signatures(), nogil=True, cache=True)
+def samples_tile(
     labellings: Any,
     sizes: Any,
-    index: Any,
-    counts: Any,
-    totals: Any,
     function: Any,
-    at_constant: Any,
+    columns: Any,
+    varying: Any,
+    low: Any,
+    high: Any,
     values: Any,
-    constant: Any,
-    faults: Any,
 ) -> None:
-    """A function of two probability vectors for all features of a tile, classes and labellings.
+    """Call a function of two sorted samples for every pair.
 
-    `function` is a Numba first-class function, so this is compiled once, whatever the plugin;
-    `at_constant` is the value for a constant feature. The other arguments are those of
-    `fnx.statistics.kernels.histogram.ks_tile`.
+    `function` is a Numba first-class function, so this is compiled once, whatever the plugin. A
+    feature is sorted once; taking a class out of the sorted values keeps both parts sorted.
     """
-    width, n = columns.shape
-    bins, classes = counts.shape
+    n = labellings.shape[1]
+    rows, starts, ends = np.empty(n, np.uint32), np.empty(n, np.uint32), np.empty(n, np.uint32)
+    scratch = sort_scratch(n)
+    ordered, labels = np.empty(n), np.empty(n, np.uint16)
+    # One place more than is ever used: each value is written to both, and one of them stays.
+    inner, outer = np.empty(n + 1), np.empty(n + 1)
+    for f in varying:
+        column = columns[f, :n]
+        sort_column(column, low[f], high[f], scratch, rows, starts, ends)
+        for i in range(n):
+            ordered[i] = column[np.uint64(rows[i])]
+        for k in range(labellings.shape[0]):
+            for i in range(n):
+                labels[i] = labellings[k, np.uint64(rows[i])]
+            for c in range(sizes.shape[1]):
+                size, n_inner, n_outer = sizes[k, c], 0, 0
+                for i in range(n):
+                    inner[n_inner] = outer[n_outer] = ordered[i]
+                    inside = int(labels[i] == c)
+                    n_inner += inside
+                    n_outer += 1 - inside
+                values[k, f, c] = function(inner[:size], outer[: n - size], size, n - size)
+
+
+@njit(_signatures(types.int64), nogil=True, cache=True)
+def histogram_tile(
+    labellings: Any,
+    sizes: Any,
+    function: Any,
+    bins: int,
+    columns: Any,
+    varying: Any,
+    low: Any,
+    high: Any,
+    values: Any,
+) -> None:
+    """Call a function of two histograms for every pair; `function` as in `samples_tile`."""
+    n, classes = labellings.shape[1], sizes.shape[1]
+    index = np.empty(n, np.uint16)
+    counts = np.empty((bins, classes), np.uint32)
+    totals = np.empty(bins, np.int64)
     inner, outer = np.empty(bins), np.empty(bins)
-    for f in range(width):
-        column = columns[f]
-        faults[f] = first_not_finite(column)
-        if faults[f] != OK:
-            continue
-        low, high = extremes(column)
-        constant[f] = low == high
-        if constant[f]:
-            values[:, f] = at_constant
-            continue
-        if not np.isfinite(high - low):
-            faults[f] = OVERFLOW
-            continue
-        bin_column(column, low, high, bins, index)
+    for f in varying:
+        bin_column(columns[f, :n], low[f], high[f], bins, index)
         for k in range(labellings.shape[0]):
             count_classes(index, labellings[k], counts)
             if k == 0:
@@ -237,66 +223,58 @@ def histogram_tile(
                 values[k, f, c] = function(inner, outer, size, n - size)
 
 
-def _python_kernel(
+def _call_python(
+    labellings: NDArray[np.uint16],
+    sizes: NDArray[np.int64],
     statistic: Statistic,
     parameters: dict[str, Any],
     bins: int | None,
-    labels: NDArray[Any],
-    sizes: NDArray[np.int64],
-) -> Kernel:
-    """Calls the function as Python: pair by pair, or with all classes of a feature at once."""
-    n, classes = labels.shape[1], sizes.shape[1]
+    columns: Any,
+    varying: Any,
+    low: Any,
+    high: Any,
+    values: Any,
+) -> None:
+    """Call the function as Python: pair by pair, or with the histograms of all classes at once."""
+    (n_labellings, classes), n = sizes.shape, labellings.shape[1]
 
-    def call(inner: Any, outer: Any, n_inner: Any, n_outer: Any) -> Any:
-        counts = (n_inner, n_outer) if statistic.counts else ()
+    def call(inner: Any, outer: Any, n_inner: Any) -> Any:
+        counts = (n_inner, n - n_inner) if statistic.counts else ()
         return statistic.function(inner, outer, *counts, **parameters)
 
-    def histograms(index: Any, totals: Any, k: int) -> tuple[Any, Any]:
-        assert bins is not None
-        flat = index.astype(np.int64) + bins * labels[k].astype(np.int64)
-        counts = np.bincount(flat, minlength=bins * classes).reshape(classes, bins)
-        size = sizes[k][:, None]
-        return counts / size, (totals - counts) / (n - size)
-
-    def kernel(columns: Any, values: Any, constant: Any, faults: Any) -> None:
-        for f, column in enumerate(columns):
-            faults[f] = first_not_finite(column)
-            if faults[f] != OK:
-                continue
-            low, high = extremes(column)
-            constant[f] = low == high
-            if constant[f]:
-                values[:, f] = statistic.constant
-                continue
-            if bins is None:
-                order = np.argsort(column, kind="stable")
-                ordered = column[order].astype(np.float64)
-                for k in range(len(labels)):
-                    own = labels[k][order]
-                    for c in range(classes):
-                        inside, size = own == c, int(sizes[k, c])
-                        pair = ordered[inside], ordered[~inside]
-                        values[k, f, c] = call(*pair, size, n - size)
-                continue
-            if not np.isfinite(high - low):
-                faults[f] = OVERFLOW
-                continue
+    for f in varying:
+        column = columns[f, :n]
+        if bins is None:
+            order = np.argsort(column, kind="stable")
+            ordered = column[order].astype(np.float64)
+        else:
             index = np.empty(n, np.uint16)
-            bin_column(column, low, high, bins, index)
-            totals = np.bincount(index, minlength=bins)
-            for k in range(len(labels)):
-                inner, outer = histograms(index, totals, k)
-                if statistic.on == HISTOGRAMS:
-                    found = np.asarray(call(inner, outer, sizes[k], n - sizes[k]))
-                    if found.shape != (classes,):
-                        raise PluginError(
-                            f"statistic '{statistic.name}' ({statistic.origin}) returned shape "
-                            f"{found.shape} for {classes} pairs: must be ({classes},)"
-                        )
-                    values[k, f] = found
-                    continue
-                for c in range(classes):
-                    size = int(sizes[k, c])
-                    values[k, f, c] = call(inner[c], outer[c], size, n - size)
+            bin_column(column, low[f], high[f], bins, index)
+        for k in range(n_labellings):
+            if bins is None:
+                own = labellings[k][order]
+                pairs: Any = ((ordered[own == c], ordered[own != c]) for c in range(classes))
+            else:
+                inner, outer = _histograms(index, bins, labellings[k], sizes[k])
+                pairs = zip(inner, outer, strict=True)
+            if statistic.on != HISTOGRAMS:
+                for c, (inside, outside) in enumerate(pairs):
+                    values[k, f, c] = call(inside, outside, int(sizes[k, c]))
+                continue
+            found = np.asarray(call(inner, outer, sizes[k]))
+            if found.shape != (classes,):
+                raise PluginError(
+                    f"statistic '{statistic.name}' ({statistic.origin}) returned shape "
+                    f"{found.shape} for {classes} pairs: must be ({classes},)"
+                )
+            values[k, f] = found
 
-    return kernel
+
+def _histograms(
+    index: NDArray[np.uint16], bins: int, labels: NDArray[np.uint16], sizes: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the shares of each class, and of all others, in each bin: two arrays (C, bins)."""
+    flat = index.astype(np.int64) + bins * labels.astype(np.int64)
+    counts = np.bincount(flat, minlength=bins * sizes.size).reshape(sizes.size, bins)
+    size = sizes[:, None]
+    return counts / size, (counts.sum(axis=0) - counts) / (labels.size - size)

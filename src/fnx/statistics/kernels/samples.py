@@ -1,8 +1,6 @@
-"""Kernels for statistics on the samples: for all classes at once, or calling any function.
+"""Kernels of fnx's own statistics on samples: the area under the ROC curve, and Cohen's d.
 
-Like those of `fnx.statistics.kernels.histogram`, they work on one tile, alone and without the GIL;
-what does not depend on the labels (checking, sorting, scaling) is done once per feature for all
-labellings.
+See `fnx.statistics.kernels.histogram` for the arguments of a kernel.
 """
 
 from __future__ import annotations
@@ -10,63 +8,42 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import njit
 
-from fnx.statistics.kernels.histogram import OK, OVERFLOW, extremes, first_not_finite
-from fnx.statistics.kernels.sorting import RADIX_BITS, radix_sort, sort_keys, tie_groups
+from fnx.statistics.kernels.sorting import sort_column, sort_scratch
 
-Array = Any
-
-VECTOR = types.float64[::1]
-# Of every plugin: inner, outer, n_inner, n_outer. One type, so that the loops compile once.
-SIGNATURE = types.float64(VECTOR, VECTOR, types.int64, types.int64)
-
-
-@njit(nogil=True, cache=True)
-def sort_column(column: Array, keys: Array, rows: Array) -> int:
-    """Sort a column; returns which row of `keys` and `rows` (2, N) holds keys and row numbers."""
-    passes = (8 * keys.itemsize + RADIX_BITS - 1) // RADIX_BITS
-    sort_keys(column, keys[0])
-    return int(radix_sort(keys, rows, passes))
+Array = Any  # Numba's arrays: their types are the callers'
 
 
 @njit(nogil=True, cache=True)
 def auroc_tile(
-    columns: Array,
     labellings: Array,
     sizes: Array,
-    keys: Array,
+    columns: Array,
+    varying: Array,
+    low: Array,
+    high: Array,
     values: Array,
-    constant: Array,
-    faults: Array,
 ) -> None:
-    """Area under the ROC curve for all features of a tile: rank sums in one pass over the sorted.
+    """Compute the area under the ROC curve: rank sums in one pass over the sorted images.
 
     U = R - n_c (n_c + 1) / 2 with R the sum of the class's ranks, ties having their mean rank; held
-    as integers, doubled. The arguments are those of
-    `fnx.statistics.kernels.exact.ks_exact_tile`.
+    as integers, doubled.
     """
-    width, n = columns.shape
-    rows = np.empty((2, n), np.uint32)
-    starts, ends = np.empty(n, np.uint32), np.empty(n, np.uint32)
+    n = labellings.shape[1]
+    rows, starts, ends = np.empty(n, np.uint32), np.empty(n, np.uint32), np.empty(n, np.uint32)
+    scratch = sort_scratch(n)
     ranks = np.empty(sizes.shape[1], np.int64)
-    for f in range(width):
-        column = columns[f]
-        faults[f] = first_not_finite(column)
-        if faults[f] != OK:
-            continue
-        now = sort_column(column, keys, rows)
-        constant[f] = keys[now, 0] == keys[now, n - 1]
-        if constant[f]:
-            values[:, f] = 0.5
-            continue
-        tie_groups(keys[now], starts, ends)
+    for f in varying:
+        front = sort_column(columns[f, :n], low[f], high[f], scratch, rows, starts, ends)
         for k in range(labellings.shape[0]):
             ranks[:] = 0
-            for i in range(n):
-                own = np.uint64(labellings[k, np.uint64(rows[now, i])])
+            for i in range(front):
+                ranks[np.uint64(labellings[k, np.uint64(rows[i])])] += front + 1
+            for i in range(n - front):
+                own = np.uint64(labellings[k, np.uint64(rows[front + i])])
                 # Ranks start + 1 … end: twice their mean is start + end + 1.
-                ranks[own] += np.int64(starts[i]) + np.int64(ends[i]) + 1
+                ranks[own] += 2 * front + np.int64(starts[i]) + np.int64(ends[i]) + 1
             for c in range(ranks.size):
                 size = sizes[k, c]
                 doubled = ranks[c] - size * (size + 1)
@@ -75,38 +52,26 @@ def auroc_tile(
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def cohen_d_tile(
-    columns: Array,
     labellings: Array,
     sizes: Array,
+    columns: Array,
+    varying: Array,
+    low: Array,
+    high: Array,
     values: Array,
-    constant: Array,
-    faults: Array,
 ) -> None:
-    """Compute Cohen's d for all features of a tile; arguments as in `ks_tile`.
+    """Compute Cohen's d for the features of a tile.
 
     The outer mean and sum of squares of class c are merged from those of the classes before it and
     after it (Chan, Golub and LeVeque 1979): nothing is ever subtracted, so nothing cancels.
     """
-    width, n = columns.shape
-    classes = sizes.shape[1]
+    n, classes = labellings.shape[1], sizes.shape[1]
     scaled = np.empty(n)
     first, mean, square = np.empty(classes), np.empty(classes), np.empty(classes)
     after = np.empty((classes + 1, 2))
-    for f in range(width):
-        column = columns[f]
-        faults[f] = first_not_finite(column)
-        if faults[f] != OK:
-            continue
-        low, high = extremes(column)
-        constant[f] = low == high
-        if constant[f]:
-            values[:, f] = 0
-            continue
-        if not np.isfinite(high - low):
-            faults[f] = OVERFLOW
-            continue
+    for f in varying:
         for i in range(n):
-            scaled[i] = (np.float64(column[i]) - low) / (high - low)
+            scaled[i] = (np.float64(columns[f, i]) - low[f]) / (high[f] - low[f])
         for k in range(labellings.shape[0]):
             moments(scaled, labellings[k], sizes[k], first, mean, square)
             after[classes] = 0
@@ -130,7 +95,7 @@ def cohen_d_tile(
 def moments(
     column: Array, labels: Array, sizes: Array, first: Array, mean: Array, square: Array
 ) -> None:
-    """Mean and sum of squared deviations of each class, in two passes.
+    """Compute mean and sum of squared deviations of each class, in two passes.
 
     Deviations are from a value of the class, so those of equal values are exactly 0.
     """
@@ -152,7 +117,7 @@ def moments(
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def merged(n: int, mean: float, square: float, m: int, other: float, others: float) -> Any:
-    """Mean and sum of squares of two groups together, from those of each."""
+    """Merge mean and sum of squares of two groups."""
     if n == 0:
         return other, others
     if m == 0:
@@ -164,78 +129,9 @@ def merged(n: int, mean: float, square: float, m: int, other: float, others: flo
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def effect(difference: float, squares: float, n: int) -> float:
-    """Cohen's d from the difference of the means and both samples' sum of squares."""
+    """Compute Cohen's d from the difference of the means and both samples' sum of squares."""
     if difference == 0:
         return 0.0
     if squares == 0:
         return np.inf if difference > 0 else -np.inf
     return float(difference / np.sqrt(squares / (n - 2)))
-
-
-def _tile_signature(real: Any, key: Any) -> Any:
-    return types.void(
-        real[:, ::1],
-        types.uint16[:, ::1],
-        types.int64[:, ::1],
-        key[:, ::1],
-        types.FunctionType(SIGNATURE),
-        types.float64,
-        types.float32[:, :, ::1],
-        types.boolean[::1],
-        types.int64[::1],
-    )
-
-
-@njit(
-    [
-        _tile_signature(types.float32, types.uint32),
-        _tile_signature(types.float64, types.uint64),
-    ],
-    nogil=True,
-    cache=True,
-)
-def samples_tile(
-    columns: Any,
-    labellings: Any,
-    sizes: Any,
-    keys: Any,
-    function: Any,
-    at_constant: Any,
-    values: Any,
-    constant: Any,
-    faults: Any,
-) -> None:
-    """A function of two sorted samples for all features of a tile, classes and labellings.
-
-    `function` is a Numba first-class function, so this is compiled once, whatever the plugin;
-    `at_constant` is the value for a constant feature. A feature is sorted once; taking a class out
-    of the sorted values keeps both parts sorted.
-    """
-    width, n = columns.shape
-    rows = np.empty((2, n), np.uint32)
-    ordered, labels = np.empty(n), np.empty(n, np.uint16)
-    # One place more than is ever used: each value is written to both, and one of them stays.
-    inner, outer = np.empty(n + 1), np.empty(n + 1)
-    for f in range(width):
-        column = columns[f]
-        faults[f] = first_not_finite(column)
-        if faults[f] != OK:
-            continue
-        now = sort_column(column, keys, rows)
-        constant[f] = keys[now, 0] == keys[now, n - 1]
-        if constant[f]:
-            values[:, f] = at_constant
-            continue
-        for i in range(n):
-            ordered[i] = column[np.uint64(rows[now, i])]
-        for k in range(labellings.shape[0]):
-            for i in range(n):
-                labels[i] = labellings[k, np.uint64(rows[now, i])]
-            for c in range(sizes.shape[1]):
-                size, n_inner, n_outer = sizes[k, c], 0, 0
-                for i in range(n):
-                    inner[n_inner] = outer[n_outer] = ordered[i]
-                    inside = int(labels[i] == c)
-                    n_inner += inside
-                    n_outer += 1 - inside
-                values[k, f, c] = function(inner[:size], outer[: n - size], size, n - size)

@@ -24,7 +24,7 @@ Array = Any  # Numba's arrays: their types are the callers'
 
 
 def integer_view(column: Array) -> Array:
-    """The bits of floats as signed integers of the same size (compiled code only)."""
+    """View the bits of floats as signed integers of the same size (compiled code only)."""
     raise NotImplementedError
 
 
@@ -40,16 +40,122 @@ def _integer_view(column: Any) -> Any:
 
 @njit(nogil=True, cache=True)
 def sign_mask(bits: Array) -> Any:
-    """All bits but the sign: `b ^ ((b >> 63) & mask)` (31 for float32) orders as the floats do.
+    """Return all bits but the sign.
 
-    -0 is below 0 in this order; the map is its own inverse.
+    `b ^ ((b >> 63) & mask)` (31 for float32) orders as the floats do, with -0 below 0; the map is
+    its own inverse.
     """
     return bits.dtype.type((np.uint64(1) << np.uint64(8 * bits.itemsize - 1)) - np.uint64(1))
 
 
 @njit(nogil=True, cache=True)
+def sort_column(
+    column: Array, low: float, high: float, scratch: Array, rows: Array, starts: Array, ends: Array
+) -> int:
+    """Sort row numbers by value, then by row, and find the groups of values that tie.
+
+    Args:
+        column: (N,) float32 or float64.
+        low: the smallest value.
+        high: the largest.
+        scratch: from `sort_scratch`.
+        rows: (N,) uint32, the result.
+        starts: (N,) uint32, the result for those that are not in front: see `tie_groups`.
+        ends: likewise.
+
+    Returns:
+        How many rows are in front: they all have the smallest value, and `starts` and `ends` are
+        those of the others, counted from them on.
+    """
+    single, keys, pairs = scratch
+    if narrow(column, single):
+        front = sort_single(single, low, high, pairs, keys, rows)
+        tie_groups(keys[: column.size - front], starts, ends)
+        return front
+    sort_double(column, rows, starts, ends)
+    return 0
+
+
+@njit(nogil=True, cache=True)
+def sort_scratch(n: int) -> Any:
+    """Return memory that `sort_column` works in."""
+    return np.empty(n, np.float32), np.empty(n, np.uint32), np.empty((2, n), np.uint64)
+
+
+@njit(nogil=True, cache=True)
+def narrow(column: Array, single: Array) -> bool:
+    """Write the column as float32, -0 as 0; return whether nothing was lost."""
+    lost = np.int32(0)
+    for i in range(column.size):
+        single[i] = np.float32(column[i]) + np.float32(0)
+        lost |= np.int32(single[i] != column[i])
+    return bool(lost == 0)
+
+
+@njit(nogil=True, cache=True)
+def sort_single(
+    column: Array, low: float, high: float, pairs: Array, keys: Array, rows: Array
+) -> int:
+    """Sort float32 values, (N,) without -0; return how many are in front of the sorted ones.
+
+    After a ReLU many values are the smallest, 0: they are put in front and left out of the sort.
+
+    Args:
+        column: the values.
+        low: the smallest of them.
+        high: the largest.
+        pairs: (2, N) scratch of uint64.
+        keys: (N,) uint32; the first ones order as the sorted values do, the result.
+        rows: (N,) uint32 row numbers of those in front, then of those sorted, the result.
+    """
+    n = column.size
+    smallest = np.float32(low) + np.float32(0)
+    bits, mask, sign = integer_view(column), sign_mask(integer_view(column)), np.int32(31)
+    ends = np.array([smallest, np.float32(high) + np.float32(0)])
+    last = integer_view(ends)
+    first = np.uint32(last[0] ^ ((last[0] >> sign) & mask))
+    span = int(np.uint32(np.uint32(last[1] ^ ((last[1] >> sign) & mask)) - first))
+    lowest = 0
+    for i in range(n):
+        lowest += int(column[i] == smallest)
+    apart = lowest > n // 16  # worth a pass of its own
+    source = pairs[1 if apart else 0]
+    for i in range(n):
+        key = np.uint32(np.uint32(bits[i] ^ ((bits[i] >> sign) & mask)) - first)
+        source[i] = np.uint64(key) << np.uint64(32) | np.uint64(i)
+    front = 0
+    if apart:
+        front = lowest
+        target = pairs[0]
+        z, m = np.uint64(0), np.uint64(0)
+        for i in range(n):  # each is written to both, and one of them stays
+            rows[z] = i
+            target[m] = source[i]
+            is_lowest = column[i] == smallest
+            z += np.uint64(is_lowest)
+            m += np.uint64(not is_lowest)
+    ordered = pairs[sort_pairs(pairs, n - front, span)]
+    for i in range(n - front):
+        rows[front + i] = np.uint32(ordered[i])
+        keys[i] = np.uint32(ordered[i] >> np.uint64(32))
+    return front
+
+
+@njit(nogil=True, cache=True)
+def sort_double(column: Array, rows: Array, starts: Array, ends: Array) -> None:
+    """Sort values into row numbers and tie groups, all (N,) uint32."""
+    n = column.size
+    keys = np.empty((2, n), np.uint64)
+    places = np.empty((2, n), np.uint32)
+    sort_keys(column, keys[0])
+    now = radix_sort(keys, places, 64 // RADIX_BITS)
+    rows[:] = places[now]
+    tie_groups(keys[now], starts, ends)
+
+
+@njit(nogil=True, cache=True)
 def sort_keys(column: Array, keys: Array) -> None:
-    """Unsigned integers that order as the values do: the float's bits, -0 made equal to 0."""
+    """Make unsigned integers that order as the values do: the float's bits, -0 made equal to 0."""
     floats = keys.view(column.dtype)
     top = keys.dtype.type(1) << keys.dtype.type(8 * keys.itemsize - 1)
     for i in range(column.size):
@@ -60,7 +166,7 @@ def sort_keys(column: Array, keys: Array) -> None:
 
 @njit(nogil=True, cache=True)
 def radix_sort(keys: Array, rows: Array, passes: int) -> int:
-    """Sort `keys[0]` (2, N) and the row numbers beside them; returns which of the two holds them.
+    """Sort `keys[0]` (2, N) and the row numbers beside them; return which of the two holds them.
 
     A stable sort by `RADIX_BITS` a pass, from the lowest; a pass in which all keys agree is left
     out.
@@ -94,7 +200,7 @@ def radix_sort(keys: Array, rows: Array, passes: int) -> int:
 
 @njit(nogil=True, cache=True)
 def begin_buckets(counts: Array) -> None:
-    """Numbers of elements to the position of the first, in place."""
+    """Turn numbers of elements into the position of the first, in place."""
     position = counts.dtype.type(0)
     for b in range(counts.size):
         count = counts[b]
@@ -104,7 +210,7 @@ def begin_buckets(counts: Array) -> None:
 
 @njit(nogil=True, cache=True)
 def sort_pairs(pairs: Array, count: int, span: int) -> int:
-    """Sort `pairs[0, :count]` (2, N) uint64, made of key and row; returns where they are then.
+    """Sort `pairs[0, :count]` (2, N) uint64, made of key and row; return where they are then.
 
     Key (upper half, at most `span`) and row number (lower half, ascending) travel as one integer:
     one store an element and pass instead of two. Three passes put the upper 24 bits of the keys in
@@ -131,7 +237,7 @@ def sort_pairs(pairs: Array, count: int, span: int) -> int:
 
 @njit(nogil=True, cache=True)
 def three_passes(pairs: Array, now: int, count: int, first_bit: int) -> int:
-    """A stable sort of `pairs[now, :count]` by three digits; returns where they are then."""
+    """Sort `pairs[now, :count]` by three digits, stably; return where they are then."""
     places = np.zeros((3, BUCKETS), np.uint32)
     counts, source = places.reshape(-1), pairs[now]
     mask, step, first = np.uint64(BUCKETS - 1), np.uint64(RADIX_BITS), np.uint64(first_bit)
@@ -150,7 +256,7 @@ def three_passes(pairs: Array, now: int, count: int, first_bit: int) -> int:
 
 @njit(nogil=True, cache=True)
 def distribute(source: Array, target: Array, count: int, shift: Any, counts: Array) -> None:
-    """One pass: the elements into the buckets of their digit, of which `counts` are the sizes."""
+    """Put the elements into the buckets of their digit, of which `counts` are the sizes."""
     begin_buckets(counts)
     mask = np.uint64(BUCKETS - 1)
     for i in range(count):
@@ -181,7 +287,7 @@ def insertion_sort(values: Array, moves: int) -> bool:
 
 @njit(nogil=True, cache=True)
 def tie_groups(keys: Array, starts: Array, ends: Array) -> None:
-    """For each sorted position, the number of values below its value, and of those not above it."""
+    """Count, for each sorted position, the values below its value, and those not above it."""
     n = keys.size
     for i in range(n):
         starts[i] = i

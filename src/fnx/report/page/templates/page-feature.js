@@ -16,7 +16,7 @@ async function featureView(id) {
       constant ? el("p", { class: "lead" }, "This feature has the same value for every image: it tells nothing.") : null,
       el("p", { class: "lead" }, receptive(layer)),
       el("ul", { class: "facts" }, SIGNS.map((sign) => el("li", {},
-        el("b", {}, number(kept[sign].length)), ` of ${number(N_CLASSES)} classes keep it ${WORDS[sign]}`,
+        "kept for ", el("b", {}, number(kept[sign].length)), ` of ${number(N_CLASSES)} classes ${WORDS[sign]}`,
         kept[sign].length ? ": " : "", listed(kept[sign], distances)))),
       el("p", { class: "facts" }, run.permutations ? [`With random labels, its D lies between ${distance(random[0])} and ${distance(random[3])}; 95 % of them between ${distance(random[1])} and ${distance(random[2])}.`] : null)),
     source ? el("figure", { class: "picture" },
