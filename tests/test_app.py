@@ -160,6 +160,18 @@ def test_a_run_that_is_killed_is_not_finished(
         find_runs([str(folder)])
 
 
+def test_the_space_of_the_distances_is_taken_before_they_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+    monkeypatch.setattr("os.posix_fallocate", lambda _, start, size: taken.append((start, size)))
+    array = app._reserve(tmp_path / "d.npy", (3, 2))
+    array[:] = 0.5
+    assert taken == [(0, (tmp_path / "d.npy").stat().st_size)]
+    assert np.load(tmp_path / "d.npy").tolist() == [[0.5, 0.5]] * 3
+    assert array.dtype == np.float32
+
+
 def test_a_refused_configuration_leaves_the_earlier_run(
     run: Run, tiny_at: Callable[..., Config]
 ) -> None:
