@@ -100,3 +100,12 @@ def test_what_does_not_exist_is_refused_in_one_line(config: ModelConfig, said: s
     with pytest.raises(ConfigError, match=said) as caught:
         check_layers(config, 224)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "takes"), [("test_resnet", 32, True), ("test_vit", 160, False)]
+)
+def test_a_network_may_take_squares_only(name: str, size: int, takes: bool) -> None:
+    from fnx.backbones.networks import takes_oblong
+
+    assert takes_oblong(name, size) is takes
