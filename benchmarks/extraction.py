@@ -151,7 +151,7 @@ def taps(precision: str, folder: Path, views: str = "ten") -> Callable[[int], fl
     from fnx import backbones
     from fnx.backbones.weights.locate import locate
     from fnx.config.compose import compose
-    from fnx.embedding.microbatches import Passes, batching
+    from fnx.embedding.microbatches import Microbatches, batching
     from fnx.images.crops import Crops
 
     config = compose(["model=vgg16", f"model.weights.path={weights(folder)}", "trainer=cpu"])
@@ -164,11 +164,11 @@ def taps(precision: str, folder: Path, views: str = "ten") -> Callable[[int], fl
 
     def run(images: int) -> float:
         batches = max(1, images // cut.images)
-        with Passes(backbone, crops, cut) as passes:
-            passes(pixels[:1])
+        with Microbatches(backbone, crops, cut) as embed_batch:
+            embed_batch(pixels[:1])
             start = time.perf_counter()
             for _ in range(batches):
-                passes(pixels)
+                embed_batch(pixels)
             return (time.perf_counter() - start) / (batches * cut.images)
 
     return run

@@ -27,8 +27,7 @@ import fnx
 from fnx import app
 from fnx.analysis.record import Stopwatch
 from fnx.config.compose import compose
-from fnx.embedding import ranks, store
-from fnx.embedding.embed import Embedding
+from fnx.embedding import Embedding, ranks, store
 from fnx.embedding.store import Manifest
 from fnx.images import LabelledImages, Listing, open_images
 from fnx.images.crops import Crops

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fnx.commands.run import run
-    from fnx.embedding.embed import Embedding
+    from fnx.embedding import Embedding
     from fnx.registry import statistic, threshold
     from fnx.report.notebook import Run
     from fnx.statistics.api import distances
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Embedding": "fnx.embedding.embed",
+    "Embedding": "fnx.embedding",
     "Run": "fnx.report.notebook",
     "distances": "fnx.statistics.api",
     "find_thresholds": "fnx.thresholds",

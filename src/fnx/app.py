@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,9 @@ from fnx.analysis.record import (
 from fnx.config.checks import check, check_listing
 from fnx.config.compose import reference_dataset
 from fnx.config.schema import Config
-from fnx.embedding.embed import Embedding, embed, find_strongest
+from fnx.embedding import Embedding, embed
 from fnx.images import LabelledImages, list_images, open_images
-from fnx.images.reference import open_reference
+from fnx.images.reference import open_reference, reference_crops
 from fnx.registry import statistics
 from fnx.report import summary, track, write_pictures, write_report
 from fnx.report.notebook import Run
@@ -39,7 +39,7 @@ from fnx.statistics import dask as on_dask
 from fnx.statistics.engine import all_distances
 from fnx.statistics.permutations import permutations
 from fnx.thresholds import Thresholds, find_thresholds
-from fnx.utils.launch import OtherRank
+from fnx.utils.launch import NonZeroRankExit
 from fnx.utils.progress import progress_bar
 from fnx.utils.redact import redacted
 from fnx.utils.version import fnx_version
@@ -71,8 +71,8 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / RECORD).unlink(missing_ok=True)  # of an earlier run in this folder
 
-    # crops through the network, pooled and averaged (Section 3.3); what excites each feature most
-    embedding, reused = extract(images, reference, config, run_dir, stage)
+    with stage("embedding"):  # crops through the network, pooled and averaged (Section 3.3)
+        embedding, reused, reference_embedding = extract(images, reference, config)
 
     with stage("distances"):  # inner against outer class, real and random labels (Sections 4, 7)
         real, random, constant = measure_distances(embedding, config, run_dir)
@@ -85,9 +85,11 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
         write_tables(found, run_dir)
 
     record = make_record(config, images, embedding, reused, found, stage)
-    finished = Run(run_dir, record, found)
     with stage("pictures"):  # what each feature answers to (Figures 2, 3, 4, 7)
-        write_pictures(finished, images, reference, config)
+        unfinished = Run(run_dir, record, found)
+        top_images = write_pictures(unfinished, images, reference, reference_embedding, config)
+
+    finished = Run(run_dir, record, {**found, "top_images": top_images})
 
     with stage("report"):  # Figures 1, 5, 6, 9, 10, Tables 1 to 3, and the page
         write_report(finished, config.report)
@@ -100,31 +102,24 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
 
 
 def extract(
-    images: LabelledImages,
-    reference: LabelledImages | None,
-    config: Config,
-    run_dir: Path,
-    stage: Stopwatch,
-) -> tuple[Embedding, bool]:
-    """Run the network: return the embedding and whether it was there; find the top images.
+    images: LabelledImages, reference: LabelledImages | None, config: Config
+) -> tuple[Embedding, bool, Embedding]:
+    """Return the embedding, whether it was found, and the embedding of the reference images.
 
-    The latter is written as ``strongest.parquet`` and ``strongest_images.parquet``, if there are
-    reference images.
+    The latter is the same where the reference images are the run's own, or none are wanted.
 
     Raises:
-        OtherRank: in a process that srun or torchrun started, on all ranks but the first.
+        NonZeroRankExit: in a process that srun or torchrun started, on all ranks but rank 0.
     """
+    theirs = replace(config, crops=reference_crops(config))
+    others = None if config.report.reference_dataset is None else reference
     try:
-        with stage("embedding"):
-            embedding, reused = embed(images, config)
-    except OtherRank:
-        if reference is not None:  # this rank's share of the other pass, where it leaves as well
-            find_strongest(reference, config)
+        embedding, reused = embed(images, config)
+    except NonZeroRankExit:
+        if others is not None:  # this rank's share of the other embedding, after which it exits too
+            embed(others, theirs)
         raise
-    if reference is not None:
-        with stage("strongest"):
-            find_strongest(reference, config).copy_to(run_dir)
-    return embedding, reused
+    return embedding, reused, embedding if others is None else embed(others, theirs)[0]
 
 
 def measure_distances(

@@ -124,7 +124,7 @@ def _run(words: Sequence[str]) -> None:
 @contextmanager
 def _folder_of_other_rank() -> Iterator[list[str]]:
     """Yield overrides that keep a rank that ends after the extraction out of the run's folder."""
-    if launch.is_first():
+    if launch.is_rank_zero():
         yield []
         return
     with tempfile.TemporaryDirectory(prefix="fnx-rank-") as folder:
@@ -138,7 +138,7 @@ def job(config: DictConfig) -> None:
     try:
         with in_one_line():
             _run_job(config)
-    except launch.OtherRank:
+    except launch.NonZeroRankExit:
         return
     except (FnxError, OSError) as error:
         if debugging() or _refused is None:
@@ -159,7 +159,7 @@ def _run_job(config: DictConfig) -> None:
     redact_files(run_dir / ".hydra", "*.yaml")
     for handler in logging.getLogger().handlers:
         handler.addFilter(Redacting())
-    if not launch.is_first():  # the first logs the same
+    if not launch.is_rank_zero():  # rank 0 logs the same
         logging.getLogger().setLevel(logging.WARNING)
     compose.load_plugins()  # in a launcher's process nothing else has
     typed = compose.typed(config)

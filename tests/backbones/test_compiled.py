@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import timm
@@ -15,9 +13,7 @@ from fnx.backbones.backbone import Backbone, Preprocessing, plan
 from fnx.backbones.compiled import CompiledBackbone
 from fnx.backbones.layers import select
 from fnx.backbones.trace import trace
-from fnx.config.schema import Config
-from fnx.embedding.microbatches import Batching, Passes
-from fnx.errors import ConfigError
+from fnx.embedding.microbatches import Batching, Microbatches
 from fnx.images.crops import Crops
 
 IMAGES, SIDE = 6, 64
@@ -80,16 +76,19 @@ def test_rows_are_those_of_the_plain_network(name: str, tap: str) -> None:
     assert positions.any()
 
 
-def test_passes_fill_a_batch_up_to_the_size_that_was_compiled() -> None:
+def test_microbatches_fill_a_batch_up_to_the_size_that_was_compiled() -> None:
     plain = backbone(made("test_resnet"))
     crops = Crops("ten", SIDE, SIDE)
     cut = Batching(views=20, threads=0, images=2)
     images = list(pixels(3))
     with (
-        Passes(plain, crops, cut) as usual,
-        Passes(plain, crops, cut, compile_with="aot_eager") as compiled,
+        Microbatches(plain, crops, cut) as usual,
+        Microbatches(plain, crops, cut, compile_with="aot_eager") as compiled,
     ):
-        torch.testing.assert_close(compiled(images), usual(images), rtol=1e-5, atol=1e-6)
+        rows, positions = compiled(images)
+        expected, where = usual(images)
+    torch.testing.assert_close(rows, expected, rtol=1e-5, atol=1e-6)
+    assert torch.equal(positions, where)
 
 
 @pytest.mark.slow
@@ -100,12 +99,3 @@ def test_fused_kernels_round_a_little_differently(dtype: torch.dtype) -> None:
     given = pixels(IMAGES)
     near = {"rtol": 1e-5, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 0.1, "atol": 0.05}
     torch.testing.assert_close(CompiledBackbone(plain, IMAGES)(given), plain(given), **near)
-
-
-def test_a_processor_compiles_nothing(tiny: Callable[..., Config]) -> None:
-    from fnx.embedding.embed import embed
-    from fnx.images.open import open_images
-
-    config = tiny("trainer.compile=true")
-    with pytest.raises(ConfigError, match=r"trainer\.compile=true is for GPUs"):
-        embed(open_images(config.dataset, Path(config.paths.cache)), config)

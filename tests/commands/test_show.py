@@ -22,7 +22,7 @@ from tests.report.synthetic import Synthetic, write_run
 
 from fnx.analysis import Run
 from fnx.cli import command
-from fnx.embedding import store
+from fnx.embedding import Embedding, store
 from fnx.embedding.store import Manifest
 from fnx.report.pictures.paths import class_path, sprite_path
 
@@ -137,7 +137,7 @@ def test_a_feature_is_what_its_row_says(
     assert [image["path"] for image in found["images"]] == ["b/9.jpg", "a/7.jpg"]
     embedding = run.embedding_path
     assert embedding is not None
-    values = store.Embedding.open(embedding).features[:, 14]
+    values = Embedding.open(embedding).features[:, 14]
     inside = run.images.filter(pl.col("status") == "ok")["class_name"].to_numpy() == "Zebra"
     edges = np.array(found["values"]["edges"])
     assert (edges[0], edges[-1]) == (values.min(), values.max())

@@ -16,10 +16,8 @@ from pathlib import Path
 
 from fnx.backbones import backbone  # noqa: F401 - what every child needs is imported once
 from fnx.config.compose import compose
-from fnx.embedding import extraction, store
-from fnx.embedding.embed import Embedding, embed
-from fnx.embedding.store import Manifest
-from fnx.images.open import open_images
+from fnx.embedding import Embedding, embed, extraction, store
+from fnx.images import open_images
 
 ROWS_PER_SHARD = 16
 
@@ -29,8 +27,8 @@ def child(outputs: Path, words: list[str], written: Path) -> None:
     extraction._rows_per_shard = lambda *_: ROWS_PER_SHARD  # type: ignore[assignment]
     write = store.write_shard
 
-    def noting(path: Path, manifest: Manifest, shard: int, block: object) -> None:
-        write(path, manifest, shard, block)  # type: ignore[arg-type]
+    def noting(path: Path, manifest: object, shard: int, *blocks: object) -> None:
+        write(path, manifest, shard, *blocks)  # type: ignore[arg-type]
         with written.open("a") as file:
             file.write(f"{shard}\n")
 
@@ -69,8 +67,8 @@ def main(folder: Path, seed: int, moments: int, words: list[str]) -> None:
     shards = run(folder / "undisturbed", words)
     lasted = time.perf_counter() - start
     (path,) = (folder / "undisturbed/embeddings").glob("digits-*")
-    digests = Embedding.open(path).manifest.shards
-    print(json.dumps({"shards": shards, "digests": digests}), flush=True)
+    whole = Embedding.open(path).manifest
+    print(json.dumps({"shards": shards, "digests": [whole.shards, whole.positions]}), flush=True)
     for _ in range(moments):
         outputs = folder / "killed"
         shutil.rmtree(outputs, ignore_errors=True)
@@ -78,12 +76,12 @@ def main(folder: Path, seed: int, moments: int, words: list[str]) -> None:
         before = run(outputs, words, kill_after=moment)
         after = run(outputs, words)
         (path,) = (outputs / "embeddings").glob("digits-*")
-        found = Embedding.open(path).manifest.shards
+        found = Embedding.open(path).manifest
         again = sorted(set(before) & set(after))
         print(
             json.dumps(
                 {"moment": moment, "before": before, "after": after, "again": again}
-                | {"identical": found == digests}
+                | {"identical": found == whole}
             ),
             flush=True,
         )

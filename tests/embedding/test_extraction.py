@@ -18,16 +18,18 @@ import torch
 import torchvision.transforms.v2.functional as tv
 
 from fnx.config.schema import Config
-from fnx.embedding import extraction, store
-from fnx.embedding.embed import Embedding, embed
+from fnx.embedding import Embedding, embed, extraction, store
 from fnx.embedding.store import Manifest
-from fnx.errors import ConfigError
-from fnx.images.dataset import LabelledImages
-from fnx.images.open import open_images
+from fnx.images import LabelledImages, open_images
 
 
 def opened(config: Config) -> LabelledImages:
     return open_images(config.dataset, Path(config.paths.cache))
+
+
+def positions(embedding: Embedding) -> np.ndarray:
+    assert embedding.positions is not None
+    return embedding.positions[:]
 
 
 def test_rows_equal_a_plain_loop_of_timm_and_torchvision(tiny: Callable[..., Config]) -> None:
@@ -54,6 +56,9 @@ def test_rows_equal_a_plain_loop_of_timm_and_torchvision(tiny: Callable[..., Con
             )
         expected = normed.mean((0, 2, 3)).numpy()
         np.testing.assert_allclose(embedding.features[row], expected, rtol=1e-4, atol=1e-5)
+        highest = normed[4].flatten(1).argmax(1)  # in the unmirrored centre, a map of 16 × 16
+        middles = torch.stack([highest // 16, highest % 16], 1) * 16 + 8  # of cells, in 256ths
+        assert (positions(embedding)[row] == middles.numpy()).mean() > 0.9
 
 
 def test_the_second_run_reuses_the_first(
@@ -85,22 +90,22 @@ def test_an_interrupted_run_goes_on_at_the_first_missing_shard(
     written: list[int] = []
     write = store.write_shard
 
-    def failing(path: Path, manifest: Manifest, shard: int, block: np.ndarray) -> None:
+    def failing(path: Path, manifest: Manifest, shard: int, *blocks: np.ndarray) -> None:
         if len(written) == 2:
             raise OSError("the disk is full")
-        write(path, manifest, shard, block)
+        write(path, manifest, shard, *blocks)
         written.append(shard)
 
     monkeypatch.setattr(store, "write_shard", failing)
     with pytest.raises(OSError, match="disk is full"):
         embed(opened(config), config)
     (path,) = (tmp_path / "elsewhere").glob("digits-*")
-    assert not Embedding.is_complete(path)
+    assert not store.is_whole(path)
 
     later: list[int] = []
 
-    def counting(path: Path, manifest: Manifest, shard: int, block: np.ndarray) -> None:
-        write(path, manifest, shard, block)
+    def counting(path: Path, manifest: Manifest, shard: int, *blocks: np.ndarray) -> None:
+        write(path, manifest, shard, *blocks)
         later.append(shard)
 
     monkeypatch.setattr(store, "write_shard", counting)
@@ -108,7 +113,8 @@ def test_an_interrupted_run_goes_on_at_the_first_missing_shard(
     assert not reused
     assert later == [2, 3, 4]
     np.testing.assert_array_equal(resumed.features[:], undisturbed.features[:])
-    assert resumed.manifest.shards == undisturbed.manifest.shards
+    np.testing.assert_array_equal(positions(resumed), positions(undisturbed))
+    assert resumed.manifest == undisturbed.manifest
 
 
 def test_a_run_that_ended_after_its_last_shard_is_finished_by_the_next(
@@ -136,7 +142,7 @@ def test_the_folder_is_named_by_data_model_and_fingerprint(tiny: Callable[..., C
     assert embedding.path.name == f"digits-test_resnet-{mark}"
     names = {entry.name for entry in embedding.path.iterdir()}
     tables = {"images.parquet", "features.parquet", "network.parquet"}
-    assert names == {"features.zarr", "manifest.json", *tables}
+    assert names == {"features.zarr", "positions.zarr", "manifest.json", *tables}
 
 
 @pytest.mark.parametrize("crops", ["ten", "five", "center", "dense"])
@@ -146,30 +152,23 @@ def test_batch_size_threads_and_workers_change_no_bit(
     # Sizes at which torch's own results differ in their last bits (measured on two machines).
     words = (f"crops={crops}", "crops.resize=40", "crops.size=40", "dataset.limit_per_class=3")
     config = tiny(*words)
-    expected = embed(opened(config), config)[0].features[:]
+    expected = embed(opened(config), config)[0].manifest  # whose digests are those of all bits
     others = ["batch_size=1", "batch_size=7", "batch_size=1000", "num_workers=2"]
     for number, other in enumerate(others):
         config = tiny(*words, f"trainer.{other}", f"paths.cache={config.paths.outputs}/{number}")
-        np.testing.assert_array_equal(embed(opened(config), config)[0].features[:], expected)
+        assert embed(opened(config), config)[0].manifest == expected
     monkeypatch.setattr(extraction, "_threads", lambda _: 5)
     config = tiny(*words, f"paths.cache={config.paths.outputs}/threads")
-    np.testing.assert_array_equal(embed(opened(config), config)[0].features[:], expected)
+    assert embed(opened(config), config)[0].manifest == expected
 
 
-def test_whole_images_are_refused_where_a_network_takes_squares_only(
+def test_a_network_of_squares_takes_whole_images_that_are_squashed(
     tiny: Callable[..., Config],
 ) -> None:
-    words = (
-        "model.name=test_vit",
-        "crops=dense",
-        "crops.resize=160",
-        "crops.size=160",
-        "dataset.limit_per_class=1",
+    words = ("model.name=test_vit", "model.layers=[blocks.0.*]", "dataset.limit_per_class=1")
+    config = tiny(
+        *words, "crops=dense", "crops.resize=160", "crops.size=160", "crops.resize_mode=squash"
     )
-    config = tiny(*words)
-    with pytest.raises(ConfigError, match=r"takes square images only; choose crops.resize_mode="):
-        embed(opened(config), config)
-    config = tiny(*words, "crops.resize_mode=squash", "model.layers=[blocks.0.*]")
     assert np.isfinite(embed(opened(config), config)[0].features[:]).all()
 
 

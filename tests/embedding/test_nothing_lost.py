@@ -17,12 +17,10 @@ import pytest
 from PIL import Image
 
 from fnx.config.schema import Config
-from fnx.embedding import extraction, store
-from fnx.embedding.embed import Embedding, embed
+from fnx.embedding import Embedding, embed, extraction, store
 from fnx.embedding.store import Manifest
 from fnx.errors import DataError
-from fnx.images.dataset import LabelledImages
-from fnx.images.open import open_images
+from fnx.images import LabelledImages, open_images
 from fnx.utils import lock
 
 
@@ -71,8 +69,8 @@ def made(tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> tuple[
     return config, embedding.path
 
 
-def shard_files(path: Path) -> list[Path]:
-    return sorted(file for file in (path / "features.zarr/c").rglob("*") if file.is_file())
+def shard_files(path: Path, array: str) -> list[Path]:
+    return sorted(file for file in (path / f"{array}.zarr/c").rglob("*") if file.is_file())
 
 
 def truncated(file: Path) -> None:
@@ -91,29 +89,40 @@ def removed(file: Path) -> None:
     file.unlink()
 
 
-@pytest.mark.parametrize("damage", [truncated, overwritten, removed])
+@pytest.mark.parametrize(
+    ("damage", "array"),
+    [
+        (truncated, "features"),
+        (overwritten, "features"),
+        (removed, "features"),
+        (overwritten, "positions"),
+        (removed, "positions"),
+    ],
+)
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_damaged_shard_is_found_and_it_alone_is_done_again(
     made: tuple[Config, Path],
     damage: Callable[[Path], None],
+    array: str,
     finished: bool,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     config, path = made
-    before = Embedding.open(path).features[:]
-    manifest = Manifest.read(path)
+    before = Embedding.open(path)
+    values, positions = before.features[:], before.positions[:]
+    manifest = before.manifest
     expected = [2]
     if not finished:
         store.reopen(path, manifest, [4])
         expected = [2, 4]
-    damage(shard_files(path)[2])
+    damage(shard_files(path, array)[2])
     done: list[int] = []
     write = store.write_shard
 
-    def noting(path: Path, manifest: Manifest, shard: int, block: np.ndarray) -> None:
+    def noting(path: Path, manifest: Manifest, shard: int, *blocks: np.ndarray) -> None:
         done.append(shard)
-        write(path, manifest, shard, block)
+        write(path, manifest, shard, *blocks)
 
     monkeypatch.setattr(store, "write_shard", noting)
     embedding, reused = embed(opened(config), config)
@@ -121,8 +130,9 @@ def test_a_damaged_shard_is_found_and_it_alone_is_done_again(
     assert done == expected
     assert embedding.extraction is not None
     assert embedding.extraction.images == sum(len(manifest.shard_rows(i)) for i in expected)
-    assert "extracting anew what is damaged: shards [2]" in caplog.text
-    np.testing.assert_array_equal(embedding.features[:], before)
+    assert "extracting damaged shards again: [2]" in caplog.text
+    np.testing.assert_array_equal(embedding.features[:], values)
+    np.testing.assert_array_equal(embedding.positions[:], positions)
     assert embedding.manifest == manifest
     assert embed(opened(config), config)[1]
 
@@ -179,14 +189,14 @@ def test_a_full_disk_keeps_what_was_finished(
         assert 0 < done < 5
         subprocess.run(["mount", "-o", "remount,size=10m", str(small)], check=True)
         embedding, _ = embed(opened(config), config)
-        assert embedding.manifest.shards == Manifest.read(whole).shards
+        assert embedding.manifest == Manifest.read(whole)
 
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from fnx.utils.lock import sole
-with sole(Path(sys.argv[1]), "extracts", lambda: ""):
+from fnx.utils.lock import exclusive_lock
+with exclusive_lock(Path(sys.argv[1]), "extracts", lambda: ""):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -201,7 +211,7 @@ def test_one_run_waits_for_another_says_so_and_takes_over_when_it_dies(
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
-    monkeypatch.setattr(lock, "_ASK_EVERY", 0.01)
+    monkeypatch.setattr(lock, "_RETRY_EVERY", 0.01)
     shards = iter(range(100))
 
     def progress() -> str:
@@ -211,11 +221,11 @@ def test_one_run_waits_for_another_says_so_and_takes_over_when_it_dies(
             holder.wait()
         return f"{now} of 9 shards"
 
-    with caplog.at_level(logging.INFO), lock.sole(path, "extracts e-0123", progress):
+    with caplog.at_level(logging.INFO), lock.exclusive_lock(path, "extracts e-0123", progress):
         pass
     assert f"waiting for process {holder.pid} on" in caplog.text
     assert "which extracts e-0123: 2 of 9 shards" in caplog.text
-    assert "the wait is over: nobody extracts e-0123 any more" in caplog.text
+    assert "the wait is over: no other run extracts e-0123 any more" in caplog.text
 
 
 def test_what_another_run_finished_meanwhile_is_reused(
@@ -224,7 +234,7 @@ def test_what_another_run_finished_meanwhile_is_reused(
     config = tiny()
     whole = iter([False, True])  # before the wait for the lock, and after it
     embed(opened(config), config)
-    monkeypatch.setattr("fnx.embedding.embed._is_whole", lambda _: next(whole))
+    monkeypatch.setattr(store, "is_whole", lambda _: next(whole))
     monkeypatch.setattr(extraction, "extract", None)
     assert embed(opened(config), config)[1]
 

@@ -11,13 +11,11 @@ from PIL import Image
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from fnx.config.schema import Config, TrainerConfig
-from fnx.embedding import extraction, ranks, store
-from fnx.embedding.embed import embed
+from fnx.embedding import embed, extraction, ranks, store
 from fnx.embedding.ranks import ShardBatches
 from fnx.embedding.store import Manifest
 from fnx.errors import ConfigError, DataError
-from fnx.images.dataset import LabelledImages
-from fnx.images.open import open_images
+from fnx.images import LabelledImages, open_images
 from fnx.utils import launch
 
 
@@ -57,9 +55,10 @@ def test_two_processes_leave_the_bits_of_one(
     two, reused = embed(opened(config), config)
     assert not reused
     assert two.path != one.path
-    assert two.manifest.shards == one.manifest.shards  # checksums of the files themselves
+    assert two.manifest == one.manifest  # with checksums of the files themselves
     np.testing.assert_array_equal(two.features[:], one.features[:])
-    assert len(one.manifest.shards) == 4
+    assert one.manifest.positions is not None
+    assert len(one.manifest.shards) == len(one.manifest.positions) == 4
 
 
 @pytest.mark.slow
@@ -76,7 +75,7 @@ def test_fewer_images_than_processes(tiny: Callable[..., Config], tmp_path: Path
     store.reopen(three.path, three.manifest, [1])  # and to go on with fewer shards than ranks
     again, reused = embed(opened(config), config)
     assert not reused
-    assert again.manifest.shards == three.manifest.shards
+    assert again.manifest == three.manifest
 
 
 @pytest.mark.parametrize(("rows", "ranks", "expected"), [(30, 2, 16), (1, 4, 1), (9000, 2, 64)])
@@ -100,7 +99,7 @@ def test_each_rank_has_a_shard_of_whole_passes(rows: int, ranks: int, expected: 
 def test_what_a_process_raises_is_said_by_the_first(
     text: str, kind: type[Exception], said: str
 ) -> None:
-    error = ranks._said_by_rank(ProcessRaisedException(text, 1, 1234))
+    error = ranks._error_of_rank(ProcessRaisedException(text, 1, 1234))
     assert type(error) is kind
     with pytest.raises(kind, match=said):
         raise error
@@ -111,7 +110,7 @@ def test_a_process_that_is_killed_is_told_of() -> None:
         "process 1 terminated with signal SIGKILL", 1, 1234, exit_code=-9, signal_name="SIGKILL"
     )
     with pytest.raises(DataError, match=r"signal SIGKILL \(out of memory\?\)"):
-        raise ranks._said_by_rank(error)
+        raise ranks._error_of_rank(error)
 
 
 @pytest.mark.parametrize(
@@ -134,14 +133,14 @@ def test_srun_and_torchrun_are_recognised(
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert launch.started_elsewhere() is elsewhere
-    assert launch.is_first() is first
+    assert launch.is_externally_launched() is elsewhere
+    assert launch.is_rank_zero() is first
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"num_nodes": 2}, "start one process a device with srun or torchrun"),
+        ({"num_nodes": 2}, "start one process per device with srun or torchrun"),
         ({"accelerator": "gpu"}, "^trainer: .*gpu"),
         ({"precision": "tf32"}, "NVIDIA's GPUs"),
     ],

@@ -182,3 +182,13 @@ def test_crops_are_made_from_their_configuration_and_travel_to_workers() -> None
     crops = Crops(**vars(CropsConfig(name="five")))
     assert crops == Crops("five") == Crops("five", 256, 224, "short_side")
     assert pickle.loads(pickle.dumps(crops)) == crops
+
+
+def test_a_view_without_torch_is_the_network_s() -> None:
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 255, (50, 61, 3), np.uint8))
+    for name in ("ten", "five", "center", "dense"):
+        crops = Crops(name, 40, 40 if name == "dense" else 32)
+        for number, view in enumerate(crops.views(crops.resized(image))):
+            seen = crops.view(image, number)
+            np.testing.assert_array_equal(seen, view.permute(1, 2, 0).numpy())

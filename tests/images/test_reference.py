@@ -103,3 +103,10 @@ def test_the_views_of_a_reference_image_are_of_the_runs_size(
     config = replace(config, report=replace(config.report, reference_crops=name))
     crops = reference_crops(config)
     assert (crops.name, crops.resize, crops.size) == expected
+
+
+def test_the_runs_own_images_are_embedded_already_by_the_runs_crops(
+    tiny: Callable[..., Config],
+) -> None:
+    config = tiny("crops=ten", "report.reference_crops=center")
+    assert reference_crops(config) == config.crops

@@ -91,7 +91,7 @@ def test_a_changed_file_is_read_again(
 def test_of_two_runs_at_once_one_checks_and_the_other_finds_it_remembered(
     root: Path, reads: Counter[str], monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
-    monkeypatch.setattr(lock, "_ASK_EVERY", 0.02)
+    monkeypatch.setattr(lock, "_RETRY_EVERY", 0.02)
     together = threading.Barrier(2)
     known = check._remembered
 

@@ -147,11 +147,10 @@ def feature_profile(run: Run, feature_id: int) -> FeatureProfile:
         "t_plus",
         "t_minus",
     ).sort("distance", descending=True, maintain_order=True)
-    images = None
-    if run.has("strongest") and run.has("strongest_images"):
+    images = run.top_images
+    if images is not None:
         images = (
-            run.strongest.filter(pl.col("feature_id") == feature_id)
-            .join(run.strongest_images, on="image_id", how="left")
+            images.filter(pl.col("feature_id") == feature_id)
             .sort("rank")
             .select("rank", "activation", "class_name", "path")
         )

@@ -121,14 +121,21 @@ class Run:
         return self._table("network")
 
     @cached_property
-    def strongest(self) -> pl.DataFrame:
-        """What activates each unit most (see `fnx.embedding.embed.Strongest.table`)."""
-        return self._table("strongest")
+    def top_images(self) -> pl.DataFrame | None:
+        """The images that activate each feature most; None for a run without pictures.
 
-    @cached_property
-    def strongest_images(self) -> pl.DataFrame:
-        """The images of `strongest`: ``image_id``, ``path``, ``class_name``, ``dataset``."""
-        return self._table("strongest_images")
+        See `fnx.report.pictures.top_images.top_images` for the columns. Runs made before that
+        table existed have two, ``strongest`` and ``strongest_images``, ranked by the highest value
+        of the map.
+        """
+        if self.has("top_images"):
+            return self._table("top_images")
+        if not (self.has("strongest") and self.has("strongest_images")):
+            return None
+        images = self._table("strongest_images")
+        return self._table("strongest").join(
+            images, on="image_id", how="left", maintain_order="left"
+        )
 
     @cached_property
     def distances(self) -> NDArray[np.float32]:

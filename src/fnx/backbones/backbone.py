@@ -7,18 +7,15 @@ import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 import torch
 from torch import Tensor, nn
 
 from fnx.backbones.layers import Layer
-from fnx.backbones.pooling import peak_positions, peaks, pooled
+from fnx.backbones.pooling import peak_positions, pooled
 from fnx.backbones.trace import Site, Trace
-
-#: What is made of a layer's map: its mean, or its highest value and where it is.
-Reduction = Literal["mean", "peak"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ class Tap:
 def plan(
     trace: Trace, layers: Sequence[Layer], tap: str, *, class_token: bool = False
 ) -> tuple[Tap, ...]:
-    """The taps of `layers` ("pre" or "post" their activations), columns in the order given.
+    """Return the taps of `layers` ("pre" or "post" their activations), columns in the order given.
 
     With `class_token`, class and register tokens are averaged with the others.
     """
@@ -114,7 +111,6 @@ class Backbone(nn.Module):
         unseen: module paths of convolutions and linear layers that cannot be read.
         preprocessing: what turns pixels into the network's input.
         taps: where the columns are read.
-        reduction: what is made of a map, "mean" or "peak" (see `forward`).
     """
 
     def __init__(
@@ -127,7 +123,6 @@ class Backbone(nn.Module):
         weights_digest: str,
         unseen: Sequence[str] = (),
         memory_format: torch.memory_format = torch.channels_last,
-        reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
         self.net = net.requires_grad_(False).eval().to(memory_format=memory_format)
@@ -137,7 +132,6 @@ class Backbone(nn.Module):
         self.unseen = tuple(unseen)
         self.preprocessing = preprocessing
         self.memory_format = memory_format
-        self.reduction = reduction
         self.taps = tuple(taps)
 
     def train(self, mode: bool = True) -> Backbone:
@@ -145,7 +139,7 @@ class Backbone(nn.Module):
         return super().train(False)
 
     def replica(self) -> Backbone:
-        """A copy that shares the weights, for another thread: `forward` hooks into the network."""
+        """Return a copy for another thread that shares the weights: `forward` sets hooks."""
         tensors: Iterable[Tensor] = itertools.chain(self.parameters(), self.buffers())
         return copy.deepcopy(self, {id(tensor): tensor for tensor in tensors})
 
@@ -159,12 +153,9 @@ class Backbone(nn.Module):
         Returns:
             Float32 (B, n_features), whatever the precision of the network. A convolution's value is
             its mean over space, a token map's its mean over tokens (class tokens left out), and a
-            layer's that is called several times the mean over its calls. With the reduction
-            "peak", float32 (B, 3, n_features): the maximum over all of these, and its row and
-            column in the layer's map (see `fnx.backbones.pooling.peaks`).
+            layer's that is called several times the mean over its calls.
         """
-        images = self.prepared(pixels)
-        return read(self.net, images, self.taps, self.n_features, reduction=self.reduction)[0]
+        return self.with_positions(pixels, slice(0))[0]
 
     @torch.no_grad()
     def with_positions(self, pixels: Tensor, located: slice) -> tuple[Tensor, Tensor]:
@@ -183,7 +174,7 @@ class Backbone(nn.Module):
         return read(self.net, self.prepared(pixels), self.taps, self.n_features, located)
 
     def prepared(self, pixels: Tensor) -> Tensor:
-        """The network's input, in its precision and memory format: uint8 (B, 3, H, W) in RGB."""
+        """Turn uint8 (B, 3, H, W) in RGB into input of the network's precision and layout."""
         images = self.preprocessing(pixels).contiguous(memory_format=self.memory_format)
         dtype = next((p.dtype for p in self.net.parameters() if p.is_floating_point()), None)
         return images.to(dtype)
@@ -209,7 +200,6 @@ def read(
     taps: Sequence[Tap],
     n_features: int,
     located: slice = slice(0),
-    reduction: Reduction = "mean",
 ) -> tuple[Tensor, Tensor]:
     """Run `net` on `images` until every tap is read.
 
@@ -217,15 +207,10 @@ def read(
     only: the network is left as it was.
 
     Returns:
-        Float32 (B, n_features), of peaks (B, 3, n_features), and uint8 (views in `located`,
-        n_features, 2): see `Backbone.with_positions`.
+        Float32 (B, n_features), and uint8 (views in `located`, n_features, 2): see
+        `Backbone.with_positions`.
     """
-    if reduction == "mean":
-        rows = torch.zeros(len(images), n_features, dtype=torch.float32, device=images.device)
-        reduce = pooled
-    else:
-        rows = torch.full((len(images), 3, n_features), -torch.inf, device=images.device)
-        reduce = peaks
+    rows = torch.zeros(len(images), n_features, dtype=torch.float32, device=images.device)
     views = len(range(len(images))[located])
     positions = torch.zeros(views, n_features, 2, dtype=torch.uint8, device=images.device)
     at: dict[tuple[str, bool], dict[int, list[Tap]]] = defaultdict(lambda: defaultdict(list))
@@ -240,14 +225,10 @@ def read(
         calls[key] += 1
         for tap in at[key].get(number, ()):
             units = slice(tap.first, tap.first + tap.units)
-            row = reduce(
+            row = pooled(
                 value, channels_last=tap.channels_last, images=len(images), prefix=tap.left_out
             )
-            mine = rows[..., units]
-            if reduction == "mean":
-                mine += row if tap.calls == 1 else row / tap.calls
-            else:
-                mine.copy_(torch.where(row[:, :1] > mine[:, :1], row, mine))
+            rows[:, units] += row if tap.calls == 1 else row / tap.calls
             if views and tap.locates and len(value) == len(images):
                 positions[:, units] = peak_positions(
                     value[located],

@@ -13,7 +13,7 @@ from fnx.backbones.architectures import known_layers
 from fnx.backbones.layers import Layer, select
 
 if TYPE_CHECKING:
-    from fnx.backbones.backbone import Backbone, Reduction
+    from fnx.backbones.backbone import Backbone
     from fnx.backbones.weights.locate import WeightsFile
     from fnx.config.schema import ModelConfig
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def layer_names(config: ModelConfig, image_size: int) -> list[Layer]:
-    """The layers that `config` asks for, in the order of the embedding's columns.
+    """Return the layers that `config` asks for, in the order of the embedding's columns.
 
     Needs no weights, and neither torch nor timm for VGG and EfficientNet-Lite0.
 
@@ -58,9 +58,8 @@ def build(
     image_size: int,
     seed: int,
     channels_last: bool = True,
-    reduction: Reduction = "mean",
 ) -> Backbone:
-    """A backbone with its weights, on the CPU and in evaluation mode.
+    """Build a backbone with its weights, on the CPU and in evaluation mode.
 
     Args:
         config: the model.
@@ -68,7 +67,6 @@ def build(
         image_size: side in pixels of the square images it will be given.
         seed: seed of an untrained network's weights.
         channels_last: lay maps out with the units innermost, which is twice as fast on CPUs.
-        reduction: "mean" or "peak" (see `Backbone`).
 
     Raises:
         ConfigError: a layer or a timm name that does not exist; images too small for the network.
@@ -79,7 +77,7 @@ def build(
 
     from fnx.backbones.backbone import Backbone, plan
     from fnx.backbones.networks import preprocessing, traced, uninitialised, untrained
-    from fnx.backbones.weights.locate import load, read_state_dict
+    from fnx.backbones.weights.load import load, read_state_dict
 
     trace = traced(config.timm_name, image_size)
     layers = select(trace.layers, config.layers)
@@ -118,5 +116,4 @@ def build(
         weights_digest=weights.digest,
         unseen=trace.unseen,
         memory_format=torch.channels_last if channels_last else torch.contiguous_format,
-        reduction=reduction,
     )

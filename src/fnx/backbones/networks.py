@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from torch import nn
 from fnx.backbones.architectures import architecture, known_layers
 from fnx.backbones.backbone import Preprocessing
 from fnx.backbones.layers import Layer
+from fnx.backbones.pooling import token_grid
 from fnx.backbones.trace import Trace, trace
 from fnx.config.schema import ModelConfig
 from fnx.errors import ConfigError
@@ -41,7 +43,7 @@ def check_name(timm_name: str) -> None:
 
 
 def create(timm_name: str, image_size: int) -> nn.Module:
-    """A network of timm's, untrained, in evaluation mode, for square images of `image_size` px.
+    """Create an untrained network of timm's, in evaluation mode, for squares of `image_size` px.
 
     Raises:
         ConfigError: unknown name, or a network that takes no images of this size.
@@ -89,7 +91,7 @@ def traced(timm_name: str, image_size: int) -> Trace:
 
 
 def looked_at(timm_name: str, image_size: int, look: Callable[[nn.Module], _T]) -> _T:
-    """What `look` finds in a network without its weights: on the meta device, if that can be."""
+    """Call `look` on a network without its weights, on the meta device where possible."""
     try:
         with torch.device("meta"):
             net = create(timm_name, image_size)
@@ -98,6 +100,39 @@ def looked_at(timm_name: str, image_size: int, look: Callable[[nn.Module], _T]) 
         raise
     except Exception:  # a network that looks at values while it is built or run
         return look(untrained(timm_name, image_size, seed=0))
+
+
+@functools.cache
+def map_sizes(
+    timm_name: str, image_size: int, view: tuple[int, int]
+) -> Mapping[str, tuple[int, int]]:
+    """Return rows and columns of each layer's map, by name, for views of any height and width.
+
+    Layers without a map are left out: those with one value per unit, and windows of attention.
+
+    >>> map_sizes("vgg16", 64, (64, 97))["conv5_1"]
+    (4, 6)
+    """
+    trace = traced(timm_name, image_size)
+    sizes: dict[str, tuple[int, int]] = {}
+
+    def keep(layer: Layer, value: torch.Tensor) -> None:
+        shape = tuple(value.shape[1:-1] if layer.module in trace.linear else value.shape[2:])
+        if len(shape) == 1:
+            shape = token_grid(shape[0] - trace.readings[layer.module][0].prefix, view)
+        if len(shape) == 2:
+            sizes.setdefault(layer.name, shape)  # of the first call
+
+    def look(net: nn.Module) -> None:
+        for layer in trace.layers:
+            net.get_submodule(layer.module).register_forward_hook(
+                lambda _, inputs, output, layer=layer: keep(layer, output)
+            )
+        with torch.no_grad():
+            net(torch.zeros(1, 3, *view, device=next(net.parameters()).device))
+
+    looked_at(timm_name, image_size, look)
+    return sizes
 
 
 def takes_oblong(timm_name: str, image_size: int) -> bool:
@@ -135,14 +170,14 @@ def _undisturbed_seed() -> Iterator[None]:
 
 
 def untrained(timm_name: str, image_size: int, seed: int) -> nn.Module:
-    """A network of timm's as its authors initialise it, the same for the same seed."""
+    """Create a network of timm's as its authors initialise it, the same for the same seed."""
     with _undisturbed_seed():
         torch.manual_seed(seed)
         return create(timm_name, image_size)
 
 
 def uninitialised(timm_name: str, image_size: int) -> nn.Module:
-    """A network of timm's whose parameters and buffers are all still to be loaded.
+    """Create a network of timm's whose parameters and buffers are all still to be loaded.
 
     Random values for VGG16's 138 million weights take seconds and are then overwritten. A network
     that holds more tensors than its weights files do is initialised all the same.

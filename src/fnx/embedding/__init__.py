@@ -1,5 +1,6 @@
 """Embeddings: images × features on disk, extracted once and found again by what shaped them."""
 
-from fnx.embedding.embed import Embedding, Strongest, embed, find_strongest
+from fnx.embedding.embed import embed
+from fnx.embedding.embedding import Embedding
 
-__all__ = ["Embedding", "Strongest", "embed", "find_strongest"]
+__all__ = ["Embedding", "embed"]

@@ -1,110 +1,120 @@
-"""Embeddings: images × features on disk, extracted once and found again by what shaped them."""
+"""Find an embedding by its fingerprint, or extract what is missing of it."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-import os
-from collections.abc import Callable
-from contextlib import ExitStack
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fnx.embedding import strongest
+from fnx.embedding import store
+from fnx.embedding.embedding import Embedding
 from fnx.embedding.fingerprint import fingerprint, shaping_inputs
-from fnx.embedding.store import Embedding, Manifest, damaged_shards, find, missing_shards
-from fnx.embedding.strongest import Strongest
+from fnx.embedding.store import Manifest
 from fnx.errors import DataError
 from fnx.utils import launch
-from fnx.utils.lock import sole
+from fnx.utils.files import atomic_path
+from fnx.utils.lock import exclusive_lock
 
 if TYPE_CHECKING:
+    from fnx.backbones.weights.locate import WeightsFile
     from fnx.config.schema import Config
-    from fnx.embedding.store import Extraction
+    from fnx.embedding.embedding import Extraction
     from fnx.images.dataset import LabelledImages
-
-__all__ = ["Embedding", "Strongest", "embed", "find_strongest"]
 
 log = logging.getLogger(__name__)
 
 
 def embed(images: LabelledImages, config: Config) -> tuple[Embedding, bool]:
-    """The embedding of `images` by the configured backbone, and whether it was there already.
+    """Return the embedding of `images` by the configured backbone, and whether it was found.
 
-    It is looked for by its fingerprint below ``paths.cache``, and what is there is checked by its
-    checksums. Only what is missing or damaged is extracted, by one run at a time: others wait.
+    It is looked up by its fingerprint below ``paths.cache`` and checked by its checksums. Only what
+    is missing or damaged is extracted, by one run at a time: others wait.
 
     Raises:
         WeightsError: weights that are missing, damaged or made for another network.
         DataError: an embedding of another version, a folder that cannot be written.
-        OtherRank: in a process that srun or torchrun started, on all ranks but the first.
+        NonZeroRankExit: in a process that srun or torchrun started, on all ranks but rank 0.
     """
-    name = f"{config.dataset.name}-{config.model.name}"
-    path, reused, extraction = _made(images, config, name)
+    from fnx.backbones.weights.locate import locate
+
+    weights = locate(config.model, config.seed)
+    inputs = shaping_inputs(images, config, weights.digest)
+    name = f"{images.name}-{config.model.name}"
+    path = store.find(Path(config.paths.cache), name, fingerprint(inputs))
+    extraction = _get_or_extract(path, images, config, weights, inputs)
     embedding = dataclasses.replace(Embedding.open(path), extraction=extraction)
-    _describe(embedding, config)
-    return embedding, reused
+    _write_network_table(embedding, config)
+    return embedding, extraction is None
 
 
-def find_strongest(reference: LabelledImages, config: Config) -> Strongest:
-    """The images of `reference` that activate each unit most.
-
-    An image enters with the best of the views that ``report.reference_crops`` makes of it. Found
-    again, searched and resumed as an embedding is (see `embed`).
-
-    Raises:
-        WeightsError, DataError, OtherRank: see `embed`.
-    """
-    from fnx.images.reference import reference_crops  # which knows the schema
-
-    searching = dataclasses.replace(config, crops=reference_crops(config))
-    name = f"strongest-{reference.name}-{config.model.name}"
-    path, _, _ = _made(reference, searching, name, config.report.pictures_per_feature)
-    return Strongest.open(path)
-
-
-def _made(
-    images: LabelledImages, config: Config, name: str, k: int | None = None
-) -> tuple[Path, bool, Extraction | None]:
-    """The folder of an embedding, or of the k strongest images; was it there; else how it went."""
-    from fnx.backbones.weights import locate as weights
-
-    located = weights.locate(config.model, config.seed)
-    inputs = shaping_inputs(images, config, located.digest)
-    is_whole, missing = _is_whole, missing_shards
-    if k is not None:
-        inputs["strongest"] = k
-        is_whole, missing = strongest.is_whole, strongest.missing_shards
-    mark = fingerprint(inputs)
-    cache = Path(config.paths.cache)
-    path = find(cache, mark) or cache / f"{name}-{mark}"
+def _get_or_extract(
+    path: Path,
+    images: LabelledImages,
+    config: Config,
+    weights: WeightsFile,
+    inputs: dict[str, Any],
+) -> Extraction | None:
+    """Make sure that a whole embedding lies in `path`; return None where it was found there."""
     with ExitStack() as stack:
-        reused, extraction = False, None
-        if launch.is_first():
-            reused = is_whole(path)
-            if not reused:
-                _wait_for_others(path, lambda: _how_far(path, missing), stack)
-                reused = is_whole(path)  # by now another run may have finished it
-        if launch.started_elsewhere():
+        found = False
+        if launch.is_rank_zero():
+            found = store.is_whole(path)
+            if not found:
+                stack.enter_context(_extraction_lock(path))
+                found = store.is_whole(path)  # another run may have finished it meanwhile
+        if launch.is_externally_launched():
             from fnx.embedding import ranks
 
-            reused = ranks.said_by_first(ranks.make_trainer(config.trainer), reused)
-            if reused and not launch.is_first():
-                raise launch.OtherRank
-        if reused:
-            log.info("%s reused: %s", "embedding" if k is None else "strongest images", path)
-        else:
-            from fnx.embedding.extraction import extract
-            from fnx.embedding.targets import Peaks, Rows
-            from fnx.images.crops import Crops
+            found = ranks.broadcast_from_rank_zero(ranks.make_trainer(config.trainer), found)
+            if found and not launch.is_rank_zero():
+                raise launch.NonZeroRankExit
+        if found:
+            log.info("embedding reused: %s", path)
+            return None
+        from fnx.embedding import extraction
 
-            target = Rows() if k is None else Peaks(k, Crops(**vars(config.crops)))
-            extraction = extract(images, config, located, inputs, path, target)
-    return path, reused, extraction
+        return extraction.extract(images, config, weights, inputs, path)
 
 
-def _describe(embedding: Embedding, config: Config) -> None:
-    """Put Table 1 beside an embedding that lacks it: a new one, or one of an older version."""
+@contextmanager
+def embed_centre(images: LabelledImages, config: Config, folder: Path) -> Iterator[Embedding]:
+    """Yield an embedding of the images' centre views; it is removed when the block ends.
+
+    For the positions of an embedding that was made before they were stored. The pass runs on one
+    device, whatever launched this process.
+
+    Args:
+        images: those whose positions are wanted.
+        config: of the embedding.
+        folder: where the files lie meanwhile.
+
+    Raises:
+        WeightsError: see `embed`.
+    """
+    from fnx.backbones.weights.locate import locate
+    from fnx.embedding import extraction, ranks
+
+    views = "dense" if config.crops.name == "dense" else "center"
+    config = dataclasses.replace(
+        config,
+        crops=dataclasses.replace(config.crops, name=views),
+        trainer=dataclasses.replace(config.trainer, compile=False),
+    )
+    weights = locate(config.model, config.seed)
+    inputs = shaping_inputs(images, config, weights.digest)
+    with tempfile.TemporaryDirectory(prefix=".positions-", dir=folder) as temporary:
+        path = Path(temporary) / "embedding"
+        single = ranks.make_single_trainer(config.trainer)
+        extraction.extract(images, config, weights, inputs, path, single)
+        yield Embedding.open(path)
+
+
+def _write_network_table(embedding: Embedding, config: Config) -> None:
+    """Put Table 1 beside an embedding without one: a new one, or one of an older version."""
     file = embedding.path / "network.parquet"
     if file.is_file():  # timm, which takes seconds to import, is not needed
         return
@@ -113,44 +123,37 @@ def _describe(embedding: Embedding, config: Config) -> None:
     features = dict(embedding.feature_table.group_by("layer").len().iter_rows())
     try:
         table = network_table(config.model.timm_name, config.crops.size, features)
-        temporary = file.with_name(f".{file.name}.{os.getpid()}")
-        table.write_parquet(temporary)
-        temporary.replace(file)
+        with atomic_path(file) as temporary:
+            table.write_parquet(temporary)
     except Exception as error:  # any network's code; what was extracted is worth more than Table 1
         why = (str(error).splitlines() or [""])[0]
         log.warning("no Table 1 of %s: %s %s", config.model.name, type(error).__name__, why)
 
 
-def _wait_for_others(path: Path, how_far: Callable[[], str], stack: ExitStack) -> None:
-    """Have the right to extract into `path` until the stack is left.
+@contextmanager
+def _extraction_lock(path: Path) -> Iterator[None]:
+    """Hold the right to extract into `path`.
 
     Raises:
         DataError: a folder that cannot be written.
     """
-    try:
-        stack.enter_context(sole(path, f"extracts {path.name}", how_far))
-    except OSError as error:
-        raise DataError(
-            f"{path.parent} cannot be written ({error.strerror or error}), so nothing can be "
-            "extracted there: choose another folder as paths.cache=PATH"
-        ) from error
+    with ExitStack() as stack:
+        try:
+            lock = exclusive_lock(path, f"extracts {path.name}", lambda: _progress(path))
+            stack.enter_context(lock)
+        except OSError as error:
+            raise DataError(
+                f"{path.parent} cannot be written ({error.strerror or error}), so nothing can be "
+                "extracted there: choose another folder as paths.cache=PATH"
+            ) from error
+        yield
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether an embedding is finished and still is what was written."""
-    if not Embedding.is_complete(path):
-        return False
-    manifest = Manifest.read(path)
-    damaged = damaged_shards(path, manifest)
-    if damaged:
-        log.warning("%d of %d shards of %s are damaged", len(damaged), manifest.n_shards, path)
-    return not damaged
-
-
-def _how_far(path: Path, missing: Callable[[Path, Manifest], list[int]]) -> str:
+def _progress(path: Path) -> str:
+    """Return how far another run is with the embedding in `path`."""
     try:
         manifest = Manifest.read(path)
     except DataError:  # not yet made
         return "it has not begun to write"
-    done = manifest.n_shards - len(missing(path, manifest))
+    done = manifest.n_shards - len(store.missing_shards(path, manifest))
     return f"{done} of {manifest.n_shards} shards are there"

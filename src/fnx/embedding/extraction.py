@@ -17,12 +17,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from fnx import backbones
-from fnx.embedding import ranks
+from fnx.embedding import ranks, store
+from fnx.embedding.embedding import Extraction
 from fnx.embedding.fingerprint import fingerprint
-from fnx.embedding.microbatches import IMAGES_IN_STEP, Passes, batching
-from fnx.embedding.store import Extraction, Manifest
-from fnx.embedding.targets import Target
-from fnx.errors import ConfigError
+from fnx.embedding.microbatches import IMAGES_PER_STEP, Microbatches, batching
+from fnx.embedding.store import Manifest
 from fnx.images.crops import Crops
 from fnx.images.torch_dataset import Batch, ImageDataset, collate, leave_to_main
 from fnx.utils import launch
@@ -41,7 +40,7 @@ FEWEST_ROWS, MOST_ROWS = 64, 2048
 
 
 class Extractor(lightning.LightningModule):
-    """Missing shards' images → the target's rows, under Lightning's precision and devices.
+    """Missing shards' images → values and positions, under Lightning's precision and devices.
 
     A thin shell: what it calls is plain torch (`fnx.embedding.microbatches`) and works without it.
     """
@@ -51,7 +50,6 @@ class Extractor(lightning.LightningModule):
         backbone: Backbone,
         crops: Crops,
         images: LabelledImages,
-        path: Path,
         manifest: Manifest,
         missing: Sequence[int],
         config: TrainerConfig,
@@ -62,14 +60,13 @@ class Extractor(lightning.LightningModule):
         self.backbone = backbone
         self.crops = crops
         self.images = images
-        self.path = path
         self.manifest = manifest
         self.missing = missing
         self.config = config
-        self.passes: Passes | None = None
+        self.microbatches: Microbatches | None = None
 
     def predict_dataloader(self) -> DataLoader[tuple[int, Tensor]]:
-        """This rank's run of the missing shards; the network now is where it will run."""
+        """Return this rank's run of the missing shards; the network now is where it will run."""
         trainer = self.trainer
         # TensorFloat-32 rounds the factors of float32 products to 10 bits: only where it is asked
         # for, though torch allows it in convolutions of its own accord.
@@ -78,10 +75,8 @@ class Extractor(lightning.LightningModule):
         cut = batching(
             self.backbone, self.crops, self.config.batch_size, self.device, _threads(trainer)
         )
-        # A search is one pass over few views: not worth the minutes of a compilation of its own.
-        compiled = self.config.compile and self.backbone.reduction == "mean"
-        backend = "inductor" if compiled else None
-        self.passes = Passes(self.backbone, self.crops, cut, compile_with=backend)
+        backend = "inductor" if self.config.compile else None
+        self.microbatches = Microbatches(self.backbone, self.crops, cut, compile_with=backend)
         workers = _workers(self.config.num_workers, ranks.local_ranks(trainer))
         return DataLoader(
             ImageDataset(self.images, self.crops),
@@ -91,21 +86,21 @@ class Extractor(lightning.LightningModule):
             collate_fn=collate,
             num_workers=workers,
             worker_init_fn=leave_to_main,
-            # Said outright, for joblib changes what its processes start by default.
+            # Stated explicitly, for joblib changes what its processes start by default.
             multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
             pin_memory=self.device.type == "cuda",
         )
 
-    def predict_step(self, batch: Batch, _: int) -> Tensor:
-        """One batch of the loader, without the rows' numbers: float32 (images, F)."""
-        assert self.passes is not None
-        return self.passes(batch.images())
+    def predict_step(self, batch: Batch, _: int) -> tuple[Tensor, Tensor]:
+        """Embed one batch of the loader: float32 (images, F), uint8 (images, F, 2)."""
+        assert self.microbatches is not None
+        return self.microbatches(batch.images())
 
     def close(self) -> None:
         """Leave no thread behind, whatever ended the loop."""
-        if self.passes is not None:
-            self.passes.close()
-            self.passes = None
+        if self.microbatches is not None:
+            self.microbatches.close()
+            self.microbatches = None
 
 
 def extract(
@@ -114,7 +109,7 @@ def extract(
     weights: WeightsFile,
     inputs: dict[str, Any],
     path: Path,
-    target: Target,
+    trainer: lightning.Trainer | None = None,
 ) -> Extraction:
     """Extract the shards that are missing in the folder `path`, and declare it complete.
 
@@ -124,92 +119,51 @@ def extract(
         weights: where the network's weights lie.
         inputs: what the fingerprint was made of.
         path: folder of the store.
-        target: what is made of the activations.
+        trainer: what runs the network; None: the ranks of ``config.trainer``.
 
     Raises:
-        ConfigError: a network that does not take images of these shapes, a device that is not
-            there.
-        OtherRank: in a process that srun or torchrun started, on all ranks but the first.
+        ConfigError: a device that is not there.
+        NonZeroRankExit: in a process that srun or torchrun started, on all ranks but rank 0.
     """
     crops = Crops(**vars(config.crops))
     backbone = backbones.build(
-        config.model,
-        weights,
-        image_size=config.crops.size,
-        seed=config.seed,
-        reduction=target.reduction,
+        config.model, weights, image_size=config.crops.size, seed=config.seed
     )
     if backbone.unseen:
         log.warning("modules without features (never called): %s", ", ".join(backbone.unseen))
-    _check_shapes(backbone, crops)
-    trainer = ranks.make_trainer(config.trainer)
-    if config.trainer.compile and target.reduction == "mean":
-        _check_compiling(trainer, crops)
+    trainer = trainer or ranks.make_trainer(config.trainer)
     work: tuple[Manifest, list[int]] | None = None
-    if launch.is_first():
-        made = _manifest(target, images, inputs, backbone, crops, path, trainer)
-        work = made, target.missing(path, made)
-    if launch.started_elsewhere():
-        work = ranks.said_by_first(trainer, work)
+    if launch.is_rank_zero():
+        manifest = _open_or_create(images, inputs, backbone, crops, path, trainer)
+        work = manifest, store.missing_shards(path, manifest)
+    if launch.is_externally_launched():
+        work = ranks.broadcast_from_rank_zero(trainer, work)
     assert work is not None
     manifest, missing = work
     rows_left = sum(len(manifest.shard_rows(shard)) for shard in missing)
     start = time.perf_counter()
     if missing:  # else the last run ended between its last shard and the manifest
-        log.info("%s %d × %d features into %s", target.doing, rows_left, manifest.features, path)
+        log.info("extracting %d × %d features into %s", rows_left, manifest.features, path)
         if len(missing) < manifest.n_shards:
-            log.info("going on: %d of %d shards are left", len(missing), manifest.n_shards)
+            log.info("resuming: %d of %d shards are left", len(missing), manifest.n_shards)
         ranks.add_callbacks(
             trainer,
-            ranks.ShardWriter(target, path, manifest),
-            ranks.ImageProgress(target.doing, manifest.rows, manifest.rows - rows_left),
+            ranks.ShardWriter(path, manifest),
+            ranks.ImageProgress(manifest.rows, manifest.rows - rows_left),
         )
-        extractor = Extractor(backbone, crops, images, path, manifest, missing, config.trainer)
+        extractor = Extractor(backbone, crops, images, manifest, missing, config.trainer)
         try:
             ranks.predict(trainer, extractor)
         finally:
             extractor.close()
         trainer.strategy.barrier("fnx: all shards are written")
     if not trainer.is_global_zero:
-        raise launch.OtherRank
-    target.finish(path, manifest)
+        raise launch.NonZeroRankExit
+    store.finish(path, manifest)
     return Extraction(rows_left, round(time.perf_counter() - start, 3))
 
 
-def _check_shapes(backbone: Backbone, crops: Crops) -> None:
-    """Refuse whole images for a network that takes squares only.
-
-    Raises:
-        ConfigError: saying what to choose instead.
-    """
-    if not crops.whole or crops.resize_mode == "squash":
-        return
-    oblong = torch.zeros((1, 3, crops.size, crops.size + crops.size // 8), dtype=torch.uint8)
-    try:
-        backbone(oblong)
-    except (AssertionError, RuntimeError, ValueError) as error:
-        raise ConfigError(
-            "crops=dense: this network takes square images only; choose "
-            "crops.resize_mode=squash, or crops=ten"
-        ) from error
-
-
-def _check_compiling(trainer: lightning.Trainer, crops: Crops) -> None:
-    """Refuse to compile where it does not fit.
-
-    Raises:
-        ConfigError: on a processor, or views of several shapes.
-    """
-    if trainer.strategy.root_device.type == "cpu":
-        raise ConfigError(
-            "trainer.compile=true is for GPUs: on a processor each core runs a pass of its own"
-        )
-    if crops.whole:
-        raise ConfigError("trainer.compile=true needs views of one shape; crops=dense has others")
-
-
-def _manifest(
-    target: Target,
+def _open_or_create(
     images: LabelledImages,
     inputs: dict[str, Any],
     backbone: Backbone,
@@ -217,13 +171,13 @@ def _manifest(
     path: Path,
     trainer: lightning.Trainer,
 ) -> Manifest:
-    """The manifest of the store that is there, or of one that is made now."""
+    """Return the manifest of the store that is there, damaged shards dropped, or of a new one."""
     if (path / "manifest.json").is_file():
         manifest = Manifest.read(path)
-        damaged = target.damaged(path, manifest)
+        damaged = store.damaged_shards(path, manifest)
         if damaged:
-            log.warning("extracting anew what is damaged: shards %s", damaged)
-        return target.reopen(path, manifest, damaged)
+            log.warning("extracting damaged shards again: %s", damaged)
+        return store.reopen(path, manifest, damaged)
     rows = images.ok().height
     manifest = Manifest(
         fingerprint=fingerprint(inputs),
@@ -231,28 +185,33 @@ def _manifest(
         rows=rows,
         features=backbone.n_features,
         rows_per_shard=_shared_out(_rows_per_shard(backbone, crops, trainer, rows), rows, trainer),
+        positions=(),
     )
-    target.create(path, manifest, images, backbone)
+    store.create(path, manifest, images.table, backbone.feature_table())
     return manifest
 
 
 def _rows_per_shard(backbone: Backbone, crops: Crops, trainer: lightning.Trainer, rows: int) -> int:
-    """Rows that take a rank about a minute: a power of two between 64 and 2,048."""
+    """Return how many rows take a rank about a minute: a power of two between 64 and 2,048."""
     device = trainer.strategy.root_device
     if rows <= FEWEST_ROWS or device.type != "cpu":
         return MOST_ROWS
     cut = batching(backbone, crops, "auto", device, _threads(trainer))
-    with Passes(backbone, crops, cut) as passes:
+    with Microbatches(backbone, crops, cut) as microbatches:
         start = time.perf_counter()
-        passes.run([crops.example(cut.views)])
+        microbatches.run([(crops.example(cut.views), slice(crops.centre, None, crops.count))])
         seconds_per_image = (time.perf_counter() - start) / cut.views * crops.count / cut.threads
+    return _rows_in_time(seconds_per_image)
+
+
+def _rows_in_time(seconds_per_image: float) -> int:
     exact = max(1.0, SECONDS_PER_SHARD / seconds_per_image)
     return max(FEWEST_ROWS, min(MOST_ROWS, 1 << int(math.log2(exact))))
 
 
 def _shared_out(rows_per_shard: int, rows: int, trainer: lightning.Trainer) -> int:
-    """Shards small enough that each rank has one, and that hold whole passes."""
-    fair = math.ceil(rows / trainer.world_size / IMAGES_IN_STEP) * IMAGES_IN_STEP
+    """Return rows per shard so that each rank has one, and that hold whole microbatches."""
+    fair = math.ceil(rows / trainer.world_size / IMAGES_PER_STEP) * IMAGES_PER_STEP
     return max(1, min(rows_per_shard, rows, fair))
 
 
@@ -262,12 +221,12 @@ def _cores() -> int:
 
 
 def _threads(trainer: lightning.Trainer) -> int:
-    """Threads of this rank, of those that torch was given (OMP_NUM_THREADS)."""
+    """Return the threads of this rank, of those that torch was given (OMP_NUM_THREADS)."""
     return max(1, min(torch.get_num_threads(), _cores() // ranks.local_ranks(trainer)))
 
 
 def _workers(configured: int | None, local_ranks: int) -> int:
-    """Processes that decode images for one rank; one core is left to the network."""
+    """Return how many processes decode images for one rank; one core is left to the network."""
     if configured is not None:
         return configured
     return min(8, max(1, _cores() // local_ranks - 1))

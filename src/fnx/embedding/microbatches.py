@@ -1,10 +1,10 @@
-"""Images through the network in passes of a fixed size, so that a row depends on its image alone.
+"""Images through the network in microbatches of a fixed size, so that a row depends on its image.
 
 A processor's convolution adds its products up in an order that depends on how many images and how
-many threads share the work, so its last bits change with the batch. Here a pass always has the same
-number of views and one thread, and several passes run side by side, each on a core: the numbers
+many threads share the work, so its last bits change with the batch. Here a microbatch always has
+the same number of views and one thread, and several run side by side, each on a core: the numbers
 are the same for every batch size, number of threads and number of processes. It is also faster than
-all cores together in one pass, since no core waits for another at the end of each layer.
+all cores together on one batch, since no core waits for another at the end of each layer.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from __future__ import annotations
 import math
 import queue
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import psutil
@@ -25,15 +26,19 @@ from fnx.images.crops import Crops
 
 if TYPE_CHECKING:
     from fnx.backbones.backbone import Backbone
+    from fnx.backbones.compiled import CompiledBackbone
 
-# More views in a pass fall out of a core's cache, fewer read the weights too often: measured on
-# VGG16 and EfficientNet-Lite0, 2 to 10 views.
+# More views in a microbatch fall out of a core's cache, fewer read the weights too often: measured
+# on VGG16 and EfficientNet-Lite0, 2 to 10 views.
 _VIEWS_ON_CPU = 5
-IMAGES_IN_STEP = 4  # divides every shard, so that a pass holds the same images in every run
-_PASSES_PER_THREAD = 4  # in a batch: what one thread waits for another at its end is then little
+# Images of one view in a microbatch; divides every shard, so that a microbatch holds the same
+# images in every run.
+IMAGES_PER_STEP = 4
+_MICROBATCHES_PER_THREAD = 4  # in a batch: what one thread waits for another at its end is little
 _VIEWS_ON_GPU = 256  # more bring no speed
 _VIEWS_ELSEWHERE = 64
 _MEMORY_SHARE = 0.6  # of what is free, for activations
+_CONTROL_GROUP = Path("/sys/fs/cgroup/memory")
 
 
 @dataclass(frozen=True)
@@ -41,10 +46,10 @@ class Batching:
     """How the work is cut.
 
     Attributes:
-        views: views (crops) in one pass through the network.
-        threads: passes that run side by side, each on one core; 0 on an accelerator, where a pass
-            has the whole device.
-        images: images in a batch of the loader, a whole number of passes.
+        views: views (crops) in one microbatch.
+        threads: microbatches that run side by side, each on one core; 0 on an accelerator, where a
+            microbatch has the whole device.
+        images: images in a batch of the loader, a whole number of microbatches.
     """
 
     views: int
@@ -64,7 +69,7 @@ def batching(
     Args:
         backbone: the network, on `device`.
         crops: the views of an image.
-        batch_size: views in a batch, or "auto". On a processor it says how many are in flight, and
+        batch_size: views in a batch, or "auto". On a processor it sets how many are in flight, and
             changes no number.
         device: where the network runs.
         threads: cores that may be used.
@@ -84,21 +89,21 @@ def batching(
 
 def _on_cpu(backbone: Backbone, crops: Crops, batch_size: int | str, threads: int) -> Batching:
     if crops.count == 1:
-        views = images_in_pass = IMAGES_IN_STEP
+        views = images_per_microbatch = IMAGES_PER_STEP
     else:
         views = crops.count // math.ceil(crops.count / _VIEWS_ON_CPU)
-        images_in_pass = 1
+        images_per_microbatch = 1
     fitting = _MEMORY_SHARE * available_memory() / (views * _activation_bytes(backbone, crops))
     threads = max(1, min(threads, int(fitting)))
     if batch_size == "auto":
-        images = math.ceil(threads * _PASSES_PER_THREAD * views / crops.count)
+        images = math.ceil(threads * _MICROBATCHES_PER_THREAD * views / crops.count)
     else:
         images = max(1, int(batch_size) // crops.count)
-    images = math.ceil(images / images_in_pass) * images_in_pass
+    images = math.ceil(images / images_per_microbatch) * images_per_microbatch
     return Batching(views=views, threads=threads, images=images)
 
 
-class Passes:
+class Microbatches:
     """Runs batches of images through a backbone.
 
     Args:
@@ -106,16 +111,15 @@ class Passes:
         crops: the views of an image.
         cut: how the work is cut.
         compile_with: a backend of torch.compile (see `fnx.backbones.compiled`), for an accelerator
-            and views of one shape; None: as it is.
+            and views of one shape; None: not compiled.
     """
 
     def __init__(
         self, backbone: Backbone, crops: Crops, cut: Batching, *, compile_with: str | None = None
     ) -> None:
-        self.backbone = backbone
         self.crops = crops
         self.cut = cut
-        self._on_device: Callable[[Tensor], Tensor] = backbone
+        self._on_device: Backbone | CompiledBackbone = backbone
         if compile_with:
             from fnx.backbones.compiled import CompiledBackbone
 
@@ -129,7 +133,7 @@ class Passes:
             for _ in range(cut.threads):
                 self._replicas.put(backbone.replica())
             self._threads = ThreadPoolExecutor(
-                cut.threads, "fnx-pass", initializer=torch.set_num_threads, initargs=(1,)
+                cut.threads, "fnx-microbatch", initializer=torch.set_num_threads, initargs=(1,)
             )
 
     def __enter__(self) -> Self:
@@ -138,86 +142,86 @@ class Passes:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __call__(self, images: Sequence[Tensor]) -> Tensor:
-        """Embed images: uint8 (3, H, W) of any sizes → float32 (images, F).
+    def __call__(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Embed images: uint8 (3, H, W) of any sizes.
 
-        The views' rows are averaged in float32. A backbone that reads peaks gives float32
-        (images, 4, F): the value, row and column of the best view, and its number; of views that
-        are equal, the first.
+        Returns:
+            The values, float32 (images, F), means over the views; and uint8 (images, F, 2), where
+            each unit is highest in the centre view (see `Backbone.with_positions`).
         """
         alike = defaultdict(list)  # images whose views have one shape, in order
         for place, image in enumerate(images):
             alike[tuple(image.shape) if self.crops.whole else None].append(place)
-        parts: list[Tensor] = []
+        parts: list[tuple[Tensor, slice]] = []
         for places in alike.values():
             views = torch.cat([self.crops.views(images[place]) for place in places])
-            parts += torch.split(views, self.cut.views)
-        rows = torch.cat(self.run(parts))
-        views_of = rows.view(len(images), self.crops.count, *rows.shape[1:])
-        if self.backbone.reduction == "mean":
-            found = views_of.mean(dim=1, dtype=torch.float32)
-        else:
-            found = _best_view(views_of)
+            for start, part in enumerate(torch.split(views, self.cut.views)):
+                first = (self.crops.centre - start * self.cut.views) % self.crops.count
+                parts.append((part, slice(first, None, self.crops.count)))
+        found = self.run(parts)
+        rows = torch.cat([values for values, _ in found])
+        views_of = rows.view(len(images), self.crops.count, rows.shape[1])
+        means = views_of.mean(dim=1, dtype=torch.float32)
+        positions = torch.cat([places for _, places in found])
         if len(alike) == 1:
-            return found
+            return means, positions
         order = [place for places in alike.values() for place in places]
-        result = torch.empty_like(found)
-        result[order] = found
-        return result
+        back = torch.tensor(order, device=means.device).argsort()
+        return means[back], positions[back]
 
     def close(self) -> None:
-        """Drop the passes that have not begun, and wait for those that have."""
+        """Drop the microbatches that have not begun, and wait for those that have."""
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
 
-    def run(self, parts: Sequence[Tensor]) -> list[Tensor]:
-        """The rows of each part: uint8 (at most `cut.views`, 3, H, W) → float32 (views, F)."""
+    def run(self, parts: Sequence[tuple[Tensor, slice]]) -> list[tuple[Tensor, Tensor]]:
+        """Run parts: uint8 (at most `cut.views`, 3, H, W) and which of their views are located.
+
+        Returns:
+            For each part float32 (views, F) and uint8 (views located, F, 2).
+        """
         if self._threads is None:
-            return [self._padded(part, self._on_device) for part in parts]
-        device = parts[0].device.type
+            return [self._run(*part, self._on_device) for part in parts]
+        device = parts[0][0].device.type
         # Autocasting, like inference mode, is a thread's own.
         enabled, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
 
-        def on_thread(part: Tensor) -> Tensor:
+        def on_thread(part: tuple[Tensor, slice]) -> tuple[Tensor, Tensor]:
             replica = self._replicas.get()
             try:
                 with torch.inference_mode(), torch.autocast(device, dtype, enabled=enabled):
-                    return self._padded(part, replica)
+                    return self._run(*part, replica)
             finally:
                 self._replicas.put(replica)
 
         return list(self._threads.map(on_thread, parts))
 
-    def _padded(self, part: Tensor, embed: Callable[[Tensor], Tensor]) -> Tensor:
-        """The rows of a part, which is filled up to a whole pass."""
-        missing = 0 if self.crops.whole else self.cut.views - len(part)
+    def _run(
+        self, part: Tensor, located: slice, backbone: Backbone | CompiledBackbone
+    ) -> tuple[Tensor, Tensor]:
+        """Run one part, filled up to a whole microbatch."""
+        views = len(part)
+        missing = 0 if self.crops.whole else self.cut.views - views
         if missing:
             part = torch.cat([part, part[:1].expand(missing, -1, -1, -1)])
-        rows = embed(part)
-        return rows[: len(rows) - missing]
-
-
-def _best_view(peaks: Tensor) -> Tensor:
-    """The highest peak among an image's views: (N, K, 3, F) → (N, 4, F), the last the view."""
-    view = peaks[:, :, 0].max(1).indices[:, None, None]  # the first of equal ones
-    best = peaks.gather(1, view.expand(-1, -1, 3, -1))[:, 0]
-    return torch.cat([best, view[:, 0].to(best.dtype)], dim=1)
+        rows, positions = backbone.with_positions(part, located)
+        return rows[:views], positions[: len(range(views)[located])]
 
 
 def available_memory() -> int:
-    """Bytes that this process may still take: the machine's, or its control group's if less."""
+    """Return the bytes this process may take: the machine's, or its control group's if less."""
     free = int(psutil.virtual_memory().available)
     try:
-        group = "/sys/fs/cgroup/memory"
-        with open(f"{group}.max") as most, open(f"{group}.current") as current:  # noqa: PTH123
-            free = min(free, int(most.read()) - int(current.read()))
+        most, current = (
+            int(_CONTROL_GROUP.with_suffix(suffix).read_text()) for suffix in (".max", ".current")
+        )
     except (OSError, ValueError):  # no such group, or one without a limit ("max")
-        pass
-    return max(free, 0)
+        return free
+    return max(0, min(free, most - current))
 
 
 def _activation_bytes(backbone: Backbone, crops: Crops) -> int:
-    """Bytes that one view needs while it passes the network: its widest layer's, twice.
+    """Return the bytes that one view needs in the network: its widest layer's, twice.
 
     Twice, for kernels that lay maps out anew beside the input and the output of a layer.
     """
@@ -234,11 +238,11 @@ def _activation_bytes(backbone: Backbone, crops: Crops) -> int:
     finally:
         for handle in handles:
             handle.remove()
-    return 2 * max(widest, 1)
+    return 2 * widest
 
 
 def _cuda_bytes(backbone: Backbone, crops: Crops, device: torch.device) -> float:
-    """Bytes of GPU memory that one view needs while it passes the network, measured."""
+    """Measure the bytes of GPU memory that one view needs while it passes the network."""
     views = crops.example(8).to(device)
     backbone(views)
     torch.cuda.reset_peak_memory_stats(device)

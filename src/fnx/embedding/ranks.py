@@ -1,12 +1,13 @@
 """Ranks: the processes that share an extraction, what each takes of it, and how they end.
 
 On one machine the processes are spawned for the forward passes alone and end with them. On a
-cluster each rank was started as a whole program by srun or torchrun; it joins the first one's
-extraction and leaves after it (`fnx.utils.launch.OtherRank`).
+cluster each rank was started as a whole program by srun or torchrun; it joins rank 0's extraction
+and leaves after it (`fnx.utils.launch.NonZeroRankExit`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import os
@@ -29,8 +30,8 @@ from torch.utils.data import Sampler
 
 from fnx import errors
 from fnx.config.schema import TrainerConfig
+from fnx.embedding import store
 from fnx.embedding.store import Manifest
-from fnx.embedding.targets import Collector, Target
 from fnx.errors import ConfigError, DataError, FnxError
 from fnx.images.torch_dataset import Batch
 from fnx.utils import launch
@@ -46,30 +47,37 @@ for _name in ("lightning.pytorch", "lightning.fabric"):
 
 
 def make_trainer(config: TrainerConfig) -> lightning.Trainer:
-    """Lightning's trainer for `config`; several devices of one machine get a process each.
+    """Make Lightning's trainer for `config`; several devices of one machine get a process each.
 
     Raises:
-        ConfigError: what the machine does not have, in Lightning's words; machines that nobody
-            started.
+        ConfigError: a device or precision that the machine does not have, in Lightning's words;
+            several machines without srun or torchrun.
     """
-    if config.num_nodes > 1 and not launch.started_elsewhere():
+    if config.num_nodes > 1 and not launch.is_externally_launched():
         raise ConfigError(
-            f"trainer.num_nodes={config.num_nodes}: start one process a device with srun or "
+            f"trainer.num_nodes={config.num_nodes}: start one process per device with srun or "
             "torchrun (see docs/cluster.md)"
         )
-    if launch.started_elsewhere():
-        launch.tell_tasks_per_node()
-        return _lightning_trainer(config, plugins=_started_by_slurm())
-    if config.strategy not in ("auto", "ddp"):
-        return _lightning_trainer(config, plugins=[LightningEnvironment()])
+    if launch.is_externally_launched():
+        launch.set_slurm_tasks_per_node()
+        return _lightning_trainer(config, plugins=_slurm_environment())
     # Lightning's own "ddp" starts the whole program again for each rank, and each would go on
-    # after the extraction; spawned processes know the forward passes only.
-    plugins = [LightningEnvironment()]
-    trainer = _lightning_trainer(config, strategy="auto", plugins=plugins)
-    if trainer.num_devices > 1:
-        plugins = [LightningEnvironment()]
-        trainer = _lightning_trainer(config, strategy="ddp_spawn", plugins=plugins)
+    # after the extraction; spawned processes run the forward passes only.
+    strategy = "auto" if config.strategy == "ddp" else config.strategy
+    trainer = _lightning_trainer(config, strategy=strategy, plugins=[LightningEnvironment()])
+    if strategy == "auto" and trainer.num_devices > 1:
+        return _lightning_trainer(config, strategy="ddp_spawn", plugins=[LightningEnvironment()])
     return trainer
+
+
+def make_single_trainer(config: TrainerConfig) -> lightning.Trainer:
+    """Make a trainer of this process alone, on one device, whatever launched it.
+
+    Raises:
+        ConfigError: as `make_trainer`.
+    """
+    alone = dataclasses.replace(config, devices=1, num_nodes=1)
+    return _lightning_trainer(alone, strategy="auto", plugins=[LightningEnvironment()])
 
 
 def device_type(config: TrainerConfig) -> str:
@@ -81,8 +89,8 @@ def device_type(config: TrainerConfig) -> str:
     return make_trainer(config).strategy.root_device.type
 
 
-def _started_by_slurm() -> list[SLURMEnvironment]:
-    """Lightning's view of srun's tasks, without its requeuing, which is for trainings."""
+def _slurm_environment() -> list[SLURMEnvironment]:
+    """Return Lightning's view of srun's tasks, without its requeuing, which is for trainings."""
     if TorchElasticEnvironment.detect() or "SLURM_STEP_NUM_TASKS" not in os.environ:
         return []
     try:
@@ -117,19 +125,19 @@ def _lightning_trainer(config: TrainerConfig, **options: Any) -> lightning.Train
 
 
 def add_callbacks(trainer: lightning.Trainer, *callbacks: Callback) -> None:
-    """Have `trainer` call these too."""
+    """Make `trainer` call these too."""
     trainer.callbacks += callbacks  # type: ignore[attr-defined]  # Lightning's connector makes it
 
 
-def said_by_first(trainer: lightning.Trainer, said: T) -> T:
-    """What the first of the ranks that srun or torchrun started says, on all of them."""
+def broadcast_from_rank_zero(trainer: lightning.Trainer, value: T) -> T:
+    """Return rank 0's `value` on all ranks that srun or torchrun started."""
     trainer.strategy.setup_environment()  # joins them, if they are not yet
-    result: T = trainer.strategy.broadcast(said)
+    result: T = trainer.strategy.broadcast(value)
     return result
 
 
 def local_ranks(trainer: lightning.Trainer) -> int:
-    """Processes of the extraction that share this machine's cores."""
+    """Return how many processes of the extraction share this machine's cores."""
     return max(1, trainer.num_devices)
 
 
@@ -138,15 +146,15 @@ def predict(trainer: lightning.Trainer, extractor: lightning.LightningModule) ->
 
     Raises:
         KeyboardInterrupt: Ctrl-C, or a request to terminate.
-        FnxError: what a rank said.
+        FnxError: an error of a rank.
     """
     try:
         trainer.predict(extractor, return_predictions=False)
     except ProcessException as error:
-        raise _said_by_rank(error) from error
+        raise _error_of_rank(error) from error
     except SystemExit as exit_:
         # What Lightning makes of Ctrl-C; the finished shards are kept. Others (submitit's, of a job
-        # that it has queued again) are meant.
+        # that it has queued again) are passed on.
         if isinstance(exit_.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
         raise
@@ -156,8 +164,8 @@ def predict(trainer: lightning.Trainer, extractor: lightning.LightningModule) ->
                 process.kill()  # it can lose no more than the shard under way
 
 
-def _said_by_rank(error: ProcessException) -> Exception:
-    """The error of a spawned process, whose traceback arrives as a text."""
+def _error_of_rank(error: ProcessException) -> Exception:
+    """Return the error of a spawned process, whose traceback arrives as a text."""
     last = str(error).strip().splitlines()[-1]
     name, _, message = last.partition(": ")
     kind = getattr(errors, name.rpartition(".")[2], None)
@@ -169,7 +177,7 @@ def _said_by_rank(error: ProcessException) -> Exception:
     if ended:
         return DataError(
             f"a process of the extraction ended with {ended[1]} (out of memory?): the same command "
-            "goes on where it stopped"
+            "resumes where it stopped"
         )
     return RuntimeError(str(error))
 
@@ -200,46 +208,50 @@ class ShardBatches(Sampler[list[int]]):
 
 
 class ShardWriter(BasePredictionWriter):
-    """Collects what is said of a shard's images and writes the shard when it is whole."""
+    """Collects what a shard's images give and writes the shard when it is whole."""
 
-    def __init__(self, target: Target, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: Manifest) -> None:
         super().__init__("batch")
-        self.target = target
         self.path = path
         self.manifest = manifest
-        self.collector: Collector | None = None
+        self.blocks: tuple[Tensor, ...] = ()
 
     def write_on_batch_end(
         self,
         trainer: lightning.Trainer,
         pl_module: lightning.LightningModule,
-        prediction: Tensor,
+        prediction: tuple[Tensor, Tensor],
         batch_indices: Sequence[int] | None,
         batch: Batch,
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        """Hand the batch on to the shard's collector, which writes after the shard's last row."""
-        shard = int(batch.rows[0]) // self.manifest.rows_per_shard
-        if self.collector is None:
-            self.collector = self.target.collector(self.path, self.manifest, shard)
-        self.collector.add(batch, prediction)
-        if int(batch.rows[-1]) == self.manifest.shard_rows(shard).stop - 1:
-            self.collector.write()
-            self.collector = None
+        """Put a batch's values and positions in their place; write after the shard's last row."""
+        first, last = int(batch.rows[0]), int(batch.rows[-1])
+        shard = first // self.manifest.rows_per_shard
+        rows = self.manifest.shard_rows(shard)
+        if not self.blocks:
+            # On the network's device: a copy to the host for each batch would make a GPU wait.
+            self.blocks = tuple(part.new_empty((len(rows), *part.shape[1:])) for part in prediction)
+        for block, part in zip(self.blocks, prediction, strict=True):
+            block[first - rows.start : last + 1 - rows.start] = part
+        if last == rows[-1]:
+            values, positions = (block.cpu().numpy() for block in self.blocks)
+            store.write_shard(self.path, self.manifest, shard, values, positions)
+            self.blocks = ()
 
 
 class ImageProgress(Callback):
-    """A progress bar that counts the images of all ranks: how many a second, how long still."""
+    """A progress bar that counts the images of all ranks: images per second, time left."""
 
-    def __init__(self, description: str, total: int, done: int) -> None:
-        self.description, self.total, self.done = description, total, done
+    def __init__(self, total: int, done: int) -> None:
+        self.total, self.done = total, done
         self.bar: Any = None
 
     def on_predict_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """Open the bar, on the first rank."""
+        """Open the bar, on rank 0."""
         self.bar = progress_bar(
-            self.description,
+            "extracting",
             total=self.total,
             initial=self.done,
             unit="images",
@@ -257,6 +269,6 @@ class ImageProgress(Callback):
         self.bar.close()
 
     def on_exception(self, trainer: lightning.Trainer, pl_module: Any, _: BaseException) -> None:
-        """Close the bar, so that what is said of the exception comes last."""
+        """Close the bar, so that the message of the exception comes last."""
         if self.bar is not None:
             self.bar.close()

@@ -72,6 +72,15 @@ class Crops:
         return _COUNTS[self.name]
 
     @property
+    def centre(self) -> int:
+        """Number of the view that is the unmirrored centre crop, or the whole unmirrored image.
+
+        >>> [Crops(name, 224, 224).centre for name in ("ten", "five", "center", "dense")]
+        [4, 4, 0, 0]
+        """
+        return 4 if self.name in ("ten", "five") else 0
+
+    @property
     def whole(self) -> bool:
         """Return whether a view is the whole image, in the image's own shape."""
         return self.name == "dense"

@@ -57,9 +57,13 @@ def _first_of_each_class(images: LabelledImages, limit: int) -> LabelledImages:
 
 
 def reference_crops(config: Config) -> CropsConfig:
-    """Return the views of a reference image: `report.reference_crops` of the run's size."""
+    """Return the views of a reference image that are embedded.
+
+    The run's own for the run's own images, whose embedding is there already; for others
+    ``report.reference_crops`` at the run's size.
+    """
     name, own = config.report.reference_crops, config.crops
-    if name is None or name == own.name:
+    if config.report.reference_dataset is None or name is None or name == own.name:
         return own
     # The whole image is as large as the run's crops, for which the network is made.
     return replace(own, name=name, resize=own.size if name == "dense" else own.resize)

@@ -23,7 +23,7 @@ from fnx.errors import reason
 from fnx.images.dataset import Listing, Source, Stamp
 from fnx.images.decode import to_rgb
 from fnx.utils.files import atomic_path, digest, file_digest
-from fnx.utils.lock import sole
+from fnx.utils.lock import exclusive_lock
 from fnx.utils.progress import progress_bar
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,9 @@ def known_checks(root: Path | None, cache: Path) -> Iterator[dict[str, Checked]]
     with ExitStack() as stack:
         with suppress(OSError):  # a folder that cannot be written, which `_remember` will report
             doing = f"checks the images of {root}"
-            stack.enter_context(sole(file, doing, lambda: "they are read once for all runs"))
+            stack.enter_context(
+                exclusive_lock(file, doing, lambda: "they are read once for all runs")
+            )
         known = _remembered(root, file)
         before = dict(known)
         try:
@@ -143,7 +145,6 @@ def _remember(known: dict[str, Checked], file: Path) -> None:
         if checked.stamp is not None
     ]
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(file) as temporary:
             pl.DataFrame(rows, schema=_SCHEMA, orient="row").write_parquet(temporary)
     except (OSError, pl.exceptions.PolarsError) as error:

@@ -12,7 +12,7 @@ from fnx.analysis import Run
 from fnx.errors import DataError
 
 if TYPE_CHECKING:
-    from fnx.embedding.embed import Embedding
+    from fnx.embedding import Embedding
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def open_embedding(run: Run) -> Embedding:
     Raises:
         DataError: it is gone, or was replaced by another one.
     """
-    from fnx.embedding.store import Embedding
+    from fnx.embedding import Embedding
 
     folder = run.embedding_path
     if folder is None:

@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from http import HTTPStatus
+from itertools import count
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -77,7 +78,7 @@ def download(
 def _fetch(url: str, part: Path, size: int | None) -> None:
     """Append to `part` what it does not have of `url`; try again if the connection breaks."""
     with part.open("ab") as file:
-        for attempt in range(1, _TRIES + 1):
+        for attempt in count(1):
             try:
                 _request(url, file, size)
                 return

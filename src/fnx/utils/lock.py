@@ -1,7 +1,7 @@
-"""One run at a time does what others want too; they wait for it, and find it done.
+"""An exclusive lock on a path: one run does the work, others wait and find it done.
 
-The lock is the system's own on an open file, so it is gone with the process that held it, however
-that ended. What the waiting ones say of the holder comes from a note beside it.
+The lock is the system's own on an open file, so it ends with the process that held it, however that
+ended. What a waiting run logs about the holder comes from a note beside it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from filelock import FileLock, Timeout
 
 log = logging.getLogger(__name__)
 
-_ASK_EVERY = 0.5  # seconds between two attempts
-_SAY_EVERY = 30.0  # seconds between two lines, unless the holder has got on
+_RETRY_EVERY = 0.5  # seconds between two attempts
+_LOG_EVERY = 30.0  # seconds between two lines, unless the holder has made progress
 
 
 @contextmanager
-def sole(path: Path, doing: str, progress: Callable[[], str]) -> Iterator[None]:
-    """Hold the right to make `path`, waiting for it where another run has it.
+def exclusive_lock(path: Path, doing: str, progress: Callable[[], str]) -> Iterator[None]:
+    """Hold the lock on `path`, waiting while another run holds it.
 
     Args:
-        path: a file or folder; it need not be there yet.
-        doing: what the holder does, for those who wait ("extracts digits-vgg16-…").
-        progress: how far it is, in words, for those who wait.
+        path: a file or folder; it need not exist yet.
+        doing: what the holder does, for the log of those that wait ("extracts digits-vgg16-…").
+        progress: returns how far the holder is, for the same log.
 
     Raises:
         OSError: a folder that cannot be written.
@@ -41,7 +41,7 @@ def sole(path: Path, doing: str, progress: Callable[[], str]) -> Iterator[None]:
     lock = FileLock(path.parent / f".{path.name}.lock", timeout=0)
     _acquire(lock, note, doing, progress)
     try:
-        note.write_text(json.dumps(_holder()))
+        note.write_text(json.dumps(_this_process()))
         yield
     finally:
         note.unlink(missing_ok=True)
@@ -49,28 +49,28 @@ def sole(path: Path, doing: str, progress: Callable[[], str]) -> Iterator[None]:
 
 
 def _acquire(lock: FileLock, note: Path, doing: str, progress: Callable[[], str]) -> None:
-    said, when = "", 0.0
+    logged, when = "", 0.0
     while True:
         try:
             lock.acquire()
         except Timeout:
             now = progress()
-            if now != said or time.monotonic() - when > _SAY_EVERY:
-                log.info("waiting for %s, which %s: %s", _who(note), doing, now)
-                said, when = now, time.monotonic()
-            time.sleep(_ASK_EVERY)
+            if now != logged or time.monotonic() - when > _LOG_EVERY:
+                log.info("waiting for %s, which %s: %s", _lock_holder(note), doing, now)
+                logged, when = now, time.monotonic()
+            time.sleep(_RETRY_EVERY)
         else:
-            if said:
-                log.info("the wait is over: nobody %s any more", doing)
+            if logged:
+                log.info("the wait is over: no other run %s any more", doing)
             return
 
 
-def _holder() -> dict[str, object]:
+def _this_process() -> dict[str, object]:
     since = datetime.now().astimezone().isoformat(timespec="seconds")
     return {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
 
 
-def _who(note: Path) -> str:
+def _lock_holder(note: Path) -> str:
     try:
         holder = json.loads(note.read_text())
         return f"process {holder['pid']} on {holder['host']} (since {holder['since']})"

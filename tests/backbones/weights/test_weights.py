@@ -21,7 +21,8 @@ from torch import Tensor
 from fnx.backbones.architectures import NAME_MAPS
 from fnx.backbones.build import build, check_layers
 from fnx.backbones.networks import create, untrained
-from fnx.backbones.weights.locate import locate, read_state_dict
+from fnx.backbones.weights.load import read_state_dict
+from fnx.backbones.weights.locate import locate
 from fnx.config.schema import Config, ModelConfig, WeightsConfig
 from fnx.errors import ConfigError, FnxError, WeightsError
 

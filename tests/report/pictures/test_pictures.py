@@ -19,6 +19,7 @@ from fnx import app
 from fnx.analysis import Run
 from fnx.analysis.pairs import parse_pair, shown_pairs
 from fnx.config.schema import Config
+from fnx.embedding import Embedding
 from fnx.images.crops import Crops
 from fnx.report.figures import features as fig_features
 from fnx.report.figures import style
@@ -94,15 +95,19 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_at: Callable[..., Config]
     return app.run(tiny_at(folder, "report.reference_limit_per_class=2"), folder / "first")
 
 
-def test_a_run_has_the_pictures_of_its_strongest_features(run: Run) -> None:
-    assert run.strongest.columns == [
-        "feature_id", "rank", "image_id", "activation", "top", "left", "bottom", "right", "view"
-    ]  # fmt: skip
-    assert run.strongest_images.columns == ["image_id", "path", "class_name", "dataset"]
-    own = run.images.select("image_id", "path")
-    shown = run.strongest_images.join(own, on=["image_id", "path"], how="semi")
-    assert shown.height == run.strongest_images.height <= 20
-    counts = dict(run.strongest.group_by("feature_id").len().iter_rows())
+def test_a_run_has_the_pictures_of_its_top_features(run: Run) -> None:
+    table = run.top_images
+    assert table is not None
+    own = run.images.select("image_id", "path", "class_name")
+    assert table.join(own, on=own.columns, how="semi").height == table.height
+    limited = own.filter(pl.int_range(pl.len()).over("class_name") < 2)
+    assert set(table["path"]) == set(limited["path"])
+    assert run.embedding_path is not None
+    values = Embedding.open(run.embedding_path).features[:]
+    limited_rows = values[limited["image_id"].to_numpy()]
+    active = (limited_rows != limited_rows[0]).any(0)
+    assert set(table["feature_id"]) == set(np.flatnonzero(active))
+    counts = dict(table.group_by("feature_id").len().iter_rows())
     assert max(counts.values()) == 9
     wanted = run.features.join(run.top_features, on="feature_id", how="semi")
     for feature, layer, unit in wanted.select("feature_id", "layer", "unit").iter_rows():
@@ -120,9 +125,8 @@ def test_a_tile_is_the_box_of_its_image(run: Run, tiny_at: Callable[..., Config]
     config = tiny_at(run.path.parent)
     images = open_images(config.dataset, run.path.parent)
     crops = Crops("center", config.crops.resize, config.crops.size)
-    rows = run.strongest.join(run.strongest_images, on="image_id").join(
-        run.features, on="feature_id"
-    )
+    assert run.top_images is not None
+    rows = run.top_images.join(run.features, on="feature_id")
     checked = 0
     for row in rows.filter(pl.col("rank") <= 2).rows(named=True)[::7]:
         sprite = tiles(sprite_path(run.path, row["layer"], row["unit"]))
@@ -167,7 +171,7 @@ def test_pairs_can_be_chosen(run: Run, tiny_at: Callable[..., Config]) -> None:
         assert (row["distance"] < 0) == (row["sign"] == "-")
         assert row["distance"] == run.distances[row["feature_id"], row["class_id"]]
     files = {sprite_path(chosen.path, layer, unit).is_file() for unit in (3, 4)}
-    assert files == {True} or not chosen.strongest.filter(pl.col("feature_id").is_in([3, 4])).height
+    assert files == {True}
 
 
 def test_pairs_are_read_whatever_a_class_is_called() -> None:
@@ -178,11 +182,12 @@ def test_all_features_or_none(run: Run, tiny_at: Callable[..., Config]) -> None:
     words = ("report.reference_limit_per_class=2", "model.layers=[conv1.0]")
     folder = run.path.parent
     every = app.run(tiny_at(folder, *words, "report.pictures=all"), folder / "all")
-    fired = every.strongest["feature_id"].n_unique()
+    assert every.top_images is not None
+    fired = every.top_images["feature_id"].n_unique()
     assert len(list((every.path / "pictures").glob("conv1.0/*.jpg"))) == fired
     none = app.run(tiny_at(folder, *words, "report.pictures=none"), folder / "no")
     assert not (none.path / "pictures").exists()
-    assert not (none.path / "strongest.parquet").exists()
+    assert none.top_images is None
     assert not list((none.path / "figures").glob("features_*"))
 
 
@@ -205,10 +210,9 @@ def test_an_image_that_vanished_is_grey(
     reference = open_reference(images, config, reference_dataset(config))
     (tmp_path / "r/2.png").unlink()
     with caplog.at_level(logging.WARNING):
-        pictures.write_pictures(before, images, reference, config)
+        pictures.draw_features(before, before.top_images, reference, Crops("center", 40, 32))
     assert "can no longer be read (1, the first: '2.png')" in caplog.text
-    rows = before.strongest.join(before.strongest_images, on="image_id")
-    rows = rows.join(before.features, on="feature_id").filter(path="2.png")
+    rows = before.top_images.join(before.features, on="feature_id").filter(path="2.png")
     assert rows.height
     for row in rows.rows(named=True):
         sprite = tiles(sprite_path(before.path, row["layer"], row["unit"]))
@@ -220,11 +224,8 @@ def test_a_feature_that_nothing_excites_says_so(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", Synthetic())
     run = Run.open(folder)
     (folder / "pictures").mkdir()
-    none = {"feature_id": pl.Int64, "rank": pl.Int32, "image_id": pl.Int64}
-    pl.DataFrame(schema=none).write_parquet(folder / "strongest.parquet")
-    pl.DataFrame(schema={"image_id": pl.Int64, "dataset": pl.String}).write_parquet(
-        folder / "strongest_images.parquet"
-    )
+    none = {"feature_id": pl.Int64, "rank": pl.Int32, "dataset": pl.String}
+    pl.DataFrame(schema=none).write_parquet(folder / "top_images.parquet")
     with style.style():
         for sign in "+-":
             figure = fig_features.draw(run, sign, fig_features.table(run, sign))
@@ -236,7 +237,7 @@ def test_a_run_without_pictures_has_no_figures_of_features(finished: Path) -> No
 
 
 def test_nothing_of_the_network_is_imported_to_cut_and_to_draw() -> None:
-    modules = "embedding images.reference report.pictures report.figures.features analysis"
+    modules = "embedding images.reference report.pictures.pictures report.figures.features analysis"
     imports = "; ".join(f"import fnx.{module}" for module in modules.split())
     heavy = "print(sorted({'torch', 'timm', 'lightning'} & set(sys.modules)))"
     done = subprocess.run(

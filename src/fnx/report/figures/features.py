@@ -30,9 +30,9 @@ def table(run: Run, sign: str) -> pl.DataFrame:
         The columns of `shown_pairs`, and ``n_images``: how many images activate the unit, at
         most those that are shown. No row where the run has no pictures.
     """
-    if not (run.path / "pictures").is_dir() or not run.has("strongest"):
+    if not (run.path / "pictures").is_dir() or run.top_images is None:
         return pl.DataFrame()
-    counts = run.strongest.group_by("feature_id").len("n_images")
+    counts = run.top_images.group_by("feature_id").len("n_images")
     return (
         shown_pairs(run)
         .filter(sign=sign)
@@ -129,5 +129,6 @@ def _show(axes: Axes, grid: list[Pixels]) -> None:
 
 
 def _shown(run: Run) -> str:
-    datasets = run.strongest_images["dataset"].unique().to_list()
+    assert run.top_images is not None
+    datasets = run.top_images["dataset"].drop_nulls().unique(maintain_order=True).to_list()
     return f"pictures: {', '.join(datasets)}" if datasets else "no pictures"

@@ -1,4 +1,4 @@
-"""The pictures behind features: what activates each most, cut to the unit's receptive field.
+"""Pictures of features: what activates each most, cut to the unit's receptive field.
 
 Each feature has one file, a grid of tiles in order of rank, row by row; each class has one of its
 images. Every image is decoded once for all the features that show it.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,10 +24,12 @@ from fnx.analysis.pairs import shown_pairs
 from fnx.images.crops import Crops
 from fnx.images.reference import reference_crops
 from fnx.report.pictures.paths import class_path, sprite_path
+from fnx.report.pictures.top_images import BOX, top_images
 from fnx.utils.progress import progress_bar
 
 if TYPE_CHECKING:
     from fnx.config.schema import Config
+    from fnx.embedding import Embedding
     from fnx.images.dataset import LabelledImages, Opener
 
 log = logging.getLogger(__name__)
@@ -40,7 +43,7 @@ COLUMNS = 3
 CLASS_IMAGES = 9
 """Sample images of a class."""
 
-LAYERS_STRONGEST = 6
+EXTREMES = 6
 """Features of each layer, by presence and by absence, that have a picture in any case."""
 
 GREY = 128
@@ -55,7 +58,7 @@ Cut = tuple[int, int, Box]
 
 
 def tiles(sprite: Path) -> list[Pixels]:
-    """The tiles of a picture, uint8 (TILE, TILE, 3), in order; none if there is no picture."""
+    """Return the tiles of a picture in order, uint8 (TILE, TILE, 3); none without a picture."""
     if not sprite.is_file():
         return []
     with Image.open(sprite) as image:
@@ -66,44 +69,53 @@ def tiles(sprite: Path) -> list[Pixels]:
 
 
 def write_pictures(
-    run: Run, images: LabelledImages, reference: LabelledImages | None, config: Config
-) -> None:
-    """Write the pictures that ``report.pictures`` asks for, and sample images of each class.
+    run: Run,
+    images: LabelledImages,
+    reference: LabelledImages | None,
+    embedding: Embedding,
+    config: Config,
+) -> pl.DataFrame | None:
+    """Write ``top_images.parquet``, the pictures of features, and sample images of each class.
 
     Args:
-        run: the run; the pictures go into its folder.
+        run: the run; tables and pictures go into its folder.
         images: the run's own images.
-        reference: those that were searched for what excites features; None for no pictures.
-        config: the run's configuration.
+        reference: those that show what features answer to; None for no pictures.
+        embedding: of `reference`.
+        config: the run's configuration; ``report.pictures`` says whose pictures are drawn.
+
+    Returns:
+        The table (see `top_images`); None where no pictures are wanted.
     """
     if reference is None:
-        return
-    every = config.report.pictures == "all"
-    shown = set() if every else set(run.top_features["feature_id"]) | layers_strongest(run)
-    shown |= set(shown_pairs(run)["feature_id"])
-    crops = Crops(**vars(reference_crops(config)))
-    draw_features(run, reference, crops, None if every else sorted(shown))
+        return None
+    shown = None if config.report.pictures == "all" else shown_features(run)
+    embedded = replace(config, crops=reference_crops(config))
+    table = top_images(embedding, reference, embedded, shown, run.path)
+    table.write_parquet(run.path / "top_images.parquet")
+    drawn = table if shown is None else table.filter(pl.col("feature_id").is_in(list(shown)))
+    draw_features(run, drawn, reference, Crops(**vars(embedded.crops)))
     draw_classes(run, images)
+    return table
 
 
-def draw_features(
-    run: Run, images: LabelledImages, crops: Crops, features: Sequence[int] | None = None
-) -> None:
+def shown_features(run: Run) -> set[int]:
+    """Return the features that the page and the figures show first."""
+    listed = {*run.top_features["feature_id"], *shown_pairs(run)["feature_id"]}
+    return listed | layers_extremes(run)
+
+
+def draw_features(run: Run, table: pl.DataFrame, images: LabelledImages, crops: Crops) -> None:
     """Write the pictures of features into ``pictures/<layer>/<unit>.jpg``.
 
-    A unit that no image activates has none. An image that can no longer be read is a grey tile.
+    An image that can no longer be read is a grey tile.
 
     Args:
-        run: with its `strongest` images.
+        run: whose folder it is.
+        table: the features' `top_images`, in their order.
         images: the reference images.
-        crops: the views of them that were searched.
-        features: which ones; None for all.
+        crops: the views of them that were embedded.
     """
-    table = run.strongest
-    if features is not None:
-        table = table.filter(pl.col("feature_id").is_in(features))
-    table = table.join(run.strongest_images.select("image_id", "path"), on="image_id")
-    table = table.sort("feature_id", "rank")
     places = run.features.select("feature_id", "layer", "unit")
     drawn = table["feature_id"].unique(maintain_order=True)
     bar = progress_bar("pictures", total=len(drawn), unit="features")
@@ -132,7 +144,7 @@ def draw_features(
 def draw_classes(run: Run, images: LabelledImages) -> None:
     """Write sample images of each class into ``pictures/classes/<class_id>.jpg``.
 
-    They are taken at even distances from the run's own images, each the middle of the image.
+    They are taken at even distances from the run's own images, each cut to its centre.
     """
     class_path(run.path, 0).parent.mkdir(parents=True, exist_ok=True)
     crops = Crops("center", TILE, TILE)
@@ -148,21 +160,21 @@ def draw_classes(run: Run, images: LabelledImages) -> None:
             _save(class_path(run.path, int(class_id)), grid)
 
 
-def layers_strongest(run: Run) -> set[int]:
-    """The features of each layer with the highest, and with the lowest, D for any class."""
+def layers_extremes(run: Run) -> set[int]:
+    """Return the features of each layer with the highest, and with the lowest, D for any class."""
     found: set[int] = set()
     for _, rows in run.features.group_by("layer", maintain_order=True):
         ids = rows["feature_id"].to_numpy()
         block = np.asarray(run.distances[ids])
         for values in (block.max(1), -block.min(1)):
-            found.update(ids[np.argsort(-values, kind="stable")[:LAYERS_STRONGEST]].tolist())
+            found.update(ids[np.argsort(-values, kind="stable")[:EXTREMES]].tolist())
     return found
 
 
 def cut_tiles(
     cuts: dict[str, list[Cut]], opener: Opener, crops: Crops, threads: ThreadPoolExecutor
 ) -> Iterator[tuple[int, Pixels]]:
-    """The tiles of images, each of which is decoded once; none of those that cannot be read.
+    """Cut tiles from images, each of which is decoded once; skip those that cannot be read.
 
     Args:
         cuts: what is cut from each image, by path.
@@ -197,7 +209,7 @@ def cut_tiles(
 
 
 def cut_out(view: Pixels, box: Box) -> Pixels:
-    """A box of a view as a tile, in its own shape; grey beyond the view's border and beside it.
+    """Return a box of a view as a tile, in its own shape; grey beyond the view's border and beside.
 
     A box that is larger than the view, as deep layers' are, is cut to the view.
 
@@ -222,9 +234,9 @@ def cut_out(view: Pixels, box: Box) -> Pixels:
 
 
 def _cuts(part: pl.DataFrame, height: int) -> dict[str, list[Cut]]:
-    """What is cut from each image: the tiles of `part`, `height` of them a feature."""
+    """Return what is cut from each image: the tiles of `part`, `height` of them per feature."""
     cuts: dict[str, list[Cut]] = {}
-    columns = ("path", "slot", "rank", "view", "top", "left", "bottom", "right")
+    columns = ("path", "slot", "rank", "view", *BOX)
     for path, slot, rank, view, *box in part.select(columns).iter_rows():
         cuts.setdefault(path, []).append((slot * height + rank - 1, view, tuple(box)))
     return cuts

@@ -1,0 +1,119 @@
+"""A finished embedding: its arrays, read lazily, and its tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import zarr
+from numpy.typing import NDArray
+
+from fnx.embedding.store import Manifest
+from fnx.errors import DataError, unknown
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What this process extracted: less than the whole embedding where it resumed another's work.
+
+    Attributes:
+        images: images that went through the network.
+        seconds: duration of the loop over the images, without building the network.
+    """
+
+    images: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A finished embedding: N images × F features, read lazily.
+
+    Example:
+        >>> import fnx
+        >>> embedding = fnx.Embedding.open("outputs/embeddings/…")  # doctest: +SKIP
+        >>> embedding.layer("conv4_3").shape  # doctest: +SKIP
+        (400, 512)
+    """
+
+    path: Path
+    manifest: Manifest
+    extraction: Extraction | None = None  # None where nothing had to be extracted
+
+    @classmethod
+    def open(cls, path: str | Path) -> Embedding:
+        """Open the finished embedding in the folder `path`.
+
+        Raises:
+            DataError: no embedding, an unfinished one, or one of another format.
+        """
+        path = Path(path)
+        manifest = Manifest.read(path)
+        if not manifest.complete:
+            raise DataError(f"{path} is not finished: run the same command again to resume it")
+        return cls(path, manifest)
+
+    @cached_property
+    def features(self) -> zarr.Array[Any]:
+        """float32 (N, F); slices are read from disk when asked for."""
+        return zarr.open_array(self.path / "features.zarr", mode="r")
+
+    @cached_property
+    def positions(self) -> zarr.Array[Any] | None:
+        """uint8 (N, F, 2): row and column of each unit's highest value in the centre view.
+
+        In 256ths of the layer's map (see `fnx.backbones.pooling.decode_position`). None for an
+        embedding made before positions were stored.
+        """
+        if self.manifest.positions is None:
+            return None
+        return zarr.open_array(self.path / "positions.zarr", mode="r")
+
+    @cached_property
+    def images(self) -> pl.DataFrame:
+        """Every image that was listed; row i of `features` is the i-th one with status ``ok``."""
+        return pl.read_parquet(self.path / "images.parquet")
+
+    @cached_property
+    def feature_table(self) -> pl.DataFrame:
+        """feature_id, layer, unit, kind: the columns of `features`."""
+        return pl.read_parquet(self.path / "features.parquet")
+
+    @cached_property
+    def network(self) -> pl.DataFrame | None:
+        """Table 1 (see `fnx.backbones.network_table`); None where it could not be made."""
+        file = self.path / "network.parquet"
+        return pl.read_parquet(file) if file.is_file() else None
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers, in order of their columns."""
+        return tuple(self.feature_table["layer"].unique(maintain_order=True))
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """int32 (N,): the class of each row of `features`, 0 … C-1."""
+        rows = self.images.filter(pl.col("status") == "ok")
+        return rows["class_id"].to_numpy().astype(np.int32)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in order of their label."""
+        classes = self.images.drop_nulls("class_id").unique("class_id").sort("class_id")
+        return tuple(classes["class_name"])
+
+    def layer(self, name: str) -> NDArray[np.float32]:
+        """Return the features of one layer, float32 (N, units).
+
+        Raises:
+            DataError: the embedding has no such layer.
+        """
+        if name not in self.layers:
+            raise DataError(unknown("layer", name, self.layers))
+        columns = self.feature_table.filter(pl.col("layer") == name)["feature_id"]
+        first, last = int(columns[0]), int(columns[-1])
+        return np.asarray(self.features[:, first : last + 1], dtype=np.float32)

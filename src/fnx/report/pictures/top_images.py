@@ -1,0 +1,213 @@
+"""Top-activating images: those with the highest value of each feature, and what it sees in them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from fnx.embedding.embed import embed_centre
+from fnx.embedding.embedding import Embedding
+from fnx.embedding.store import COLUMNS_PER_CHUNK
+from fnx.images.crops import Crops
+from fnx.utils.progress import progress_bar
+
+if TYPE_CHECKING:
+    from fnx.config.schema import Config
+    from fnx.images.dataset import LabelledImages
+
+BOX = ("top", "left", "bottom", "right")
+
+
+def top_images(
+    embedding: Embedding,
+    images: LabelledImages,
+    config: Config,
+    shown: Collection[int] | None,
+    folder: Path,
+) -> pl.DataFrame:
+    """Return the images with the highest values of each feature, and where it answers in them.
+
+    Images are ranked by the feature's own value in the embedding, which is what D compares; equal
+    values count in order of the image's number. (The highest value of the map would tell them
+    apart, but is not stored.) An image with a value of 0 does not activate the feature, and a
+    feature with one value for all images has no rows.
+
+    Args:
+        embedding: of all images that `images` are taken from.
+        images: those that are ranked.
+        config: with which they were embedded.
+        shown: the features whose pictures are drawn; None for all. Only these have boxes where
+            the embedding holds no positions: the images concerned pass through the network again.
+        folder: where files of that pass lie meanwhile.
+
+    Returns:
+        One row per feature and rank: ``feature_id``, ``rank`` (from 1), ``image_id``,
+        ``activation`` (the value), ``top``, ``left``, ``bottom``, ``right`` (the unit's receptive
+        field at its highest value in the centre view, in pixels of the view, reaching beyond it
+        where the network padded), ``view`` (number of the centre view), ``path``, ``class_name``,
+        ``dataset``.
+    """
+    crops = Crops(**vars(config.crops))
+    rows = embedding.images.filter(pl.col("status") == "ok").with_row_index("row")
+    rows = rows.select(pl.col("row").cast(pl.Int64), "image_id", "path", "class_name")
+    rows = rows.filter(pl.col("path").is_in(images.ok()["path"].implode()))
+    table = rank(embedding, rows["row"].to_numpy(), config.report.pictures_per_feature)
+    table = table.join(rows, on="row", maintain_order="left")
+    located = table
+    if embedding.positions is not None:
+        codes = positions_at(embedding.positions, *_pairs(table))
+    else:
+        if shown is not None:
+            located = table.filter(pl.col("feature_id").is_in(list(shown)))
+        codes = _find_again(located, images, config, folder)
+    layers = embedding.feature_table["layer"].gather(located["feature_id"])
+    boxes = _boxes(located["path"], layers, codes, images, crops, config.model.timm_name)
+    boxed = located.select("feature_id", "rank").with_columns(
+        pl.Series(name, boxes[:, at]) for at, name in enumerate(BOX)
+    )
+    return (
+        table.join(boxed, on=("feature_id", "rank"), how="left", maintain_order="left")
+        .with_columns(view=pl.lit(crops.centre, pl.Int32), dataset=pl.lit(images.name))
+        .select(
+            "feature_id", "rank", "image_id", "activation", *BOX, "view",
+            "path", "class_name", "dataset",
+        )
+    )  # fmt: skip
+
+
+def rank(embedding: Embedding, rows: NDArray[np.integer], k: int) -> pl.DataFrame:
+    """Return the k rows of the embedding with the highest values of each feature.
+
+    Args:
+        embedding: read by chunks of columns, so that memory does not grow with the features.
+        rows: those that are ranked.
+        k: rows kept per feature, at most.
+
+    Returns:
+        ``feature_id``, ``rank`` (from 1), ``row``, ``activation``.
+    """
+    n_features = embedding.manifest.features
+    parts: list[tuple[NDArray[Any], ...]] = []
+    bar = progress_bar("top images", total=n_features, unit="features")
+    with bar:
+        for start in range(0, n_features, COLUMNS_PER_CHUNK):
+            block = np.asarray(embedding.features[:, start : start + COLUMNS_PER_CHUNK])[rows]
+            for feature_id, values in enumerate(np.ascontiguousarray(block.T), start):
+                best = highest(values, k)
+                ids = np.full(len(best), feature_id, np.int64)
+                ranks = np.arange(1, len(best) + 1, dtype=np.int32)
+                parts.append((ids, ranks, rows[best].astype(np.int64), values[best]))
+            bar.update(block.shape[1])
+    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+    names = ("feature_id", "rank", "row", "activation")
+    return pl.DataFrame(dict(zip(names, columns, strict=True)))
+
+
+def highest(values: NDArray[np.float32], k: int) -> NDArray[np.intp]:
+    """Return the places of the k highest values, equal ones in order.
+
+    Zeros and values that are not finite are left out; a constant has no highest values.
+
+    >>> highest(np.array([0, 3, 1, 3, 2], np.float32), 3).tolist()
+    [1, 3, 4]
+    """
+    if values.min() == values.max():
+        return np.empty(0, np.intp)
+    places = np.flatnonzero(np.isfinite(values) & (values != 0))
+    if len(places) > k:
+        least = np.partition(values[places], -k)[-k]
+        places = places[values[places] >= least]
+    return places[np.argsort(-values[places], kind="stable")][:k]
+
+
+def positions_at(
+    positions: Any, rows: NDArray[np.integer], features: NDArray[np.integer]
+) -> NDArray[np.uint8]:
+    """Return positions of some features in some rows, uint8 (n, 2), read by chunks of columns.
+
+    Args:
+        positions: uint8 (N, F, 2), see `Embedding.positions`.
+        rows: integers (n,).
+        features: integers (n,).
+    """
+    found = np.empty((len(rows), 2), np.uint8)
+    chunks = features // COLUMNS_PER_CHUNK
+    for chunk in np.unique(chunks):
+        start = int(chunk) * COLUMNS_PER_CHUNK
+        block = np.asarray(positions[:, start : start + COLUMNS_PER_CHUNK])
+        mine = np.flatnonzero(chunks == chunk)
+        found[mine] = block[rows[mine], features[mine] - start]
+    return found
+
+
+def _pairs(table: pl.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    return table["row"].to_numpy(), table["feature_id"].to_numpy()
+
+
+def _find_again(
+    table: pl.DataFrame, images: LabelledImages, config: Config, folder: Path
+) -> NDArray[np.uint8]:
+    """Return the positions of the features of `table` by a pass over its images alone."""
+    chosen = images.ok().filter(pl.col("path").is_in(table["path"].implode()))
+    if chosen.is_empty():
+        return np.empty((0, 2), np.uint8)
+    again = chosen.select(pl.int_range(pl.len()).alias("row"), "path")
+    found = table.drop("row").join(again, on="path", maintain_order="left")
+    with embed_centre(replace(images, table=chosen), config, folder) as embedding:
+        return positions_at(embedding.positions, *_pairs(found))
+
+
+def _boxes(
+    paths: pl.Series,
+    layers: pl.Series,
+    codes: NDArray[np.uint8],
+    images: LabelledImages,
+    crops: Crops,
+    timm_name: str,
+) -> NDArray[np.int32]:
+    """Return top, left, bottom and right of what each unit sees at its position, int32 (n, 4)."""
+    # These import timm.
+    from fnx.backbones.networks import map_sizes
+    from fnx.backbones.pooling import decode_position
+    from fnx.backbones.receptive import receptive_fields
+
+    fields = receptive_fields(timm_name, crops.size)
+    square = (crops.size, crops.size)
+    views = _views(paths, images, crops)
+    boxes = np.empty((len(paths), 4), np.int32)
+    for at, (path, layer, code) in enumerate(zip(paths, layers, codes.tolist(), strict=True)):
+        field, view = fields.get(layer), views.get(path, square)
+        size = field and field.map
+        if view != square:
+            size = map_sizes(timm_name, crops.size, view).get(layer)
+        boxes[at] = (0, 0, *view)
+        if field and size:
+            row, column = (decode_position(*pair) for pair in zip(code, size, strict=True))
+            boxes[at] = field.box(row, column, view)
+    return boxes
+
+
+def _views(paths: pl.Series, images: LabelledImages, crops: Crops) -> Mapping[str, tuple[int, int]]:
+    """Return height and width of the centre view of images whose views have their own shape."""
+    if not crops.whole:
+        return {}
+
+    def size(path: str) -> tuple[int, int] | None:
+        try:
+            with images.open(path) as image:
+                height, width = crops.view(image, crops.centre).shape[:2]
+        except Exception:  # it can no longer be read, and is a grey tile
+            return None
+        return height, width
+
+    distinct = paths.unique().to_list()
+    with ThreadPoolExecutor() as threads:
+        found = zip(distinct, threads.map(size, distinct), strict=True)
+        return {path: size for path, size in found if size is not None}
