@@ -5,7 +5,6 @@ Their distances lie on a coarse grid, so that many tie with the thresholds and w
 
 from __future__ import annotations
 
-import html
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from tests.numbers.drawings import described
 from tests.numbers.recount import Recount
 from tests.report.synthetic import Synthetic, write_run
 
@@ -66,14 +64,13 @@ KINDS: dict[str, dict[str, Any]] = {
 
 @contextmanager
 def undrawn() -> Iterator[None]:
-    """Figures are put into words: that is what counts here, and drawing them takes long."""
+    """Figures become empty drawings: their numbers are what counts here, and drawing takes long."""
 
     def save(figure: Figure, file: Any, **options: Any) -> None:
-        text = f"<svg ><desc>{html.escape(described(figure))}</desc></svg>"
         if isinstance(file, io.StringIO):
-            file.write(text)
+            file.write("<svg ></svg>")
         else:
-            Path(file).write_text(text, encoding="utf-8")
+            Path(file).touch()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", save)
@@ -95,5 +92,5 @@ def make(folder: Path, kind: str) -> Recount:
         failed=FAILED, arrays=arrays, **KINDS[kind],
     )  # fmt: skip
     write_run(folder, spec)
-    report(folder, ReportConfig(formats=["svg"]))
+    report(folder, ReportConfig(formats=[]))
     return Recount(folder, "+-" if kind == "signed" else "+", bounded=kind != "unbounded")

@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
-from tests.numbers.drawings import check_drawings
 from tests.numbers.reading import Document, numbers, written
 from tests.numbers.recount import Recount, same
 from tests.numbers.runs import CLASSES, KINDS, LAYERS, SIZES, drawn_distances, undrawn
@@ -438,7 +437,3 @@ def test_the_comparisons_text(compared: tuple[Path, str], runs: dict[str, Recoun
             written(pair["t_minus_shift"], 3, sign=True),
         ]  # fmt: skip
         assert numbers(line)[:-1] == [one for one in expected if one != "–"]
-
-
-def test_the_comparisons_drawings(compared: tuple[Path, str]) -> None:
-    check_drawings("compared", compared[0])
