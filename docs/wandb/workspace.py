@@ -1,6 +1,6 @@
 """Makes the W&B workspace that docs/wandb.md describes: python docs/wandb/workspace.py --entity ME.
 
-Needs a W&B account (`wandb login`) and `pip install 'fnx[workspaces]'`.
+Needs a W&B account (`wandb login`) and `pip install 'fnx-features[workspaces]'`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fnx.commands.run import run
     from fnx.embedding import Embedding
-    from fnx.registry.registry import statistic, threshold
+    from fnx.registry import statistic, threshold
     from fnx.report.notebook import Run
     from fnx.statistics.api import distances
     from fnx.thresholds import find_thresholds
@@ -35,8 +35,8 @@ _HOMES = {
     "distances": "fnx.statistics.api",
     "find_thresholds": "fnx.thresholds",
     "run": "fnx.commands.run",
-    "statistic": "fnx.registry.registry",
-    "threshold": "fnx.registry.registry",
+    "statistic": "fnx.registry",
+    "threshold": "fnx.registry",
 }
 
 

@@ -81,7 +81,7 @@ def bounds(pixels: NDArray[np.bool_]) -> Box:
 
 def box(field: ReceptiveField, position: int, image: tuple[int, int]) -> Box:
     """The box of a position, cut to the image."""
-    top, left, bottom, right = field.box(*divmod(position, field.map[1]), image)
+    top, left, bottom, right = field.box(*divmod(position, field.map[1]))
     return max(top, 0), max(left, 0), min(bottom, image[0]), min(right, image[1])
 
 

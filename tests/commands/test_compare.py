@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +10,8 @@ import pytest
 from tests.report.synthetic import Synthetic, write_run
 
 from fnx.analysis import Run
-from fnx.commands import compare
+from fnx.cli import command
+from fnx.commands.compare import find_runs
 from fnx.report.comparison.gather import gather, labels
 from fnx.report.comparison.text import summary
 from fnx.report.terminal.terminal import Terminal
@@ -29,7 +31,7 @@ def test_a_sweep_gives_table_3_fits_and_figures(
     sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    compare.main([str(sweep), "--out", str(out), "--formats", "png", "svg"])
+    command("compare", [str(sweep), "--out", str(out), "--formats", "png", "svg"])
     table = pl.read_parquet(out / "table3.parquet")
     assert table["dataset"].to_list() == ["small", "middle", "big"]
     assert pl.read_csv(out / "table3.csv")["t_plus"].to_list() == table["t_plus"].to_list()
@@ -49,14 +51,14 @@ def test_a_sweep_gives_table_3_fits_and_figures(
 
 
 def test_globs_and_folders_stand_for_each_run_once(sweep: Path) -> None:
-    runs = compare.find_runs([f"{sweep}/[01]", str(sweep), str(sweep / "0")])
+    runs = find_runs([f"{sweep}/[01]", str(sweep), str(sweep / "0")])
     assert [run.dataset for run in runs] == ["big", "small", "middle"]
 
 
 def test_one_run_has_no_fit_and_says_so(
     sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    compare.main([str(sweep / "1"), "--out", str(tmp_path), "--formats", "png"])
+    command("compare", [str(sweep / "1"), "--out", str(tmp_path), "--formats", "png"])
     assert "no fit" in capsys.readouterr().out
     assert pl.read_parquet(tmp_path / "fits.parquet").is_empty()
 
@@ -64,7 +66,7 @@ def test_one_run_has_no_fit_and_says_so(
 def test_statistics_do_not_share_an_axis(sweep: Path, tmp_path: Path) -> None:
     kl = write_run(tmp_path / "kl", Synthetic(statistic="kl", unbounded=True))
     out = tmp_path / "out"
-    compare.main([str(sweep / "0"), str(kl), "--out", str(out), "--formats", "png"])
+    command("compare", [str(sweep / "0"), str(kl), "--out", str(out), "--formats", "png"])
     assert {path.name for path in out.glob("fig0*.png")} == {
         "fig05_layers_kl.png",
         "fig05_layers_ks.png",
@@ -79,7 +81,7 @@ def test_runs_of_places_have_figure_11(sweep: Path, tmp_path: Path) -> None:
     places = Synthetic(dataset="big", model="vgg16_places", class_sizes=(90, 94, 88))
     run = write_run(tmp_path / "places", places)
     out = tmp_path / "out"
-    compare.main([str(sweep / "0"), str(run), "--out", str(out), "--formats", "png"])
+    command("compare", [str(sweep / "0"), str(run), "--out", str(out), "--formats", "png"])
     tables = [pl.read_parquet(out / f"{name}_layers.parquet") for name in ("fig05", "fig11")]
     assert [table["run"].unique().to_list() for table in tables] == [
         ["big, tinynet"],
@@ -104,12 +106,12 @@ def test_a_reference_is_compared_with_all_others(
     folders = [write_run(tmp_path / str(i), Synthetic(seed=i)) for i in range(3)]
     out = tmp_path / "out"
     options = ["--out", str(out), "--formats", "png"]
-    compare.main([*map(str, folders[:2]), "--reference", str(folders[2]), *options])
+    command("compare", [*map(str, folders[:2]), "--reference", str(folders[2]), *options])
     pairs = pl.read_parquet(out / "agreement_pairs.parquet")
     assert pairs["run_a"].to_list() == ["shapes (3)"] * 2
     assert "Wasser" in capsys.readouterr().out
     with pytest.raises(SystemExit):
-        compare.main([str(folders[0]), "--reference", str(tmp_path), *options])
+        command("compare", [str(folders[0]), "--reference", str(tmp_path), *options])
     assert "--reference is one run, here are 3" in capsys.readouterr().err
 
 
@@ -146,8 +148,33 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     (tmp_path / "damaged/run.json").write_text(json.dumps([])[:-1])
     folder = sweep if what == "unfinished" else tmp_path
     with pytest.raises(SystemExit) as stopped:
-        compare.main([str(folder / what)])
+        command("compare", [str(folder / what)])
     assert stopped.value.code == 2
     error = capsys.readouterr().err
     assert reason in error
     assert error.count("\n") == 1
+
+
+def test_without_options_it_goes_to_a_folder_of_its_own(
+    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command("compare", [str(sweep / "0"), str(sweep / "1"), "--reference", str(sweep / "1")])
+    (folder,) = (tmp_path / "outputs/compare").iterdir()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d-\d{6}", folder.name)
+    assert {path.suffix for path in folder.glob("fig05*")} == {".csv", ".parquet", ".png", ".svg"}
+    table = pl.read_parquet(folder / "table3.parquet")
+    assert sorted(table["dataset"]) == ["big", "small"]  # the reference stands there once
+
+
+def test_runs_of_a_folder_are_in_the_order_of_their_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("b", "a/c", "a[1]"):
+        write_run(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    paths = [str(run.path) for run in find_runs(["."])]
+    assert paths == ["a/c", "a[1]", "b"]
+    assert [str(run.path) for run in find_runs(["a[1]"])] == ["a[1]"]  # itself, not a glob
+    monkeypatch.chdir(tmp_path / "a")
+    assert [run.path for run in find_runs(["../b", "c"])] == [tmp_path / "b", Path("c")]

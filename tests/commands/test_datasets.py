@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from tests.images.archives import picture
 
+from fnx.cli import command
 from fnx.commands import datasets
-from fnx.errors import FnxError
-from fnx.images.official import OFFICIAL
+from fnx.images.official import OFFICIAL, Counts
 
 
 def rows(data: Path) -> dict[str, str]:
@@ -45,22 +45,51 @@ def test_what_is_there_is_counted(tmp_path: Path) -> None:
     assert "no images, annotations/list.txt" in rows(tmp_path)["catsdogs"]
 
 
-def test_a_mistake_takes_one_line(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("found", "state"),
+    [
+        (Counts(438, 7, 14, 179), "as in Table 2"),
+        (Counts(437, 7, 14, 179), "differs from Table 2"),
+    ],
+)
+def test_counts_are_held_against_the_papers(
+    found: Counts, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["fnx.datasets", "paths.date=x"])
-    with pytest.raises(SystemExit, match="2"):
-        datasets.main()
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert "did you mean 'paths.data'" in error or "date" in error
-    assert not isinstance(error, FnxError)
+    (tmp_path / "wood/dry_knot").mkdir(parents=True)
+    (tmp_path / "wood/edge_knot").mkdir(parents=True)
+    for name in ("dry_knot/1.jpg", "edge_knot/1.jpg"):
+        (tmp_path / "wood" / name).write_bytes(picture(name))
+    monkeypatch.setattr(datasets, "count", lambda classes: found)
+    row = rows(tmp_path)["wood"]
+    assert row.endswith(f"   {state}")
+    assert row.split()[4:7] == [f"{found.images}", "7", "14–179"]
+
+
+def test_why_counts_differ_is_told_where_it_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published, note = OFFICIAL["caltech101"].published, OFFICIAL["caltech101"].note
+    assert note
+    other = Counts(published.images, published.classes + 1, published.smallest, published.largest)
+    for found, told in ((published, ""), (other, f" ({note})")):
+        monkeypatch.setattr(datasets, "_found", lambda name, root, found=found: (found, "state"))
+        assert rows(tmp_path)["caltech101"].endswith(f"   state{told}")
+        assert "fetch:" not in rows(tmp_path)
+
+
+def test_lines_are_printed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    command("datasets", [f"paths.data={tmp_path}"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == list(datasets.table([f"paths.data={tmp_path}"]))
+    assert lines[0] == f"data sets in {tmp_path} (paths.data, or FNX_DATA)"
+    assert lines[1] == ""
+    assert lines[3].split() == 2 * ["images", "classes", "per", "class"]
 
 
 def test_the_paper_is_one_multirun_of_all_data_sets_and_both_sources() -> None:
     from omegaconf import OmegaConf
 
-    from fnx.cli import CONF
+    from fnx.config.compose import CONF
 
     recipe = OmegaConf.load(CONF / "experiment/paper.yaml")
     swept = {key: str(value).split(",") for key, value in recipe.hydra.sweeper.params.items()}

@@ -17,10 +17,11 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
+from tests.report.looks import assert_looks_approved
 from tests.report.synthetic import Synthetic, write_run
 
 from fnx.analysis import Run
-from fnx.commands import show
+from fnx.cli import command
 from fnx.embedding import Embedding, store
 from fnx.embedding.store import Manifest
 from fnx.report.pictures.paths import class_path, sprite_path
@@ -65,7 +66,7 @@ def run(folder: Path) -> Run:
 
 
 def shown(capsys: pytest.CaptureFixture[str], *words: object) -> str:
-    show.main([str(word) for word in words])
+    command("show", [str(word) for word in words])
     return capsys.readouterr().out
 
 
@@ -210,10 +211,10 @@ def test_a_mistake_is_told_in_one_line(
     run: Run, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     with pytest.raises(SystemExit) as left:
-        show.main([str(run.path), *words])
+        command("show", [str(run.path), *words])
     assert left.value.code == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"fnx.show: {message}")
+    assert error.startswith(f"fnx show: {message}")
     assert error.count("\n") == 1
 
 
@@ -232,7 +233,7 @@ def test_last_is_the_newest_run(
     shutil.rmtree(older)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
-        show.main([])
+        command("show", [])
     assert "no finished run below outputs/" in capsys.readouterr().err
 
 
@@ -251,10 +252,10 @@ def test_an_unsigned_statistic_has_no_absence(
 ) -> None:
     folder = write_run(tmp_path / "run", Synthetic(statistic="kl", unbounded=True))
     for words in ([], ["--class", "class 0"], ["--layer", "fc6"], ["--feature", "conv1_1/0"]):
-        picture = tmp_path / "drawn.png"
+        picture = tmp_path / "drawn.svg"
         text = shown(capsys, folder, *words, "--picture", picture)
         assert "absence" not in text
-        assert picture.is_file()
+        assert "absence" not in picture.read_text()
     found = told(capsys, folder, "--class", "class 0")
     assert found["strongest"][0]["distance"] == "inf"
 
@@ -270,7 +271,9 @@ def test_a_long_list_of_classes_is_cut_unless_all_are_asked_for(
     assert len(re.findall(r"^  class \d+ ", text, re.M)) == 30
 
 
-@pytest.mark.parametrize("words", [[], ["--class", "0"], ["--feature", "conv1_2/2"]])
+@pytest.mark.parametrize(
+    "words", [[], ["--class", "0"], ["--feature", "conv1_2/2"], ["--layer", "fc6", "--top", "4"]]
+)
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 def test_the_picture_is_written_where_it_is_asked_for(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], suffix: str
@@ -279,10 +282,9 @@ def test_the_picture_is_written_where_it_is_asked_for(
     assert shown(capsys, run.path, *words, "--picture", path).endswith(f"picture: {path}\n")
     starts = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
     assert path.read_bytes().startswith(starts[suffix])
-    if suffix == "svg" and "--feature" in words:
-        text = path.read_text()
-        assert "conv1_2/2" in text
-        assert "what excites it most" in text
+    if suffix == "svg":
+        name = "show" + "".join(words).replace("--", "/")
+        assert_looks_approved(**{name: path.read_text()})
 
 
 def test_the_picture_has_a_name_of_its_own(
@@ -312,3 +314,28 @@ def test_it_starts_without_anything_heavy(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.isascii()
     assert max(map(len, done.stdout.splitlines())) <= 60
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1.5", "x"])
+def test_the_length_of_a_list_is_a_positive_number(
+    run: Run, capsys: pytest.CaptureFixture[str], number: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        command("show", [str(run.path), "--layer", "fc6", "--top", number])
+    assert f"'{number}' is not a positive whole number" in capsys.readouterr().err
+
+
+def test_ten_are_listed_unless_told_otherwise(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, length in (([], 10), (["--top", 1], 1)):
+        found = told(capsys, run.path, "--layer", "fc6", *words)
+        assert len([pair for pair in found["pairs"] if pair["sign"] == "+"]) == length
+
+
+def test_with_json_the_picture_is_told_beside_it(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.PNG"
+    command("show", [str(run.path), "--layer", "fc6", "--json", "--picture", str(path)])
+    printed = capsys.readouterr()
+    assert printed.err == f"picture: {path}\n"
+    assert json.loads(printed.out)["layer"] == "fc6"

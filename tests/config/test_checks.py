@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -296,6 +297,28 @@ def test_only_whole_images_need_a_network_that_takes_any_shape(
     else:
         check(config)
     assert asked == ([("tf_efficientnet_lite0", 32)] if whole else [])
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        ("engine.name=dask engine.address=tcp://there:1", ["tcp://there:1"]),
+        ("engine.name=dask", []),
+        ("engine.address=tcp://there:1", []),
+    ],
+)
+def test_a_scheduler_is_asked_whether_it_is_there(
+    words: str, asked: list[str], config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connected: list[str] = []
+
+    def connect(address: str) -> Any:
+        connected.append(address)
+        return nullcontext()
+
+    monkeypatch.setitem(sys.modules, "fnx.statistics.dask", SimpleNamespace(connect=connect))
+    check(altered(config, words))
+    assert connected == asked
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

@@ -89,7 +89,7 @@ def test_an_error_of_a_worker_keeps_only_its_message() -> None:
     assert str(VanishedImageError("image 'a' is gone")) == "image 'a' is gone"
 
 
-def test_a_process_that_decodes_leaves_the_end_of_a_run_to_the_main_process(
+def test_a_process_that_decodes_lets_the_end_of_a_run_be_told_by_the_main_process(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     handlers: dict[int, object] = {}

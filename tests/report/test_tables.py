@@ -32,3 +32,25 @@ def test_a_large_network_is_shown_by_its_blocks_and_nothing_is_lost(
     for column in ("parameters", "neurons", "features"):
         assert table[column].sum() == whole[column].sum()
     assert table["stages"].sum() == whole.height
+
+
+def test_a_block_has_its_last_map_its_widest_field_and_filters_only_alone() -> None:
+    rows = [
+        ("a.x", "conv", 8, 10, 64, 0, 16, 12, 3, 1),
+        ("a.y", "pool", None, 0, 32, 8, 8, 6, 5, 2),
+        ("b.x", "conv", 4, 7, 16, 4, 4, 3, 9, 2),
+        ("b.y", "fc", 2, 5, 2, 2, None, None, None, None),
+        ("c", "fc", 3, 1, 3, 3, None, None, None, None),
+        ("a.z", "conv", 6, 2, 5, 6, 2, 1, 11, 4),
+    ]
+    names = "name kind filters parameters neurons features height width receptive_field stride"
+    whole = pl.DataFrame(rows, schema=names.split(), orient="row")
+    assert condensed(whole, 6).drop("stages").equals(whole.drop("stride"))
+    blocks = condensed(whole, 5)
+    assert blocks.rows() == [
+        ("a", "pool", None, 10, 96, 8, 8, 6, 5, 2),
+        ("b", "fc", None, 12, 18, 6, None, None, None, 2),
+        ("c", "fc", 3, 1, 3, 3, None, None, None, 1),
+        ("a", "conv", 6, 2, 5, 6, 2, 1, 11, 1),  # apart from the first: not one after the other
+    ]
+    assert condensed(whole, 1).equals(blocks)  # names have no shorter beginning

@@ -75,7 +75,7 @@ def _efficientnet_lite0() -> list[Layer]:
 
 
 def architecture(timm_name: str) -> str:
-    """The name without the tag of its weights: ``vgg16`` of ``vgg16.tv_in1k``."""
+    """Return the name without the tag of its weights: ``vgg16`` of ``vgg16.tv_in1k``."""
     return timm_name.partition(".")[0]
 
 
@@ -92,7 +92,7 @@ def known_layers(timm_name: str) -> list[Layer] | None:
 
 
 def stage_names(timm_name: str) -> dict[str, str]:
-    """The paper's names (Table 1) of modules that are no layers of the embedding.
+    """Return the paper's names (Table 1) of modules that are no layers of the embedding.
 
     >>> stage_names("vgg16")["features.4"]
     'pool1'
@@ -117,7 +117,7 @@ def _vgg_names(name: str) -> dict[str, str]:
 
 
 def _vgg_to_timm(name: str) -> Callable[[State], State]:
-    """A map from torchvision's, Caffe's and Keras' tensors of VGG to timm's."""
+    """Return a map from torchvision's, Caffe's and Keras' tensors of VGG to timm's."""
 
     def convert(state: State) -> State:
         names, mapped = _vgg_names(name), {}
@@ -142,7 +142,7 @@ def _vgg_to_timm(name: str) -> Callable[[State], State]:
 
 
 def _from_keras(layer: str, kernel: Any) -> Any:
-    """A kernel of Keras in torch's layout; Keras flattens maps as (row, column, channel)."""
+    """Lay a kernel of Keras out as torch does; Keras flattens maps as (row, column, channel)."""
     if layer == "fc6" and kernel.ndim == 2 and kernel.shape[0] == 7 * 7 * 512:
         kernel = kernel.reshape(7, 7, 512, -1)
     return kernel.permute(3, 2, 0, 1) if kernel.ndim == 4 else kernel.T

@@ -73,7 +73,7 @@ class Tap:
 def plan(
     trace: Trace, layers: Sequence[Layer], tap: str, *, class_token: bool = False
 ) -> tuple[Tap, ...]:
-    """The taps of `layers` ("pre" or "post" their activations), columns in the order given.
+    """Return the taps of `layers` ("pre" or "post" their activations), columns in the order given.
 
     With `class_token`, class and register tokens are averaged with the others.
     """
@@ -139,7 +139,7 @@ class Backbone(nn.Module):
         return super().train(False)
 
     def replica(self) -> Backbone:
-        """A copy that shares the weights, for another thread: `forward` hooks into the network."""
+        """Return a copy for another thread that shares the weights: `forward` sets hooks."""
         tensors: Iterable[Tensor] = itertools.chain(self.parameters(), self.buffers())
         return copy.deepcopy(self, {id(tensor): tensor for tensor in tensors})
 
@@ -174,7 +174,7 @@ class Backbone(nn.Module):
         return read(self.net, self.prepared(pixels), self.taps, self.n_features, located)
 
     def prepared(self, pixels: Tensor) -> Tensor:
-        """The network's input, in its precision and memory format: uint8 (B, 3, H, W) in RGB."""
+        """Turn uint8 (B, 3, H, W) in RGB into input of the network's precision and layout."""
         images = self.preprocessing(pixels).contiguous(memory_format=self.memory_format)
         dtype = next((p.dtype for p in self.net.parameters() if p.is_floating_point()), None)
         return images.to(dtype)

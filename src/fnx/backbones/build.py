@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def layer_names(config: ModelConfig, image_size: int) -> list[Layer]:
-    """The layers that `config` asks for, in the order of the embedding's columns.
+    """Return the layers that `config` asks for, in the order of the embedding's columns.
 
     Needs no weights, and neither torch nor timm for VGG and EfficientNet-Lite0.
 
@@ -59,7 +59,7 @@ def build(
     seed: int,
     channels_last: bool = True,
 ) -> Backbone:
-    """A backbone with its weights, on the CPU and in evaluation mode.
+    """Build a backbone with its weights, on the CPU and in evaluation mode.
 
     Args:
         config: the model.
@@ -77,7 +77,7 @@ def build(
 
     from fnx.backbones.backbone import Backbone, plan
     from fnx.backbones.networks import preprocessing, traced, uninitialised, untrained
-    from fnx.backbones.weights.locate import load, read_state_dict
+    from fnx.backbones.weights.load import load, read_state_dict
 
     trace = traced(config.timm_name, image_size)
     layers = select(trace.layers, config.layers)

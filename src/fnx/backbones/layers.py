@@ -33,7 +33,7 @@ class Layer:
 
 
 def select(layers: Sequence[Layer], spec: Any) -> list[Layer]:
-    """The layers that `spec` asks for, in the order of the network.
+    """Return the layers that `spec` asks for, in the order of the network.
 
     Args:
         layers: all layers of the network.

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from fnx.backbones.architectures import stage_names
 from fnx.backbones.networks import looked_at, traced
-from fnx.backbones.receptive import Output, outputs
-from fnx.backbones.trace import is_layer
+from fnx.backbones.receptive import stage_fields
+from fnx.backbones.trace import is_layer, is_stage
 
 SCHEMA = {
     "name": pl.String(),
@@ -28,7 +30,7 @@ SCHEMA = {
 
 
 def network_table(timm_name: str, image_size: int, features: Mapping[str, int]) -> pl.DataFrame:
-    """One row a stage of the network, in the order of execution: the paper's Table 1.
+    """Return one row per stage of the network, in the order of execution: the paper's Table 1.
 
     Stages are the input, every convolution and linear layer, and every pool that makes a map
     smaller. What else has parameters (norms, position tables, layers that no hook can read) makes a
@@ -50,54 +52,85 @@ def network_table(timm_name: str, image_size: int, features: Mapping[str, int]) 
         ConfigError: unknown name, or a network that takes no images of this size.
     """
     trace = traced(timm_name, image_size)
-    prefixes = {path: readings[0].prefix for path, readings in trace.readings.items()}
     layers = {layer.module: layer for layer in trace.layers}
     names = {module: layer.name for module, layer in layers.items()} | stage_names(timm_name)
-    image = (image_size, image_size)
-
-    def rows(net: nn.Module) -> list[dict[str, Any]]:
-        modules = dict(net.named_modules())
-        found = outputs(net, image, lambda _, m: is_layer(m) or is_pool(m), prefixes=prefixes)
-        listed, counted = [_input(image)], 0
-        for path, output in found.items():
-            module = modules[path]
-            name = names.get(path, path)
-            if is_layer(module):
-                own = sum(p.numel() for p in module.parameters(recurse=False))
-                counted += own
-                kind = "fc" if isinstance(module, nn.Linear) else "conv"
-                kind = layers[path].kind if path in layers else kind if output.seen else "other"
-                filters = module.weight.shape[0] if kind != "other" else None
-                listed.append(_row(name, kind, output, filters, own, features.get(name, 0)))
-            elif output.smaller and not any(path.startswith(f"{p}.") for p in found if p != path):
-                listed.append(_row(name, "pool", output, None, 0, 0))
-        if rest := sum(p.numel() for p in net.parameters()) - counted:
-            listed.append({"name": "other", "kind": "other", "parameters": rest})
-        return listed
-
-    table = pl.DataFrame(looked_at(timm_name, image_size, rows), schema=SCHEMA)
+    fields = stage_fields(timm_name, image_size)
+    outputs, parameters = looked_at(timm_name, image_size, lambda net: _outputs(net, image_size))
+    sizes = {"neurons": 3 * image_size**2, "height": image_size, "width": image_size}
+    listed: list[dict[str, Any]] = [
+        {"name": "input", "kind": "input", **sizes, "receptive_field": 1, "stride": 1}
+    ]
+    for path, output in outputs.items():
+        module, name = output.module, names.get(path, path)
+        row: dict[str, Any] = {"name": name, "kind": "pool", "neurons": output.neurons}
+        if is_layer(module):
+            kind = "fc" if isinstance(module, nn.Linear) else "conv"
+            kind = layers[path].kind if path in layers else kind if output.seen else "other"
+            own = sum(parameter.numel() for parameter in module.parameters(recurse=False))
+            parameters -= own
+            row |= {"kind": kind, "parameters": own, "features": features.get(name, 0)}
+            if kind != "other":
+                row["filters"] = len(module.get_parameter("weight"))
+        elif not output.smaller or any(path.startswith(f"{other}.") for other in outputs):
+            continue
+        if output.plane is not None:
+            row["height"], row["width"] = output.plane
+        if (field := fields.get(path)) is not None:
+            row |= {"receptive_field": max(field.size), "stride": max(field.stride)}
+        listed.append(row)
+    if parameters:
+        listed.append({"name": "other", "kind": "other", "parameters": parameters})
+    table = pl.DataFrame(listed, schema=SCHEMA)
     return table.with_columns(pl.col("parameters", "neurons", "features").fill_null(0))
 
 
-def is_pool(module: nn.Module) -> bool:
-    """Whether a module is a pool and nothing more: nothing in it has parameters."""
-    return "Pool" in type(module).__name__ and not any(True for _ in module.parameters())
+@dataclass
+class _Output:
+    """What a module returns for one image.
+
+    Attributes:
+        module: the module.
+        plane: rows and columns of its map; None for tokens and windows.
+        smaller: whether it has fewer positions than the module's input.
+        seen: whether it depends on the image.
+        neurons: number of values, of all calls.
+    """
+
+    module: nn.Module
+    plane: tuple[int, int] | None
+    smaller: bool
+    seen: bool
+    neurons: int = 0
 
 
-def _input(image: tuple[int, int]) -> dict[str, Any]:
-    sizes = {"neurons": 3 * image[0] * image[1], "height": image[0], "width": image[1]}
-    return {"name": "input", "kind": "input", **sizes, "receptive_field": 1, "stride": 1}
+def _outputs(net: nn.Module, side: int) -> tuple[dict[str, _Output], int]:
+    """Run layers and pools on one image; and count the parameters of the network."""
+    example = next(net.parameters(), torch.empty(0))
+    image = torch.zeros(1, 3, side, side, dtype=example.dtype, device=example.device)
+    found: dict[str, _Output] = {}
 
+    def keep(path: str, module: nn.Module, inputs: Sequence[Any], output: Any) -> None:
+        if not isinstance(output, Tensor) or output.ndim < 2:
+            return
+        if path not in found:
+            entered = inputs[0] if inputs and isinstance(inputs[0], Tensor) else output
+            smaller = output.shape[2:].numel() < entered.shape[2:].numel()
+            alone = output.ndim == 4 and len(output) == 1
+            plane = (output.shape[2], output.shape[3]) if alone else None
+            if isinstance(module, nn.Linear) and alone:
+                plane = (output.shape[1], output.shape[2])
+            found[path] = _Output(module, plane, smaller, output.requires_grad)
+        found[path].neurons += output.numel()
 
-def _row(
-    name: str, kind: str, output: Output, filters: int | None, parameters: int, features: int
-) -> dict[str, Any]:
-    field = output.field
-    row: dict[str, Any] = {"name": name, "kind": kind, "filters": filters}
-    row |= {"parameters": parameters, "neurons": output.neurons, "features": features}
-    if output.plane is not None:
-        row["height"], row["width"] = output.plane
-    if output.seen and not field.whole:
-        row["receptive_field"] = max(field.size)
-        row["stride"] = max(field.stride) if field.boxes is None else None
-    return row
+    handles = [
+        module.register_forward_hook(lambda m, a, out, p=path: keep(p, m, a, out))
+        for path, module in net.named_modules()
+        if is_stage(module)
+    ]
+    try:
+        with torch.enable_grad():  # through which an output tells that it depends on the image
+            net.requires_grad_(False)(image.requires_grad_())
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found, sum(parameter.numel() for parameter in net.parameters())

@@ -43,7 +43,7 @@ def check_name(timm_name: str) -> None:
 
 
 def create(timm_name: str, image_size: int) -> nn.Module:
-    """A network of timm's, untrained, in evaluation mode, for square images of `image_size` px.
+    """Create an untrained network of timm's, in evaluation mode, for squares of `image_size` px.
 
     Raises:
         ConfigError: unknown name, or a network that takes no images of this size.
@@ -91,7 +91,7 @@ def traced(timm_name: str, image_size: int) -> Trace:
 
 
 def looked_at(timm_name: str, image_size: int, look: Callable[[nn.Module], _T]) -> _T:
-    """What `look` finds in a network without its weights: on the meta device, if that can be."""
+    """Call `look` on a network without its weights, on the meta device where possible."""
     try:
         with torch.device("meta"):
             net = create(timm_name, image_size)
@@ -170,14 +170,14 @@ def _undisturbed_seed() -> Iterator[None]:
 
 
 def untrained(timm_name: str, image_size: int, seed: int) -> nn.Module:
-    """A network of timm's as its authors initialise it, the same for the same seed."""
+    """Create a network of timm's as its authors initialise it, the same for the same seed."""
     with _undisturbed_seed():
         torch.manual_seed(seed)
         return create(timm_name, image_size)
 
 
 def uninitialised(timm_name: str, image_size: int) -> nn.Module:
-    """A network of timm's whose parameters and buffers are all still to be loaded.
+    """Create a network of timm's whose parameters and buffers are all still to be loaded.
 
     Random values for VGG16's 138 million weights take seconds and are then overwritten. A network
     that holds more tensors than its weights files do is initialised all the same.

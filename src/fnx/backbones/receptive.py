@@ -1,259 +1,238 @@
-"""Receptive fields: the pixels that each unit of each layer can see, from the executed network."""
+"""Receptive fields: the pixels that each unit of a layer can see, measured by gradients."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import functools
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fnx.backbones.boxes import Boxes, least
-from fnx.backbones.following import Following
-from fnx.backbones.layers import Layer
+from fnx.backbones.dependence import DependenceOnly, narrowed
+from fnx.backbones.networks import traced, uninitialised
+from fnx.backbones.pooling import token_grid
+from fnx.backbones.trace import is_stage
+
+log = logging.getLogger(__name__)
+
+#: Added to one side where fields do not fit into the image: a multiple of the strides that occur,
+#: so that a network that pads by the size of its input pads alike.
+_LONGER = 960
+
+#: Size, stride and start along one axis.
+Grid = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """What the units of a layer see of an image, at each position of the layer's map.
-
-    It is what `fnx.backbones.following` follows: squeeze-and-excitation, which makes every unit
-    depend on the whole image a little, is left out, as is the distribution of a map that a norm
-    divides by.
+    """What the units of a layer see of an image: boxes of one size on a regular grid.
 
     Attributes:
-        size: height and width in pixels, the largest over the positions.
-        stride: pixels from one position to the next, down and to the right (0: all see the same).
-        start: top and left edge of the first position's field; negative where it begins in padding.
-        whole: whether every position sees the whole image.
-        map: rows and columns of the layer's map. A layer without rows and columns (tokens of
-            windows, for instance) has one row with all its positions.
-        boxes: int32 (rows · columns, 4), top, left, bottom and right of each position, where they
-            are not a regular grid of equal boxes; else None.
+        size: height and width in pixels.
+        stride: pixels from one position of the layer's map to the next, down and to the right.
+        start: top and left edge of the first position's box; negative where it begins in padding.
+        map: rows and columns of the layer's map of a square image of `side` pixels.
+        side: the network's image size.
     """
 
     size: tuple[int, int]
     stride: tuple[int, int]
     start: tuple[int, int]
-    whole: bool
     map: tuple[int, int]
-    boxes: NDArray[np.int32] | None = dataclasses.field(default=None, repr=False, compare=False)
+    side: int
 
-    def box(self, row: int, column: int, image: tuple[int, int]) -> tuple[int, int, int, int]:
-        """Top, left, bottom and right of the field of one position, in pixels of the image.
+    def positions(self, view: tuple[int, int]) -> tuple[int, int]:
+        """Return rows and columns of the layer's map of a view of any height and width.
 
-        It is as large at the border as inside, and so may reach beyond the image: what is inside
-        is what the unit sees.
+        A network that pads unevenly may have one more.
 
-        Args:
-            row: row of the position in the layer's map, from 0.
-            column: likewise. Position p of a flattened map is ``divmod(p, field.map[1])``.
-            image: height and width of the image, which is the box of a layer that sees it whole.
+        >>> ReceptiveField((3, 3), (2, 2), (-1, -1), (112, 112), side=224).positions((224, 300))
+        (112, 150)
+        """
+        pairs = zip(self.map, view, self.stride, strict=True)
+        rows, columns = (n + (length - self.side) // stride for n, length, stride in pairs)
+        return rows, columns
 
-        >>> field = ReceptiveField((3, 3), (1, 1), (-1, -1), whole=False, map=(224, 224))
-        >>> field.box(0, 10, (224, 224))
+    def box(self, row: int, column: int) -> tuple[int, int, int, int]:
+        """Return top, left, bottom and right of what one position sees, in pixels of the image.
+
+        It is as large at the border as inside, and so may reach beyond the image.
+
+        >>> ReceptiveField((3, 3), (1, 1), (-1, -1), (224, 224), side=224).box(0, 10)
         (-1, 9, 2, 12)
         """
-        if self.whole:
-            return (0, 0, *image)
-        if self.boxes is not None:
-            top, left, bottom, right = map(int, self.boxes[row * self.map[1] + column])
-            return top, left, bottom, right
         top = self.start[0] + row * self.stride[0]
         left = self.start[1] + column * self.stride[1]
         return top, left, top + self.size[0], left + self.size[1]
 
 
-def receptive_fields(
-    timm_name: str, image_size: int, image: tuple[int, int] | None = None
-) -> dict[str, ReceptiveField]:
-    """The receptive field of every layer of a network, by the layer's name.
+def receptive_fields(timm_name: str, image_size: int) -> dict[str, ReceptiveField | None]:
+    """Return the receptive field of every layer of a network, by the layer's name.
 
-    The network is run once on torch's meta device, where nothing is computed and no weights are
-    needed.
+    It is None for a layer that sees the whole image, that sees other parts of it than a regular
+    grid of boxes (windows of attention), or that could not be measured: all are shown whole.
 
     Args:
         timm_name: the network.
-        image_size: side in pixels of the images it is built for.
-        image: height and width of the image it is run on, if it is not a square of `image_size`.
+        image_size: side in pixels of the square images it is built for.
 
     Raises:
         ConfigError: unknown name, or a network that takes no images of this size.
 
-    >>> receptive_fields("vgg16", 224)["conv2_1"].size
-    (10, 10)
+    >>> receptive_fields("resnet18", 224)["layer2.0.conv1"].size
+    (47, 47)
     """
-    from fnx.backbones.networks import looked_at, traced
+    fields = stage_fields(timm_name, image_size)
+    layers = traced(timm_name, image_size).layers
+    return {layer.name: fields.get(layer.module) for layer in layers}
 
+
+@functools.cache
+def stage_fields(timm_name: str, image_size: int) -> Mapping[str, ReceptiveField | None]:
+    """Return the receptive fields of all layers and pools of a network, by module path."""
     trace = traced(timm_name, image_size)
     prefixes = {path: readings[0].prefix for path, readings in trace.readings.items()}
-    return looked_at(
-        timm_name,
-        image_size,
-        lambda net: fields_of(
-            net, trace.layers, image or (image_size, image_size), prefixes=prefixes
-        ),
-    )
+    net = uninitialised(timm_name, image_size)
+    stages = [path for path, module in net.named_modules() if is_stage(module)]
+    return measure_fields(net, stages, image_size, prefixes)
 
 
-def fields_of(
-    net: nn.Module,
-    layers: Sequence[Layer],
-    image: tuple[int, int],
-    *,
-    prefixes: Mapping[str, int] | None = None,
-) -> dict[str, ReceptiveField]:
-    """The receptive fields of some layers of a network, on any device.
+def measure_fields(
+    net: nn.Module, modules: Collection[str], side: int, prefixes: Mapping[str, int]
+) -> dict[str, ReceptiveField | None]:
+    """Measure the receptive fields of some modules, by path, of a network that is used up by it.
+
+    The non-zero box of the gradient at four positions of a map gives size, stride and start, where
+    each edge is seen at two of them. Where the image is too small for that, a longer one is taken.
 
     Args:
-        net: the network, in evaluation mode.
-        layers: convolutions and linear layers of it.
-        image: height and width of the images.
-        prefixes: class and register tokens in front of a layer's map (by module), left out.
+        net: the network in evaluation mode; its weights do not matter.
+        modules: paths of the modules.
+        side: side in pixels of the square images.
+        prefixes: class and register tokens in front of a module's map.
     """
-    modules = {layer.module for layer in layers}
-    found = outputs(net, image, lambda path, module: path in modules, prefixes=prefixes)
-    return {layer.name: found[layer.module].field for layer in layers if layer.module in found}
+    net = net.requires_grad_(False)
+    for parameter in net.parameters():
+        parameter.data = torch.ones((), dtype=torch.float64).expand(parameter.shape)
+    net = net.double()
+    maps: dict[str, tuple[int, int]] = {}
+    grids: dict[str, list[Grid | None]] = {path: [None, None] for path in modules}
+    narrow = 64 + side % 64
+    for image in ((side, side), (side + _LONGER, narrow), (narrow, side + _LONGER)):
+        left = [path for path in modules if None in grids[path] and maps.get(path) != (1, 1)]
+        try:
+            measured = _measure(net, left, image, prefixes) if left else {}
+        except Exception as error:  # takes no such images, or has functions without a gradient
+            log.debug("receptive fields are not known from images of %s: %s", image, error)
+            break
+        for path, lines in measured.items():
+            layout = maps.setdefault(path, (lines[0].count, lines[1].count))
+            for axis, line in enumerate(lines):
+                if (grid := line.grid()) is None or grids[path][axis] is not None:
+                    continue
+                # Else the map does not grow with the image, as behind a pool to a fixed size.
+                if abs(line.count - layout[axis] - (image[axis] - side) / grid[1]) < 1:
+                    grids[path][axis] = grid
+    fields: dict[str, ReceptiveField | None] = {}
+    for path, (rows, columns) in grids.items():
+        fields[path] = None
+        if rows is not None and columns is not None:
+            size, stride, start = zip(rows, columns, strict=True)
+            fields[path] = ReceptiveField(size, stride, start, maps[path], side)
+    return fields
 
 
 @dataclass(frozen=True)
-class Output:
-    """What a module gives for one image.
+class _Line:
+    """The boxes of some positions along one axis of a map.
 
     Attributes:
-        field: what each position of it sees.
-        plane: rows and columns of its map; None where it has none, as tokens and windows.
-        neurons: number of values, of all calls.
-        smaller: whether it has fewer positions than what went in.
-        seen: whether it depends on the image at all.
+        count: positions of the map on this axis.
+        length: pixels of the image on this axis.
+        edges: first pixel of each box and the one after its last, by position.
     """
 
-    field: ReceptiveField
-    plane: tuple[int, int] | None
-    neurons: int
-    smaller: bool
-    seen: bool
+    count: int
+    length: int
+    edges: Mapping[int, tuple[int, int]]
+
+    def grid(self) -> Grid | None:
+        """Return size, stride and start if the boxes are those of a regular grid, cut at the edges.
+
+        None where they are not, and where the image is too small to tell.
+        """
+        last = self.count - 1
+        end, next_end, third_end = (self.edges[min(place, last)][1] for place in range(3))
+        begin, stride = self.edges[last][0], next_end - end
+        if third_end == self.length or begin == 0 or stride < 1:
+            return None
+        start = begin - last * stride
+        for position, (first, after) in self.edges.items():
+            top, bottom = start + position * stride, end + position * stride
+            if (top > 0 and first != top) or (bottom < self.length and after != bottom):
+                return None
+        return end - start, stride, start
 
 
-def outputs(
-    net: nn.Module,
-    image: tuple[int, int],
-    chosen: Callable[[str, nn.Module], bool],
-    *,
-    prefixes: Mapping[str, int] | None = None,
-) -> dict[str, Output]:
-    """What some modules give for an image, in the order in which they are first called.
+def _measure(
+    net: nn.Module, modules: Collection[str], image: tuple[int, int], prefixes: Mapping[str, int]
+) -> dict[str, tuple[_Line, _Line]]:
+    """Find the boxes of four positions of the modules' maps, along both axes, on some image."""
+    # One image for each position, so that one gradient shows all four.
+    images = torch.ones(4, 1, *image, dtype=torch.float64, requires_grad=True)
+    maps: dict[str, Tensor] = {}
 
-    Args:
-        net: the network, in evaluation mode, on any device.
-        image: height and width.
-        chosen: whether a module, with its path, is asked for.
-        prefixes: class and register tokens in front of a module's map, left out.
-    """
-    parameter = next(net.parameters(), torch.empty(0))
-    images = torch.zeros(1, 3, *image, dtype=parameter.dtype, device=parameter.device)
-    found: dict[str, Output] = {}
-    with Following(images) as following:
+    def keep(path: str, module: nn.Module, output: Any) -> None:
+        if path not in maps and isinstance(output, Tensor) and output.requires_grad:
+            units = -1 if isinstance(module, nn.Linear) else 1
+            found = _as_map(output.movedim(units, 1), prefixes.get(path, 0), image)
+            if found is not None:
+                maps[path] = found
 
-        def read(path: str, module: nn.Module, inputs: Sequence[Any], output: Any) -> None:
-            if not isinstance(output, Tensor) or output.ndim < 2:
-                return
-            boxes = following.of(output)
-            prefix = (prefixes or {}).get(path, 0)
-            last = isinstance(module, nn.Linear)
-            field = _field(boxes, image, last=last, prefix=prefix)
-            entered = inputs[0] if inputs and isinstance(inputs[0], Tensor) else output
-            now = Output(
-                field=field,
-                plane=field.map if output.ndim == 4 and len(output) == 1 else None,
-                neurons=output.numel(),
-                smaller=output.shape[2:].numel() < entered.shape[2:].numel(),
-                seen=boxes is not None,
-            )
-            if (before := found.get(path)) is not None:  # called again: its feature is of all calls
-                same = before.field == field and before.field.boxes is None
-                field = before.field if same else _whole(image, field.map)
-                now = replace(before, field=field, neurons=before.neurons + now.neurons)
-            found[path] = now
-
-        handles = [
-            module.register_forward_hook(lambda m, a, out, p=path: read(p, m, a, out))
-            for path, module in net.named_modules()
-            if chosen(path, module)
-        ]
-        try:
-            with torch.no_grad():
-                net(images)
-        finally:
-            for handle in handles:
-                handle.remove()
-    return found
+    handles = [
+        net.get_submodule(path).register_forward_hook(lambda m, _, out, p=path: keep(p, m, out))
+        for path in modules
+    ]
+    try:
+        with torch.enable_grad(), DependenceOnly():
+            net(images.expand(-1, 3, -1, -1))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {path: _lines(value, images) for path, value in maps.items()}
 
 
-def _whole(image: tuple[int, int], layout: tuple[int, int]) -> ReceptiveField:
-    return ReceptiveField(image, (0, 0), (0, 0), whole=True, map=layout)
-
-
-def _field(
-    boxes: Boxes | None, image: tuple[int, int], *, last: bool, prefix: int
-) -> ReceptiveField:
-    """The field of a layer from the boxes of its output, (B', C, …) or, with `last`, (B', …, C)."""
-    if boxes is None:  # made of parameters alone
-        return _whole(image, (1, 1))
-    values = torch.stack([least(edge, -1 if last else 1) for edge in boxes], -1)  # (B', …, 4)
-    layout = values.shape[:-1]
-    edges = values.reshape(len(values), -1, 4)[:, prefix:].reshape(-1, 4).double().numpy()
-    edges[:, 2:] *= -1
-    edges[~np.isfinite(edges).all(1)] = (0, 0, *image)  # sees nothing, so no place is its own
-    if len(layout) == 3 and layout[0] == 1:
-        rows, columns = layout[1:]
-    else:
-        rows, columns = _raster(edges)
-    return _regular(edges.astype(np.int64), rows, columns, image)
-
-
-def _raster(edges: NDArray[np.float64]) -> tuple[int, int]:
-    """Rows and columns of tokens that go over the image line by line; else one row."""
-    columns = int((edges[:, 0] == edges[0, 0]).argmin()) or len(edges)
-    if len(edges) % columns == 0:
-        grid = edges.reshape(-1, columns, 4)
-        tops, lefts = grid[:, :1, 0], grid[:1, :, 1]
-        lined_up = (grid[..., 0] == tops).all() and (grid[..., 1] == lefts).all()
-        if lined_up and (np.diff(tops, axis=0) > 0).all() and (np.diff(lefts) > 0).all():
-            return len(grid), columns
-    return 1, len(edges)
-
-
-def _regular(
-    edges: NDArray[np.int64], rows: int, columns: int, image: tuple[int, int]
-) -> ReceptiveField:
-    """The field as sizes and strides where its boxes are a regular grid, else box by box."""
-    height, width = image
-    covers = bool((edges[:, :2] <= 0).all() and (edges[:, 2:] >= (height, width)).all())
-    if covers and (edges == edges[0]).all():
-        return _whole(image, (rows, columns))
-    grid = edges.reshape(rows, columns, 4)
-    size = (int((edges[:, 2] - edges[:, 0]).max()), int((edges[:, 3] - edges[:, 1]).max()))
-    stride = (_step(grid[:, 0, 0], height), _step(grid[0, :, 1], width))
-    start = (int(grid[0, 0, 0]), int(grid[0, 0, 1]))
-    tops = start[0] + stride[0] * np.arange(rows)[:, None]
-    lefts = start[1] + stride[1] * np.arange(columns)
-    expected = np.stack(np.broadcast_arrays(tops, lefts, tops + size[0], lefts + size[1]), axis=-1)
-    if (grid == expected).all():
-        return ReceptiveField(size, stride, start, whole=False, map=(rows, columns))
-    if covers:
-        return _whole(image, (rows, columns))
-    return ReceptiveField(
-        size, stride, start, whole=False, map=(rows, columns), boxes=edges.astype(np.int32)
+def _lines(value: Tensor, images: Tensor) -> tuple[_Line, _Line]:
+    """Return the boxes of the first three and the last position of a map on its diagonal."""
+    places = [[min(place, n - 1) for place in (0, 1, 2, n)] for n in value.shape[1:]]
+    score = value[range(4), places[0], places[1]].sum()
+    (gradient,) = torch.autograd.grad(score, images, retain_graph=True)
+    seen = gradient[:, 0] != 0
+    rows, columns = (
+        _Line(n, length, dict(zip(at, _extent(seen.any(other)), strict=True)))
+        for n, length, at, other in zip(
+            value.shape[1:], images.shape[2:], places, (2, 1), strict=True
+        )
     )
+    return rows, columns
 
 
-def _step(starts: NDArray[np.int64], side: int) -> int:
-    """Pixels between two positions; a lone position has the whole side to itself."""
-    if len(starts) == 1:
-        return side
-    return round(float(starts[-1] - starts[0]) / (len(starts) - 1))
+def _as_map(value: Tensor, prefix: int, image: tuple[int, int]) -> Tensor | None:
+    """Sum (4, units, …) over the units of a layer: (4, rows, columns), None if it has no map."""
+    value = narrowed(value).sum(1)
+    if len(value) != 4:
+        return None
+    if value.ndim == 2:
+        value = value[:, prefix:]
+        value = value.reshape(4, *token_grid(value.shape[1], image))
+    return value if value.ndim == 3 else None
+
+
+def _extent(seen: Tensor) -> list[tuple[int, int]]:
+    """Return the first true place of each row and the one after the last."""
+    first = seen.int().argmax(1)
+    after = seen.shape[1] - seen.flip(1).int().argmax(1)
+    return list(zip(first.tolist(), after.tolist(), strict=True))

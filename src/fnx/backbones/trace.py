@@ -70,7 +70,7 @@ class Trace:
         return self.entered.get(module, 0) <= last
 
     def beyond(self, last: int) -> list[str]:
-        """The outermost modules that are called after time `last` only."""
+        """Return the outermost modules that are called after time `last` only."""
         late = {path for path, time in self.entered.items() if time > last}
         return [path for path in late if not any(path.startswith(f"{other}.") for other in late)]
 
@@ -179,6 +179,12 @@ def trace(net: nn.Module, images: Tensor, *, classifiers: tuple[str, ...] = ()) 
 def is_layer(module: nn.Module) -> bool:
     """Whether a module is a convolution or a linear layer."""
     return isinstance(module, (nn.modules.conv._ConvNd, nn.Linear))
+
+
+def is_stage(module: nn.Module) -> bool:
+    """Tell whether a module is a layer, or a pool and nothing more: nothing in it is learned."""
+    pool = "Pool" in type(module).__name__ and not any(True for _ in module.parameters())
+    return pool or is_layer(module)
 
 
 def is_activation(module: nn.Module) -> bool:

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="fnx compare",
         description="Compare runs of fnx: Tables 2 and 3, the fits of t+ and t- against the number "
-        "of images a class, Figures 5, 6, 8, 10 and 11 over the runs, the settings that differ, "
+        "of images per class, Figures 5, 6, 8, 10 and 11 over the runs, the settings that differ, "
         "and for runs of the same data set how far they agree, layer by layer. Leaves tables, "
         "figures and a page, compare.html.",
     )
@@ -74,10 +74,10 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def find_runs(patterns: Sequence[str]) -> list[Run]:
-    """The finished runs that folders and globs stand for, each once, in the order of their paths.
+    """Return the finished runs that folders and globs name, each once, in the order of paths.
 
     Raises:
-        DataError: for a path or glob that stands for no finished run.
+        DataError: a path or glob that names no finished run.
     """
     found: dict[Path, None] = {}
     for pattern in patterns:
@@ -100,5 +100,5 @@ def _runs_below(folder: Path) -> list[Path]:
 
 
 def _shortest(path: Path) -> Path:
-    """The path below the working directory, where it lies there."""
+    """Return the path relative to the working directory, if it is below that."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
 from typing import Any
 
 from fnx import app
@@ -29,7 +28,8 @@ def run(**overrides: Any) -> Run:
     fnx.errors.ConfigError: crops.size=0: must be at least 1
     """
     config, folder = compose_keywords(overrides)
-    names = (folder.with_name(f"{folder.name}-{number}") for number in count(2))
+    first, number = folder, 1
     while folder.exists():  # a run that began in the same second
-        folder = next(names)
+        number += 1
+        folder = first.with_name(f"{first.name}-{number}")
     return app.run(config, folder)

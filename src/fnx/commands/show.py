@@ -90,12 +90,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a positive whole number")
     return int(text)
 
 
 def last() -> Path:
-    """The folder of the run below ``outputs/`` that ended last.
+    """Return the folder of the run below ``outputs/`` that ended last.
 
     Raises:
         DataError: there is none.

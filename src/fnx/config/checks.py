@@ -18,7 +18,7 @@ from fnx.analysis.pairs import check_pair
 from fnx.backbones.architectures import known_layers
 from fnx.backbones.weights.locate import check_source
 from fnx.config.compose import reference_dataset
-from fnx.config.schema import Config, DatasetConfig, TrainerConfig
+from fnx.config.schema import Config, DatasetConfig, EngineConfig, TrainerConfig
 from fnx.errors import ConfigError, unknown
 from fnx.images.crops import Crops
 from fnx.registry import statistics, thresholds
@@ -48,6 +48,7 @@ def check(config: Config) -> None:
     _check_packages(config)
     _check_folders(config)
     _check_model(config)
+    _check_engine(config.engine)
     _check_trainer(config)
 
 
@@ -192,6 +193,15 @@ def _pairs(config: Config) -> list[tuple[str, str]]:
     """Return the pairs that the report shall show, each with its key."""
     pairs = [("report.pairs", pair) for pair in config.report.pairs]
     return pairs if config.report.pair is None else [("report.pair", config.report.pair), *pairs]
+
+
+def _check_engine(engine: EngineConfig) -> None:
+    """Refuse an address where no scheduler answers."""
+    if engine.name == "dask" and engine.address is not None:
+        from fnx.statistics.dask import connect
+
+        with connect(engine.address):
+            pass
 
 
 def _check_trainer(config: Config) -> None:

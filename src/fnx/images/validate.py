@@ -145,7 +145,6 @@ def _remember(known: dict[str, Checked], file: Path) -> None:
         if checked.stamp is not None
     ]
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(file) as temporary:
             pl.DataFrame(rows, schema=_SCHEMA, orient="row").write_parquet(temporary)
     except (OSError, pl.exceptions.PolarsError) as error:

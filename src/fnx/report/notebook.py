@@ -31,7 +31,7 @@ class Run(analysis.Run):
         top: int = 10,
         every_class: bool = False,
     ) -> None:
-        """Print what ``python -m fnx.show`` prints: the answer, a class, a feature or a layer.
+        """Print what ``python -m fnx show`` prints: the answer, a class, a feature or a layer.
 
         Args:
             class_name: a class by its name, the beginning of it, or its id; beside a feature, the

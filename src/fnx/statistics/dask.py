@@ -76,7 +76,7 @@ def all_distances(
         workers: processes of the cluster on this machine; default one a core.
 
     Raises:
-        ConfigError: Dask is not installed, or no scheduler answers at `address`.
+        ConfigError: no scheduler answers at `address`.
         FnxError: as there.
     """
     columns = open_columns(features)
@@ -85,7 +85,7 @@ def all_distances(
     found = empty_distances(task, columns, out)
     payload = _portable(statistic, dict(parameters or {}), grouping)
     source = _source(columns)
-    with _client(address, workers) as client:
+    with connect(address, workers) as client:
         threads = sum(client.nthreads().values()) or 1
         waiting: list[tuple[int, Any]] = []
         blocks = iter(columns.blocks())
@@ -173,13 +173,13 @@ def _source(columns: Columns) -> Any:
 
 
 @contextmanager
-def _client(address: str | None, workers: int | None) -> Iterator[Any]:
-    try:
-        distributed: Any = importlib.import_module("distributed")
-    except ImportError:
-        raise ConfigError(
-            "engine=dask: Dask is not installed: pip install 'fnx-features[dask]'"
-        ) from None
+def connect(address: str | None, workers: int | None = None) -> Iterator[Any]:
+    """Connect to the scheduler at `address`, or to processes started for it on this machine.
+
+    Raises:
+        ConfigError: no scheduler answers at the address.
+    """
+    distributed: Any = importlib.import_module("distributed")
     if address is not None:
         try:
             client = distributed.Client(address, timeout=TIMEOUT, set_as_default=False)

@@ -8,16 +8,17 @@ import time
 import urllib.error
 import urllib.request
 from http import HTTPStatus
+from itertools import count
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from fnx import __version__
 from fnx.errors import DataError, reason
 from fnx.utils.files import file_digest
 from fnx.utils.progress import progress_bar
+from fnx.utils.version import fnx_version
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def download(
 def _fetch(url: str, part: Path, size: int | None) -> None:
     """Append to `part` what it does not have of `url`; try again if the connection breaks."""
     with part.open("ab") as file:
-        for attempt in range(1, _TRIES + 1):
+        for attempt in count(1):
             try:
                 _request(url, file, size)
                 return
@@ -102,7 +103,7 @@ def _request(url: str, file: IO[bytes], size: int | None) -> None:
     have = file.seek(0, 2)
     if have == size:
         return
-    headers = {"User-Agent": f"fnx/{__version__}", "Accept-Encoding": "identity"}
+    headers = {"User-Agent": f"fnx/{fnx_version()}", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http(s), checked

@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from fnx.backbones.build import build
 from fnx.backbones.weights.caffe import read_caffemodel
-from fnx.backbones.weights.locate import locate, read_state_dict
+from fnx.backbones.weights.load import read_state_dict
+from fnx.backbones.weights.locate import locate
 from fnx.config.schema import Config, ModelConfig
 from fnx.errors import WeightsError
 

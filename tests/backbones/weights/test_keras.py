@@ -12,7 +12,8 @@ from torch import Tensor
 
 from fnx.backbones.architectures import NAME_MAPS
 from fnx.backbones.build import build
-from fnx.backbones.weights.locate import locate, read_state_dict
+from fnx.backbones.weights.load import read_state_dict
+from fnx.backbones.weights.locate import locate
 from fnx.config.schema import Config
 from fnx.errors import WeightsError
 

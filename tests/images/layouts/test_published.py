@@ -350,6 +350,29 @@ def test_a_list_of_dogs_without_its_variable(tmp_path: Path) -> None:
         list_images(config)
 
 
+def test_folders_without_a_number_are_classes_by_their_whole_name(tmp_path: Path) -> None:
+    dogs = replace(dataset("stanforddogs", tmp_path), download=False)
+    root = Path(str(dogs.root))
+    touch(root / "Images/Corgi/1.jpg")
+    for name in ("train_list.mat", "test_list.mat"):
+        (root / name).write_bytes(mat(file_list=cells(f"Corgi/{len(name)}.jpg", "n1-Toy-x/2.jpg")))
+    touch(root / "Images/Corgi/13.jpg")
+    assert list_images(dogs).classes == ("Corgi", "Toy-x")
+    birds = replace(dataset("cub200", tmp_path), download=False)
+    root = Path(str(birds.root))
+    touch(root / "images/Towhee/1.jpg")
+    for name, text in {
+        "images": "1 Towhee/1.jpg\n2 001.St._Ani/2.jpg\n",
+        "classes": "1 Towhee\n2 001.St._Ani\n",
+        "image_class_labels": "1 1\n2 2\n",
+        "train_test_split": "1 1\n2 2\n",
+    }.items():
+        (root / f"{name}.txt").write_text(text)
+    found = list_images(birds)
+    assert found.classes == ("Towhee", "St. Ani")
+    assert found.splits == ["train", "test"]
+
+
 def test_a_pet_that_is_in_no_split_has_none(tmp_path: Path) -> None:
     config = replace(dataset("catsdogs", tmp_path), download=False)
     root = Path(str(config.root))

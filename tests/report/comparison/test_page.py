@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from tests.report.looks import assert_looks_approved
 from tests.report.page.test_page import HOSTILE, Page
 from tests.report.synthetic import Synthetic, write_run
 
@@ -56,6 +57,12 @@ def test_the_page_is_whole_and_needs_no_network(made: tuple[Path, Comparison]) -
     assert len(text) < 4_000_000
 
 
+def test_the_figures_look_as_approved(made: tuple[Path, Comparison]) -> None:
+    drawn = {f"compare/{file.stem}": file.read_text() for file in made[0].glob("*.svg")}
+    assert len(drawn) == 11
+    assert_looks_approved(**drawn)
+
+
 def test_names_do_no_harm(made: tuple[Path, Comparison]) -> None:
     text = (made[0] / "compare.html").read_text(encoding="utf-8")
     assert "<script" not in text
@@ -88,6 +95,7 @@ def test_many_pairs_become_columns_of_colours(tmp_path: Path) -> None:
     with style.style():
         text = style.svg(fig_agreement.draw(gather(runs).layers, "unit"))
     assert "10  shapes (4) : shapes (5)" in text
+    assert_looks_approved(many_pairs=text)
 
 
 def test_one_run_alone_has_a_page(tmp_path: Path) -> None:

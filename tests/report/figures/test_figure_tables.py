@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from tests.report.looks import assert_looks_approved
 from tests.report.synthetic import Synthetic, write_run
 
 from fnx.analysis import Run
@@ -103,6 +104,7 @@ def test_the_fitted_modes_reach_figure_5(tmp_path: Path) -> None:
         for mode, named in (("lognormal", True), ("empirical", False)):
             svg = style.svg(layers.draw(*only, layers.table(*only, mode), mode))
             assert ("log-normal" in svg) == named
+            assert_looks_approved(**{f"fig05_{mode}": svg})
 
 
 def test_a_run_without_the_fitted_modes_is_to_be_run_anew(tmp_path: Path) -> None:
@@ -221,6 +223,7 @@ def test_figure_8_parts_the_data_sets_by_their_overlap_with_imagenet(three: list
         "other data sets",
     ]
     assert "no such layers: food101" in svg
+    assert_looks_approved(fig08_fc=svg)
 
 
 def test_the_groups_hold_each_data_set_of_the_paper_once(tmp_path: Path) -> None:
@@ -240,6 +243,7 @@ def test_random_labels_lie_behind_every_distribution(run: Run, three: list[Run])
         eight = groups.draw(three, NAMES, groups.table(three, NAMES, shares))
         only = [run], ["alone"]
         alone = distances.draw(*only, distances.table(*only))
+        assert_looks_approved(five=style.svg(five), six=style.svg(six))
     # Two signs for each layer of each run.
     assert sum(len(bars) for bars in five.axes[0].containers if is_bars(bars)) == 2 * (3 + 3 + 2)
     assert names(five.axes[0]) == ["random labels", *NAMES]
@@ -262,6 +266,7 @@ def test_small_multiples_have_a_panel_per_run(three: list[Run], tmp_path: Path) 
     table = kept.table(runs, labels)
     with style.style():
         ten = kept.draw(runs, labels, table)
+        assert_looks_approved(small_multiples=style.svg(ten))
     panels = ten.axes[:-1]
     assert [axes.get_title(loc="left") for axes in panels] == labels
     widest = max(table["pct_kept"].max(), table["pct_kept_random"].max())

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.report.looks import assert_looks_approved
 from tests.report.synthetic import Synthetic, write_run
 
 from fnx.analysis import Run
@@ -29,6 +30,11 @@ def test_each_figure_is_a_picture_and_a_drawing_with_real_text(finished: Path, n
     assert "<text" in svg
     assert "shapes" in svg
     assert "t⁺" in svg or name not in ("fig06_distribution", "fig09_presence", "fig10_kept")
+
+
+def test_the_figures_of_a_run_look_as_approved(finished: Path) -> None:
+    files = {name: finished / "figures" / f"{name}.svg" for name in NAMES}
+    assert_looks_approved(**{name: file.read_text() for name, file in files.items()})
 
 
 def test_axes_carry_their_units(finished: Path) -> None:
@@ -86,7 +92,8 @@ def test_several_runs_share_the_axes_in_their_order(finished: Path, tmp_path: Pa
             "conv9",
         ]
         table = distances.table(runs, labels(runs))
-        assert len(distances.draw(runs, labels(runs), table).axes) == 2
+        six = distances.draw(runs, labels(runs), table)
+        assert len(six.axes) == 2
     assert table.filter(run="other")["kind"].unique().to_list() == ["conv"]
     assert table.filter(run="shapes", kind="fc")["pct"].sum() == pytest.approx(100)
 

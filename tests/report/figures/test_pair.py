@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from tests.report.looks import assert_looks_approved
 from tests.report.synthetic import Synthetic, write_run
 
 import fnx
@@ -113,6 +114,7 @@ def test_other_statistics_show_densities_and_the_value(tmp_path: Path) -> None:
     assert len(figure.axes) == 1
     assert f"D = {run.distances.max():.3f}" in svg
     assert "unit of activation" in svg
+    assert_looks_approved(fig01_densities=svg)
 
 
 def test_without_the_embedding_the_kept_numbers_are_drawn_again(
@@ -121,6 +123,7 @@ def test_without_the_embedding_the_kept_numbers_are_drawn_again(
     run = with_embedding(tmp_path, {"name": "ks", "bins": 100})
     write_report(run, ReportConfig(formats=["svg"]))
     drawing = (run.path / "figures/fig01_pair.svg").read_text()
+    assert_looks_approved(fig01_pair=drawing)
     assert "<text" in drawing
     assert "shapes" in drawing
     shutil.rmtree(tmp_path / "outputs")

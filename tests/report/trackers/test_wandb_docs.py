@@ -24,7 +24,7 @@ DOCS = Path(__file__).parents[3] / "docs" / "wandb"
 
 @pytest.fixture(scope="module")
 def dashboard() -> ModuleType:
-    pytest.importorskip("wandb_workspaces", reason="the extra fnx[workspaces] is not installed")
+    pytest.importorskip("wandb_workspaces", reason="the extra workspaces is not installed")
     spec = importlib.util.spec_from_file_location("workspace", DOCS / "workspace.py")
     assert spec is not None
     assert spec.loader is not None

@@ -67,7 +67,7 @@ def read_caffemodel(path: Path) -> dict[str, Tensor]:
 
 
 def _blob(data: mmap.mmap, span: Span, what: str) -> Tensor:
-    """A BlobProto as a tensor on the file's own bytes."""
+    """Return a BlobProto as a tensor on the file's own bytes."""
     import torch
 
     sizes: list[int] | None = None
@@ -100,7 +100,7 @@ def _blob(data: mmap.mmap, span: Span, what: str) -> Tensor:
 
 
 def _dimensions(data: mmap.mmap, span: Span) -> list[int]:
-    """The sizes of a BlobShape, packed or not."""
+    """Return the sizes of a BlobShape, packed or not."""
     sizes = []
     for number, _, value in _fields(data, span):
         if number != 1:
@@ -116,7 +116,7 @@ def _dimensions(data: mmap.mmap, span: Span) -> list[int]:
 
 
 def _fields(data: mmap.mmap, span: Span) -> Iterator[tuple[int, int, int | Span]]:
-    """Number, wire type and value of each field of a message; of all but integers, where it lies.
+    """Yield number, wire type and value of each field; of all but integers, where it lies.
 
     Floats that follow each other unpacked come as one field that begins at the first tag, for a
     layer has millions of them.
@@ -161,7 +161,7 @@ def _run(data: mmap.mmap, start: int, end: int, tag: int) -> int:
 
 
 def _varint(data: mmap.mmap, position: int, end: int) -> tuple[int, int]:
-    """An integer in groups of seven bits, the lowest first; and where it ends."""
+    """Read an integer in groups of seven bits, the lowest first; return where it ends too."""
     value = shift = 0
     while position < end and shift < 70:
         byte = data[position]

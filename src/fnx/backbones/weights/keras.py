@@ -30,7 +30,7 @@ def read_keras(path: Path) -> dict[str, Tensor]:
     try:
         import h5py
     except ImportError as error:
-        raise WeightsError(f"{path} needs h5py: pip install fnx[keras]") from error
+        raise WeightsError(f"{path} needs h5py: pip install fnx-features[keras]") from error
     import torch
 
     tensors: dict[str, Tensor] = {}

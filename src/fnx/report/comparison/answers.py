@@ -18,7 +18,7 @@ def answers(compared: Comparison) -> list[str]:
     if unit.height:
         ordered = unit.sort("spearman", descending=True, maintain_order=True)
         best = ordered.row(0, named=True)
-        sentences.append(f"{'Closest: ' if unit.height > 1 else ''}{_agreement_of(best)}")
+        sentences.append(f"{'Most alike: ' if unit.height > 1 else ''}{_agreement_of(best)}")
         if unit.height > 1:
             sentences.append(f"Least alike: {_agreement_of(ordered.row(-1, named=True))}")
     sentences += [
