@@ -1,7 +1,7 @@
 """What people look at: figures, the page, the closing summary and the experiment trackers.
 
-All of it is made from a run's folder alone, so that it can be made again later. Nothing heavy is
-imported before it is used.
+All of it is made from a run, in memory or on disk, so that it can be made again later. Nothing
+heavy is imported before it is used.
 """
 
 from __future__ import annotations

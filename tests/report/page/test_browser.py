@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from tests.report.synthetic import VGG16, Synthetic, write_run
 
@@ -143,6 +144,32 @@ def test_figures_come_alive_and_series_are_switched(small: Path, open_page: Open
     shown.wait_for_selector("#fig09_presence .chips button:has-text('class 3')")
     for name in ("fig05_layers", "fig06_distribution", "fig09_absence"):
         drawn(shown, f"#{name}")
+
+
+def test_tables_are_sorted_by_a_click_on_a_heading(small: Path, open_page: Open) -> None:
+    run, shown = Run.open(small.parent), open_page(small)
+
+    def column(table: str, place: int) -> list[str]:
+        return [str(text) for text in shown.eval_on_selector_all(
+            f"{table} tbody tr", f"rows => rows.map(row => row.cells[{place}].textContent.trim())"
+        )]  # fmt: skip
+
+    both = run.layers.group_by("layer").agg(pl.col("pct_kept").sum()).sort("pct_kept")
+    rising = [f"{value:.1f} %" for value in both["pct_kept"]]
+    heads = shown.locator("#layers table.sortable thead button")
+    heads.nth(3).click()  # numbers: the largest first
+    assert column("#layers table.sortable", 3) == rising[::-1]
+    assert column("#layers table.sortable", 0) == both["layer"].to_list()[::-1]
+    heads.nth(3).click()
+    assert column("#layers table.sortable", 3) == rising
+    heads.nth(0).click()  # texts: from the first of the alphabet
+    assert column("#layers table.sortable", 0) == ["conv1_1", "conv1_2", "fc6"]
+    heads.nth(0).click()
+    assert column("#layers table.sortable", 0) == ["fc6", "conv1_2", "conv1_1"]
+    shown.locator("#class-table thead button").nth(1).click()
+    assert column("#class-table", 1) == ["40", "36", "30", "24", "20"]
+    shown.locator("#class-table thead button").nth(1).click()
+    assert column("#class-table", 0) == [f"class {i}" for i in range(5)]
 
 
 def test_links_lead_from_class_to_feature_to_layer_and_back(small: Path, open_page: Open) -> None:

@@ -13,6 +13,7 @@ from tests.report.synthetic import Synthetic, write_run
 
 from fnx.analysis import Run
 from fnx.report.page import data as pagedata
+from fnx.report.pictures.paths import sprite_path
 
 KINDS = {"f4": np.float32, "f8": np.float64, "i4": np.int32, "u1": np.uint8}
 
@@ -137,3 +138,106 @@ def test_chunks_of_an_earlier_report_go(tmp_path: Path) -> None:
     (tmp_path / "data/layer-99.js").touch()
     pagedata.write(run, tmp_path / "data")
     assert not (tmp_path / "data/layer-99.js").exists()
+
+
+def test_many_classes_come_in_chunks_with_fewer_features_and_curves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run.open(write_run(tmp_path / "run", Synthetic(class_sizes=tuple(range(10, 21)))))
+    monkeypatch.setattr(pagedata, "MAX_CURVES", 5)
+    assert pagedata.top_per_class(run) == 5
+    monkeypatch.setattr(pagedata, "MANY_CLASSES", 11)
+    assert pagedata.top_per_class(run) == 5
+    monkeypatch.setattr(pagedata, "MANY_CLASSES", 10)
+    assert pagedata.top_per_class(run) == 3
+    # A class needs 3 layers × 12 + 200 features × 8 + 201 points × 8 bytes for each of two signs.
+    for room, classes in ((6487, 1), (6488, 1), (3 * 6488 - 1, 2), (3 * 6488, 3), (10**7, 11)):
+        monkeypatch.setattr(pagedata, "CHUNK_BYTES", room)
+        assert pagedata.classes_per_chunk(run) == classes
+    for room, features in ((4 * 11 - 1, 1), (4 * 11 * 7, 7), (10**6, 48)):
+        monkeypatch.setattr(pagedata, "CHUNK_BYTES", room)
+        assert pagedata.features_per_chunk(run) == features
+    monkeypatch.setattr(pagedata, "CHUNK_BYTES", 4 * 6488)
+    pagedata.write(run, tmp_path / "data")
+    found = {}
+    for path in tmp_path.glob("data/classes-*.js"):
+        part = read(path)
+        number = int(path.stem.removeprefix("classes-"))
+        assert [int(key) // 4 for key in part] == [number] * len(part)
+        found |= part
+    assert sorted(map(int, found)) == list(range(11))
+    real = np.asarray(run.distances)
+    for key, value in found.items():
+        at = value["+"]["features"]
+        assert np.array_equal(value["+"]["distances"], real[at, int(key)])
+    figures = read(tmp_path / "data/figures.js")
+    assert figures["shown"].tolist() == [0, 2, 5, 8, 10]
+    assert figures["curves"]["+"]["real"].reshape(5, -1)[:, 0].tolist() == [
+        (real[:, i] > 0).sum() for i in (0, 2, 5, 8, 10)
+    ]
+
+
+def test_a_page_takes_all_distances_along_up_to_a_number(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pagedata, "MAX_PAIRS", run.distances.size)
+    assert pagedata.index(run)["whole"]
+    monkeypatch.setattr(pagedata, "MAX_PAIRS", run.distances.size - 1)
+    assert not pagedata.index(run)["whole"]
+    monkeypatch.setattr(pagedata, "CHUNK_BYTES", 16 * 50 * 3)
+    assert pagedata.features_per_chunk(run) == 3
+
+
+def test_the_index_has_the_top_features_and_the_pictures(tmp_path: Path) -> None:
+    layers = (("a b", 3, "conv"), ("fc", 2, "fc"))
+    run = Run.open(write_run(tmp_path / "run", Synthetic(layers=layers)))
+    for name in ("a_b-c8687a08/2", "a_b-c8687a08/0", "classes/1", "fc/x"):
+        picture = run.path / f"pictures/{name}.jpg"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.touch()
+    folder = next(run.path.glob("pictures/a_b*"))
+    expected = sprite_path(run.path, "a b", 0).parent
+    folder.rename(expected)
+    index = unpacked(pagedata.index(run))
+    assert index["classPictures"] == [1]
+    first, second = index["layers"]
+    assert (first["name"], first["first"], first["size"]) == ("a b", 0, 3)
+    assert (first["pictures"], first["pictured"]) == (f"pictures/{expected.name}", [0, 2])
+    assert (second["first"], second["size"], "pictured" in second) == (3, 2, False)
+    real = np.asarray(run.distances)
+    for sign, values in (("+", real), ("-", -real)):
+        ids = index["top"][sign]["features"].reshape(5, 5)
+        told = index["top"][sign]["distances"].reshape(5, 5)
+        for i in range(5):
+            order = [j for j in np.argsort(-values[:, i], kind="stable") if values[j, i] > 0]
+            assert ids[i].tolist() == order + [-1] * (5 - len(order))
+            assert told[i].tolist() == [*real[order, i].tolist(), *[0] * (5 - len(order))]
+
+
+def test_units_are_numbered_only_where_some_are_missing(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    features = pl.read_parquet(folder / "features.parquet")
+    shifted = pl.when(pl.col("layer") == "fc6").then(pl.col("unit") + 1).otherwise("unit")
+    features.with_columns(unit=shifted).write_parquet(folder / "features.parquet")
+    layers = unpacked(pagedata.index(Run.open(folder))["layers"])
+    assert ["units" in layer for layer in layers] == [False, False, True]
+    assert layers[2]["units"].tolist() == list(range(1, 21))
+
+
+def test_a_known_network_gives_a_layer_its_map_and_field(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    pl.DataFrame(
+        {
+            "name": ["conv1_2", "fc6"],
+            "parameters": [7, 9],
+            "height": [5, None],
+            "width": [4, None],
+            "receptive_field": [3, None],
+        }
+    ).write_parquet(folder / "network.parquet")
+    layers = pagedata.index(Run.open(folder))["layers"]
+    assert [layer.get("network") for layer in layers] == [
+        None,
+        {"parameters": 7, "height": 5, "width": 4, "receptive_field": 3},
+        {"parameters": 9},
+    ]

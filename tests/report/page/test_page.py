@@ -4,11 +4,17 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import polars as pl
+import pytest
 from tests.report.synthetic import Synthetic, write_run
 
 from fnx.analysis import Run
+from fnx.analysis.record import Kept
+from fnx.analysis.summary import Summary
 from fnx.config.schema import ReportConfig
 from fnx.report import summary, write_report
+from fnx.report.page import page as report_page
+from fnx.report.page.page import verdict
 
 HOSTILE = '<script>alert("x")</script>&$x_{'
 VOID = {"meta", "link", "input", "br", "img"}
@@ -122,6 +128,105 @@ def test_two_hundred_classes_stay_small(tmp_path: Path) -> None:
     assert len(text) < 3_000_000
     assert all(name in text for name in names)
     assert "And 100 more, in <code>classes.parquet</code>" in text  # without scripts
+
+
+@pytest.mark.parametrize(
+    ("signal", "word"),
+    [
+        (25.0, "clearly"),
+        (24.99, "noticeably"),
+        (8.0, "noticeably"),
+        (7.99, "faintly"),
+        (2.0, "faintly"),
+        (1.99, None),
+        (-3.0, None),
+    ],
+)
+def test_a_word_says_how_informative_the_features_are(signal: float, word: str | None) -> None:
+    kept = Kept(0.5, signal, 10 + signal, 10.0)
+    assert verdict(Summary(100, {"+": kept}, pl.DataFrame())) == word
+
+
+def test_many_failed_images_and_classes_are_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = [(f"{i}.jpg", "truncated") for i in range(4)]
+    run = Run.open(write_run(tmp_path / "run", Synthetic(failed=failed)))
+    for limit, rest in ((4, None), (3, 1), (1, 3)):
+        monkeypatch.setattr(report_page, "MAX_FAILED", limit)
+        monkeypatch.setattr(report_page, "MAX_ROWS", limit + 1)
+        text = " ".join(" ".join(Page(rendered(run)).text).split())
+        assert ("And" in text) == (rest is not None)
+        if rest:
+            assert f"And {rest} more, in images.parquet" in text
+            assert f"And {rest} more, in classes.parquet" in text
+        assert ("3.jpg" in text) == (limit == 4)
+
+
+def rendered(run: Run) -> str:
+    """The page of a run without drawings."""
+    names = ["fig05_layers", "fig06_distribution", "fig09_presence", "fig09_absence", "fig10_kept"]
+    return report_page.render(run, dict.fromkeys(names, "<svg ></svg>"), ["png"])
+
+
+def test_tables_1_and_2_are_in_the_page(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", Synthetic(dataset="wood", class_sizes=(30, 40, 20)))
+    names = "name kind filters parameters neurons features height width receptive_field stride"
+    rows = [
+        ("input", "input", None, 0, 3072, 0, 32, 32, 1, 1),
+        ("conv1_1", "conv", 12, 448, 1200, 12, 10, 8, 3, 2),
+        ("fc6", "fc", 20, 1650, 20, 20, None, None, None, None),
+        ("other", "other", None, 2, 0, 0, None, None, None, None),
+    ]
+    pl.DataFrame(rows, schema=names.split(), orient="row").write_parquet(folder / "network.parquet")
+    (table2, table1, *_) = tables(rendered(Run.open(folder)), "run")
+    assert table2[1:] == [
+        ["wood", "90", "3", "20 to 40", "30.0"],
+        ["in the paper", "438", "7", "14 to 179", "62.6"],
+    ]
+    assert table1[1:] == [
+        ["input", "32 × 32", "–", "–", "3,072", "–", "–"],
+        ["conv1_1", "10 × 8", "12", "448", "1,200", "12", "3 px"],
+        ["fc6", "", "20", "1,650", "20", "20", "whole image"],
+        ["norms and others", "", "–", "2", "–", "–", "–"],
+        ["Total", "", "32", "2,100", "4,292", "32", ""],
+    ]
+    alike = Run.open(write_run(tmp_path / "alike", Synthetic(class_sizes=(15, 15))))
+    ((_, row), *others) = tables(rendered(alike), "run")
+    assert row == ["shapes", "30", "2", "15", "15.0"]
+    assert ["layer", "map"] not in [table[0][:2] for table in others]  # no network is known
+
+
+def tables(text: str, section: str) -> list[list[list[str]]]:
+    """The cells of the tables of a section."""
+    part = re.search(rf'<section id="{section}">(.*?)</section>', text, re.S)
+    assert part is not None
+    return [
+        [
+            [" ".join("".join(Page(f"<p>{cell}</p>").text).split())
+             for cell in re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, re.S)]
+            for row in re.findall(r"<tr>(.*?)</tr>", table, re.S)
+        ]
+        for table in re.findall(r"<table.*?</table>", part[1], re.S)
+    ]  # fmt: skip
+
+
+def test_a_figures_files_are_linked_to_where_they_are(finished: Path, tmp_path: Path) -> None:
+    run = Run.open(finished)
+    assert report_page.figure_files(run, "fig05_layers", ["png"]) == ["png", "csv", "parquet"]
+    assert report_page.figure_files(run, "nothing", []) == []
+    assert report_page.picture_file(run, "fig05_layers") == "figures/fig05_layers.png"
+    assert report_page.picture_file(run, "nothing") is None
+
+
+def test_the_settings_of_a_run_are_listed(finished: Path) -> None:
+    found = dict(report_page.settings(Run.open(finished)))
+    assert found["command"] == "python -m fnx dataset=shapes model=tinynet"
+    assert found["backbone"] == "tinynet, read post-activation"
+    assert found["crops"] == "ten: resize=256, size=224, resize_mode=short_side"
+    assert found["statistic"] == "ks: bins=100"
+    assert found["embedding"] == "outputs/embeddings/shapes-tinynet-0123456789abcdef"
+    assert found["seed"] == "0"
 
 
 def test_tables_only_writes_no_page(tmp_path: Path) -> None:

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import logging
+import shutil
 
 import numpy as np
+import polars as pl
 import pytest
 
 from fnx.analysis import Run
+from fnx.analysis.record import Extraction
 from fnx.config.schema import LoggerConfig
-from fnx.errors import ConfigError
 from fnx.report import track
+from fnx.report.trackers import track as tracking
+from fnx.report.trackers.track import metrics, stored_embedding, tracked_tables
 
 
 @pytest.fixture
@@ -53,6 +58,55 @@ def test_layers_shares_are_those_of_the_distances(run: Run) -> None:
             assert float(values[f"layers/{layer}/{name}"]) == pytest.approx(100 * kept.mean())
 
 
+def test_every_class_has_its_first_features_in_a_table_of_limited_size(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    top = tracked_tables(run)["top_features"]
+    assert top.height == run.top_features.height
+    assert top["picture"].null_count() == 0
+    monkeypatch.setattr(tracking, "MAX_ROWS", 29)  # two ranks of 5 classes and 2 signs are 20
+    monkeypatch.setattr(tracking, "MAX_PICTURES", 6)
+    top = tracked_tables(run)["top_features"]
+    assert top.drop("picture", "class_name", "layer", "unit").equals(
+        run.top_features.filter(pl.col("rank") <= 2)
+    )
+    first = top.filter(rank=1)["feature_id"].unique(maintain_order=True).to_list()
+    second = top.filter(rank=2)["feature_id"].unique(maintain_order=True).to_list()
+    order = list(dict.fromkeys(first + second))
+    assert set(top.drop_nulls("picture")["feature_id"]) == set(order[:6])
+    monkeypatch.setattr(tracking, "MAX_ROWS", 3)
+    assert tracked_tables(run)["top_features"]["rank"].to_list() == [1, 1, 1]
+
+
+def test_a_speed_is_told_where_the_run_itself_extracted(run: Run) -> None:
+    told = metrics(run)
+    assert told["images_per_second"] == 150 / 60
+    assert (told["failed"], told["constant"], told["embedding_reused"]) == (1, 0, False)
+    for images, seconds in ((0, 60.0), (150, 0.0), (None, None)):
+        extraction = None if images is None else Extraction(images, seconds)
+        record = dataclasses.replace(run.record, extraction=extraction, embedding_reused=True)
+        again = metrics(dataclasses.replace(run, record=record, held=None))
+        assert "images_per_second" not in again
+        assert again["embedding_reused"]
+
+
+def test_an_embedding_that_is_gone_is_not_referred_to(run: Run) -> None:
+    stored = stored_embedding(run)
+    assert stored is not None
+    assert stored.path == run.embedding_path.resolve()  # type: ignore[union-attr]
+    assert stored.metadata == {
+        "dataset": "shapes",
+        "model": "tinynet",
+        "rows": 150,
+        "features": 48,
+        "format": 2,
+        "inputs": {"tap": "post"},
+    }
+    assert (stored.fingerprint, stored.reused) == (run.record.fingerprint, False)
+    shutil.rmtree(stored.path)
+    assert stored_embedding(run) is None
+
+
 def test_none_leaves_nothing(run: Run) -> None:
     before = set(run.path.rglob("*"))
     track(run, LoggerConfig(name="none"))
@@ -86,9 +140,31 @@ def test_tensorboard_reads_it_back(run: Run) -> None:
     assert {info.name.tag for info in told} >= {"t_plus", "kept_minus", "seconds/distances"}
 
 
-def test_an_unknown_tracker_is_refused_by_name(run: Run) -> None:
-    with pytest.raises(ConfigError, match=r"unknown logger 'wandbb'.*did you mean 'wandb'"):
-        track(run, LoggerConfig(name="wandbb"))
+def test_tensorboard_has_the_first_rows_of_a_table_as_text(run: Run) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from fnx.report.trackers.tensorboard import TensorBoardTracker, flat
+
+    tracker = TensorBoardTracker(run.path, {"seed": 3})
+    tracker.log_table("long", pl.DataFrame({"a|b": range(201), "c": ["x"] * 201}))
+    tracker.log_summary({"model": "tinynet", "kept": 2})
+    tracker.close()
+    events = EventAccumulator(str(run.path / "tensorboard"))
+    events.Reload()
+
+    def text(name: str) -> str:
+        (event,) = events.Tensors(f"{name}/text_summary")
+        held: bytes = event.tensor_proto.string_val[0]
+        return held.decode()
+
+    lines = text("long").splitlines()
+    assert lines[:3] == ["| a\\|b | c |", "| --- | --- |", "| 0 | x |"]
+    assert (len(lines), lines[-1]) == (202, "| 199 | x |")
+    assert text("config") == '    {\n      "seed": 3\n    }'
+    assert text("model") == "tinynet"
+    assert [event.value for event in events.Scalars("kept")] == [2]
+    assert flat({"a": {"b": (1, None)}, "c": True}) == {"a.b": "[1,None]", "c": True}
 
 
 def test_a_tracker_that_fails_takes_nothing_from_a_finished_run(

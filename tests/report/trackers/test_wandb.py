@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import json
 import logging
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -209,6 +211,69 @@ def test_an_agents_run_is_the_one_that_it_announced(tmp_path: Path) -> None:
     assert config["statistic"] == "ks"
     assert config["seed"] == 3
     assert config["settings"]["dataset"]["name"] == "shapes"
+
+
+@pytest.mark.parametrize("sweep", [None, "sweep7"])
+@pytest.mark.parametrize(("mode", "group"), [("online", "mine"), ("offline", None)])
+def test_wandb_is_told_where_a_run_belongs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sweep: str | None, mode: str, group: str | None
+) -> None:
+    told: dict[str, Any] = {}
+    ended: list[int] = []
+
+    def init(**given: Any) -> Any:
+        told.update(given)
+        return SimpleNamespace(finish=lambda exit_code: ended.append(exit_code))
+
+    monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.delenv("WANDB_SWEEP_ID", raising=False)
+    monkeypatch.delenv("WANDB_DATA_DIR", raising=False)
+    if sweep:
+        monkeypatch.setenv("WANDB_SWEEP_ID", sweep)
+    tracker = open_tracker(
+        LoggerConfig(name="wandb", project="ours", mode=mode, group=group, tags=["a", "x" * 65]),
+        tmp_path,
+        run_config={"seed": 3},
+        name="shapes",
+        job_type="distances",
+        group="multirun",
+        tags=["ks", "a", ""],
+    )
+    assert told["tags"] == ["ks", "a", "x" * 64]
+    assert (told["project"], told["mode"]) == (None if sweep else "ours", mode)
+    assert told["group"] == (group or "multirun")
+    assert (told["name"], told["job_type"], told["config"]) == ("shapes", "distances", {"seed": 3})
+    assert (told["dir"], told["reinit"]) == (tmp_path, "create_new")
+    settings = told["settings"]
+    assert settings.silent
+    assert settings.x_disable_stats
+    assert settings.x_disable_meta
+    assert settings.disable_git
+    assert settings.disable_code
+    assert (settings.console, settings.login_timeout) == ("off", 60)
+    assert os.environ["WANDB_DATA_DIR"] == str((tmp_path / "wandb").resolve())
+    tracker.close(failed=sweep is not None)
+    assert ended == [1 if sweep else 0]
+    assert "WANDB_DATA_DIR" not in os.environ
+
+
+def test_an_embeddings_name_is_one_that_wandb_takes(
+    tracked_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedding = stored_embedding(tracked_run)
+    assert embedding is not None
+    path = embedding.path.parent / f"é {'n' * 130}"
+    embedding.path.rename(path)
+    told: list[wandb.Artifact] = []
+    tracker = WandbTracker.__new__(WandbTracker)
+    run = SimpleNamespace(
+        offline=True, log_artifact=lambda artifact, aliases: told.append(artifact)
+    )
+    monkeypatch.setattr(tracker, "_run", run, raising=False)
+    tracker.log_embedding(dataclasses.replace(embedding, path=path, reused=True))
+    assert told[0].name.partition(":")[0] == "n" * 128
+    assert dict(told[0].metadata)["rows"] == 150
+    assert {"manifest.json", "features.parquet", "images.parquet"} <= set(told[0].manifest.entries)
 
 
 def test_no_secret_of_the_command_line_gets_there(

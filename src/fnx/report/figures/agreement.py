@@ -116,7 +116,7 @@ def _dots(
         panel.axvline(measure.best, color=style.MUTED, linewidth=0.9)
         low, high = panel.get_xlim()
         if measure.low is not None:
-            low = min(measure.low, low) if low < 0 else measure.low
+            low = min(measure.low, low)
         panel.set_xlim(low, measure.high if measure.high is not None else high)
         panel.set_xlabel(measure.label)
         style.layer_axis(panel, names, kinds, height)

@@ -160,12 +160,12 @@ def series_styles(count: int) -> list[tuple[Any, str, Any]]:
 def small_multiples(
     count: int, *, panel_height: float, share_y: bool = False
 ) -> tuple[Figure, list[Axes], Axes]:
-    """Return a figure of equal panels, row by row in up to three columns; heights in inches.
+    """Return a figure of two or more equal panels, row by row in up to three columns; in inches.
 
     Returns:
         The figure, its panels, and empty axes under them for `share_labels`.
     """
-    columns = 1 if count == 1 else 2 if count in (2, 4) else 3
+    columns = 2 if count in (2, 4) else 3
     rows = -(-count // columns)
     figure = new_figure(height=panel_height * rows + 1.0)
     grid = figure.add_gridspec(rows + 1, columns, height_ratios=[panel_height] * rows + [0.4])

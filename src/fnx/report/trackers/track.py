@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+from itertools import islice
 from typing import Any
 
 import polars as pl
@@ -142,7 +143,7 @@ def _top_features(run: Run) -> pl.DataFrame:
     """Return the top features of each class, with the path of their picture where there is one."""
     features = run.features.select("feature_id", "layer", "unit")
     classes = run.classes.select("class_id", "class_name")
-    ranks = max(1, MAX_ROWS // max(1, 2 * classes.height))
+    ranks = max(1, MAX_ROWS // (2 * classes.height))
     top = (
         run.top_features.filter(pl.col("rank") <= ranks)
         .head(MAX_ROWS)
@@ -151,17 +152,15 @@ def _top_features(run: Run) -> pl.DataFrame:
     )
     # Every class gets its first before any gets its second.
     candidates = top.sort("rank", maintain_order=True).unique("feature_id", maintain_order=True)
-    pictures: dict[int, str] = {}
-    if (run.path / "pictures").is_dir():
-        for feature, layer, unit in candidates.select("feature_id", "layer", "unit").iter_rows():
-            path = sprite_path(run.path, layer, unit)
-            if path.is_file():
-                pictures[feature] = path.relative_to(run.path).as_posix()
-            if len(pictures) == MAX_PICTURES:
-                break
+    pictures = (
+        (feature, path.relative_to(run.path).as_posix())
+        for feature, layer, unit in candidates.select("feature_id", "layer", "unit").iter_rows()
+        if (path := sprite_path(run.path, layer, unit)).is_file()
+    )
     shown = pl.DataFrame(
-        {"feature_id": list(pictures), PICTURE: list(pictures.values())},
+        list(islice(pictures, MAX_PICTURES)),
         schema={"feature_id": pl.Int64, PICTURE: pl.String},
+        orient="row",
     )
     return top.join(shown, on="feature_id", how="left", maintain_order="left")
 

@@ -33,11 +33,7 @@ function pagedTable({ columns, rows, caption, filter = null, size = 25, empty = 
   }
 
   function sortBy(column, cell) {
-    const earlier = cell.getAttribute("aria-sort");
-    const rising = earlier ? earlier === "descending" : !column.numeric;
-    for (const other of heads) other.removeAttribute("aria-sort");
-    cell.setAttribute("aria-sort", rising ? "ascending" : "descending");
-    order = { column, rising };
+    order = { column, rising: turned(heads, cell, column.numeric) };
     page = 0;
     select();
   }
@@ -45,15 +41,7 @@ function pagedTable({ columns, rows, caption, filter = null, size = 25, empty = 
   function select() {
     const wanted = search ? search.value.trim().toLowerCase() : "";
     shown = wanted ? rows.filter((row) => filter(row).toLowerCase().includes(wanted)) : rows;
-    if (order) {
-      const { column, rising } = order;
-      const keyed = shown.map((row) => [column.value(row), row]);
-      keyed.sort(([a], [b]) => {
-        const by = column.numeric ? compareNumbers(a, b) : a.localeCompare(b, undefined, { numeric: true });
-        return rising ? by : -by;
-      });
-      shown = keyed.map(([, row]) => row);
-    }
+    if (order) shown = ordered(shown, order.column.value, order.column.numeric, order.rising);
     draw();
   }
 
@@ -87,10 +75,24 @@ function pagedTable({ columns, rows, caption, filter = null, size = 25, empty = 
         el("thead", {}, el("tr", {}, heads)), body)));
 }
 
-/** Numbers in order, those that are not there first. */
-function compareNumbers(a, b) {
-  const [left, right] = [a, b].map((value) => (Number.isNaN(value) || value === null ? -Infinity : value));
-  return left < right ? -1 : left > right ? 1 : 0;
+/** Mark a heading as the one that is sorted by; whether it is now ascending. */
+function turned(heads, head, numeric) {
+  const earlier = head.getAttribute("aria-sort");
+  const rising = earlier ? earlier === "descending" : !numeric;
+  for (const other of heads) other.removeAttribute("aria-sort");
+  head.setAttribute("aria-sort", rising ? "ascending" : "descending");
+  return rising;
+}
+
+/** Rows in the order of a value; numbers that are not there come first. */
+function ordered(rows, value, numeric, rising) {
+  const known = (one) => (Number.isNaN(one) || one === null ? -Infinity : one);
+  const keyed = rows.map((row) => [numeric ? known(value(row)) : value(row), row]);
+  keyed.sort(([a], [b]) => {
+    const by = numeric ? (a < b ? -1 : a > b ? 1 : 0) : a.localeCompare(b, undefined, { numeric: true });
+    return rising ? by : -by;
+  });
+  return keyed.map(([, row]) => row);
 }
 
 /** A bar from the middle, to the right for presence and to the left for absence. */

@@ -1,0 +1,100 @@
+"""How figures are laid out: sizes, names that are left out, legends that fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+
+from fnx.report.figures import style
+
+
+@pytest.fixture
+def axes() -> Axes:
+    return style.new_figure(height=3.0).subplots()
+
+
+@pytest.mark.parametrize(
+    ("layers", "per_layer", "height"),
+    [(1, 0.2, 1.2), (6, 0.2, 1.2), (10, 0.2, 2.0), (55, 0.2, 11.0), (500, 0.2, 11.0), (4, 0.5, 2)],
+)
+def test_an_axis_of_layers_grows_up_to_a_page(layers: int, per_layer: float, height: float) -> None:
+    assert style.layers_height(layers, per_layer) == pytest.approx(height)
+
+
+def test_layers_are_named_as_far_as_there_is_room(axes: Axes) -> None:
+    names = [f"layer {i}" for i in range(40)]
+    kinds = ["conv"] * 30 + ["fc"] * 10
+    # A name needs 1.2 × 8 points: in 1.2 inches, 86.4 points, are 9 of 40: every fourth.
+    style.layer_axis(axes, names, kinds, 1.2)
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == names[::4]
+    assert axes.get_ylim() == (39.5, -0.5)
+    (rule,) = axes.lines
+    assert list(rule.get_ydata()) == [29.5, 29.5]
+    style.layer_axis(axes, names[:9], kinds[:9], 1.2)
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == names[:9]
+
+
+@pytest.mark.parametrize(
+    ("count", "columns", "rows"), [(2, 2, 1), (3, 3, 1), (4, 2, 2), (5, 3, 2), (7, 3, 3)]
+)
+def test_small_multiples_fill_rows_from_the_left(count: int, columns: int, rows: int) -> None:
+    figure, panels, foot = style.small_multiples(count, panel_height=2.0, share_y=True)
+    assert figure.get_figheight() == pytest.approx(2.0 * rows + 1.0)
+    places = [panel.get_subplotspec() for panel in panels]
+    assert [(p.rowspan.start, p.colspan.start) for p in places if p] == [
+        divmod(i, columns) for i in range(count)
+    ]
+    spec = foot.get_subplotspec()
+    assert spec is not None
+    assert (spec.rowspan.start, spec.colspan.start, spec.colspan.stop) == (rows, 0, columns)
+    shared = [panels[0].get_shared_y_axes().joined(panels[0], panel) for panel in panels[1:]]
+    assert all(shared)
+
+
+@pytest.mark.parametrize(("value", "shown"), [(0.5, 1), (-0.5, 1), (0.9, 0), (np.inf, 0)])
+def test_a_threshold_is_named_within_the_limits(axes: Axes, value: float, shown: int) -> None:
+    axes.set_xlim(-0.8, 0.8)
+    style.threshold_line(axes, value, "t")
+    assert len(axes.texts) == shown
+    assert len(axes.lines) == (1 if np.isfinite(value) else 0)
+    if shown:
+        assert axes.texts[0].get_text() == f"t = {value:.3f}".replace("-", "−")
+        assert axes.texts[0].get_horizontalalignment() == ("left" if value >= 0 else "right")
+
+
+@pytest.mark.parametrize(
+    ("longest", "asked", "columns"), [(5, 4, 4), (25, 4, 3), (25, 2, 2), (200, 4, 1)]
+)
+def test_a_legend_has_as_many_columns_as_fit(
+    axes: Axes, longest: int, asked: int, columns: int
+) -> None:
+    for i in range(5):
+        axes.plot([0, 1], [i, i], label="x" * (longest if i == 2 else 3))
+    style.legend_below(axes, asked)
+    legend = axes.get_legend()
+    assert legend is not None
+    assert legend._ncols == columns
+
+
+def test_series_have_colours_from_dark_to_light_and_marks_of_their_own() -> None:
+    found = style.series_styles(5)
+    light = [sum(colour[:3]) for colour, _, _ in found]
+    assert light == sorted(light)
+    assert [marker for _, marker, _ in found] == list("osD^v")
+    assert found[0][2] == found[4][2] == "-"
+    assert len({str(line) for _, _, line in found}) == 4
+    assert [marker for _, marker, _ in style.series_styles(13)[-3:]] == ["h", "o", "s"]
+
+
+def test_a_figure_is_saved_in_every_format_the_same_each_time(tmp_path: Path) -> None:
+    with style.style():
+        figure = style.new_figure()
+        figure.subplots().plot([1, 2], [3, 4])
+        paths = style.save(figure, tmp_path / "a.b", ["png", "svg", "pdf"])
+        assert [path.name for path in paths] == ["a.b.png", "a.b.svg", "a.b.pdf"]
+        first = [path.read_bytes() for path in paths]
+        style.save(figure, tmp_path / "a.b", ["png", "svg", "pdf"])
+    assert [path.read_bytes() for path in paths] == first
