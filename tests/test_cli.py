@@ -328,7 +328,7 @@ def test_the_process_of_a_launcher_hands_its_error_on(
 
     monkeypatch.setattr(cli, "_run_job", fail)
     monkeypatch.setattr(cli, "_refused", None)
-    with pytest.raises(DataError, match="^no images$"):
+    with pytest.raises(DataError, match=r"^no images$"):
         cli.job(SimpleNamespace())
     monkeypatch.setattr(cli, "_refused", [])
     cli.job(SimpleNamespace())
