@@ -243,13 +243,17 @@ def _pytest(tree: Path, log: Path, words: list[str]) -> None:
     os._exit(pytest.main(words))
 
 
-def survives(mutant: Mutant, tree: Path, *tests: Sequence[str]) -> bool:
+def survives(
+    mutant: Mutant, tree: Path, first: Sequence[str], then: Sequence[str], broken: set[str]
+) -> bool:
     """Whether a mutant passes the tests that cover it, and then those of its room."""
     file = tree / mutant.path
     source = file.read_text()
     file.write_text(mutant.text)
     try:
-        return all(run(tree, some, "-x", limit=10 * SECONDS)[0] for some in tests if some)
+        steps = [first] if first == then else [first, then]
+        options = ["-x", *(f"--deselect={name}" for name in sorted(broken))]
+        return all(run(tree, some, *options, limit=10 * SECONDS)[0] for some in steps)
     finally:
         file.write_text(source)
 
@@ -275,7 +279,7 @@ def main() -> None:
     start = time.monotonic()
     mutants = sample(files(options.below), options.seed, options.number)
     tests_of = Covered().tests if not options.tests else lambda _: options.tests
-    tests = {mutant: tests_of(mutant) for mutant in mutants}
+    tests = {mutant: tests_of(mutant) or room(mutant.path) for mutant in mutants}
     for name in HEAVY:
         import_module(name)
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.jobs) as pool:
@@ -293,8 +297,9 @@ def main() -> None:
         def judged(mutant: Mutant) -> bool:
             tree = trees.get()
             try:
-                some = [one for one in tests[mutant] if one not in broken]
-                alive = survives(mutant, tree, some, [] if options.tests else room(mutant.path))
+                alive = survives(
+                    mutant, tree, tests[mutant], options.tests or room(mutant.path), broken
+                )
             finally:
                 trees.put(tree)
             word = "SURVIVED" if alive else "noticed"

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import platform
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from fnx.analysis.record import Counts, Extraction, Kept, KeptBySign, RunRecord
+from fnx.analysis.record import Counts, Extraction, Kept, KeptBySign, RunRecord, Stopwatch, versions
 from fnx.errors import DataError
 
 FIRST = {"dataset": "shapes", "model": "tinynet", "statistic": {"name": "ks"}}
@@ -138,6 +141,24 @@ def test_a_folder_without_a_record_is_no_finished_run(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         RunRecord.read(tmp_path)
     assert str(caught.value) == f"{tmp_path}: not a finished run of fnx (run.json is missing)"
+
+
+def test_each_stage_is_timed_also_one_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([1.0, 3.23456, 10.0, 10.5])
+    monkeypatch.setattr("time.perf_counter", lambda: next(moments))
+    stage = Stopwatch()
+    with stage("images"):
+        pass
+    with pytest.raises(KeyError), stage("report"):
+        raise KeyError
+    assert stage.seconds == {"images": 2.235, "report": 0.5}
+    assert stage.started.utcoffset() == timedelta(0)
+    assert datetime.now(UTC) - stage.started < timedelta(minutes=1)
+
+
+def test_versions_of_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fnx.analysis.record.LIBRARIES", ("not-there", "numpy"))
+    assert versions() == {"python": platform.python_version(), "numpy": np.__version__}
 
 
 def test_a_setting_that_is_not_there_is_none() -> None:

@@ -33,9 +33,9 @@ def arrays() -> tuple[np.ndarray, np.ndarray]:
     return real, random
 
 
-@pytest.fixture(scope="module", params=[1 << 24, 6 * 4])
+@pytest.fixture(scope="module", params=[1 << 24, 6 * 4, 1])
 def found(request: pytest.FixtureRequest, arrays: tuple[np.ndarray, np.ndarray]) -> Scan:
-    """The scan in one block per layer, and in blocks of four features."""
+    """The scan in one block per layer, in blocks of four features, and feature by feature."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BLOCK_VALUES", request.param)
         return scan(LAYERS, *arrays, LIMITS, Domain(-1, 1))
@@ -130,6 +130,15 @@ def test_top_pairs_are_the_first_of_the_farthest(found: Scan, arrays, monkeypatc
             assert [part.tolist() for part in three.pairs[i]] == [
                 part[:3].tolist() for part in all_pairs.pairs[i]
             ]
+
+
+def test_fifty_pairs_are_kept() -> None:
+    real = np.arange(1, 61, dtype=np.float32).reshape(20, 3) / 64
+    layers = [LayerRows("a", "fc", slice(0, 20))]
+    found = scan(layers, real, real[None], {"+": 1}, Domain(0, 1))
+    features, classes, distances = found.sides[0].pairs[0]
+    assert distances.tolist() == [i / 64 for i in range(60, 10, -1)]
+    assert (features[0], classes[0], features[-1], classes[-1]) == (19, 2, 3, 1)
 
 
 def test_spreads_are_those_of_a_layer_and_sign(found: Scan, arrays) -> None:

@@ -50,6 +50,21 @@ def test_layers_add_up_both_signs_in_the_order_of_the_network(tmp_path: Path) ->
     assert found.layers.schema["features"] == pl.Int64
 
 
+def test_many_layers_keep_the_order_of_the_network(tmp_path: Path) -> None:
+    names = [f"layer {(7 * i) % 40}" for i in range(40)]
+    kinds = ["conv"] * 39 + ["fc"]
+    features = pl.DataFrame({"layer": names, "kind": kinds})
+    layers = pl.DataFrame(
+        {"layer": names[::-1], "sign": ["+"] * 40, "pct_kept": range(40), "pct_kept_random": 0}
+    )
+    run = Run(tmp_path, runs.run(tmp_path).record, {"features": features, "layers": layers})
+    run = Run(tmp_path, run.record, vars(run) | {"kept": {}})
+    found = summarize(run).layers
+    assert found["layer"].to_list() == names
+    assert found["kind"].to_list() == kinds
+    assert found["pct_kept"].to_list() == list(range(40))[::-1]
+
+
 def test_layers_are_ranked_by_what_they_keep_beyond_random_labels() -> None:
     layers = pl.DataFrame({"layer": list("abcdef"), "excess": [1.0, 3.0, -2.0, 3.0, -2.0, 0.0]})
     found = Summary(1, {}, layers)

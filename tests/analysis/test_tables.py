@@ -144,7 +144,8 @@ def test_an_analysis_holds_all_that_a_run_does() -> None:
     assert found["images"] is images
     assert found["features"] is FEATURES
     assert found["classes"].rows() == [(0, "a", 1, 0.3, -0.2), (1, "b", 2, 0.3, -0.2)]
-    assert found["scan"].domain == Domain(-1, 1)
+    assert found["domain"] == found["scan"].domain == Domain(-1, 1)
+    assert [part.largest for part in found["extents"]] == [0.75, 0.5]
     assert found["layers"].equals(tables.layers_table(scanned()), null_equal=True)
     assert found["thresholds"].height == found["davg"].height == 2
     assert found["top_features"].rows()[:2] == [(0, "+", 1, 0, 0.5), (0, "-", 1, 2, -0.25)]

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from fnx.backbones.architectures import known_layers
-from fnx.backbones.build import check_layers, layer_names
+from fnx.backbones.build import layer_names
 from fnx.backbones.layers import select
 from fnx.config.schema import ModelConfig
 from fnx.errors import ConfigError
@@ -40,7 +40,7 @@ from fnx.backbones.weights.locate import locate
 from fnx.config.schema import ModelConfig, WeightsConfig
 for name in ("vgg16.tv_in1k", "tf_efficientnet_lite0"):
     config = ModelConfig(name=name, timm_name=name, weights=WeightsConfig(source="random"))
-    fnx.backbones.build.check_layers(config, 224)
+    fnx.backbones.layer_names(config, 224)
     locate(config, 0)
 sys.exit(bool({"torch", "timm"} & set(sys.modules)))
 """
@@ -98,5 +98,14 @@ def test_the_classifier_is_read_only_when_it_is_named() -> None:
 )
 def test_what_does_not_exist_is_refused_in_one_line(config: ModelConfig, said: str) -> None:
     with pytest.raises(ConfigError, match=said) as caught:
-        check_layers(config, 224)
+        layer_names(config, 224)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "takes"), [("test_resnet", 32, True), ("test_vit", 160, False)]
+)
+def test_a_network_may_take_squares_only(name: str, size: int, takes: bool) -> None:
+    from fnx.backbones.networks import takes_oblong
+
+    assert takes_oblong(name, size) is takes

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fnx.backbones.networks import traced, untrained
-from fnx.backbones.receptive import ReceptiveField, measure_fields, receptive_fields
+from fnx.backbones.receptive import ReceptiveField, _Line, measure_fields, receptive_fields
 from fnx.backbones.trace import trace
 
 VGG16_SIZES = (3, 5, 10, 14, 24, 32, 40, 60, 76, 92, 132, 164, 196)
@@ -80,12 +80,30 @@ def test_boxes_are_those_recorded(name: str) -> None:
     assert fields[classifier] is None
 
 
-def test_positions_of_an_oblong_view() -> None:
-    field = ReceptiveField((3, 5), (2, 4), (-1, -3), (112, 56), side=224)
-    assert field.positions((224, 224)) == (112, 56)
-    assert field.positions((226, 223)) == (113, 55)
-    assert field.positions((448, 236)) == (224, 59)
+def test_a_box_is_counted_from_the_first_down_and_to_the_right() -> None:
+    field = ReceptiveField((3, 5), (2, 4), (-1, -3), (112, 56))
     assert field.box(2, 3) == (3, 9, 6, 14)
+
+
+@pytest.mark.parametrize(
+    ("edges", "expected"),
+    [
+        # Boxes of 5 pixels, 2 apart, from -2 on: [-2, 3), [0, 5), [2, 7) … [16, 21), in 20 pixels.
+        ({0: (0, 3), 1: (0, 5), 2: (2, 7), 9: (16, 20)}, (5, 2, -2)),
+        ({0: (1, 3), 1: (0, 5), 2: (2, 7), 9: (16, 19)}, (5, 2, -2)),  # beyond the image: not seen
+        ({0: (0, 3), 1: (0, 5), 2: (3, 7), 9: (16, 20)}, None),  # begins too late
+        ({0: (0, 3), 1: (0, 5), 2: (2, 8), 9: (16, 20)}, None),  # ends too late
+        ({0: (0, 3), 1: (0, 3), 2: (0, 3), 9: (16, 20)}, None),  # windows
+        ({0: (0, 15), 1: (0, 17), 2: (0, 19), 9: (1, 20)}, (32, 2, -17)),
+        ({0: (0, 15), 1: (0, 17), 2: (0, 19), 9: (0, 20)}, None),  # no edge begins in the image
+        ({0: (0, 16), 1: (0, 18), 2: (0, 20), 9: (1, 20)}, None),  # the third may end beyond
+        ({0: (0, 4), 1: (3, 7)}, (4, 3, 0)),  # two positions alone
+    ],
+)
+def test_a_grid_is_found_from_four_boxes(
+    edges: dict[int, tuple[int, int]], expected: tuple[int, int, int] | None
+) -> None:
+    assert _Line(max(edges) + 1, 20, edges).grid() == expected
 
 
 def agree(net: nn.Module, side: int, names: Sequence[str]) -> dict[str, ReceptiveField | None]:
@@ -255,7 +273,7 @@ def test_a_network_that_cannot_be_measured_has_no_fields() -> None:
 
     assert measure_fields(Refusing(100), ["conv"], 32, {}) == {"conv": None}
     found = measure_fields(Refusing(0), ["conv"], 32, {})["conv"]
-    assert found == ReceptiveField((15, 15), (1, 1), (0, 0), (18, 18), side=32)
+    assert found == ReceptiveField((15, 15), (1, 1), (0, 0), (18, 18))
 
 
 @pytest.mark.slow

@@ -82,6 +82,7 @@ def test_a_launcher_that_is_not_installed_names_its_extra(option: str, extra: st
     [
         (MissingConfigException("No such file\nin the search path", None, None), "No such file"),
         (MissingConfigException("No such file\n", "config", ["a"]), "No such file"),
+        (MissingConfigException("No such file", "dataset/foo", None), "No such file"),
         (MissingConfigException("", "paths/joblib", ["a"]), "unknown option of paths 'joblib'; al"),
         (HydraException("  first\nsecond"), "first"),
         (HydraException(""), "HydraException"),

@@ -154,3 +154,9 @@ def test_what_the_machine_has_not_is_said_in_one_line(
         pytest.skip("this machine has a GPU")
     with pytest.raises(ConfigError, match=said):
         ranks.make_trainer(TrainerConfig(**{"accelerator": "cpu", **changes}))  # type: ignore[arg-type]
+
+
+def test_the_device_is_that_of_the_trainer() -> None:
+    assert ranks.device_type(TrainerConfig(accelerator="cpu", devices=1)) == "cpu"
+    with pytest.raises(ConfigError, match=r"^trainer.precision=tf32"):
+        ranks.device_type(TrainerConfig(accelerator="cpu", devices=1, precision="tf32"))

@@ -216,11 +216,11 @@ class Two:
 
 
 def pairs(runs: dict[str, Recount]) -> dict[tuple[str, str], Two]:
-    """The pairs of runs of one data set."""
-    names = [name for name in runs if name != "harbor"]
+    """The pairs of runs of one data set, or of the same class names."""
     return {
         (a, b): Two(runs[a], runs[b], by_unit="places" not in (a, b), same_scale=b != "divergence")
-        for a, b in combinations(names, 2)
+        for a, b in combinations(runs, 2)
+        if (a, b) != ("harbor", "second")
     }
 
 
@@ -231,8 +231,6 @@ def test_agreement_of_pairs(compared: tuple[Path, str], runs: dict[str, Recount]
         for (a, b), two in pairs(runs).items()
     }
     found = table(compared, "agreement_pairs")
-    # "harbor" has the same class names as some: its agreement is no other code than theirs.
-    found = found.filter(pl.col("run_a") != called["harbor"])
     assert found.select("run_a", "run_b").rows() == list(expected)
     for row in found.rows(named=True):
         alike(row, expected[row["run_a"], row["run_b"]])
@@ -273,6 +271,11 @@ def test_joint_distances(compared: tuple[Path, str], runs: dict[str, Recount]) -
 
 
 # ---- figures, page and terminal
+
+
+def shift(value: float | None) -> str:
+    """A difference as the page has it."""
+    return ("+" if value and value > 0 else "") + written(value, 3)
 
 
 def test_figures_of_several_runs(compared: tuple[Path, str], runs: dict[str, Recount]) -> None:
@@ -327,9 +330,6 @@ def test_the_comparisons_page(compared: tuple[Path, str], runs: dict[str, Recoun
     ]
     shown = {(row[0], row[1]): row for row in page.rows("agreement")}
 
-    def shift(value: float | None) -> str:
-        return ("+" if value and value > 0 else "") + written(value, 3)
-
     def percent(value: float | None) -> str:
         return "–" if value is None else f"{100 * value:.0f} %"
 
@@ -342,6 +342,74 @@ def test_the_comparisons_page(compared: tuple[Path, str], runs: dict[str, Recoun
             written(pair["spearman_layers"], 3), shift(pair["t_plus_shift"]),
             shift(pair["t_minus_shift"]),
         ]  # fmt: skip
+
+
+def test_the_pages_layers_of_each_pair(
+    compared: tuple[Path, str], runs: dict[str, Recount]
+) -> None:
+    page = Document(compared[0] / "compare.html")
+
+    def percent(value: float | None) -> str:
+        return written(None if value is None else 100 * value) + " %" * (value is not None)
+
+    for number, two in enumerate(pairs(runs).values(), 1):
+        expected = []
+        for layer in two.layers:
+            row = dict.fromkeys(("jaccard_plus", "jaccard_minus")) | two.layer(layer)
+            units = str(row["units_a"])
+            cells = [units if two.by_unit or row["units_b"] == row["units_a"]
+                     else f"{units} and {row['units_b']}"]  # fmt: skip
+            if two.by_unit:
+                cells += [written(row["spearman"], 3), written(row["spearman_by_class"], 3)]
+                if two.same_scale:
+                    cells += [
+                        written(row["mean_abs_difference"], 4),
+                        written(row["max_abs_difference"], 3),
+                        written(row["pct_sign_flips"], 1) + " %",
+                    ]
+                cells += [percent(row[f"jaccard{which}"]) for which in ("", "_plus", "_minus")]
+            cells += [f"{row[f'pct_kept_{run}']:.1f} %" for run in "ab"]
+            cells.append(written(row["spearman_classes"], 3))
+            if two.same_scale:
+                cells.append(written(row["wasserstein"], 4))
+                cells += [shift(row["mode_plus_shift"]), shift(row["mode_minus_shift"])]
+            expected.append([layer, *cells])
+        assert page.rows("agreement", number) == expected
+
+
+def test_the_comparisons_answer(compared: tuple[Path, str], runs: dict[str, Recount]) -> None:
+    page, called = Document(compared[0] / "compare.html"), labels(compared, runs)
+    limits = sorted(
+        (run.thresholds["+"], np.mean(run.sizes)) for name, run in runs.items()
+        if name != "divergence"
+    )  # fmt: skip
+    expected = [text for t, n in (limits[0], limits[-1]) for text in (written(t, 3), written(n))]
+    best = max(values[2] for sign, _, values in curves(runs) if sign == "+")
+    expected += ["3", written(100 * best)]
+    found = {key: two.pair() for key, two in pairs(runs).items()}
+    ordered = sorted(
+        (key for key, two in pairs(runs).items() if two.by_unit),
+        key=lambda key: -found[key]["spearman"],
+    )
+    for key in (ordered[0], ordered[-1]):
+        pair = found[key]
+        assert f"{called[key[0]]} and {called[key[1]]} rank" in page.texts["answer"]
+        expected += [
+            written(pair["spearman"], 3), str(pair["layers"]), written(pair["spearman_lowest"], 3),
+            written(100 * pair["jaccard"]),
+        ]  # fmt: skip
+        assert f" {pair['lowest_layer']}, " in page.texts["answer"]
+    apart = [two for two in pairs(runs).values() if not two.by_unit][:3]
+    for two in apart:
+        rows = [two.layer(layer) for layer in two.layers]
+        more = [row["pct_kept_b"] - row["pct_kept_a"] for row in rows]
+        widest = rows[int(np.argmax(np.abs(more)))]
+        expected += [
+            str(sum(one > 0 for one in more)), str(len(rows)),
+            written(widest["pct_kept_a"], 1), written(widest["pct_kept_b"], 1),
+        ]  # fmt: skip
+        assert f"difference is in {widest['layer']} (" in page.texts["answer"]
+    assert numbers(page.texts["answer"]) == expected
 
 
 def test_the_comparisons_text(compared: tuple[Path, str], runs: dict[str, Recount]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -225,6 +226,11 @@ def test_a_name_is_refused_to_another_function_and_nothing_else_is_lost(
 def test_a_name_of_fnxs_own_is_refused_even_before_anything_was_loaded() -> None:
     with pytest.raises(PluginError, match=r"statistic=ks: fnx\.statistics\.definitions\.ks .* and"):
         register("theirs", called="ks")
+
+
+def test_entries_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        statistics.get("ks").kernel = None  # type: ignore[misc]
 
 
 def test_what_a_package_registered_can_be_removed() -> None:

@@ -10,12 +10,25 @@ import pytest
 import zarr
 
 import fnx
-from fnx.errors import ConfigError, DataError
+from fnx.errors import ConfigError, DataError, PluginError
 from fnx.registry import load_installed, statistics
+from fnx.statistics.api import encode
+from fnx.statistics.columns import open_columns
 from fnx.statistics.engine import all_distances
 from fnx.statistics.permutations import permutations
+from fnx.statistics.tiles import group
 
 load_installed()
+
+
+class Chunked:
+    """An array of which only shape, type and chunks are known."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, shape: tuple[int, int], chunks: tuple[int, int]) -> None:
+        self.shape, self.chunks = shape, chunks
+
 
 STATISTICS = ["ks", "ks_exact"]
 
@@ -160,6 +173,14 @@ def test_largest_and_smallest_numbers() -> None:
         fnx.distances(np.array([[-1.7e308], [1.7e308]]), [0, 1])
 
 
+@pytest.mark.parametrize("dtype", [bool, "i1", "u8", "U1", "S1", object, np.dtypes.StringDType()])
+def test_labels_may_be_of_many_types(dtype: Any) -> None:
+    kind = np.dtype(dtype).kind
+    labels = np.array(["b", "a", "a"] if kind in "USOT" else [1, 0, 0]).astype(dtype)
+    codes, classes = encode(labels)
+    assert (codes.tolist(), codes.dtype, classes) == ([1, 0, 0], np.int32, 2)
+
+
 def test_labels_may_be_any_integers_or_strings(values: Any, labels: Any) -> None:
     expected = fnx.distances(values, labels)
     names = np.array(["ant", "bee", "cat", "dog", "elk", "fox", "gnu"])
@@ -210,6 +231,121 @@ def test_parameters_that_are_not_allowed(
         fnx.distances(values, labels, **parameters)
 
 
+@pytest.mark.parametrize(
+    ("array", "blocks"),
+    [
+        (np.zeros((3, 130), np.float32), [(0, 64), (64, 128), (128, 130)]),
+        (np.zeros((3, 64), np.float32), [(0, 64)]),
+        (np.zeros((3, 1), np.float32), [(0, 1)]),
+        (Chunked((3, 130), (3, 10)), [(0, 64), (64, 128), (128, 130)]),
+        (Chunked((3, 250), (1, 100)), [(0, 100), (100, 200), (200, 250)]),
+        (Chunked((3, 1200), (3, 1200)), [(0, 512), (512, 1024), (1024, 1200)]),
+    ],
+)
+def test_columns_are_read_by_blocks_of_chunks(array: Any, blocks: list[tuple[int, int]]) -> None:
+    assert open_columns(array).blocks() == blocks
+
+
+@pytest.mark.parametrize(
+    ("dtype", "read"),
+    [
+        ("f2", "f4"),
+        ("f4", "f4"),
+        (">f4", "f4"),
+        ("f8", "f8"),
+        ("i1", "f8"),
+        ("u8", "f8"),
+        ("?", "f8"),
+    ],
+)
+def test_columns_are_float32_or_float64(dtype: str, read: str) -> None:
+    columns = open_columns(np.array([[0, 1, 2], [3, 4, 5]]).astype(dtype))
+    assert (columns.n_rows, columns.n_columns, columns.dtype) == (2, 3, np.dtype(read))
+    block = columns.read(1, 3)
+    assert block.dtype == np.dtype(read)
+    expected = np.array([[1, 2], [4, 5]]).astype(dtype)
+    np.testing.assert_array_equal(block, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.longdouble, "m8[s]", "c8", "U1"])
+def test_columns_of_other_types_are_refused(dtype: Any) -> None:
+    with pytest.raises(DataError, match="must be float16, float32, float64 or integers"):
+        open_columns(np.zeros((2, 3), dtype))
+
+
+@pytest.mark.parametrize(
+    ("labellings", "classes", "message"),
+    [
+        ([[0, 1, 0]], 1, "1 classes: must be 2 to 65,536"),
+        ([[0, 1, 0]], 65_537, "65537 classes: must be 2 to 65,536"),
+        ([[0, 1, 2]], 2, r"labels must lie in 0 … 1"),
+        ([[0, 1, -1]], 2, r"labels must lie in 0 … 1"),
+        ([[0, 1, 1], [1, 1, 1]], 2, "class 0 has no images"),
+        ([[0, 1, 0, 1]], 2, "labels for 4 images, features of 3: must be the same number"),
+        ([0, 1, 0], 2, "labels for 3 images, features of 3"),
+    ],
+)
+def test_labellings_that_make_no_sense_are_refused(
+    labellings: Any, classes: int, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        group(np.array(labellings), 3, classes)
+
+
+def test_labellings_are_counted() -> None:
+    found = group(np.array([[0, 1, 1], [1, 1, 0]]), 3, 2)
+    assert found.labellings.dtype == np.uint16
+    assert found.labellings.tolist() == [[0, 1, 1], [1, 1, 0]]
+    assert found.sizes.tolist() == [[1, 2], [1, 2]]
+    assert group(np.empty((0, 3), int), 3, 2).sizes.shape == (0, 2)
+
+
+@pytest.mark.parametrize("value", [1 + 0.9e-5, -0.9e-5])
+def test_rounding_beyond_the_declared_range_is_allowed(
+    value: float, restored_registry: None
+) -> None:
+    fnx.statistic("rounds", range=(0, 1), compiled=False)(lambda inner, outer: value)
+    found = fnx.distances([[0.0], [1.0]], [0, 1], statistic="rounds")
+    assert found.tolist() == [[np.float32(value)] * 2]
+
+
+@pytest.mark.parametrize(
+    ("limits", "value"),
+    [((0, 1), 1 + 1.2e-5), ((0, 1), -1.2e-5), ((-100, 1), 1.0012), ((0, np.inf), -1.2e-5)],
+)
+def test_more_than_rounding_is_not(
+    limits: tuple[float, float], value: float, restored_registry: None
+) -> None:
+    fnx.statistic("far", range=limits, compiled=False)(lambda inner, outer: value)
+    with pytest.raises(PluginError, match=r"gave .* for feature 0 and class 0: its declared range"):
+        fnx.distances([[0.0], [1.0]], [0, 1], statistic="far")
+
+
+def test_a_value_out_of_range_is_named_by_feature_and_class(restored_registry: None) -> None:
+    def sometimes(inner: Any, outer: Any) -> float:
+        return 2.5 if inner.tolist() == [1, 1] else 0.5
+
+    fnx.statistic("some", range=(0, 1), on="samples", compiled=False)(sometimes)
+    values = np.arange(4 * 70).reshape(4, 70) % 7.0
+    values[:, 66] = [0, 0, 1, 1]
+    message = (
+        r"^statistic 'some' \(.*sometimes \(.*\)\) gave 2\.5 for feature 66 and class 1: its "
+        r"declared range is 0 … 1$"
+    )
+    with pytest.raises(PluginError, match=message):
+        fnx.distances(values, [0, 0, 1, 1], statistic="some")
+
+
+def test_the_range_of_values_may_overflow_where_it_does_not_matter() -> None:
+    huge = np.array([[-1.7e308, 1.0], [1.7e308, 2.0]])
+    for statistic, expected in (("ks_exact", [-1, 1]), ("auroc", [0, 1])):
+        assert fnx.distances(huge, [0, 1], statistic=statistic)[0].tolist() == expected
+    assert fnx.distances(huge, [0, 1], bins=None)[0].tolist() == [-1, 1]
+    for statistic in ("ks", "kl", "cohen_d"):
+        with pytest.raises(DataError, match=r"^feature 0: the range of its values overflows float"):
+            fnx.distances(huge, [0, 1], statistic=statistic)
+
+
 def test_permutations_keep_the_sizes_of_classes_and_extend_each_other() -> None:
     labels = np.repeat([0, 1, 2], [3, 5, 9])
     few, many = permutations(labels, 2, seed=4), permutations(labels, 4, seed=4)
@@ -217,3 +353,11 @@ def test_permutations_keep_the_sizes_of_classes_and_extend_each_other() -> None:
     assert all(np.bincount(row).tolist() == [3, 5, 9] for row in many)
     assert not (many[0] == many[1]).all()
     assert not (permutations(labels, 1, seed=5)[0] == few[0]).all()
+    assert (few.dtype, few.shape, permutations(labels, 0, seed=4).shape) == (
+        np.int32,
+        (2, 17),
+        (0, 17),
+    )
+    for r in range(4):
+        expected = np.random.default_rng([4, r]).permutation(labels)
+        np.testing.assert_array_equal(many[r], expected)

@@ -116,6 +116,54 @@ def test_mistakes_are_said_in_one_line(options: Any, error: Any, message: str) -
         fnx.find_thresholds(REAL, RANDOM, **options)
 
 
+@pytest.mark.parametrize("sizes", [[1] * 5 + [0], [1.5] * 6, [1] * 5, [[1] * 6]])
+def test_sizes_of_classes_that_make_no_sense_are_refused(sizes: Any) -> None:
+    with pytest.raises(DataError, match="class_sizes: must be 6 numbers of images, each 1 or more"):
+        fnx.find_thresholds(REAL, RANDOM, class_sizes=sizes)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_as_many_permutations_as_there_are_may_be_used(count: int) -> None:
+    options = {"strategy": "fixed", "t_plus": 0.1}
+    found = fnx.find_thresholds(REAL, RANDOM, permutations=count, **options)
+    expected = evaluate(REAL, RANDOM[:count], 0.1)
+    np.testing.assert_equal(vars(found.plus), vars(expected.plus))
+    np.testing.assert_array_equal(found.curve.davg_plus, expected.curve.davg_plus)
+    with pytest.raises(
+        ConfigError, match=r"^threshold\.permutations=0: must lie in 1 … 4, the num"
+    ):
+        fnx.find_thresholds(REAL, RANDOM, permutations=0)
+    with pytest.raises(
+        ConfigError, match=r"^threshold\.permutations=5: must lie in 1 … 4, the num"
+    ):
+        fnx.find_thresholds(REAL, RANDOM, permutations=5)
+
+
+def test_a_strategy_is_given_what_it_asks_for(restored_registry: None) -> None:
+    seen: dict[str, Any] = {}
+
+    @fnx.threshold("asks", statistics=("cohen_d", "ks"))
+    def asks(
+        real: Any, random: Any, range: Any = 0, class_sizes: Any = 0, statistic: Any = 0
+    ) -> Thresholds:
+        seen.update(range=range, sizes=class_sizes, statistic=statistic, random=random)
+        return evaluate(real, random, 0.5)
+
+    def given(**options: Any) -> tuple[Any, Any]:
+        fnx.find_thresholds(REAL, RANDOM[0], strategy="asks", **options)
+        assert seen["random"].shape == (1, 50, 6)
+        return seen["range"], seen["statistic"]
+
+    assert given() == (None, None)
+    assert seen["sizes"] is None
+    assert given(statistic="ks", class_sizes=[1, 2, 3, 4, 5, 6]) == ((-1, 1), "ks")
+    assert seen["sizes"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert given(statistic="fnx/cohen_d") == ((-np.inf, np.inf), "cohen_d")
+    assert given(statistic="ks", range=(0, 2)) == ((0, 2), "ks")
+    with pytest.raises(ConfigError, match="threshold=asks is not defined for statistic=kl"):
+        given(statistic="kl")
+
+
 def test_a_strategy_that_fails_is_named(restored_registry: None) -> None:
     @fnx.threshold("fails")
     def fails(real: Any, random: Any, wrong: bool = False) -> Thresholds:

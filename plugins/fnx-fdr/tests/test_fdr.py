@@ -10,7 +10,7 @@ from scipy.stats import false_discovery_control, ks_2samp
 
 import fnx
 from fnx.errors import ConfigError
-from fnx.registry import statistics
+from fnx.registry import statistics, thresholds
 from fnx.statistics.engine import all_distances
 from fnx.statistics.permutations import permutations
 
@@ -158,6 +158,73 @@ def test_a_class_that_keeps_nothing_has_an_infinite_threshold():
     assert (found.plus.threshold, found.minus.threshold) == (1, -1)  # the sum of it stays a number
 
 
+def noise(permutations=19):
+    """Random distances (R, 30, 3) and real ones (30, 3): the real ones are larger."""
+    rng = np.random.default_rng(5)
+    random = rng.uniform(-0.5, 0.4, size=(permutations, 30, 3)).astype(np.float32)
+    return rng.uniform(-1, 1, size=(30, 3)).astype(np.float32), random
+
+
+@pytest.mark.parametrize(
+    ("permutations", "alpha", "k"), [(19, 0.05, 1), (19, 0.099, 1), (19, 0.1, 2), (39, 0.05, 2)]
+)
+def test_the_maxima_beyond_the_threshold_are_the_share_that_is_allowed(permutations, alpha, k):
+    real, random = noise(permutations)
+    found = fnx.find_thresholds(real, random, strategy="max_statistic", alpha=alpha)
+    maxima = np.abs(random).max(axis=1)  # (R, C)
+    expected = np.sort(maxima, axis=0)[permutations - k]
+    np.testing.assert_array_equal(found.plus.by_class, expected.astype(np.float64))
+    np.testing.assert_array_equal(found.minus.by_class, -expected.astype(np.float64))
+    assert found.plus.kept == (real > expected).sum() / 3
+    options = {"strategy": "max_statistic", "alpha": alpha, "family": "all"}
+    together = fnx.find_thresholds(real, random, **options)
+    assert together.plus.threshold == np.sort(maxima.max(axis=1))[permutations - k]
+    assert together.plus.by_class is None
+
+
+def test_of_an_unsigned_statistic_only_high_distances_count():
+    real, random = noise()
+    for limits, maxima in (
+        ((0, 1), random.max(axis=1)),
+        ((0.5, 1), random.max(axis=1)),
+        ((-1, 1), np.abs(random).max(axis=1)),
+    ):
+        found = fnx.find_thresholds(real, random, strategy="max_statistic", range=limits)
+        np.testing.assert_array_equal(found.plus.by_class, maxima.max(axis=0).astype(np.float64))
+        assert (found.minus is None) == (limits[0] >= 0)
+
+
+@pytest.mark.parametrize("values", [1, 7, 90])
+def test_blocks_of_features_and_classes_do_not_change_the_result(values, monkeypatch):
+    real, random = noise()
+    by_class = {"strategy": "benjamini_hochberg", "class_sizes": [8, 12, 30], "alpha": 0.5}
+    whole = [fnx.find_thresholds(real, random, **o).plus.by_class
+             for o in ({"strategy": "max_statistic"}, by_class)]  # fmt: skip
+    monkeypatch.setattr(fnx_fdr, "BLOCK_VALUES", values)
+    parts = [fnx.find_thresholds(real, random, **o).plus.by_class
+             for o in ({"strategy": "max_statistic"}, by_class)]  # fmt: skip
+    np.testing.assert_array_equal(parts, whole)
+
+
+def test_the_thresholds_of_a_class_are_those_of_its_size():
+    real, random = noise()
+    options = {"class_sizes": [8, 12, 30], "alpha": 0.3}
+    found = fnx.find_thresholds(real, random, strategy="benjamini_hochberg", **options)
+    expected = [
+        step_up_threshold(np.abs(real[:, c]).astype(float), n, 50 - n, 0.3)
+        for c, n in enumerate(options["class_sizes"])
+    ]
+    assert np.isfinite(expected).any()
+    np.testing.assert_array_equal(found.plus.by_class, expected)
+    found = fnx.find_thresholds(real, random, strategy="benjamini_yekutieli", **options)
+    level = 0.3 / sum(1 / k for k in range(1, 31))
+    expected = [
+        step_up_threshold(np.abs(real[:, c]).astype(float), n, 50 - n, level)
+        for c, n in enumerate(options["class_sizes"])
+    ]
+    np.testing.assert_array_equal(found.plus.by_class, expected)
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
@@ -167,6 +234,9 @@ def test_a_class_that_keeps_nothing_has_an_infinite_threshold():
             "not defined for statistic=kl; allowed: ks, ks_exact",
         ),
         ({"strategy": "benjamini_yekutieli", "alpha": 0.0}, r"threshold.alpha=0: must lie between"),
+        ({"strategy": "benjamini_hochberg", "alpha": 1.0}, r"threshold.alpha=1: must lie between"),
+        ({"strategy": "max_statistic", "alpha": 1.0}, r"threshold.alpha=1: must lie between"),
+        ({"strategy": "max_statistic", "alpha": 0.33}, "of 3 or more, found 2"),
         ({"strategy": "max_statistic"}, "needs threshold.permutations of 19 or more, found 2"),
         (
             {"strategy": "max_statistic", "family": "x"},
@@ -179,5 +249,18 @@ def test_mistakes_are_said_in_one_line(parameters, message):
         fnx.find_thresholds(np.zeros((3, 2)), np.zeros((2, 3, 2)), **parameters)
 
 
-def test_it_is_a_plugin():
-    assert fnx_fdr.max_statistic.__doc__
+def test_as_many_permutations_as_the_level_needs_are_enough():
+    real, random = noise(2)
+    found = fnx.find_thresholds(real, random, strategy="max_statistic", alpha=1 / 3)
+    maxima = np.abs(random).max(axis=(0, 1)).astype(np.float64)
+    np.testing.assert_array_equal(found.plus.by_class, maxima)
+
+
+def test_their_defaults():
+    assert registered("max_statistic") == {"permutations": 19, "alpha": 0.05, "family": "class"}
+    for name in ("benjamini_hochberg", "benjamini_yekutieli"):
+        assert registered(name) == {"permutations": 5, "alpha": 0.05}
+
+
+def registered(name):
+    return thresholds.get(name).bind({})

@@ -61,7 +61,7 @@ def summarize(run: Run) -> Summary:
         pl.col("kind").first(), pl.len().cast(pl.Int64).alias("features")
     )
     shares = run.layers.group_by("layer").agg(pl.col("pct_kept", "pct_kept_random").sum())
-    layers = sizes.join(shares, on="layer", how="left", maintain_order="left").with_columns(
+    layers = sizes.join(shares, on="layer", maintain_order="left").with_columns(
         excess=pl.col("pct_kept") - pl.col("pct_kept_random")
     )
     return Summary(run.features.height, run.kept, layers)
@@ -76,6 +76,6 @@ def kept_by_class(run: Run) -> pl.DataFrame:
     absent = [None] * run.classes.height
     return run.classes.select(
         "class_id",
-        pl.Series("kept_plus", plus, dtype=pl.Int64),
+        pl.Series("kept_plus", plus),
         pl.Series("kept_minus", minus[0] if minus else absent, dtype=pl.Int64),
     )

@@ -50,16 +50,13 @@ def analyse(
     Returns:
         What a `fnx.analysis.Run` holds, by name: its arrays, its scan and its tables.
     """
-    scanned = scan(
-        layer_rows(features),
-        real,
-        random,
-        limits(thresholds),
-        domain(extent(real), extent(random)),
-    )
+    extents = extent(real), extent(random)
+    scanned = scan(layer_rows(features), real, random, limits(thresholds), domain(*extents))
     return {
         "distances": real,
         "distances_random": random,
+        "extents": extents,
+        "domain": scanned.domain,
         "scan": scanned,
         "images": images,
         "classes": classes_table(images, class_names).join(

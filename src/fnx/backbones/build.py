@@ -1,6 +1,6 @@
 """Pretrained networks as functions from pixels to one row of features an image.
 
-`layer_names` and `check_layers` look before any work, without torch for the architectures that fnx
+`layer_names` looks before any work, without torch for the architectures that fnx
 knows by heart; `fnx.backbones.weights.locate.locate` finds the weights; `build` puts them together.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fnx.backbones.weights.locate import WeightsFile
     from fnx.config.schema import ModelConfig
 
-__all__ = ["Layer", "build", "check_layers", "layer_names"]
+__all__ = ["Layer", "build", "layer_names"]
 
 log = logging.getLogger(__name__)
 
@@ -36,19 +36,6 @@ def layer_names(config: ModelConfig, image_size: int) -> list[Layer]:
 
         layers = traced(config.timm_name, image_size).layers
     return select(layers, config.layers)
-
-
-def check_layers(config: ModelConfig, image_size: int) -> None:
-    """Refuse a model whose name, layers or weights do not exist, before any work.
-
-    Raises:
-        ConfigError: see `layer_names`.
-        WeightsError: weights that cannot be had (see `fnx.backbones.weights.locate.check_source`).
-    """
-    from fnx.backbones.weights.locate import check_source
-
-    layer_names(config, image_size)
-    check_source(config)
 
 
 def build(

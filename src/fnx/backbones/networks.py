@@ -198,25 +198,19 @@ def uninitialised(timm_name: str, image_size: int) -> nn.Module:
 
 
 def preprocessing(config: ModelConfig) -> Preprocessing:
-    """How pixels become the network's input; what `config` leaves open is as timm says of the tag.
-
-    Raises:
-        ConfigError: a mean or standard deviation that has not three values, or a deviation of 0.
-    """
+    """Return how pixels become the network's input; what `config` leaves open is timm's."""
     given = config.preprocess
     info = timm.models.get_pretrained_cfg(config.timm_name) or timm.models.PretrainedCfg()
 
-    def values(key: str, own: list[float] | None, usual: tuple[float, ...]) -> tuple[float, ...]:
+    def values(own: list[float] | None, usual: tuple[float, ...]) -> tuple[float, ...]:
         if own is None:  # timm's are in RGB and for pixels of 0…1
             usual = usual[::-1] if given.channels == "BGR" else usual
             return tuple(given.scale * float(value) for value in usual)
-        if len(own) != 3 or (key == "std" and not all(own)):
-            raise ConfigError(f"model.preprocess.{key}={own}: three values are needed, std not 0")
         return tuple(float(value) for value in own)
 
     return Preprocessing(
         channels=given.channels,
         scale=float(given.scale),
-        mean=values("mean", given.mean, info.mean),
-        std=values("std", given.std, info.std),
+        mean=values(given.mean, info.mean),
+        std=values(given.std, info.std),
     )

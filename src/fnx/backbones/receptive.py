@@ -34,34 +34,20 @@ class ReceptiveField:
         size: height and width in pixels.
         stride: pixels from one position of the layer's map to the next, down and to the right.
         start: top and left edge of the first position's box; negative where it begins in padding.
-        map: rows and columns of the layer's map of a square image of `side` pixels.
-        side: the network's image size.
+        map: rows and columns of the layer's map of a square image.
     """
 
     size: tuple[int, int]
     stride: tuple[int, int]
     start: tuple[int, int]
     map: tuple[int, int]
-    side: int
-
-    def positions(self, view: tuple[int, int]) -> tuple[int, int]:
-        """Return rows and columns of the layer's map of a view of any height and width.
-
-        A network that pads unevenly may have one more.
-
-        >>> ReceptiveField((3, 3), (2, 2), (-1, -1), (112, 112), side=224).positions((224, 300))
-        (112, 150)
-        """
-        pairs = zip(self.map, view, self.stride, strict=True)
-        rows, columns = (n + (length - self.side) // stride for n, length, stride in pairs)
-        return rows, columns
 
     def box(self, row: int, column: int) -> tuple[int, int, int, int]:
         """Return top, left, bottom and right of what one position sees, in pixels of the image.
 
         It is as large at the border as inside, and so may reach beyond the image.
 
-        >>> ReceptiveField((3, 3), (1, 1), (-1, -1), (224, 224), side=224).box(0, 10)
+        >>> ReceptiveField((3, 3), (1, 1), (-1, -1), map=(224, 224)).box(0, 10)
         (-1, 9, 2, 12)
         """
         top = self.start[0] + row * self.stride[0]
@@ -83,7 +69,7 @@ def receptive_fields(timm_name: str, image_size: int) -> dict[str, ReceptiveFiel
         ConfigError: unknown name, or a network that takes no images of this size.
 
     >>> receptive_fields("resnet18", 224)["layer2.0.conv1"].size
-    (47, 47)
+    (51, 51)
     """
     fields = stage_fields(timm_name, image_size)
     layers = traced(timm_name, image_size).layers
@@ -141,7 +127,7 @@ def measure_fields(
         fields[path] = None
         if rows is not None and columns is not None:
             size, stride, start = zip(rows, columns, strict=True)
-            fields[path] = ReceptiveField(size, stride, start, maps[path], side)
+            fields[path] = ReceptiveField(size, stride, start, maps[path])
     return fields
 
 

@@ -111,9 +111,7 @@ def _check_combinations(config: Config) -> None:
     if reference is not None:
         _check_dataset(f"report.reference_dataset={config.report.reference_dataset}: ", reference)
     crops = Crops(**vars(config.crops))
-    weights, preprocess = config.model.weights, config.model.preprocess
-    if weights.path is None and weights.source == "random" and weights.sha256:
-        raise ConfigError("model.weights.sha256: model.weights.source=random has no weights file")
+    preprocess = config.model.preprocess
     for key, values in (("mean", preprocess.mean), ("std", preprocess.std)):
         if values is not None and (len(values) != 3 or (key == "std" and 0 in values)):
             raise ConfigError(f"model.preprocess.{key}={values}: must be 3 numbers, std not 0")

@@ -112,13 +112,16 @@ def all_distances(
 def compute(
     source: Any, start: int, stop: int, payload: bytes
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """One task: distances (L, width, C) of the features start … stop - 1, and which are constant.
+    """Compute the distances (L, width, C) of the features start … stop - 1: one task.
 
     Args:
         source: an array of all columns, its `MemoryMap`, or the block (N, width) itself.
         start: number of the first feature.
         stop: number after the last feature.
         payload: from `_portable`.
+
+    Returns:
+        The distances, and which features are constant.
     """
     whole = not isinstance(source, np.ndarray)
     columns = open_columns(source.open() if isinstance(source, MemoryMap) else source)

@@ -19,10 +19,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fnx.backbones.architectures import NAME_MAPS
-from fnx.backbones.build import build, check_layers
+from fnx.backbones.build import build
 from fnx.backbones.networks import create, untrained
 from fnx.backbones.weights.load import read_state_dict
-from fnx.backbones.weights.locate import locate
+from fnx.backbones.weights.locate import check_source, locate
 from fnx.config.schema import Config, ModelConfig, WeightsConfig
 from fnx.errors import ConfigError, FnxError, WeightsError
 
@@ -271,12 +271,12 @@ def test_options_without_their_weights_say_so_before_any_work(
     compose: Callable[..., Config], tmp_path: Path
 ) -> None:
     with pytest.raises(WeightsError, match="no official weights of vgg19_places"):
-        check_layers(compose("model=vgg19_places").model, 224)
+        check_source(compose("model=vgg19_places").model)
     config = compose("model=vgg16_places", f"paths.data={tmp_path}").model
-    check_layers(config, 224)
+    check_source(config)
     assert config.weights.folder == f"{tmp_path}/weights"
     with pytest.raises(WeightsError, match="there is no such file"):
-        check_layers(compose("model=vgg16_caffe", "model.weights.path=none.caffemodel").model, 224)
+        check_source(compose("model=vgg16_caffe", "model.weights.path=none.caffemodel").model)
 
 
 def test_a_file_of_keras_says_what_it_needs(

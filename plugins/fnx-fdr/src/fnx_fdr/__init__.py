@@ -13,6 +13,8 @@ from fnx.thresholds import Thresholds, evaluate
 
 Range = tuple[float, float]
 
+BLOCK_VALUES = 1 << 22  # distances read at a time: 16 MiB of float32
+
 # Their distance is that of two distribution functions. On bins it is never larger than the exact
 # one, so its p-values are too large, if anything: errors stay controlled.
 KOLMOGOROV_SMIRNOV = ("ks", "ks_exact")
@@ -118,7 +120,7 @@ def max_statistic(
 
 
 def _largest(distances: NDArray[Any], range: Range | None) -> NDArray[np.float64]:
-    """Largest |D|, or D of an unsigned statistic, for each class, a block of features at a time."""
+    """Find the largest |D|, or D of an unsigned statistic, per class, block by block."""
     unsigned = range is not None and range[0] >= 0
     found = np.zeros(distances.shape[1])
     for block in _blocks(distances, 0):
@@ -131,7 +133,7 @@ def _step_up(
     alpha: float,
     class_sizes: NDArray[np.int64] | None,
 ) -> NDArray[np.float64]:
-    """Threshold of |D| for each class by Benjamini and Hochberg's step-up procedure."""
+    """Find the threshold of |D| of each class by Benjamini and Hochberg's step-up procedure."""
     from fnx_fdr.smirnov import step_up_threshold  # Numba: only now
 
     if class_sizes is None:
@@ -147,8 +149,8 @@ def _step_up(
 
 
 def _blocks(distances: NDArray[Any], axis: int) -> Any:
-    """Blocks of features (axis 0) or of classes (axis 1): the array may be a memory map."""
-    rows = max(1, (1 << 22) // max(1, distances.shape[1 - axis]))
+    """Yield blocks of features (axis 0) or of classes (axis 1): the array may be a memory map."""
+    rows = max(1, BLOCK_VALUES // distances.shape[1 - axis])
     for start in np.arange(0, distances.shape[axis], rows):
         part = slice(int(start), int(start) + rows)
         yield np.asarray(distances[part] if axis == 0 else distances[:, part])

@@ -49,8 +49,6 @@ def locate(config: ModelConfig, seed: int) -> WeightsFile:
     if weights.path is not None:
         path, source = Path(weights.path).expanduser(), str(weights.path)
     elif weights.source == "random":
-        if weights.sha256:
-            raise ConfigError("model.weights.sha256 says nothing of model.weights.source=random")
         return WeightsFile(None, f"random-{seed}", f"untrained, seed {seed}")
     elif weights.source == "package":
         path, source = _in_package(weights.package, weights.file), f"package {weights.package}"
@@ -90,6 +88,10 @@ def check_source(config: ModelConfig) -> None:
             raise ConfigError("model.weights.source=url needs model.weights.url and .folder")
         if Path(_file_name(weights.url)).suffix.lower() not in READERS:
             raise WeightsError(unknown_ending(Path(_file_name(weights.url))))
+    elif weights.source == "package":
+        _in_package(weights.package, weights.file)
+    elif weights.source == "random" and weights.sha256:
+        raise ConfigError("model.weights.sha256: model.weights.source=random has no weights file")
 
 
 def _file_name(url: str) -> str:

@@ -190,7 +190,7 @@ def _boxes(
         boxes[at] = (0, 0, *view)
         if field and size:
             row, column = (decode_position(*pair) for pair in zip(code, size, strict=True))
-            boxes[at] = field.box(row, column, view)
+            boxes[at] = field.box(row, column)
     return boxes
 
 
