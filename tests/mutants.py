@@ -274,6 +274,7 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=100)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--tests", nargs="+", help="run these, not those that were recorded")
+    parser.add_argument("--unchecked", action="store_true", help="take it that all tests pass")
     parser.add_argument("below", nargs="*", default=["src/fnx"], help="folders or files")
     options = parser.parse_args()
     start = time.monotonic()
@@ -289,9 +290,9 @@ def main() -> None:
             trees.put(Path(shutil.copytree(ROOT, Path(folder, str(job)), ignore=ignored)))
         tree = trees.get()
         every = sorted({name for names in tests.values() for name in names})
-        _, out = run(tree, every, "-rfE", limit=3600)
+        out = "unchecked" if options.unchecked else run(tree, every, "-rfE", limit=3600)[1]
         broken = set(re.findall(r"^(?:FAILED|ERROR) (\S+::.*?)(?: - .*)?$", out, re.MULTILINE))
-        print(f"{len(every)} tests, of which {len(broken)} fail unchanged: {out.splitlines()[-1]}")
+        print(f"{len(broken)} of the tests fail without a change: {out.splitlines()[-1]}")
         trees.put(tree)
 
         def judged(mutant: Mutant) -> bool:
