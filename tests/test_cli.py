@@ -318,3 +318,19 @@ def test_a_folder_of_plugins_may_be_elsewhere(tmp_path: Path) -> None:
         FNX_PLUGINS=str(tmp_path / "mine"),
     )
     assert "seed: 77" in done.stdout, done.stderr
+
+
+def test_the_process_of_a_launcher_hands_its_error_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(config: object) -> None:
+        raise DataError("no images")
+
+    monkeypatch.setattr(cli, "_run_job", fail)
+    monkeypatch.setattr(cli, "_refused", None)
+    with pytest.raises(DataError, match=r"^no images$"):
+        cli.job(SimpleNamespace())
+    monkeypatch.setattr(cli, "_refused", [])
+    cli.job(SimpleNamespace())
+    assert cli._refused == ["no images"]
+    assert capsys.readouterr().err == "fnx: no images\n"

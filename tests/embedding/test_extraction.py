@@ -19,6 +19,7 @@ import torchvision.transforms.v2.functional as tv
 
 from fnx.config.schema import Config
 from fnx.embedding import Embedding, embed, extraction, store
+from fnx.embedding.embed import _progress
 from fnx.embedding.store import Manifest
 from fnx.images import LabelledImages, open_images
 
@@ -196,3 +197,87 @@ def test_ctrl_c_and_sigterm_end_with_a_line_that_says_how_to_go_on(
     assert process.returncode == code, said
     assert said.strip().splitlines()[-1].startswith(f"fnx: {word}; the same command goes on"), said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rows"),
+    [
+        (1000.0, 64),
+        (60 / 127, 64),
+        (60 / 129, 128),
+        (60 / 1000, 512),
+        (60 / 1025, 1024),
+        (1e-9, 2048),
+    ],
+)
+def test_a_shard_is_a_minute_s_work_within_bounds(seconds: float, rows: int) -> None:
+    assert extraction._rows_in_time(seconds) == rows
+
+
+def test_few_rows_are_one_shard_without_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Trainer:
+        class strategy:  # noqa: N801 - as Lightning has it
+            root_device = torch.device("cpu")
+
+    monkeypatch.setattr(extraction, "_threads", lambda _: 1)
+    monkeypatch.setattr(extraction, "batching", None)  # a trial would call it
+    assert extraction._rows_per_shard(None, None, Trainer(), 64) == 2048  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        extraction._rows_per_shard(None, None, Trainer(), 65)  # type: ignore[arg-type]
+    Trainer.strategy.root_device = torch.device("meta")
+    assert extraction._rows_per_shard(None, None, Trainer(), 65) == 2048  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("configured", "cores", "ranks", "workers"),
+    [
+        (None, 4, 1, 3),
+        (None, 1, 1, 1),
+        (None, 32, 1, 8),
+        (None, 9, 2, 3),
+        (0, 4, 1, 0),
+        (5, 1, 1, 5),
+    ],
+)
+def test_a_core_is_left_to_the_network(
+    configured: int | None, cores: int, ranks: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extraction, "_cores", lambda: cores)
+    assert extraction._workers(configured, ranks) == workers
+
+
+@pytest.mark.parametrize(
+    ("torch_threads", "cores", "ranks", "threads"),
+    [(8, 4, 1, 4), (2, 4, 1, 2), (8, 5, 2, 2), (8, 1, 2, 1)],
+)
+def test_ranks_of_one_machine_share_its_cores(
+    torch_threads: int, cores: int, ranks: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Trainer:
+        num_devices = ranks
+
+    monkeypatch.setattr(extraction, "_cores", lambda: cores)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: torch_threads)
+    assert extraction._threads(Trainer()) == threads  # type: ignore[arg-type]
+
+
+def test_how_far_another_run_is_is_told_by_its_markers(tmp_path: Path) -> None:
+    assert _progress(tmp_path) == "it has not begun to write"
+    Manifest("", {}, rows=20, features=1, rows_per_shard=8).write(tmp_path)
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards/000001.json").write_text("{}")
+    assert _progress(tmp_path) == "1 of 3 shards are there"
+
+
+def test_a_table_1_that_cannot_be_made_is_a_warning(
+    tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(*_: object) -> None:
+        raise ZeroDivisionError("of the network's own\nand more")
+
+    monkeypatch.setattr("fnx.backbones.network_table.network_table", failing)
+    config = tiny("dataset.limit_per_class=1", "model.layers=[conv1.0]")
+    embedding, _ = embed(opened(config), config)
+    assert embedding.network is None
+    assert "no Table 1 of test_resnet: ZeroDivisionError of the network's own" in caplog.text
+    assert "and more" not in caplog.text

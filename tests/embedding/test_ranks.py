@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -160,3 +161,28 @@ def test_the_device_is_that_of_the_trainer() -> None:
     assert ranks.device_type(TrainerConfig(accelerator="cpu", devices=1)) == "cpu"
     with pytest.raises(ConfigError, match=r"^trainer.precision=tf32"):
         ranks.device_type(TrainerConfig(accelerator="cpu", devices=1, precision="tf32"))
+
+
+def test_a_single_trainer_is_one_process_on_one_device_whatever_launched_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    config = TrainerConfig(accelerator="cpu", devices=4, num_nodes=3, strategy="ddp")
+    trainer = ranks.make_single_trainer(config)
+    assert (trainer.world_size, trainer.num_devices, trainer.num_nodes) == (1, 1, 1)
+    assert trainer.is_global_zero
+
+
+@pytest.mark.parametrize(
+    ("tasks", "nodes", "expected"),
+    [("6", "2", "3"), ("2", "1", "2"), ("5", "2", None), ("1", "1", None)],
+)
+def test_srun_s_number_of_tasks_is_set_per_node(
+    tasks: str, nodes: str, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLURM_NTASKS_PER_NODE", raising=False)
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", tasks)
+    monkeypatch.setenv("SLURM_STEP_NUM_NODES", nodes)
+    launch.set_slurm_tasks_per_node()
+    assert os.environ.get("SLURM_NTASKS_PER_NODE") == expected

@@ -14,6 +14,7 @@ from tests.report.synthetic import Synthetic, write_run
 
 from fnx.analysis import Run
 from fnx.report.comparison.gather import Comparison, gather
+from fnx.report.comparison.page import _series, link
 from fnx.report.comparison.write import write
 from fnx.report.figures import agreement as fig_agreement
 from fnx.report.figures import style
@@ -115,3 +116,21 @@ def test_a_browser_opens_the_page_without_complaint(
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert "CONSOLE" not in done.stderr
     assert done.stdout.count("<svg") == len(list(made[0].glob("*.svg")))
+
+
+def test_a_run_is_linked_to_where_its_page_is(tmp_path: Path) -> None:
+    run = Run.open(write_run(tmp_path / "a run"))
+    assert link(run, tmp_path / "out") is None
+    (run.path / "report.html").touch()
+    assert link(run, tmp_path / "out") == "../a%20run/report.html"
+    assert link(run, tmp_path) == "a%20run/report.html"
+    assert link(run, tmp_path / "x/y") == "../../a%20run/report.html"
+
+
+def test_colours_of_runs_are_lighter_on_a_dark_screen() -> None:
+    dark = _series(3)
+    assert len(dark) == 3  # the first, the middle and the last of three; of fewer, some of them
+    for colour, light in dark.items():
+        for place in (1, 3, 5):
+            part, lighter = (int(text[place : place + 2], 16) for text in (colour, light))
+            assert lighter == pytest.approx(0.45 * 255 + 0.55 * part, abs=1)

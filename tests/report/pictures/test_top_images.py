@@ -15,6 +15,7 @@ from PIL import Image
 from polars.testing import assert_frame_equal
 
 from fnx.backbones.backbone import Preprocessing
+from fnx.config.compose import reference_dataset
 from fnx.config.schema import Config
 from fnx.embedding import Embedding, embed, store
 from fnx.embedding.store import Manifest
@@ -234,7 +235,7 @@ def test_the_box_holds_what_activates_the_unit(
         "report.reference_crops=null",
         f"report.reference_dataset={tmp_path}/spots",
     )
-    reference = open_reference(opened(config), config)
+    reference = open_reference(opened(config), config, reference_dataset(config))
     assert reference is not None
     assert reference.ok()["class_name"].to_list() == [None] * 5
     config = dataclasses.replace(config, crops=reference_crops(config))
@@ -265,7 +266,7 @@ def test_a_layer_that_sees_everything_is_shown_whole_in_the_view_s_own_shape(
     spotted(tmp_path / "spots/b", PLACES, (50, 40))
     config = tiny("model.layers=[fc]", "crops=dense", "crops.resize=40", "crops.size=40")
     config.report.reference_dataset = f"{tmp_path}/spots"
-    reference = open_reference(opened(config), config)
+    reference = open_reference(opened(config), config, reference_dataset(config))
     assert reference is not None
     embedding, _ = embed(reference, dataclasses.replace(config, crops=reference_crops(config)))
     (tmp_path / "spots/a/left.png").unlink()  # its shape can no longer be read

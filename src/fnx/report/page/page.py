@@ -92,7 +92,7 @@ def render(run: Run, figures: Mapping[str, str], formats: Sequence[str] = ()) ->
             plus=run.threshold("+"),
             minus=run.threshold("-"),
             verdict=verdict(found),
-            informative=found.top_layers().rows(named=True),
+            top_layers=found.top_layers().rows(named=True),
             least=found.bottom_layer(),
             statistic=statistic_name(run.record.statistic),
             figures={name: inline(svg, name) for name, svg in figures.items()},

@@ -30,7 +30,7 @@ def closing_facts(run: Run) -> list[tuple[str, str]]:
         )
         for sign, kept in found.kept.items()
     ]
-    facts.append(("layers", "most informative: " + ", ".join(found.top_layers()["layer"])))
+    facts.append(("layers", "keep most: " + ", ".join(found.top_layers()["layer"])))
     reused = " (reused)" if run.record.embedding_reused else ""
     seconds = run.record.seconds
     stages = [

@@ -57,7 +57,7 @@ async function classView(id) {
       ? el("img", { class: "sprite", src: `pictures/classes/${id}.jpg`, alt: `Sample images of ${shorten(name, 80)}`, width: 240, height: 240 }) : null),
   SIGNS.map((sign) => topFeatures(found[sign], sign)),
   el("section", {},
-    el("h2", {}, "Which layers are informative about it"),
+    el("h2", {}, "What each layer keeps for it"),
     el("figure", {}, classLayersChart(found),
       el("figcaption", {}, "Share of each layer's features that is kept for this class", run.signed ? ": to the right by presence, to the left by absence." : ".", " Hatched: with random labels.")),
     layersOfClass(found)),
