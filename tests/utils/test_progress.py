@@ -30,6 +30,7 @@ def test_a_log_file_gets_a_line_every_ten_seconds(
 
 def test_a_bar_may_be_off_or_late(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_bar("x", total=2, unit="x", enabled=False) as bar:
+        assert bar.n == 0
         bar.update(2)
     with progress_bar("x", total=2, unit="x", delay=60.0) as bar:
         bar.update(2)
