@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
+from fnx.config.schema import DatasetConfig
 
 
 @dataclass(frozen=True)

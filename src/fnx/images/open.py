@@ -7,18 +7,15 @@ import logging
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
+from fnx.config.schema import DatasetConfig
 from fnx.errors import DataError
 from fnx.images.dataset import TABLE_SCHEMA, LabelledImages, Listing
 from fnx.images.layouts.readers import list_images
 from fnx.images.official import differences
 from fnx.images.validate import Checked, check_images, known_checks
-
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
 
 log = logging.getLogger(__name__)
 

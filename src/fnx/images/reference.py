@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
+from fnx.config.schema import Config, CropsConfig, DatasetConfig
 from fnx.errors import DataError
 from fnx.images.dataset import LabelledImages
 from fnx.images.layouts import folder
 from fnx.images.open import open_images, open_listing
-
-if TYPE_CHECKING:
-    from fnx.config.schema import Config, CropsConfig, DatasetConfig
 
 
 def open_reference(

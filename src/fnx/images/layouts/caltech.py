@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from fnx.config.schema import DatasetConfig
 from fnx.images.dataset import Listing
 from fnx.images.layouts.common import (
     Row,
@@ -15,9 +14,6 @@ from fnx.images.layouts.common import (
     spaced,
     to_listing,
 )
-
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
 
 
 def read_101(config: DatasetConfig) -> Listing:

@@ -6,15 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, DataError, MissingDataError, reason
 from fnx.images.dataset import Listing
 from fnx.images.official import OFFICIAL, how_to_fetch
 from fnx.images.paths import Files, natural_key, to_text
-
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from fnx.config.schema import DatasetConfig
 from fnx.errors import DataError
 from fnx.images.dataset import Listing
 from fnx.images.layouts.common import Row, find_base, read_columns, spaced, to_listing
-
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
 
 _NEEDED = (
     "images",

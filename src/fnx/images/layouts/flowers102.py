@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from fnx.config.schema import DatasetConfig
 from fnx.errors import DataError
 from fnx.images.dataset import Listing
 from fnx.images.layouts.common import Row, find_base, read_mat, to_listing
-
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
 
 #: Names in order of the labels 1…102, from the authors' page of categories; no file has them.
 NAMES = """\

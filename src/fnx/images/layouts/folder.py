@@ -7,14 +7,11 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, DataError, reason
 from fnx.images.dataset import Listing
 from fnx.images.paths import Files, natural_key, to_text
-
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
 
 log = logging.getLogger(__name__)
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 
+from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, DataError, reason, unknown
 from fnx.images.dataset import Listing, Stream
 from fnx.images.paths import natural_key
-
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
 
 
 def read(config: DatasetConfig) -> Listing:

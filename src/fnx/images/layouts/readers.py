@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
+from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, MissingDataError, unknown
 from fnx.images.dataset import Listing
 from fnx.images.fetch import fetch
@@ -28,9 +28,6 @@ from fnx.images.layouts import (
 from fnx.images.layouts.common import root_path
 from fnx.images.official import OFFICIAL
 from fnx.images.paths import Files
-
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
 
 #: The function that lists the images of each `dataset.layout`.
 READERS: dict[str, Callable[[DatasetConfig], Listing]] = {

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fnx.config.schema import DatasetConfig
 from fnx.errors import DataError
 from fnx.images.dataset import Listing
 from fnx.images.layouts.common import Row, find_base, read_mat, spaced, to_listing
-
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
 
 
 def read(config: DatasetConfig) -> Listing:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from fnx.config.schema import DatasetConfig
 from fnx.images.dataset import Listing
 from fnx.images.layouts.common import Row, find_base, read_lines, spaced, to_listing
-
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
 
 
 def read(config: DatasetConfig) -> Listing:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from fnx.config.schema import DatasetConfig
 from fnx.images.dataset import Listing
 from fnx.images.layouts.common import (
     Row,
@@ -16,9 +16,6 @@ from fnx.images.layouts.common import (
     spaced,
     to_listing,
 )
-
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
 
 _LISTS = ("names.txt", "labels.txt")
 _CONVERTED = (".png", ".jpg", ".bmp", ".tif")
