@@ -38,13 +38,10 @@ def _read(config: DatasetConfig, folder: str, background: str) -> Listing:
     classes = folders_in(base / prefix)
     if not classes:
         raise incomplete(config, f"no classes in {folder}")
-    return to_listing(
-        config,
-        base,
-        (
-            Row(path, spaced(name.split(".", 1)[-1]), None, order)
-            for order, name in enumerate(classes)
-            if config.include_background or name != background
-            for path in images_in(base / prefix / name, f"{prefix}{name}/")
-        ),
-    )
+    rows = [
+        Row(path, spaced(name.split(".", 1)[-1]), None, order)
+        for order, name in enumerate(classes)
+        if config.include_background or name != background
+        for path in images_in(base / prefix / name, f"{prefix}{name}/")
+    ]
+    return to_listing(config, base, rows)

@@ -38,11 +38,7 @@ _BESIDE = ("", "ILSVRC2012_devkit_t12/data", "data", "devkit/data")
 
 
 def read(config: DatasetConfig) -> Listing:
-    """List validation images in order of their synsets, named by the first of each synset's words.
-
-    Raises:
-        DataError: no images, or no ground truth for flat ones, or one that does not fit.
-    """
+    """List validation images in order of their synsets, named by each synset's first word."""
     root = existing_root(config)
     for place in _PLACES:
         folder, prefix = root / place, f"{place}/" if place else ""
@@ -66,11 +62,8 @@ def _listing(config: DatasetConfig, root: Path, synset_of: dict[str, str]) -> Li
     words = _words()
     names = disambiguated([words.get(synset, synset) for synset in synsets], synsets)
     order = {synset: place for place, synset in enumerate(synsets)}
-    return to_listing(
-        config,
-        root,
-        (Row(path, names[order[s]], "val", order[s]) for path, s in synset_of.items()),
-    )
+    rows = [Row(path, names[order[s]], "val", order[s]) for path, s in synset_of.items()]
+    return to_listing(config, root, rows)
 
 
 def _labels(config: DatasetConfig, root: Path, flat: list[str]) -> dict[str, str]:

@@ -11,18 +11,12 @@ def read(config: DatasetConfig) -> Listing:
     """List the 6,700 images of TrainImages.txt and TestImages.txt, which Table 2 counts.
 
     The folder holds 15,620; those in neither list are left out.
-
-    Raises:
-        DataError: something is not there.
     """
     lists = {"train": "TrainImages.txt", "test": "TestImages.txt"}
     base = find_base(config, ["Images", *lists.values()], folders=("indoorCVPR_09",))
-    return to_listing(
-        config,
-        base,
-        (
-            Row(f"Images/{path}", spaced(path.split("/")[0]), split)
-            for split, file in lists.items()
-            for path in read_lines(base / file)
-        ),
-    )
+    rows = [
+        Row(f"Images/{path}", spaced(path.split("/")[0]), split)
+        for split, file in lists.items()
+        for path in read_lines(base / file)
+    ]
+    return to_listing(config, base, rows)
