@@ -51,13 +51,8 @@ def open_images(
     warnings = differences(config, readable, gone)
     for warning in warnings:
         log.warning("%s", warning)
-    log.info(
-        "%s: %d images in %d classes, %d failed",
-        config.name,
-        len(readable),
-        n_classes,
-        n_files - len(readable),
-    )
+    found = f"{len(readable)} images in {n_classes} classes, {n_files - len(readable)} failed"
+    log.info("%s: %s", config.name, found)
     return replace(images, warnings=warnings)
 
 

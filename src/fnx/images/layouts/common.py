@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,19 +142,6 @@ def spaced(name: str) -> str:
     'airport inside'
     """
     return " ".join(name.replace("_", " ").split())
-
-
-def disambiguated(names: Sequence[str], keys: Sequence[str]) -> list[str]:
-    """Return the names of classes, with its key where several classes have the same name.
-
-    >>> disambiguated(["crane", "crane", "quail"], ["n02012849", "n03126707", "n01806567"])
-    ['crane (n02012849)', 'crane (n03126707)', 'quail']
-    """
-    counts = Counter(names)
-    return [
-        f"{name} ({key})" if counts[name] > 1 else name
-        for name, key in zip(names, keys, strict=True)
-    ]
 
 
 def to_listing(config: DatasetConfig, base: Path, rows: Iterable[Row]) -> Listing:

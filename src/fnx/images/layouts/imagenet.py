@@ -12,7 +12,6 @@ from fnx.errors import DataError
 from fnx.images.dataset import Listing
 from fnx.images.layouts.common import (
     Row,
-    disambiguated,
     existing_root,
     folders_in,
     images_in,
@@ -58,12 +57,14 @@ def read(config: DatasetConfig) -> Listing:
 
 
 def _listing(config: DatasetConfig, root: Path, synset_of: dict[str, str]) -> Listing:
-    synsets = sorted(set(synset_of.values()), key=natural_key)
     words = _words()
-    names = disambiguated([words.get(synset, synset) for synset in synsets], synsets)
-    order = {synset: place for place, synset in enumerate(synsets)}
-    rows = [Row(path, names[order[s]], "val", order[s]) for path, s in synset_of.items()]
-    return to_listing(config, root, rows)
+    synsets = sorted(set(synset_of.values()), key=natural_key)
+    names = [words.get(synset, synset) for synset in synsets]
+    classes = {  # where two have the same name (crane), their synsets tell them apart
+        synset: (f"{name} ({synset})" if names.count(name) > 1 else name, "val", order)
+        for order, (synset, name) in enumerate(zip(synsets, names, strict=True))
+    }
+    return to_listing(config, root, [Row(path, *classes[s]) for path, s in synset_of.items()])
 
 
 def _labels(config: DatasetConfig, root: Path, flat: list[str]) -> dict[str, str]:
