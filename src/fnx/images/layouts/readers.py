@@ -19,10 +19,9 @@ from fnx.images.layouts import (
     food101,
     huggingface,
     imagenet,
-    mit67,
+    split_lists,
     stanforddogs,
     table,
-    textures,
     wood,
 )
 from fnx.images.layouts.common import root_path
@@ -36,8 +35,8 @@ READERS: dict[str, Callable[[DatasetConfig], Listing]] = {
     "wood": wood.read,
     "flowers102": flowers102.read,
     "caltech101": caltech.read_101,
-    "mit67": mit67.read,
-    "textures": textures.read,
+    "mit67": split_lists.read_mit67,
+    "textures": split_lists.read_textures,
     "caltech256": caltech.read_256,
     "stanforddogs": stanforddogs.read,
     "catsdogs": catsdogs.read,
