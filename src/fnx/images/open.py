@@ -36,8 +36,8 @@ def open_images(
         listing: what `list_images(config)` returned, if it has been called already.
 
     Raises:
-        ConfigError: an unknown layout, or a key that the layout needs.
-        DataError: no images, fewer than two classes, or (on_error=raise) an unreadable image.
+        ConfigError, DataError: see `list_images`.
+        DataError: fewer than two classes, or (on_error=raise) an unreadable image.
     """
     images = open_listing(config, cache, list_images(config) if listing is None else listing)
     readable = images.ok()["class_name"].to_list()

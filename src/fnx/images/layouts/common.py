@@ -1,4 +1,8 @@
-"""What the readers of published layouts share: finding folders, reading lists, naming classes."""
+"""What the readers of published layouts share: finding folders, reading lists, naming classes.
+
+What is not there is a `MissingDataError`; a file that cannot be read, or does not hold what its
+reader expects, is a `DataError` that names it.
+"""
 
 from __future__ import annotations
 
@@ -25,23 +29,14 @@ class Row:
 
 
 def root_path(config: DatasetConfig) -> Path:
-    """Return `dataset.root` as an absolute path, whether or not it exists.
-
-    Raises:
-        ConfigError: no root given.
-    """
+    """Return `dataset.root`, which a user has to give, as an absolute path; it need not exist."""
     if not config.root:
         raise ConfigError("dataset.root is missing: give it as dataset.root=PATH")
     return Path(config.root).expanduser().absolute()
 
 
 def existing_root(config: DatasetConfig) -> Path:
-    """Return `dataset.root` as an existing folder.
-
-    Raises:
-        ConfigError: no root given.
-        MissingDataError: no such folder.
-    """
+    """Return `dataset.root` as an existing folder."""
     root = root_path(config)
     if not root.is_dir():
         raise incomplete(config, "no such folder")
@@ -51,10 +46,8 @@ def existing_root(config: DatasetConfig) -> Path:
 def find_base(config: DatasetConfig, needed: Sequence[str], *, folders: Sequence[str] = ()) -> Path:
     """Return the folder that holds all of `needed`: `dataset.root`, or one of `folders` below it.
 
-    So the root may be the folder an archive was unpacked into, or the one the archive brings.
-
-    Raises:
-        MissingDataError: names what the folder that holds most of `needed` does not hold.
+    So the root may be the folder an archive was unpacked into, or the one the archive brings. The
+    error names what the folder that holds most of `needed` does not hold.
     """
     root = existing_root(config)
     fewest = list(needed)
@@ -77,11 +70,7 @@ def incomplete(config: DatasetConfig, what: str) -> MissingDataError:
 
 
 def read_lines(file: Path) -> list[str]:
-    """Return the lines of an annotation file that are not empty.
-
-    Raises:
-        DataError: a file that is not text, or cannot be read.
-    """
+    """Return the lines of an annotation file that are not empty."""
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -90,11 +79,7 @@ def read_lines(file: Path) -> list[str]:
 
 
 def read_columns(file: Path, number: int) -> list[list[str]]:
-    """Return the first `number` words of each line.
-
-    Raises:
-        DataError: a line of fewer words.
-    """
+    """Return the first `number` words of each line, which must have as many."""
     rows = [line.split() for line in read_lines(file)]
     short = next((place for place, row in enumerate(rows) if len(row) < number), None)
     if short is not None:
@@ -105,11 +90,7 @@ def read_columns(file: Path, number: int) -> list[list[str]]:
 
 
 def read_mat(file: Path) -> dict[str, Any]:
-    """Return the variables of a MATLAB file, without dimensions of one.
-
-    Raises:
-        DataError: a file that is not one, or is truncated.
-    """
+    """Return the variables of a MATLAB file, without dimensions of one."""
     from scipy.io import loadmat
 
     try:
@@ -145,11 +126,7 @@ def spaced(name: str) -> str:
 
 
 def to_listing(config: DatasetConfig, base: Path, rows: Iterable[Row]) -> Listing:
-    """Return the rows as a `Listing`, class by class and in natural order.
-
-    Raises:
-        MissingDataError: no image of the rows is there.
-    """
+    """Return the rows, of which an image at least must be there, by class in natural order."""
     found = sorted(
         rows, key=lambda row: (row.order, natural_key(row.class_name), natural_key(row.path))
     )

@@ -85,9 +85,8 @@ def _load(source: str) -> dict[str, Any]:
     folder = Path(source).expanduser()
     if source.startswith(("/", ".", "~")) and not folder.exists():
         raise DataError(f"no folder {source!r} (dataset.source)")
-    saved = ("dataset_dict.json", "state.json")
     try:
-        if any((folder / name).is_file() for name in saved):
+        if any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
             loaded = datasets.load_from_disk(str(folder))
         else:
             loaded = datasets.load_dataset(str(folder) if folder.exists() else source)

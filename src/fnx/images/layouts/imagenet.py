@@ -25,8 +25,8 @@ from fnx.images.paths import natural_key
 log = logging.getLogger(__name__)
 
 _SYNSET = re.compile(r"n\d{8}")
-_KAGGLE = "ILSVRC/Data/CLS-LOC/val"  # as the same images come from Kaggle
-_PLACES = ("", "val", "ILSVRC2012_img_val", "validation", _KAGGLE)
+# The last one is where the same images lie as they come from Kaggle.
+_PLACES = ("", "val", "ILSVRC2012_img_val", "validation", "ILSVRC/Data/CLS-LOC/val")
 _TRUTHS = (
     "ILSVRC2012_validation_ground_truth.txt",  # a number per line, which meta.mat explains
     "imagenet_2012_validation_synset_labels.txt",  # a synset per line

@@ -73,9 +73,7 @@ def _table(file: Path) -> pl.DataFrame:
 def _check(rows: pl.DataFrame, file: Path) -> None:
     name = repr(to_text(str(file)))
     for column in ("path", "label"):
-        empty = rows.with_row_index("row", offset=1).filter(
-            pl.col(column).is_null() | (pl.col(column) == "")
-        )
+        empty = rows.with_row_index("row", offset=1).filter(pl.col(column).fill_null("") == "")
         if empty.height:
             raise DataError(
                 f"{name}: {empty.height} rows without a {column}, the first is row "
