@@ -51,7 +51,7 @@ def read(config: DatasetConfig) -> Listing:
 
 
 def read_all(config: DatasetConfig) -> Listing:
-    """List all files below `root` as `read`, also those outside of a class's folder: without one."""
+    """List all files below `root`, also those outside of a class's folder, which have no class."""
     root = _root(config)
     files = _files_below(root)
     return _listing(root, files, [_class_name(path, config.depth) for path in files])
