@@ -47,7 +47,7 @@ class ImageDataset(Dataset[tuple[int, Tensor]]):
 
     def __getitem__(self, row: int) -> tuple[int, Tensor]:
         """Decode and resize one image."""
-        path = str(self.paths[row])
+        path = self.paths[row]
         try:
             with self.open(path) as image:
                 return row, self.crops.resized(image)
