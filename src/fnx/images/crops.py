@@ -64,11 +64,7 @@ class Crops:
 
     @property
     def count(self) -> int:
-        """Return the number of views of one image.
-
-        >>> Crops("ten").count
-        10
-        """
+        """Number of views of one image."""
         return _COUNTS[self.name]
 
     @property
@@ -82,7 +78,7 @@ class Crops:
 
     @property
     def whole(self) -> bool:
-        """Return whether a view is the whole image, in the image's own shape."""
+        """Whether a view is the whole image, in the image's own shape."""
         return self.name == "dense"
 
     def example(self, views: int) -> Tensor:
@@ -102,10 +98,7 @@ class Crops:
         return torch.from_numpy(self._pixels(image)).permute(2, 0, 1).contiguous()
 
     def view(self, image: Image.Image, number: int) -> NDArray[np.uint8]:
-        """Return one of the views of an image, as a picture: uint8 (H, W, 3).
-
-        It is the one of this number in `views`, without torch.
-        """
+        """Return the view of this number in `views`, without torch: uint8 (H, W, 3)."""
         windows = self.windows(self._pixels(image).transpose(2, 0, 1))
         window = windows[number % len(windows)]
         return (window if number < len(windows) else window[..., ::-1]).transpose(1, 2, 0)
@@ -113,7 +106,9 @@ class Crops:
     def _pixels(self, image: Image.Image) -> NDArray[np.uint8]:
         """Return the image as RGB, resized once: (H, W, 3)."""
         rgb = to_rgb(image)
-        size = self._resized_size(*rgb.size)
+        width, height = (1, 1) if self.resize_mode == "squash" else rgb.size
+        short = min(width, height)
+        size = int(self.resize * width / short), int(self.resize * height / short)
         if size != rgb.size:
             rgb = rgb.resize(size, Image.Resampling.BILINEAR)
         return np.array(rgb)
@@ -161,10 +156,3 @@ class Crops:
 
         crops = torch.stack(self.windows(image))
         return torch.cat([crops, crops.flip(-1)]) if self.name in _MIRRORED else crops
-
-    def _resized_size(self, width: int, height: int) -> tuple[int, int]:
-        if self.resize_mode == "squash":
-            return self.resize, self.resize
-        if width <= height:
-            return self.resize, int(self.resize * height / width)
-        return int(self.resize * width / height), self.resize

@@ -43,7 +43,6 @@ class Opener(Protocol):
 
     def __call__(self, path: str) -> Image.Image:
         """Open the image, its pixels not yet decoded; may raise what Pillow or the system does."""
-        ...
 
 
 class Source(Opener, Protocol):
@@ -51,11 +50,9 @@ class Source(Opener, Protocol):
 
     def stream(self, path: str) -> Stream:
         """Open the image's encoded bytes, seekable."""
-        ...
 
     def stamp(self, path: str) -> Stamp | None:
         """Return what changes when the image does; None if checks of it are not remembered."""
-        ...
 
 
 @dataclass(frozen=True)

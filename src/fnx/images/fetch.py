@@ -50,10 +50,13 @@ def fetch(layout: str, root: Path) -> None:
             shutil.rmtree(unpacked)  # left by an interrupted run
         for archive in data_set.archives:
             file = root / archive.name
-            if archive in brought:
-                _verify(file, archive)
-            else:
+            if archive not in brought:
                 download(archive.url, file, md5=archive.md5, size=archive.size)
+            elif archive.md5 and (found := file_digest(file, "md5")) != archive.md5:
+                raise DataError(
+                    f"{to_text(str(file))!r} is not what its authors published: its md5 is {found} "
+                    f"where {archive.md5} is expected; remove it"
+                )
             _prepare(archive, file, unpacked / archive.into)
         _move(unpacked, root)
         for archive in data_set.archives:
@@ -63,18 +66,6 @@ def fetch(layout: str, root: Path) -> None:
         raise DataError(
             f"cannot write {data_set.title} to {to_text(str(root))!r}: {reason(error)}"
         ) from error
-
-
-def _verify(file: Path, archive: Archive) -> None:
-    """Refuse an archive that a user brought, if it is not the published one."""
-    if archive.md5 is None:
-        return
-    found = file_digest(file, "md5")
-    if found != archive.md5:
-        raise DataError(
-            f"{to_text(str(file))!r} is not what its authors published: its md5 is {found} where "
-            f"{archive.md5} is expected; remove it"
-        )
 
 
 def _lies_in_place(archive: Archive) -> bool:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
+from fnx.config.schema import DatasetConfig
 
 
 @dataclass(frozen=True)
@@ -83,6 +81,11 @@ class DataSet:
         return all(archive.public for archive in self.archives)
 
 
+_CALTECH = "https://data.caltech.edu/records/"
+_VGG = "https://www.robots.ox.ac.uk/~vgg/data/"
+_MIT = "https://web.mit.edu/torralba/www/"
+_DOGS = "http://vision.stanford.edu/aditya86/ImageNetDogs/"
+
 # In the paper's order: by average number of images per class. Checksums are those of torchvision's
 # data sets (and, for cub200, of its authors); where none is published there is none here.
 OFFICIAL: dict[str, DataSet] = {
@@ -105,8 +108,7 @@ OFFICIAL: dict[str, DataSet] = {
         "image_class_labels.txt and train_test_split.txt",
         (
             Archive(
-                "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",
-                "97eceeb196236b17998738112f37df78",
+                f"{_CALTECH}65de6-vp158/files/CUB_200_2011.tgz", "97eceeb196236b17998738112f37df78"
             ),
         ),
     ),
@@ -117,40 +119,29 @@ OFFICIAL: dict[str, DataSet] = {
         "names.txt (a line per image: file and class) beside its images, or <class>/<image>",
         (
             Archive(
-                "http://www.ee.oulu.fi/research/imag/knots/KNOTS/names.txt",
-                into="KNOTS",
-                each=True,
+                "http://www.ee.oulu.fi/research/imag/knots/KNOTS/names.txt", into="KNOTS", each=True
             ),
         ),
     ),
     "flowers102": DataSet(
         "Oxford 102 Flowers",
-        "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/",
+        f"{_VGG}flowers/102/",
         Counts(8_189, 102, 40, 258),
         "jpg/image_*.jpg, imagelabels.mat and setid.mat",
         (
-            Archive(
-                "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/102flowers.tgz",
-                "52808999861908f626f3c1f4e79d11fa",
-            ),
-            Archive(
-                "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/imagelabels.mat",
-                "e0620be6f572b9609742df49c70aed4d",
-            ),
-            Archive(
-                "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/setid.mat",
-                "a5357ecc9cb78c4bef273ce3793fc85c",
-            ),
+            Archive(f"{_VGG}flowers/102/102flowers.tgz", "52808999861908f626f3c1f4e79d11fa"),
+            Archive(f"{_VGG}flowers/102/imagelabels.mat", "e0620be6f572b9609742df49c70aed4d"),
+            Archive(f"{_VGG}flowers/102/setid.mat", "a5357ecc9cb78c4bef273ce3793fc85c"),
         ),
     ),
     "caltech101": DataSet(
         "Caltech 101",
-        "https://data.caltech.edu/records/mzrjq-6wc02",
+        f"{_CALTECH}mzrjq-6wc02",
         Counts(9_146, 101, 31, 800),
         "101_ObjectCategories/<class>/*.jpg",
         (
             Archive(
-                "https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip",
+                f"{_CALTECH}mzrjq-6wc02/files/caltech-101.zip",
                 "3138e1922a9193bfa496528edbbc45d0",
                 inner=("caltech-101/101_ObjectCategories.tar.gz",),
             ),
@@ -159,35 +150,30 @@ OFFICIAL: dict[str, DataSet] = {
     ),
     "mit67": DataSet(
         "MIT Indoor 67",
-        "https://web.mit.edu/torralba/www/indoor.html",
+        f"{_MIT}indoor.html",
         Counts(6_700, 67, 100, 100),
         "Images/<class>/*.jpg, TrainImages.txt and TestImages.txt",
         (
             Archive("http://groups.csail.mit.edu/vision/LabelMe/NewImages/indoorCVPR_09.tar"),
-            Archive("https://web.mit.edu/torralba/www/TrainImages.txt"),
-            Archive("https://web.mit.edu/torralba/www/TestImages.txt"),
+            Archive(f"{_MIT}TrainImages.txt"),
+            Archive(f"{_MIT}TestImages.txt"),
         ),
     ),
     "textures": DataSet(
         "Describable Textures",
-        "https://www.robots.ox.ac.uk/~vgg/data/dtd/",
+        f"{_VGG}dtd/",
         Counts(5_640, 47, 120, 120),
         "dtd/ with images/<class>/*.jpg and labels/train1.txt, val1.txt, test1.txt",
-        (
-            Archive(
-                "https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz",
-                "fff73e5086ae6bdbea199a49dfb8a4c1",
-            ),
-        ),
+        (Archive(f"{_VGG}dtd/download/dtd-r1.0.1.tar.gz", "fff73e5086ae6bdbea199a49dfb8a4c1"),),
     ),
     "caltech256": DataSet(
         "Caltech 256",
-        "https://data.caltech.edu/records/nyy15-4j048",
+        f"{_CALTECH}nyy15-4j048",
         Counts(30_607, 256, 80, 800),
         "256_ObjectCategories/<number>.<class>/*.jpg",
         (
             Archive(
-                "https://data.caltech.edu/records/nyy15-4j048/files/256_ObjectCategories.tar",
+                f"{_CALTECH}nyy15-4j048/files/256_ObjectCategories.tar",
                 "67b4f42ca05d46448c6bb8ecd2220f6d",
             ),
         ),
@@ -195,29 +181,20 @@ OFFICIAL: dict[str, DataSet] = {
     ),
     "stanforddogs": DataSet(
         "Stanford Dogs",
-        "http://vision.stanford.edu/aditya86/ImageNetDogs/",
+        _DOGS,
         Counts(20_580, 120, 150, 200),
         "Images/<synset>-<class>/*.jpg, file_list.mat, train_list.mat and test_list.mat",
-        (
-            Archive("http://vision.stanford.edu/aditya86/ImageNetDogs/images.tar"),
-            Archive("http://vision.stanford.edu/aditya86/ImageNetDogs/lists.tar"),
-        ),
+        (Archive(f"{_DOGS}images.tar"), Archive(f"{_DOGS}lists.tar")),
         note="the authors' lists hold 148 to 252 images per class",
     ),
     "catsdogs": DataSet(
         "Oxford-IIIT Pet",
-        "https://www.robots.ox.ac.uk/~vgg/data/pets/",
+        f"{_VGG}pets/",
         Counts(7_349, 37, 184, 200),
         "images/*.jpg and annotations/ with list.txt, trainval.txt and test.txt",
         (
-            Archive(
-                "https://www.robots.ox.ac.uk/~vgg/data/pets/data/images.tar.gz",
-                "5c4f3ee8e5d25df40f4fd59a7f44e54c",
-            ),
-            Archive(
-                "https://www.robots.ox.ac.uk/~vgg/data/pets/data/annotations.tar.gz",
-                "95a8c909bbe2e81eed6a22bccdf3f68f",
-            ),
+            Archive(f"{_VGG}pets/data/images.tar.gz", "5c4f3ee8e5d25df40f4fd59a7f44e54c"),
+            Archive(f"{_VGG}pets/data/annotations.tar.gz", "95a8c909bbe2e81eed6a22bccdf3f68f"),
         ),
     ),
     "food101": DataSet(
@@ -277,14 +254,10 @@ def how_to_fetch(layout: str) -> str:
 def differences(
     config: DatasetConfig, class_names: Sequence[str], absent: int = 0
 ) -> tuple[str, ...]:
-    """Return where the images found differ from Table 2, in one line with both numbers.
+    """Return where the readable images differ from Table 2, in one line with both numbers.
 
-    Empty for other data sets, and with `limit_per_class`, which takes fewer on purpose.
-
-    Args:
-        config: the data set.
-        class_names: the class of each readable image.
-        absent: how many images its lists name that are not there.
+    A second line follows where `absent` images, which its lists name, are not there. Empty for
+    other data sets, and with `limit_per_class`, which takes fewer on purpose.
     """
     data_set = OFFICIAL.get(config.layout)
     if data_set is None or config.limit_per_class is not None:

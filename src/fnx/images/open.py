@@ -7,18 +7,15 @@ import logging
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
+from fnx.config.schema import DatasetConfig
 from fnx.errors import DataError
 from fnx.images.dataset import TABLE_SCHEMA, LabelledImages, Listing
 from fnx.images.layouts.readers import list_images
 from fnx.images.official import differences
 from fnx.images.validate import Checked, check_images, known_checks
-
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +36,8 @@ def open_images(
         listing: what `list_images(config)` returned, if it has been called already.
 
     Raises:
-        ConfigError: an unknown layout, or a key that the layout needs.
-        DataError: no images, fewer than two classes, or (on_error=raise) an unreadable image.
+        ConfigError, DataError: see `list_images`.
+        DataError: fewer than two classes, or (on_error=raise) an unreadable image.
     """
     images = open_listing(config, cache, list_images(config) if listing is None else listing)
     readable = images.ok()["class_name"].to_list()
@@ -54,13 +51,8 @@ def open_images(
     warnings = differences(config, readable, gone)
     for warning in warnings:
         log.warning("%s", warning)
-    log.info(
-        "%s: %d images in %d classes, %d failed",
-        config.name,
-        len(readable),
-        n_classes,
-        n_files - len(readable),
-    )
+    found = f"{len(readable)} images in {n_classes} classes, {n_files - len(readable)} failed"
+    log.info("%s: %s", config.name, found)
     return replace(images, warnings=warnings)
 
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
+from fnx.config.schema import Config, CropsConfig, DatasetConfig
 from fnx.errors import DataError
 from fnx.images.dataset import LabelledImages
 from fnx.images.layouts import folder
 from fnx.images.open import open_images, open_listing
-
-if TYPE_CHECKING:
-    from fnx.config.schema import Config, CropsConfig, DatasetConfig
 
 
 def open_reference(
@@ -23,12 +20,8 @@ def open_reference(
     """Return the images of ``report.reference_dataset``, checked; None if no pictures are wanted.
 
     Of each class there are as many as ``report.reference_limit_per_class`` allows. In a folder,
-    images outside of a class's folder belong to it too: they have no class, and no limit.
-
-    Args:
-        images: the run's own, which are taken where no others are named.
-        config: the run's configuration.
-        dataset: what ``report.reference_dataset`` names, or None.
+    images outside of a class's folder belong to it too: they have no class, and no limit. Where no
+    other `dataset` is named, they are of the run's own `images`, under the numbers they have.
 
     Raises:
         ConfigError, DataError: see `open_images`; a folder needs no classes, but one image.
@@ -37,23 +30,19 @@ def open_reference(
         return None
     if dataset is None:
         limit = config.report.reference_limit_per_class
-        return images if limit is None else _first_of_each_class(images, limit)
+        if limit is None:
+            return images
+        first = pl.int_range(pl.len()).over("class_name") < limit
+        return replace(images, table=images.ok().filter(first))
     cache = Path(config.paths.cache)
     if dataset.layout != "folder":
         return open_images(dataset, cache)
-    listing = folder.read_all(dataset)
-    found = open_listing(dataset, cache, listing)
+    found = open_listing(dataset, cache, folder.read_all(dataset))
     if found.ok().is_empty():
         raise DataError(
-            f"report.reference_dataset={dataset.root}: no images in {len(listing.paths)} files"
+            f"report.reference_dataset={dataset.root}: no images in {found.table.height} files"
         )
     return found
-
-
-def _first_of_each_class(images: LabelledImages, limit: int) -> LabelledImages:
-    """Return the first readable images of each class, under the numbers they have."""
-    first = pl.int_range(pl.len()).over("class_name") < limit
-    return replace(images, table=images.ok().filter(first))
 
 
 def reference_crops(config: Config) -> CropsConfig:

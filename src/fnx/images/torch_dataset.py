@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,25 +28,6 @@ class VanishedImageError(DataError):
         super().__init__(last.split(f"{type(self).__name__}: ", maxsplit=1)[-1])
 
 
-class _Texts(Sequence[str]):
-    """Texts in two blocks of memory, which the worker processes share.
-
-    Of a list of a million texts each process would soon have its own copy, because reading an
-    object changes its reference count.
-    """
-
-    def __init__(self, texts: Iterable[str]) -> None:
-        encoded = [text.encode() for text in texts]
-        self.ends = np.cumsum([0, *map(len, encoded)])
-        self.content = np.frombuffer(b"".join(encoded), np.uint8)
-
-    def __len__(self) -> int:
-        return len(self.ends) - 1
-
-    def __getitem__(self, place: Any) -> Any:
-        return self.content[self.ends[place] : self.ends[place + 1]].tobytes().decode()
-
-
 class ImageDataset(Dataset[tuple[int, Tensor]]):
     """Item `row` is the `row`-th readable image: (row, uint8 (3, H, W)), resized, not yet cropped.
 
@@ -55,7 +36,9 @@ class ImageDataset(Dataset[tuple[int, Tensor]]):
     """
 
     def __init__(self, images: LabelledImages, crops: Crops) -> None:
-        self.paths = _Texts(images.ok()["path"])
+        # Worker processes share the array's memory. Of a list of a million texts each would soon
+        # have its own copy, because reading an object changes its reference count.
+        self.paths = np.array(images.ok()["path"].to_list(), np.dtypes.StringDType())
         self.open = images.open
         self.crops = crops
 

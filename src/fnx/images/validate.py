@@ -60,11 +60,7 @@ def check_images(
 ) -> dict[str, Checked]:
     """Check the images of `paths` in threads, except those that `known` holds and are unchanged.
 
-    A bar is shown once this takes longer than a second. Each result is put into `known` at once,
-    so that it is not lost if the check is interrupted.
-
-    Returns:
-        The result of each path.
+    Each result is put into `known` at once, so that it is not lost if the check is interrupted.
     """
     Image.init()  # Pillow's formats, before threads would load them side by side
     check = partial(_check, listing.open, known)
@@ -99,7 +95,9 @@ def known_checks(root: Path | None, cache: Path) -> Iterator[dict[str, Checked]]
     if root is None:
         yield {}
         return
-    file = _memory(root, cache)
+    # Another version of Pillow may read other files.
+    key = b"\0".join([os.fsencode(root.resolve()), PIL.__version__.encode(), b"%d" % _VERSION])
+    file = cache / "checked" / f"{digest([key])}.parquet"
     with ExitStack() as stack:
         with suppress(OSError):  # a folder that cannot be written, which `_remember` will report
             doing = f"checks the images of {root}"
@@ -113,13 +111,6 @@ def known_checks(root: Path | None, cache: Path) -> Iterator[dict[str, Checked]]
         finally:
             if known != before:
                 _remember(known, file)
-
-
-def _memory(root: Path, cache: Path) -> Path:
-    """Return the file that remembers what is known of the images below `root`."""
-    # Another version of Pillow may read other files.
-    key = b"\0".join([os.fsencode(root.resolve()), PIL.__version__.encode(), b"%d" % _VERSION])
-    return cache / "checked" / f"{digest([key])}.parquet"
 
 
 def _remembered(root: Path, file: Path) -> dict[str, Checked]:
@@ -171,17 +162,13 @@ def _digest_if_readable(source: Source, path: str) -> str:
             raise ValueError("the file is empty")
         # The image is decoded first: a file that is none is refused without reading all of it.
         with Image.open(stream) as image:
-            _decode_to_the_end(image)
+            short, long = sorted(image.size)
+            if long > _LONGEST * short:
+                raise ValueError(f"{image.width} × {image.height} pixels: too long for its width")
+            if image.format == "JPEG":
+                # libjpeg then reads the whole stream but skips most of the inverse transform. Real
+                # decoding never does this: it changes the pixels.
+                image.draft(None, (1, 1))
+            to_rgb(image)
         stream.seek(0)
         return file_digest(stream)
-
-
-def _decode_to_the_end(image: Image.Image) -> None:
-    short, long = sorted(image.size)
-    if long > _LONGEST * short:
-        raise ValueError(f"{image.width} × {image.height} pixels: too long for its width")
-    if image.format == "JPEG":
-        # libjpeg then reads the whole stream but skips most of the inverse transform. Real
-        # decoding never does this: it changes the pixels.
-        image.draft(None, (1, 1))
-    to_rgb(image)

@@ -43,13 +43,10 @@ def download(
 
     Args:
         url: an address of http or https.
-        target: where the file belongs; its folder is made.
+        target: where the file belongs, and what is returned; its folder is made.
         sha256: the checksum it must have, in hexadecimal digits.
         md5: likewise, where authors publish nothing better.
         size: the number of bytes it must have.
-
-    Returns:
-        `target`.
 
     Raises:
         DataError: no such address, no connection, no space, or another file than was expected.

@@ -36,11 +36,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write `content` to `path` as `atomic_path` does; text is encoded as UTF-8.
-
-    Raises:
-        OSError: see `atomic_path`.
-    """
+    """Write `content` to `path` as `atomic_path` does; text is encoded as UTF-8."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 

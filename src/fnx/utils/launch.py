@@ -24,9 +24,8 @@ def is_externally_launched() -> bool:
 
 def is_rank_zero() -> bool:
     """Return whether this process is the one that goes on after the extraction."""
-    if not is_externally_launched():
-        return True
-    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
+    rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))
+    return not is_externally_launched() or int(rank) == 0
 
 
 def set_slurm_tasks_per_node() -> None:

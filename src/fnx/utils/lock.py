@@ -41,7 +41,9 @@ def exclusive_lock(path: Path, doing: str, progress: Callable[[], str]) -> Itera
     lock = FileLock(path.parent / f".{path.name}.lock", timeout=0)
     _acquire(lock, note, doing, progress)
     try:
-        note.write_text(json.dumps(_this_process()))
+        since = datetime.now().astimezone().isoformat(timespec="seconds")
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+        note.write_text(json.dumps(holder))
         yield
     finally:
         note.unlink(missing_ok=True)
@@ -63,11 +65,6 @@ def _acquire(lock: FileLock, note: Path, doing: str, progress: Callable[[], str]
             if logged:
                 log.info("the wait is over: no other run %s any more", doing)
             return
-
-
-def _this_process() -> dict[str, object]:
-    since = datetime.now().astimezone().isoformat(timespec="seconds")
-    return {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
 
 
 def _lock_holder(note: Path) -> str:

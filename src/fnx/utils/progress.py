@@ -26,7 +26,6 @@ def progress_bar(
         total=total,
         initial=initial,
         unit=f" {unit}",
-        unit_scale=False,
         disable=not enabled,
         dynamic_ncols=True,
         mininterval=0.1 if sys.stderr.isatty() else 10.0,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from fnx.config.schema import DatasetConfig
 from fnx.images.dataset import Listing
 from fnx.images.layouts.common import (
     Row,
@@ -15,9 +14,6 @@ from fnx.images.layouts.common import (
     spaced,
     to_listing,
 )
-
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
 
 
 def read_101(config: DatasetConfig) -> Listing:
@@ -42,13 +38,10 @@ def _read(config: DatasetConfig, folder: str, background: str) -> Listing:
     classes = folders_in(base / prefix)
     if not classes:
         raise incomplete(config, f"no classes in {folder}")
-    return to_listing(
-        config,
-        base,
-        (
-            Row(path, spaced(name.split(".", 1)[-1]), None, order)
-            for order, name in enumerate(classes)
-            if config.include_background or name != background
-            for path in images_in(base / prefix / name, f"{prefix}{name}/")
-        ),
-    )
+    rows = [
+        Row(path, spaced(name.split(".", 1)[-1]), None, order)
+        for order, name in enumerate(classes)
+        if config.include_background or name != background
+        for path in images_in(base / prefix / name, f"{prefix}{name}/")
+    ]
+    return to_listing(config, base, rows)

@@ -1,20 +1,21 @@
-"""What the readers of published layouts share: finding folders, reading lists, naming classes."""
+"""What the readers of published layouts share: finding folders, reading lists, naming classes.
+
+What is not there is a `MissingDataError`; a file that cannot be read, or does not hold what its
+reader expects, is a `DataError` that names it.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, DataError, MissingDataError, reason
 from fnx.images.dataset import Listing
 from fnx.images.official import OFFICIAL, how_to_fetch
 from fnx.images.paths import Files, natural_key, to_text
-
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
 
 
 @dataclass(frozen=True)
@@ -28,23 +29,14 @@ class Row:
 
 
 def root_path(config: DatasetConfig) -> Path:
-    """Return `dataset.root` as an absolute path, whether or not it exists.
-
-    Raises:
-        ConfigError: no root given.
-    """
+    """Return `dataset.root`, which a user has to give, as an absolute path; it need not exist."""
     if not config.root:
         raise ConfigError("dataset.root is missing: give it as dataset.root=PATH")
     return Path(config.root).expanduser().absolute()
 
 
 def existing_root(config: DatasetConfig) -> Path:
-    """Return `dataset.root` as an existing folder.
-
-    Raises:
-        ConfigError: no root given.
-        MissingDataError: no such folder.
-    """
+    """Return `dataset.root` as an existing folder."""
     root = root_path(config)
     if not root.is_dir():
         raise incomplete(config, "no such folder")
@@ -54,10 +46,8 @@ def existing_root(config: DatasetConfig) -> Path:
 def find_base(config: DatasetConfig, needed: Sequence[str], *, folders: Sequence[str] = ()) -> Path:
     """Return the folder that holds all of `needed`: `dataset.root`, or one of `folders` below it.
 
-    So the root may be the folder an archive was unpacked into, or the one the archive brings.
-
-    Raises:
-        MissingDataError: names what the folder that holds most of `needed` does not hold.
+    So the root may be the folder an archive was unpacked into, or the one the archive brings. The
+    error names what the folder that holds most of `needed` does not hold.
     """
     root = existing_root(config)
     fewest = list(needed)
@@ -80,11 +70,7 @@ def incomplete(config: DatasetConfig, what: str) -> MissingDataError:
 
 
 def read_lines(file: Path) -> list[str]:
-    """Return the lines of an annotation file that are not empty.
-
-    Raises:
-        DataError: a file that is not text, or cannot be read.
-    """
+    """Return the lines of an annotation file that are not empty."""
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -93,11 +79,7 @@ def read_lines(file: Path) -> list[str]:
 
 
 def read_columns(file: Path, number: int) -> list[list[str]]:
-    """Return the first `number` words of each line.
-
-    Raises:
-        DataError: a line of fewer words.
-    """
+    """Return the first `number` words of each line, which must have as many."""
     rows = [line.split() for line in read_lines(file)]
     short = next((place for place, row in enumerate(rows) if len(row) < number), None)
     if short is not None:
@@ -108,11 +90,7 @@ def read_columns(file: Path, number: int) -> list[list[str]]:
 
 
 def read_mat(file: Path) -> dict[str, Any]:
-    """Return the variables of a MATLAB file, without dimensions of one.
-
-    Raises:
-        DataError: a file that is not one, or is truncated.
-    """
+    """Return the variables of a MATLAB file, without dimensions of one."""
     from scipy.io import loadmat
 
     try:
@@ -147,25 +125,8 @@ def spaced(name: str) -> str:
     return " ".join(name.replace("_", " ").split())
 
 
-def disambiguated(names: Sequence[str], keys: Sequence[str]) -> list[str]:
-    """Return the names of classes, with its key where several classes have the same name.
-
-    >>> disambiguated(["crane", "crane", "quail"], ["n02012849", "n03126707", "n01806567"])
-    ['crane (n02012849)', 'crane (n03126707)', 'quail']
-    """
-    counts = Counter(names)
-    return [
-        f"{name} ({key})" if counts[name] > 1 else name
-        for name, key in zip(names, keys, strict=True)
-    ]
-
-
 def to_listing(config: DatasetConfig, base: Path, rows: Iterable[Row]) -> Listing:
-    """Return the rows as a `Listing`, class by class and in natural order.
-
-    Raises:
-        MissingDataError: no image of the rows is there.
-    """
+    """Return the rows, of which an image at least must be there, by class in natural order."""
     found = sorted(
         rows, key=lambda row: (row.order, natural_key(row.class_name), natural_key(row.path))
     )

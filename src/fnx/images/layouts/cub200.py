@@ -2,47 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from fnx.config.schema import DatasetConfig
 from fnx.errors import DataError
 from fnx.images.dataset import Listing
 from fnx.images.layouts.common import Row, find_base, read_columns, spaced, to_listing
 
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
-
-_NEEDED = (
-    "images",
-    "images.txt",
-    "classes.txt",
-    "image_class_labels.txt",
-    "train_test_split.txt",
-)
+_LISTS = ("images.txt", "classes.txt", "image_class_labels.txt", "train_test_split.txt")
 
 
 def read(config: DatasetConfig) -> Listing:
-    """List all images of `images.txt`; `002.Laysan_Albatross` is called `Laysan Albatross`.
-
-    Raises:
-        DataError: something is not there, or the lists do not fit each other.
-    """
-    base = find_base(config, _NEEDED, folders=("CUB_200_2011",))
-    paths, names, labels, training = (dict(read_columns(base / file, 2)) for file in _NEEDED[1:])
+    """List all images of `images.txt`; `002.Laysan_Albatross` is called `Laysan Albatross`."""
+    base = find_base(config, ["images", *_LISTS], folders=("CUB_200_2011",))
+    paths, names, labels, training = (dict(read_columns(base / file, 2)) for file in _LISTS)
     if not paths.keys() == labels.keys() == training.keys() or set(labels.values()) - set(names):
         raise DataError(
             f"the lists of {base} do not fit: {len(paths)} images, {len(labels)} labels, "
             f"{len(training)} splits, {len(names)} classes"
         )
-    return to_listing(
-        config,
-        base,
-        (
-            Row(
-                f"images/{path}",
-                spaced(names[labels[image]].split(".", 1)[-1]),
-                "train" if training[image] == "1" else "test",
-                int(labels[image]),
-            )
-            for image, path in paths.items()
-        ),
-    )
+    rows = [
+        Row(
+            f"images/{path}",
+            spaced(names[labels[image]].split(".", 1)[-1]),
+            "train" if training[image] == "1" else "test",
+            int(labels[image]),
+        )
+        for image, path in paths.items()
+    ]
+    return to_listing(config, base, rows)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fnx.config.schema import DatasetConfig
 from fnx.images.dataset import Listing, Stream
-
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
 
 
 def read(config: DatasetConfig) -> Listing:

@@ -7,14 +7,11 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, DataError, reason
 from fnx.images.dataset import Listing
 from fnx.images.paths import Files, natural_key, to_text
-
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
 
 log = logging.getLogger(__name__)
 
@@ -54,12 +51,7 @@ def read(config: DatasetConfig) -> Listing:
 
 
 def read_all(config: DatasetConfig) -> Listing:
-    """List all files below `root`, also those outside of a class's folder, which have no class.
-
-    Raises:
-        ConfigError: no root given.
-        DataError: no such folder.
-    """
+    """List all files below `root`, also those outside of a class's folder, which have no class."""
     root = _root(config)
     files = _files_below(root)
     return _listing(root, files, [_class_name(path, config.depth) for path in files])

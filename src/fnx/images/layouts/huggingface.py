@@ -5,16 +5,14 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 
+from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, DataError, reason, unknown
 from fnx.images.dataset import Listing, Stream
 from fnx.images.paths import natural_key
-
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
 
 
 def read(config: DatasetConfig) -> Listing:
@@ -87,9 +85,8 @@ def _load(source: str) -> dict[str, Any]:
     folder = Path(source).expanduser()
     if source.startswith(("/", ".", "~")) and not folder.exists():
         raise DataError(f"no folder {source!r} (dataset.source)")
-    saved = ("dataset_dict.json", "state.json")
     try:
-        if any((folder / name).is_file() for name in saved):
+        if any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
             loaded = datasets.load_from_disk(str(folder))
         else:
             loaded = datasets.load_dataset(str(folder) if folder.exists() else source)

@@ -6,13 +6,12 @@ import logging
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from fnx.config.schema import DatasetConfig
 from fnx.errors import DataError
 from fnx.images.dataset import Listing
 from fnx.images.layouts.common import (
     Row,
-    disambiguated,
     existing_root,
     folders_in,
     images_in,
@@ -23,14 +22,11 @@ from fnx.images.layouts.common import (
 )
 from fnx.images.paths import natural_key
 
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
-
 log = logging.getLogger(__name__)
 
 _SYNSET = re.compile(r"n\d{8}")
-_KAGGLE = "ILSVRC/Data/CLS-LOC/val"  # as the same images come from Kaggle
-_PLACES = ("", "val", "ILSVRC2012_img_val", "validation", _KAGGLE)
+# The last one is where the same images lie as they come from Kaggle.
+_PLACES = ("", "val", "ILSVRC2012_img_val", "validation", "ILSVRC/Data/CLS-LOC/val")
 _TRUTHS = (
     "ILSVRC2012_validation_ground_truth.txt",  # a number per line, which meta.mat explains
     "imagenet_2012_validation_synset_labels.txt",  # a synset per line
@@ -41,11 +37,7 @@ _BESIDE = ("", "ILSVRC2012_devkit_t12/data", "data", "devkit/data")
 
 
 def read(config: DatasetConfig) -> Listing:
-    """List validation images in order of their synsets, named by the first of each synset's words.
-
-    Raises:
-        DataError: no images, or no ground truth for flat ones, or one that does not fit.
-    """
+    """List validation images in order of their synsets, named by each synset's first word."""
     root = existing_root(config)
     for place in _PLACES:
         folder, prefix = root / place, f"{place}/" if place else ""
@@ -65,15 +57,14 @@ def read(config: DatasetConfig) -> Listing:
 
 
 def _listing(config: DatasetConfig, root: Path, synset_of: dict[str, str]) -> Listing:
-    synsets = sorted(set(synset_of.values()), key=natural_key)
     words = _words()
-    names = disambiguated([words.get(synset, synset) for synset in synsets], synsets)
-    order = {synset: place for place, synset in enumerate(synsets)}
-    return to_listing(
-        config,
-        root,
-        (Row(path, names[order[s]], "val", order[s]) for path, s in synset_of.items()),
-    )
+    synsets = sorted(set(synset_of.values()), key=natural_key)
+    names = [words.get(synset, synset) for synset in synsets]
+    classes = {  # where two have the same name (crane), their synsets tell them apart
+        synset: (f"{name} ({synset})" if names.count(name) > 1 else name, "val", order)
+        for order, (synset, name) in enumerate(zip(synsets, names, strict=True))
+    }
+    return to_listing(config, root, [Row(path, *classes[s]) for path, s in synset_of.items()])
 
 
 def _labels(config: DatasetConfig, root: Path, flat: list[str]) -> dict[str, str]:

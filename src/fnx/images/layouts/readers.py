@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
+from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, MissingDataError, unknown
 from fnx.images.dataset import Listing
 from fnx.images.fetch import fetch
@@ -19,18 +19,14 @@ from fnx.images.layouts import (
     food101,
     huggingface,
     imagenet,
-    mit67,
+    split_lists,
     stanforddogs,
     table,
-    textures,
     wood,
 )
 from fnx.images.layouts.common import root_path
 from fnx.images.official import OFFICIAL
 from fnx.images.paths import Files
-
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
 
 #: The function that lists the images of each `dataset.layout`.
 READERS: dict[str, Callable[[DatasetConfig], Listing]] = {
@@ -39,8 +35,8 @@ READERS: dict[str, Callable[[DatasetConfig], Listing]] = {
     "wood": wood.read,
     "flowers102": flowers102.read,
     "caltech101": caltech.read_101,
-    "mit67": mit67.read,
-    "textures": textures.read,
+    "mit67": split_lists.read_mit67,
+    "textures": split_lists.read_textures,
     "caltech256": caltech.read_256,
     "stanforddogs": stanforddogs.read,
     "catsdogs": catsdogs.read,

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
+from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, DataError, reason, unknown
 from fnx.images.dataset import Listing
 from fnx.images.paths import Files, natural_key, to_text
-
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
 
 
 def read(config: DatasetConfig) -> Listing:
@@ -76,9 +73,7 @@ def _table(file: Path) -> pl.DataFrame:
 def _check(rows: pl.DataFrame, file: Path) -> None:
     name = repr(to_text(str(file)))
     for column in ("path", "label"):
-        empty = rows.with_row_index("row", offset=1).filter(
-            pl.col(column).is_null() | (pl.col(column) == "")
-        )
+        empty = rows.with_row_index("row", offset=1).filter(pl.col(column).fill_null("") == "")
         if empty.height:
             raise DataError(
                 f"{name}: {empty.height} rows without a {column}, the first is row "

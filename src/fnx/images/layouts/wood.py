@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from fnx.config.schema import DatasetConfig
 from fnx.images.dataset import Listing
 from fnx.images.layouts.common import (
     Row,
@@ -17,10 +17,6 @@ from fnx.images.layouts.common import (
     to_listing,
 )
 
-if TYPE_CHECKING:
-    from fnx.config.schema import DatasetConfig
-
-_LISTS = ("names.txt", "labels.txt")
 _CONVERTED = (".png", ".jpg", ".bmp", ".tif")
 
 
@@ -29,29 +25,25 @@ def read(config: DatasetConfig) -> Listing:
 
     The list may lie beside the images or above a folder of them (`KNOTS`, `images`, `imgs`); an
     image may have been converted from .ppm, its name kept.
-
-    Raises:
-        DataError: neither a list nor folders with images.
     """
     root = existing_root(config)
-    for place in (root, root / "KNOTS", root / "knots"):
-        for name in _LISTS:
-            if (place / name).is_file():
-                return to_listing(config, place, _listed(place, place / name))
-    for place in (root, root / "KNOTS", root / "knots"):
-        names = folders_in(place) if place.is_dir() else []
+    bases = [base for base in (root, root / "KNOTS", root / "knots") if base.is_dir()]
+    for file in (base / name for base in bases for name in ("names.txt", "labels.txt")):
+        if file.is_file():
+            return to_listing(config, file.parent, _listed(file))
+    for base in bases:
         rows = [
             Row(path, spaced(name))
-            for name in names
-            for path in images_in(place / name, f"{name}/")
+            for name in folders_in(base)
+            for path in images_in(base / name, f"{name}/")
         ]
         if len({row.class_name for row in rows}) > 1:
-            return to_listing(config, place, rows)
+            return to_listing(config, base, rows)
     raise incomplete(config, "neither names.txt nor folders by class")
 
 
-def _listed(base: Path, file: Path) -> list[Row]:
-    places = [place for place in ("", "KNOTS/", "images/", "imgs/") if (base / place).is_dir()]
+def _listed(file: Path) -> list[Row]:
+    base, places = file.parent, ("", "KNOTS/", "images/", "imgs/")
 
     def path(name: str) -> str:
         stem = name.rsplit(".", 1)[0]
