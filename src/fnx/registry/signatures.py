@@ -29,11 +29,8 @@ def read_parameters(
 ) -> dict[str, Parameter]:
     """Return the config parameters of a function: all after the positional ones but for `given`.
 
-    Args:
-        kind: what the function is registered as, for messages: ``statistic 'ks'``.
-        function: the plugin's.
-        positional: number of leading arguments that are not parameters.
-        given: names of arguments that fnx fills in.
+    `kind` is what the function is registered as, for messages: ``statistic 'ks'``; `given` are
+    names of arguments that fnx fills in.
 
     Raises:
         PluginError: a signature that cannot become a schema.

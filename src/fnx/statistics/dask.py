@@ -12,9 +12,11 @@ import logging
 import mmap
 import pickle
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
+from itertools import islice, starmap
 from pathlib import Path
 from typing import Any
 
@@ -63,21 +65,17 @@ def all_distances(
     source = _source(columns)
     with connect(address, workers) as client:
         threads = sum(client.nthreads().values()) or 1
-        waiting: list[tuple[int, Any]] = []
-        blocks = iter(columns.blocks())
 
-        def send() -> None:
-            if block := next(blocks, None):
-                data = source if source is not None else columns.read(*block)
-                future = client.submit(compute, data, *block, payload, pure=False)
-                waiting.append((block[0], future))
+        def send(start: int, stop: int) -> tuple[int, Any]:
+            data = source if source is not None else columns.read(start, stop)
+            return start, client.submit(compute, data, start, stop, payload, pure=False)
 
-        for _ in range(AHEAD * threads):
-            send()
+        sent = starmap(send, columns.blocks())
+        waiting = deque(islice(sent, AHEAD * threads))
         while waiting:  # in order: the first fault named is always the same one
-            start, future = waiting.pop(0)
+            start, future = waiting.popleft()
             values, constant = future.result()
-            send()
+            waiting.extend(islice(sent, 1))
             found.put(start, values, constant)
             if progress is not None:
                 progress(constant.size)

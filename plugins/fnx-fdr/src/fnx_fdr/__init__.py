@@ -37,14 +37,8 @@ def benjamini_hochberg(
     For each class, the p-values of all its features are those of the exact two-sided two-sample
     Kolmogorov-Smirnov test; the sign of D then tells presence from absence, so both sides of a
     class have one threshold. Proved for features that are independent or positively dependent;
-    `benjamini_yekutieli` holds for all. Ties make the p-values too large, never too small.
-
-    Args:
-        real: (F, C) distances of statistic ``ks_exact`` (or ``ks``).
-        random: (R, F, C) distances under random labels: they tell what chance keeps.
-        alpha: the expected share of false features among those kept for a class.
-        range: of the statistic.
-        class_sizes: (C,) images of each class.
+    `benjamini_yekutieli` holds for all. Ties make the p-values too large, never too small. Random
+    labels are not needed for the thresholds: they tell what chance keeps.
     """
     return evaluate(real, random, _step_up(real, alpha, class_sizes), range=range)
 
@@ -91,15 +85,11 @@ def max_statistic(
     even one false feature. The threshold is the k-th largest of these R maxima, k = the integer
     part of alpha (R + 1): real labels that were themselves random would exceed it with probability
     k / (R + 1) at most. Permuting labels leaves features as correlated as they are, so nothing is
-    assumed of them. Works for every statistic; both signs have one threshold.
+    assumed of them. Works for every statistic; both signs have one threshold. R is 1 / alpha - 1 or
+    more, 19 for 0.05.
 
-    Args:
-        real: (F, C) distances.
-        random: (R, F, C) distances under R random labels; 1 / alpha - 1 or more, 19 for 0.05.
-        alpha: probability of keeping any false feature in a family.
-        family: ``class``: the features of one class are a family, each class has its threshold;
-            ``all``: those of all classes together, with one threshold.
-        range: of the statistic; unsigned if it starts at 0 or above: then D, not |D|.
+    With `family` ``class`` the features of one class are a family, each class has its threshold;
+    with ``all`` those of all classes together are one, with one threshold.
     """
     maxima = np.array([_largest(one, range) for one in random])  # (R, C)
     k = int(alpha * (len(maxima) + 1) + 1e-9)

@@ -75,13 +75,8 @@ def step_up_threshold(distances: NDArray[np.float64], n: int, m: int, alpha: flo
 
     The k largest distances are rejected for the largest k whose k-th distance has a p-value of at
     most alpha k / F. Starting from k = F, k becomes the number of distances that are critical at
-    that level until it stays the same.
-
-    Args:
-        distances: (F,) |D| of the features of one class.
-        n: images of the class.
-        m: all other images.
-        alpha: level.
+    that level until it stays the same. `distances` (F,) are |D| of the features of one class, of n
+    images beside m others.
     """
     # Distances are integers over n m; stored as float32, they round back to them.
     z = np.sort(np.rint(distances * (float(n) * m)).astype(np.int64))
