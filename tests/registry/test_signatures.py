@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, Optional
@@ -12,7 +13,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ValidationError
 
 from fnx.errors import ConfigError, PluginError
-from fnx.registry.signatures import Parameter, bind, coerce, config_class, read_parameters
+from fnx.registry import Statistic, load_installed, statistics
+from fnx.registry.signatures import Parameter, coerce, read_parameters
+
+load_installed()
 
 
 def defined(text: str) -> Callable[..., Any]:
@@ -147,12 +151,19 @@ def test_lists_are_checked_item_by_item() -> None:
         coerce("k", [1, "a"], list[int])
 
 
-PARAMETERS = {"bins": Parameter(int, 100), "power": Parameter(float, 1.5)}
+def entry(**parameters: Parameter) -> Statistic:
+    common = {"bins": Parameter(int, 100), "power": Parameter(float, 1.5)}
+    ks = statistics.get("ks")
+    return dataclasses.replace(ks, name="f", function=like_f, parameters=common | parameters)
+
+
+def like_f() -> None:
+    """What it does."""
 
 
 def test_parameters_that_are_not_given_have_their_defaults() -> None:
-    assert bind("statistic", "f", PARAMETERS, {}) == {"bins": 100, "power": 1.5}
-    found = bind("statistic", "f", PARAMETERS, {"name": "f", "power": 2})
+    assert entry().bind({}) == {"bins": 100, "power": 1.5}
+    found = entry().bind({"name": "f", "power": 2})
     assert found == {"bins": 100, "power": 2.0}
     assert type(found["power"]) is float
 
@@ -160,14 +171,13 @@ def test_parameters_that_are_not_given_have_their_defaults() -> None:
 def test_unknown_parameters_and_values_of_other_types_are_refused() -> None:
     message = r"unknown parameter of statistic 'f' 'bin' \(did you mean 'bins'\?\); allowed: bins, "
     with pytest.raises(ConfigError, match=message):
-        bind("statistic", "f", PARAMETERS, {"bin": 3})
+        entry().bind({"bin": 3})
     with pytest.raises(ConfigError, match=r"^statistic\.bins=2\.5: must be int$"):
-        bind("statistic", "f", PARAMETERS, {"bins": 2.5})
+        entry().bind({"bins": 2.5})
 
 
 def test_a_config_has_the_name_then_the_parameters_with_their_types() -> None:
-    parameters = {**PARAMETERS, "many": Parameter(list[int], [1, 2])}
-    made = config_class("statistic", "f", parameters, "What it does.")
+    made = entry(many=Parameter(list[int], [1, 2])).config_class()
     assert (made.__name__, made.__doc__) == ("statistic_f", "What it does.")
     config = OmegaConf.structured(made)
     assert config == {"name": "f", "bins": 100, "power": 1.5, "many": [1, 2]}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnx_fdr
 import numpy as np
 import pytest
 from fnx_fdr.smirnov import critical, p_value, step_up_threshold
@@ -200,7 +199,7 @@ def test_blocks_of_features_and_classes_do_not_change_the_result(values, monkeyp
     by_class = {"strategy": "benjamini_hochberg", "class_sizes": [8, 12, 30], "alpha": 0.5}
     whole = [fnx.find_thresholds(real, random, **o).plus.by_class
              for o in ({"strategy": "max_statistic"}, by_class)]  # fmt: skip
-    monkeypatch.setattr(fnx_fdr, "BLOCK_VALUES", values)
+    monkeypatch.setattr("fnx.thresholds.counting.BLOCK_VALUES", values)
     parts = [fnx.find_thresholds(real, random, **o).plus.by_class
              for o in ({"strategy": "max_statistic"}, by_class)]  # fmt: skip
     np.testing.assert_array_equal(parts, whole)

@@ -30,7 +30,8 @@ def load_installed() -> None:
     with the reason, and the others go on working.
     """
     load_built_in()
-    for point in _entry_points(tuple(path for path in sys.path if not _is_here(Path(path)))):
+    path = tuple(p for p in sys.path if not (Path(p).exists() and Path(p).samefile(".")))
+    for point in _entry_points(path):
         plugin = f"entry point {point.name} ({point.value})"
         _load(plugin, point.module, partial(importlib.import_module, point.module))
 
@@ -59,10 +60,6 @@ def conf_folders() -> list[Path]:
     """Return the ``conf`` folders of loaded plugins: in the package, or in its project."""
     folders = [place / "conf" for places in _loaded.values() for place in places]
     return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
-
-
-def _is_here(path: Path) -> bool:
-    return path.exists() and path.samefile(".")
 
 
 @lru_cache(maxsize=1)
@@ -96,7 +93,8 @@ def _modules_of(project: Path) -> Iterator[tuple[str, Path]]:
         yield project.name, project.parent
         return
     root = project / "src" if (project / "src").is_dir() else project
-    for name in _declared_modules(project) or _packages(root):
+    packages = sorted(path.parent.name for path in root.glob("*/__init__.py"))
+    for name in _declared_modules(project) or [one for one in packages if one != "tests"]:
         yield name, root
 
 
@@ -110,10 +108,6 @@ def _declared_modules(project: Path) -> list[str]:
         return []
     points = table.get("project", {}).get("entry-points", {}).get(GROUP, {})
     return list(dict.fromkeys(str(value).partition(":")[0] for value in points.values()))
-
-
-def _packages(root: Path) -> list[str]:
-    return [p.parent.name for p in sorted(root.glob("*/__init__.py")) if p.parent.name != "tests"]
 
 
 def _import_file(name: str, path: Path) -> ModuleType:

@@ -10,22 +10,16 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, make_dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from fnx.errors import ConfigError, PluginError, unknown
-from fnx.registry import signatures
-from fnx.registry.signatures import Parameter, read_parameters
+from fnx.registry.signatures import Parameter, coerce, read_parameters
 
 F = TypeVar("F", bound=Callable[..., Any])
 Check = Callable[..., None]
 
-BUILT_IN = (
-    "fnx.statistics.definitions",
-    "fnx.statistics.definitions_histogram",
-    "fnx.statistics.definitions_samples",
-    "fnx.thresholds.strategies",
-)
+BUILT_IN = "fnx.statistics.definitions", "fnx.thresholds.strategies"
 # What a statistic's function is given: two histograms, those of many pairs, or two samples.
 HISTOGRAM, HISTOGRAMS, SAMPLES = "histogram", "histograms", "samples"
 COUNTS = ("n_inner", "n_outer")
@@ -71,15 +65,19 @@ class Entry:
     def bind(self, values: Mapping[str, Any], **context: Any) -> dict[str, Any]:
         """Return all parameters: the given ones, checked, and the others' defaults.
 
-        Args:
-            values: the given ones.
-            **context: what `check` may ask for by name, beside the parameters: ``range``, that of
-                the statistic that a strategy is for.
+        The key ``name``, which a config has beside the parameters, is left out. `context` is what
+        `check` may ask for by name: ``range``, that of the statistic that a strategy is for.
 
         Raises:
             ConfigError: an unknown parameter, or a value that is not allowed.
         """
-        bound = signatures.bind(self.group, self.name, self.parameters, values)
+        bound = {key: parameter.default for key, parameter in self.parameters.items()}
+        for key, value in values.items():
+            if key == "name":
+                continue
+            if key not in bound:
+                raise ConfigError(unknown(f"parameter of {self.group} '{self.name}'", key, bound))
+            bound[key] = coerce(f"{self.group}.{key}", value, self.parameters[key].type)
         bins = bound.get("bins")
         if bins is not None and not 1 <= bins <= MAX_BINS:
             raise ConfigError(f"statistic.bins={bins}: must lie in 1 … {MAX_BINS:,}")
@@ -90,7 +88,16 @@ class Entry:
 
     def config_class(self) -> type[Any]:
         """Return the config dataclass: the name, then one field per parameter."""
-        return signatures.config_class(self.group, self.name, self.parameters, self.summary)
+        fields: list[tuple[str, Any, Any]] = [("name", str, field(default=self.name))]
+        for key, parameter in self.parameters.items():
+            default = parameter.default
+            kept: Any = {"default": default}
+            if isinstance(default, list):
+                kept = {"default_factory": default.copy}
+            fields.append((key, parameter.type, field(**kept)))
+        made = make_dataclass(f"{self.group}_{self.name}", fields)
+        made.__doc__ = self.summary
+        return made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,8 +203,8 @@ thresholds = Registry(ThresholdStrategy)
 
 def load_built_in() -> None:
     """Register fnx's own statistics and strategies."""
-    for name in BUILT_IN:
-        importlib.import_module(name)
+    for module in BUILT_IN:
+        importlib.import_module(module)
 
 
 def statistic(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import numbers
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fnx.errors import ConfigError, PluginError, unknown
+from fnx.errors import ConfigError, PluginError
 
 SIMPLE_TYPES = (int, float, bool, str)
 RESERVED = ("name", "bins", "permutations", "n_inner", "n_outer")  # fnx's own
@@ -30,11 +29,8 @@ def read_parameters(
 ) -> dict[str, Parameter]:
     """Return the config parameters of a function: all after the positional ones but for `given`.
 
-    Args:
-        kind: what the function is registered as, for messages: ``statistic 'ks'``.
-        function: the plugin's.
-        positional: number of leading arguments that are not parameters.
-        given: names of arguments that fnx fills in.
+    `kind` is what the function is registered as, for messages: ``statistic 'ks'``; `given` are
+    names of arguments that fnx fills in.
 
     Raises:
         PluginError: a signature that cannot become a schema.
@@ -109,40 +105,3 @@ def coerce(key: str, value: Any, hint: Any) -> Any:
             return value
     names = " or ".join("null" if a is types.NoneType else a.__name__ for a in allowed)
     raise ConfigError(f"{key}={value!r}: must be {names}")
-
-
-def bind(
-    group: str, name: str, parameters: Mapping[str, Parameter], values: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return all parameters of an entry: the given ones, checked, and the others' defaults.
-
-    The key ``name``, which a config has beside the parameters, is left out.
-
-    Raises:
-        ConfigError: an unknown parameter or a value of another type.
-    """
-    bound = {key: parameter.default for key, parameter in parameters.items()}
-    for key, value in values.items():
-        if key == "name":
-            continue
-        if key not in bound:
-            raise ConfigError(unknown(f"parameter of {group} '{name}'", key, bound))
-        bound[key] = coerce(f"{group}.{key}", value, parameters[key].type)
-    return bound
-
-
-def config_class(
-    group: str, name: str, parameters: Mapping[str, Parameter], summary: str
-) -> type[Any]:
-    """Return the config dataclass of an entry: its name, then one field per parameter."""
-    fields: list[tuple[str, Any, Any]] = [("name", str, dataclasses.field(default=name))]
-    for key, parameter in parameters.items():
-        default = parameter.default
-        if isinstance(default, list):
-            field = dataclasses.field(default_factory=default.copy)
-        else:
-            field = dataclasses.field(default=default)
-        fields.append((key, parameter.type, field))
-    made = dataclasses.make_dataclass(f"{group}_{name}", fields)
-    made.__doc__ = summary
-    return made

@@ -42,27 +42,18 @@ def open_columns(features: Any) -> Columns:
     Raises:
         DataError: not two-dimensional, empty, or not of real numbers.
     """
-    if not (hasattr(features, "shape") and hasattr(features, "dtype")) or _is_foreign(features):
+    # Not so: lists, a data frame, a torch tensor, whose dtype is not NumPy's.
+    if not (hasattr(features, "shape") and isinstance(getattr(features, "dtype", 0), np.dtype)):
         features = np.asarray(features)
     shape = tuple(features.shape)
     if len(shape) != 2:
         raise DataError(f"features have shape {shape}: must be (N, F), images by features")
     if 0 in shape:
         raise DataError(f"features have shape {shape}: there is nothing to compare")
-    kind = np.dtype(features.dtype)
+    kind = features.dtype
     if kind.kind not in "fiub" or kind.itemsize > 8:
         raise DataError(f"features are {kind}: must be float16, float32, float64 or integers")
     single = kind.kind == "f" and kind.itemsize <= 4
     chunks = getattr(features, "chunks", None)
     width = WIDTH if not chunks else min(max(int(chunks[1]), WIDTH), MAX_WIDTH)
-    dtype: np.dtype[Any] = np.dtype(np.float32 if single else np.float64)
-    return Columns(features, shape[0], shape[1], width, dtype)
-
-
-def _is_foreign(features: Any) -> bool:
-    """Whether the array's dtype is not NumPy's (a torch tensor, a data frame)."""
-    try:
-        np.dtype(features.dtype)
-    except TypeError:
-        return True
-    return False
+    return Columns(features, *shape, width, np.dtype(np.float32 if single else np.float64))

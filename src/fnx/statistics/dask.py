@@ -12,10 +12,11 @@ import logging
 import mmap
 import pickle
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import islice, starmap
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +31,6 @@ from fnx.statistics.tiles import Grouping, Task, group, prepare
 
 AHEAD = 3  # tasks sent out for each thread: so that none waits, and memory stays small
 TIMEOUT = "30s"  # to reach a scheduler
-
-
-@dataclass(frozen=True)
-class MemoryMap:
-    """A memory map by its file, which every worker opens for itself."""
-
-    path: Path
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    offset: int
-    order: Any
-
-    def open(self) -> Any:
-        """Open it."""
-        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape, self.order)
 
 
 def all_distances(
@@ -64,16 +50,8 @@ def all_distances(
     zarr arrays and memory maps are read by the workers, who must see the same files under the same
     path; of other arrays each task carries its columns.
 
-    Args:
-        features: as there, like all that is not named below.
-        labellings: as there.
-        n_classes: as there.
-        statistic: as there.
-        parameters: as there.
-        out: as there.
-        progress: as there.
-        address: of a running scheduler; default a cluster on this machine for this call.
-        workers: processes of the cluster on this machine; default one a core.
+    `address` is that of a running scheduler, default a cluster on this machine for this call;
+    `workers` the processes of the cluster on this machine, default one a core.
 
     Raises:
         ConfigError: no scheduler answers at `address`.
@@ -82,59 +60,40 @@ def all_distances(
     columns = open_columns(features)
     grouping = group(labellings, columns.n_rows, n_classes)
     task = prepare(statistic, parameters, grouping)  # refuses here what can be refused
-    found = empty_distances(task, columns, out)
+    found = empty_distances(task, columns.n_columns, out)
     payload = _portable(statistic, dict(parameters or {}), grouping)
     source = _source(columns)
     with connect(address, workers) as client:
         threads = sum(client.nthreads().values()) or 1
-        waiting: list[tuple[int, Any]] = []
-        blocks = iter(columns.blocks())
 
-        def send() -> None:
-            for start, stop in blocks:
-                data = source if source is not None else columns.read(start, stop)
-                future = client.submit(compute, data, start, stop, payload, pure=False)
-                waiting.append((start, future))
-                return
+        def send(start: int, stop: int) -> tuple[int, Any]:
+            data = source if source is not None else columns.read(start, stop)
+            return start, client.submit(compute, data, start, stop, payload, pure=False)
 
-        for _ in range(AHEAD * threads):
-            send()
+        sent = starmap(send, columns.blocks())
+        waiting = deque(islice(sent, AHEAD * threads))
         while waiting:  # in order: the first fault named is always the same one
-            start, future = waiting.pop(0)
+            start, future = waiting.popleft()
             values, constant = future.result()
-            send()
+            waiting.extend(islice(sent, 1))
             found.put(start, values, constant)
             if progress is not None:
                 progress(constant.size)
     return found
 
 
-def compute(
-    source: Any, start: int, stop: int, payload: bytes
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def compute(source: Any, start: int, stop: int, payload: bytes) -> Distances:
     """Compute the distances (L, width, C) of the features start … stop - 1: one task.
 
-    Args:
-        source: an array of all columns, its `MemoryMap`, or the block (N, width) itself.
-        start: number of the first feature.
-        stop: number after the last feature.
-        payload: from `_portable`.
-
-    Returns:
-        The distances, and which features are constant.
+    `source` is from `_source`, or the block (N, width) itself; `payload` from `_portable`.
     """
-    whole = not isinstance(source, np.ndarray)
-    columns = open_columns(source.open() if isinstance(source, MemoryMap) else source)
+    if not isinstance(source, np.ndarray):
+        array = source() if isinstance(source, partial) else source
+        source = open_columns(array).read(start, stop)
     task = _task(payload)
-    labellings, classes = task.grouping.sizes.shape
-    values = np.empty((labellings, stop - start, classes), dtype=np.float32)
-    found = Distances(values, np.zeros(stop - start, dtype=np.bool_))
-
-    def put(first: int, part: NDArray[np.float32], constant: NDArray[np.bool_]) -> None:
-        found.put(first - start, part, constant)
-
-    task.run(columns.read(start, stop) if whole else columns.read(0, stop - start), start, put)
-    return values, found.constant
+    found = empty_distances(task, stop - start)
+    task.run(source, start, lambda first, *part: found.put(first - start, *part))
+    return found
 
 
 @lru_cache(maxsize=4)
@@ -159,7 +118,7 @@ def _portable(statistic: Statistic, parameters: dict[str, Any], grouping: Groupi
 
 
 def _source(columns: Columns) -> Any:
-    """Return what a worker can open by itself, or None."""
+    """Return what a worker can read by itself, or None: a zarr array, or how to open a map."""
     array = columns.array
     if isinstance(array, np.memmap):
         base: Any = array.base
@@ -168,11 +127,9 @@ def _source(columns: Columns) -> Any:
             return None
         order = "C" if array.flags.c_contiguous else "F"
         path = Path(array.filename).resolve()
-        return MemoryMap(path, array.dtype, array.shape, array.offset, order)
-    store = getattr(array, "store", None)
-    if store is None or type(store).__name__ == "MemoryStore":
-        return None
-    return array  # of zarr: pickled as its path and metadata
+        return partial(np.memmap, path, array.dtype, "r", array.offset, array.shape, order)
+    on_disk = type(getattr(array, "store", None)).__name__ not in ("NoneType", "MemoryStore")
+    return array if on_disk else None  # pickled as its path and metadata
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnx.registry.registry import Statistic
-from fnx.statistics.columns import Columns, open_columns
+from fnx.statistics.columns import open_columns
 from fnx.statistics.tiles import Task, group, prepare
 
 
@@ -24,17 +24,17 @@ class Distances(NamedTuple):
     def put(self, start: int, values: NDArray[np.float32], constant: NDArray[np.bool_]) -> None:
         """Write the distances (L, width, C) of the features from `start` on."""
         stop = start + constant.size
-        for k in range(len(values)):
-            self.values[k][start:stop] = values[k]
+        for whole, part in zip(self.values, values, strict=True):
+            whole[start:stop] = part
         self.constant[start:stop] = constant
 
 
-def empty_distances(task: Task, columns: Columns, out: Any) -> Distances:
+def empty_distances(task: Task, features: int, out: Any = None) -> Distances:
     """Where a task's results go: `out`, or a new array."""
     if out is None:
         labellings, classes = task.grouping.sizes.shape
-        out = np.empty((labellings, columns.n_columns, classes), dtype=np.float32)
-    return Distances(out, np.zeros(columns.n_columns, dtype=np.bool_))
+        out = np.empty((labellings, features, classes), dtype=np.float32)
+    return Distances(out, np.zeros(features, dtype=np.bool_))
 
 
 def all_distances(
@@ -70,14 +70,13 @@ def all_distances(
     """
     columns = open_columns(features)
     task = prepare(statistic, parameters, group(labellings, columns.n_rows, n_classes))
-    found = empty_distances(task, columns, out)
+    found = empty_distances(task, columns.n_columns, out)
 
     def run(block: tuple[int, int]) -> int:
         task.run(columns.read(*block), block[0], found.put)
         return block[1] - block[0]
 
-    workers = threads or os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         futures = [pool.submit(run, block) for block in columns.blocks()]
         try:
             for future in futures:  # in order: the first fault named is always the same one

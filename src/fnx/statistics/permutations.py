@@ -7,17 +7,10 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def permutations(labels: ArrayLike, count: int, seed: int) -> NDArray[np.int32]:
-    """`count` random permutations of the labels: the same classes, each of the same size.
+    """Permute the labels (N,) at random: the same classes, each of the same size.
 
-    Labelling r depends on the seed and on r alone, so more permutations extend the same list.
-
-    Args:
-        labels: (N,) integers.
-        count: number R of permutations, 0 or more.
-        seed: seed of NumPy's PCG64.
-
-    Returns:
-        int32 (R, N).
+    Returns int32 (`count`, N). Labelling r depends on the seed, that of NumPy's PCG64, and on r
+    alone, so more permutations extend the same list.
 
     >>> permutations([0, 0, 1, 1], 2, seed=0).shape
     (2, 4)

@@ -29,8 +29,7 @@ class Grouping:
     sizes: NDArray[np.int64]  # (L, C)
 
 
-# (columns, varying, low, high, values): see `fnx.statistics.kernels.histogram`.
-Kernel = Callable[[Any, Any, Any, Any, Any], None]
+Kernel = Callable[[Any], None]  # of the `Features` of `fnx.statistics.kernels.tile`
 # (first feature, values (L, features, C), constant): takes the results of a tile.
 Sink = Callable[[int, NDArray[np.float32], NDArray[np.bool_]], None]
 
@@ -51,7 +50,7 @@ class Task:
             DataError: a value that is not finite, or a range of values that overflows.
             PluginError: a result that is NaN or outside of the statistic's range.
         """
-        from fnx.statistics.kernels.tile import extremes
+        from fnx.statistics.kernels.tile import Features, extremes
 
         n, width = block.shape
         labellings, classes = self.grouping.sizes.shape
@@ -66,7 +65,7 @@ class Task:
             constant = low == high
             values = np.empty((labellings, len(columns), classes), dtype=np.float32)
             values[:, constant] = self.statistic.constant
-            self.kernel(columns, np.flatnonzero(~constant), low, high, values)
+            self.kernel(Features(columns, np.flatnonzero(~constant), low, high, values))
             self._refuse_values(start + first, values)
             sink(start + first, values, constant)
 
@@ -132,8 +131,8 @@ def group(labellings: NDArray[Any], n_rows: int, n_classes: int) -> Grouping:
         raise DataError(f"{n_classes} classes: must be 2 to {MAX_CLASSES:,}")
     if labellings.size and (labellings.min() < 0 or labellings.max() >= n_classes):
         raise DataError(f"labels must lie in 0 … {n_classes - 1}")
-    sizes = np.array([np.bincount(row, minlength=n_classes) for row in labellings], dtype=np.int64)
-    sizes = sizes.reshape(len(labellings), n_classes)
+    counts = [np.bincount(row, minlength=n_classes) for row in labellings]
+    sizes = np.array(counts, dtype=np.int64).reshape(-1, n_classes)
     if not sizes.all():
         raise DataError(f"class {int(np.argwhere(sizes == 0)[0, 1])} has no images")
     return Grouping(np.ascontiguousarray(labellings, dtype=np.uint16), sizes)
@@ -150,14 +149,13 @@ def _kernel(
         return kernel
     if bins is not None:
         return partial(_ks, grouping, bins)
-    from fnx.statistics.kernels.exact import ks_exact_tile
-    from fnx.statistics.kernels.samples import auroc_tile, cohen_d_tile
+    from fnx.statistics.kernels import samples
 
-    tiles = {"auroc": auroc_tile, "cohen_d": cohen_d_tile}
-    return partial(tiles.get(statistic.kernel, ks_exact_tile), *bound)
+    tiles = {"auroc": samples.auroc_tile, "cohen_d": samples.cohen_d_tile}
+    return partial(tiles.get(statistic.kernel, samples.ks_exact_tile), *bound)
 
 
-def _ks(grouping: Grouping, bins: int, *features: Any) -> None:
+def _ks(grouping: Grouping, bins: int, features: Any) -> None:
     from fnx.statistics.kernels.histogram import LANES, UNROLL, ks_tile
 
     (labellings, classes), n = grouping.sizes.shape, grouping.labellings.shape[1]
@@ -166,7 +164,7 @@ def _ks(grouping: Grouping, bins: int, *features: Any) -> None:
     sizes = np.zeros((labellings, shape[1]), np.int32 if small else np.int64)
     sizes[:, :classes] = grouping.sizes
     counts = np.empty(shape, np.uint16 if small else np.uint32)
-    ks_tile(grouping.labellings, sizes, bins, counts, *features)
+    ks_tile(grouping.labellings, sizes, bins, counts, features)
 
 
 def _multiple(number: int, of: int) -> int:

@@ -118,9 +118,16 @@ def find_thresholds(
         random = random[:wanted]
     if known is not None:
         entry.check_defined_for(known.name)
+    if class_sizes is not None:
+        class_sizes = np.asarray(class_sizes)
+        n_classes = np.shape(real)[1]
+        whole = class_sizes.dtype.kind in "iu"
+        if class_sizes.shape != (n_classes,) or not whole or (class_sizes < 1).any():
+            raise DataError(f"class_sizes: must be {n_classes} numbers of images, each 1 or more")
+        class_sizes = class_sizes.astype(np.int64)
     context = {
         "range": of_statistic,
-        "class_sizes": _sizes(class_sizes, np.shape(real)[1]),
+        "class_sizes": class_sizes,
         "statistic": None if known is None else known.name,
     }
     asked = inspect.signature(entry.function).parameters
@@ -138,12 +145,3 @@ def find_thresholds(
             "Thresholds, which fnx.thresholds.evaluate makes"
         )
     return found
-
-
-def _sizes(class_sizes: ArrayLike | None, n_classes: int) -> NDArray[np.int64] | None:
-    if class_sizes is None:
-        return None
-    sizes = np.asarray(class_sizes)
-    if sizes.shape != (n_classes,) or sizes.dtype.kind not in "iu" or (sizes < 1).any():
-        raise DataError(f"class_sizes: must be {n_classes} numbers of images, each 1 or more")
-    return sizes.astype(np.int64)

@@ -47,13 +47,7 @@ def count_beyond(distances: Any, x: NDArray[Any], sign: Sign) -> NDArray[np.int6
     Both inequalities are strict. The grid is rounded to the distances' own type before comparing:
     a distance of three tenths is then not above 0.3, although float32(0.3) > float64(0.3).
 
-    Args:
-        distances: (F, C) floats; may be a memory map.
-        x: (K,) thresholds, not negative, in any order.
-        sign: "+" or "-".
-
-    Returns:
-        (C, K).
+    `distances` are (F, C) floats, `x` (K,) thresholds, not negative, in any order; returns (C, K).
 
     Raises:
         DataError: a distance is NaN.

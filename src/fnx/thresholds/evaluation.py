@@ -43,33 +43,26 @@ def evaluate(
     (0.5, 0.5, None)
     """
     signed, limit = extent(real, random, step, range)
-    if t_minus is None:
-        t_minus = -t_plus
     x = grid(step, limit)
-    plus = _side(real, random, t_plus, "+", limit)
-    davg_plus = _davg(real, random, x, "+")
-    if not signed:
-        return Thresholds(plus, None, Curve(x, davg_plus, None))
-    minus = _side(real, random, t_minus, "-", limit)
-    return Thresholds(plus, minus, Curve(x, davg_plus, _davg(real, random, x, "-")))
+
+    def side(t: float | ByClass, sign: Sign) -> tuple[Side, NDArray[np.float64]]:
+        kept, *noise = (count_beyond(one, x, sign).sum(axis=0) for one in (real, *random))
+        davg = (kept - np.mean(noise, axis=0)) / real.shape[1]
+        return _side(real, random, t, sign, limit), davg
+
+    plus, davg_plus = side(t_plus, "+")
+    minus, davg_minus = None, None
+    if signed:
+        minus, davg_minus = side(-t_plus if t_minus is None else t_minus, "-")
+    return Thresholds(plus, minus, Curve(x, davg_plus, davg_minus))
 
 
 def on_grid(
-    real: Any,
-    random: Any,
-    choose: Choice,
-    *,
-    range: tuple[float, float] | None,
-    step: float,
+    real: Any, random: Any, choose: Choice, *, range: tuple[float, float] | None, step: float
 ) -> Thresholds:
     """Choose a threshold on each side from the numbers of distances beyond each candidate.
 
-    Args:
-        real: (F, C) distances.
-        random: (R, F, C) distances under random labels.
-        choose: from candidates and counts to the index of the one to take; called for each side.
-        range: of the statistic; default: found from the data.
-        step: distance of neighbouring candidates.
+    `choose` is called for each side; all else is as in `evaluate`.
     """
     signed, limit = extent(real, random, step, range)
     x = grid(step, limit)
@@ -106,12 +99,6 @@ def extent(
         return signed, 1.0
     # The last candidate must not lie below the largest distance by more than a step.
     return signed, min(limit + step, MAX_CANDIDATES * step)
-
-
-def _davg(real: Any, random: Any, x: NDArray[np.float64], sign: Sign) -> NDArray[np.float64]:
-    kept, *noise = (count_beyond(one, x, sign).sum(axis=0) for one in (real, *random))
-    excess: NDArray[np.float64] = (kept - np.mean(noise, axis=0)) / real.shape[1]
-    return excess
 
 
 def _side(real: Any, random: Any, t: float | ByClass, sign: Sign, limit: float) -> Side:

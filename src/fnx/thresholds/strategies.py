@@ -1,4 +1,7 @@
-"""fnx's own threshold strategies."""
+"""fnx's own threshold strategies.
+
+They get the distances under real labels, (F, C), and under random ones, (R, F, C).
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,7 @@ def _check_step(step: float, permutations: int, range: Range | None = None) -> N
 
 @threshold("randomized_labels", permutations=5, check=_check_step)
 def randomized_labels(
-    real: NDArray[Any],
-    random: NDArray[Any],
-    step: float = 0.001,
-    range: Range | None = None,
+    real: NDArray[Any], random: NDArray[Any], step: float = 0.001, range: Range | None = None
 ) -> Thresholds:
     """Maximise the excess of real over random features (paper, Section 7, Eq. 4).
 
@@ -34,11 +34,8 @@ def randomized_labels(
     random ones (averaged over the permutations), on a grid of x from 0; t+ is the x where it is
     largest, a tie going to the smallest x. t- is the mirror image, with D < x for x from 0 down.
 
-    Args:
-        real: (F, C) distances.
-        random: (R, F, C) distances under random labels.
-        step: distance of neighbouring candidates.
-        range: of the statistic; candidates reach to its end, or to the largest finite distance.
+    Candidates are `step` apart and reach to the end of the statistic's `range`, or to the largest
+    finite distance.
     """
 
     def largest_excess(x: Any, kept: NDArray[np.int64], noise: NDArray[np.int64]) -> int:
@@ -69,12 +66,8 @@ def fixed(
 ) -> Thresholds:
     """Take the thresholds that are given, for example those of another run.
 
-    Args:
-        real: (F, C) distances.
-        random: (R, F, C) distances under random labels: they tell what chance keeps.
-        t_plus: keep D > t_plus.
-        t_minus: keep D < t_minus; null: -t_plus.
-        range: of the statistic; thresholds outside of it are refused.
+    D > `t_plus` and D < `t_minus` (null: -t_plus) are kept; thresholds outside of the statistic's
+    `range` are refused.
     """
     return evaluate(real, random, t_plus, t_minus, range=range)
 
@@ -97,14 +90,7 @@ def quantile(
 
     t+ is the smallest candidate x from 0 with at most a share 1 - q of the random distances (of all
     features, classes and permutations) above it, and t- its mirror image; so random labels keep at
-    most (1 - q) F features a class on each side.
-
-    Args:
-        real: (F, C) distances.
-        random: (R, F, C) distances under random labels.
-        q: share of the random distances not above t+ (not below t-).
-        step: distance of neighbouring candidates.
-        range: of the statistic; candidates reach to its end, or to the largest finite distance.
+    most (1 - q) F features a class on each side. Candidates are those of `randomized_labels`.
     """
     allowed = (1 - q) * len(random) * real.size * (1 + 1e-12)
 

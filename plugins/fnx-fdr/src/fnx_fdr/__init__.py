@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from fnx import threshold
 from fnx.errors import ConfigError
 from fnx.thresholds import Thresholds, evaluate
+from fnx.thresholds.counting import blocks
 
 Range = tuple[float, float]
-
-BLOCK_VALUES = 1 << 22  # distances read at a time: 16 MiB of float32
 
 # Their distance is that of two distribution functions. On bins it is never larger than the exact
 # one, so its p-values are too large, if anything: errors stay controlled.
@@ -38,17 +37,10 @@ def benjamini_hochberg(
     For each class, the p-values of all its features are those of the exact two-sided two-sample
     Kolmogorov-Smirnov test; the sign of D then tells presence from absence, so both sides of a
     class have one threshold. Proved for features that are independent or positively dependent;
-    `benjamini_yekutieli` holds for all. Ties make the p-values too large, never too small.
-
-    Args:
-        real: (F, C) distances of statistic ``ks_exact`` (or ``ks``).
-        random: (R, F, C) distances under random labels: they tell what chance keeps.
-        alpha: the expected share of false features among those kept for a class.
-        range: of the statistic.
-        class_sizes: (C,) images of each class.
+    `benjamini_yekutieli` holds for all. Ties make the p-values too large, never too small. Random
+    labels are not needed for the thresholds: they tell what chance keeps.
     """
-    t = _step_up(real, alpha, class_sizes)
-    return evaluate(real, random, t, range=range)
+    return evaluate(real, random, _step_up(real, alpha, class_sizes), range=range)
 
 
 @threshold("benjamini_yekutieli", check=_check_alpha, statistics=KOLMOGOROV_SMIRNOV)
@@ -62,17 +54,9 @@ def benjamini_yekutieli(
     """Keep the false discovery rate per class at most alpha, however features depend on each other.
 
     As `benjamini_hochberg`, with alpha divided by 1 + 1/2 + … + 1/F (Benjamini and Yekutieli 2001).
-
-    Args:
-        real: (F, C) distances of statistic ``ks_exact`` (or ``ks``).
-        random: (R, F, C) distances under random labels: they tell what chance keeps.
-        alpha: the expected share of false features among those kept for a class.
-        range: of the statistic.
-        class_sizes: (C,) images of each class.
     """
     harmonic = float(np.sum(1 / np.arange(1, real.shape[0] + 1)))
-    t = _step_up(real, alpha / harmonic, class_sizes)
-    return evaluate(real, random, t, range=range)
+    return evaluate(real, random, _step_up(real, alpha / harmonic, class_sizes), range=range)
 
 
 def _check_max(alpha: float, family: str, permutations: int) -> None:
@@ -101,15 +85,11 @@ def max_statistic(
     even one false feature. The threshold is the k-th largest of these R maxima, k = the integer
     part of alpha (R + 1): real labels that were themselves random would exceed it with probability
     k / (R + 1) at most. Permuting labels leaves features as correlated as they are, so nothing is
-    assumed of them. Works for every statistic; both signs have one threshold.
+    assumed of them. Works for every statistic; both signs have one threshold. R is 1 / alpha - 1 or
+    more, 19 for 0.05.
 
-    Args:
-        real: (F, C) distances.
-        random: (R, F, C) distances under R random labels; 1 / alpha - 1 or more, 19 for 0.05.
-        alpha: probability of keeping any false feature in a family.
-        family: ``class``: the features of one class are a family, each class has its threshold;
-            ``all``: those of all classes together, with one threshold.
-        range: of the statistic; unsigned if it starts at 0 or above: then D, not |D|.
+    With `family` ``class`` the features of one class are a family, each class has its threshold;
+    with ``all`` those of all classes together are one, with one threshold.
     """
     maxima = np.array([_largest(one, range) for one in random])  # (R, C)
     k = int(alpha * (len(maxima) + 1) + 1e-9)
@@ -120,18 +100,16 @@ def max_statistic(
 
 
 def _largest(distances: NDArray[Any], range: Range | None) -> NDArray[np.float64]:
-    """Find the largest |D|, or D of an unsigned statistic, per class, block by block."""
+    """Find the largest |D|, or D of an unsigned statistic, per class."""
     unsigned = range is not None and range[0] >= 0
     found = np.zeros(distances.shape[1])
-    for block in _blocks(distances, 0):
+    for _, block in blocks(distances):
         found = np.maximum(found, (block if unsigned else np.abs(block)).max(axis=0))
     return found
 
 
 def _step_up(
-    real: NDArray[Any],
-    alpha: float,
-    class_sizes: NDArray[np.int64] | None,
+    real: NDArray[Any], alpha: float, class_sizes: NDArray[np.int64] | None
 ) -> NDArray[np.float64]:
     """Find the threshold of |D| of each class by Benjamini and Hochberg's step-up procedure."""
     from fnx_fdr.smirnov import step_up_threshold  # Numba: only now
@@ -139,18 +117,10 @@ def _step_up(
     if class_sizes is None:
         raise ConfigError("this threshold strategy needs class_sizes, the images of each class")
     total = int(class_sizes.sum())
-    columns = (column for block in _blocks(real, 1) for column in np.abs(block).T)
+    columns = (column for _, block in blocks(real.T) for column in np.abs(block))
     return np.array(
         [
             step_up_threshold(np.asarray(column, np.float64), int(size), total - int(size), alpha)
             for column, size in zip(columns, class_sizes, strict=True)
         ]
     )
-
-
-def _blocks(distances: NDArray[Any], axis: int) -> Any:
-    """Yield blocks of features (axis 0) or of classes (axis 1): the array may be a memory map."""
-    rows = max(1, BLOCK_VALUES // distances.shape[1 - axis])
-    for start in np.arange(0, distances.shape[axis], rows):
-        part = slice(int(start), int(start) + rows)
-        yield np.asarray(distances[part] if axis == 0 else distances[:, part])

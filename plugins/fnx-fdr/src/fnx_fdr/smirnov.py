@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from functools import lru_cache
 from typing import Any
 
@@ -59,26 +60,14 @@ def critical(n: int, m: int, level: float) -> int:
     """
     # From Smirnov's asymptotic value outwards; what lies between is settled by bisection.
     guess = int(n * m * np.sqrt(np.log(2 / min(level, 1.0)) * (n + m) / (2 * n * m)))
-    low, high = 0, n * m + 1
+    low = high = min(max(guess, 1), n * m)
     step = max(guess // 20, 1)
-    near = min(max(guess, 1), n * m)
-    if p_value(n, m, near) <= level:
-        high = near
-        while high > 1 and p_value(n, m, max(high - step, 0)) <= level:
-            high, step = max(high - step, 0), 2 * step
-        low = max(high - step, 0)
-    else:
-        low = near
-        while low + step <= n * m and p_value(n, m, low + step) > level:
-            low, step = low + step, 2 * step
-        high = min(low + step, n * m + 1)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if p_value(n, m, middle) <= level:
-            high = middle
-        else:
-            low = middle
-    return high
+    while high <= n * m and p_value(n, m, high) > level:
+        high, step = high + step, 2 * step
+    while low > 0 and p_value(n, m, low) <= level:
+        low, step = low - step, 2 * step
+    low, high = max(low, 0), min(high, n * m + 1)
+    return bisect_left(range(high), True, low, high, key=lambda z: p_value(n, m, z) <= level)
 
 
 def step_up_threshold(distances: NDArray[np.float64], n: int, m: int, alpha: float) -> float:
@@ -86,13 +75,8 @@ def step_up_threshold(distances: NDArray[np.float64], n: int, m: int, alpha: flo
 
     The k largest distances are rejected for the largest k whose k-th distance has a p-value of at
     most alpha k / F. Starting from k = F, k becomes the number of distances that are critical at
-    that level until it stays the same.
-
-    Args:
-        distances: (F,) |D| of the features of one class.
-        n: images of the class.
-        m: all other images.
-        alpha: level.
+    that level until it stays the same. `distances` (F,) are |D| of the features of one class, of n
+    images beside m others.
     """
     # Distances are integers over n m; stored as float32, they round back to them.
     z = np.sort(np.rint(distances * (float(n) * m)).astype(np.int64))

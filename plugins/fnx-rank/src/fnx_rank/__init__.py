@@ -1,4 +1,7 @@
-"""Statistics of ranks for fnx: `cliffs_delta`, with a sign, and `cramer_von_mises`, without."""
+"""Statistics of ranks for fnx: `cliffs_delta`, with a sign, and `cramer_von_mises`, without.
+
+`inner` are the sorted values of the class, `outer` those of all other images.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,6 @@ def cliffs_delta(inner: Vector, outer: Vector) -> float:
     delta = P(inner > outer) - P(inner < outer) over all pairs of images, = 2 `auroc` - 1. Range
     [-1, 1]; positive where the class has the higher values; ties count for neither side.
 
-    Args:
-        inner: sorted values of the class.
-        outer: sorted values of all other images.
-
     >>> cliffs_delta(np.array([2.0, 3.0]), np.array([1.0, 2.0]))
     0.75
     """
@@ -38,10 +37,6 @@ def cramer_von_mises(inner: Vector, outer: Vector) -> float:
     by the distribution functions themselves. Unsigned, from 0 up; of the order of 1/6 for equal
     distributions, whatever n and m. Without ties it is
     `scipy.stats.cramervonmises_2samp(inner, outer).statistic`.
-
-    Args:
-        inner: sorted values of the class.
-        outer: sorted values of all other images.
 
     >>> cramer_von_mises(np.array([2.0, 4.0]), np.array([1.0, 3.0]))
     0.125

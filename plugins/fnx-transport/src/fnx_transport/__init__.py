@@ -1,4 +1,7 @@
-"""Distances that ask how far values must move, for fnx: `wasserstein` and `energy`, with a sign."""
+"""Distances that ask how far values must move, for fnx: `wasserstein` and `energy`, with a sign.
+
+`inner` are the sorted values of the class, `outer` those of all other images.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,8 @@ def wasserstein(inner: Vector, outer: Vector, standardized: bool = False) -> flo
     the class has the higher values; equal means give +. Unbounded, in the units of the feature. Its
     magnitude is `scipy.stats.wasserstein_distance(inner, outer)`.
 
-    Args:
-        inner: sorted values of the class.
-        outer: sorted values of all other images.
-        standardized: divide by the standard deviation of all values, which makes features with
-            different units comparable; one threshold for all of them needs it.
+    `standardized` divides by the standard deviation of all values, which makes features with
+    different units comparable; one threshold for all of them needs it.
 
     >>> wasserstein(np.array([2.0, 4.0]), np.array([0.0, 1.0]))
     2.5
@@ -47,10 +47,7 @@ def energy(inner: Vector, outer: Vector, standardized: bool = False) -> float:
     E > 0 where the class has the higher values; equal means give +. Unbounded, in the square root
     of the feature's units. Its magnitude is `scipy.stats.energy_distance(inner, outer)`.
 
-    Args:
-        inner: sorted values of the class.
-        outer: sorted values of all other images.
-        standardized: divide by the square root of the standard deviation of all values.
+    `standardized` divides by the square root of the standard deviation of all values.
 
     >>> round(energy(np.array([2.0, 4.0]), np.array([0.0, 1.0])), 4)
     1.8708

@@ -3,13 +3,9 @@
 What does not depend on the labels (transposing, checking, binning, sorting) is done once per
 feature; only the grouping is repeated for each labelling. Every kernel works on one tile, alone and
 without the GIL, so that a result does not depend on the number of threads. Numba keeps the compiled
-code on disk (beside this file, or where ``NUMBA_CACHE_DIR`` says). The arguments of all kernels:
-
-* ``labellings`` (L, N) unsigned integers, and ``sizes`` (L, C), the number of images per class;
-* ``columns`` (width, N or more) float32 or float64, one feature per row, all of them finite;
-* ``varying``: the numbers of the features that are not constant, the only ones to compute;
-* ``low``, ``high`` (width,) float64: each feature's smallest and largest value;
-* ``values`` (L, width, C) float32: the result.
+code on disk (beside this file, or where ``NUMBA_CACHE_DIR`` says). A kernel takes ``labellings``
+(L, N) of unsigned integers, ``sizes`` (L, C), the number of images per class, and the `Features` of
+`fnx.statistics.kernels.tile`.
 
 Differences of two distribution functions are held as integers: D(x) = n(x)/M - n_c(x)/N_c for the
 outer part of M = N - N_c images is (N_c n(x) - N n_c(x)) / (N_c M) with n = n_inner + n_outer. So
@@ -134,31 +130,13 @@ def signed_distances(high: Array, low: Array, sizes: Array, n: int, values: Arra
 
 
 @njit(nogil=True, cache=True)
-def ks_tile(
-    labellings: Array,
-    sizes: Array,
-    bins: int,
-    counts: Array,
-    columns: Array,
-    varying: Array,
-    low: Array,
-    high: Array,
-    values: Array,
-) -> None:
+def ks_tile(labellings: Array, sizes: Array, bins: int, counts: Array, features: Any) -> None:
     """Compute the signed KS on equal-width bins for the features of a tile.
 
-    Args:
-        labellings: see the module, as for all that are not named here.
-        sizes: (L, C') int32 or int64 (see `binned_extremes`), then zeros: C' is C made a multiple
-            of `LANES`.
-        bins: number of bins.
-        counts: (bins', C') scratch for histograms; bins' is a multiple of `UNROLL`.
-        columns: as there.
-        varying: as there.
-        low: as there.
-        high: as there.
-        values: as there.
+    Here `sizes` are (L, C') int32 or int64 (see `binned_extremes`), at the end zeros: C' is C made
+    a multiple of `LANES`. `counts` (bins', C') is scratch; bins' is a multiple of `UNROLL`.
     """
+    columns, varying, low, high, values = features
     n = labellings.shape[1]
     index = np.empty(n, np.uint16)
     totals = np.zeros(counts.shape[0], sizes.dtype)

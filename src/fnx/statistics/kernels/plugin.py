@@ -19,6 +19,7 @@ from fnx.errors import FnxError, PluginError
 from fnx.registry.registry import COUNTS, HISTOGRAMS, Statistic
 from fnx.statistics.kernels.histogram import bin_column, count_bins, count_classes
 from fnx.statistics.kernels.sorting import sort_column, sort_scratch
+from fnx.statistics.kernels.tile import Features
 
 VECTOR = types.float64[::1]
 # Of every plugin: inner, outer, n_inner, n_outer. One type, so that the loops compile once.
@@ -36,12 +37,7 @@ def plugin_kernel(
 ) -> Any:
     """Return a kernel that calls the statistic's function for every pair.
 
-    Args:
-        statistic: what to compute.
-        parameters: its parameters without `bins`.
-        bins: number of bins, or None for a statistic on samples.
-        labellings: (L, N).
-        sizes: (L, C) images per class.
+    `parameters` are without `bins`, which is None for a statistic on samples.
 
     Raises:
         PluginError: the function cannot be compiled.
@@ -57,10 +53,10 @@ def plugin_kernel(
     return partial(_named, statistic, kernel)
 
 
-def _named(statistic: Statistic, kernel: Any, *features: Any) -> None:
+def _named(statistic: Statistic, kernel: Any, features: Features) -> None:
     """Run a kernel, and tell whatever the plugin's function raises under the plugin's name."""
     try:
-        kernel(*features)
+        kernel(features)
     except FnxError:
         raise
     except Exception as error:
@@ -145,28 +141,19 @@ def _signatures(*bound: Any) -> list[Any]:
     """Return a tile's signature for float32 and for float64, from the types that come between."""
     grouping = types.uint16[:, ::1], types.int64[:, ::1], types.FunctionType(SIGNATURE)
     rest = types.int64[::1], types.float64[::1], types.float64[::1], types.float32[:, :, ::1]
-    return [
-        types.void(*grouping, *bound, real[:, ::1], *rest)
-        for real in (types.float32, types.float64)
-    ]
+    named: Any = types.NamedTuple
+    tiles = (named((real[:, ::1], *rest), Features) for real in (types.float32, types.float64))
+    return [types.void(*grouping, *bound, features) for features in tiles]
 
 
 @njit(_signatures(), nogil=True, cache=True)
-def samples_tile(
-    labellings: Any,
-    sizes: Any,
-    function: Any,
-    columns: Any,
-    varying: Any,
-    low: Any,
-    high: Any,
-    values: Any,
-) -> None:
+def samples_tile(labellings: Any, sizes: Any, function: Any, features: Any) -> None:
     """Call a function of two sorted samples for every pair.
 
     `function` is a Numba first-class function, so this is compiled once, whatever the plugin. A
     feature is sorted once; taking a class out of the sorted values keeps both parts sorted.
     """
+    columns, varying, low, high, values = features
     n = labellings.shape[1]
     rows, starts, ends = np.empty(n, np.uint32), np.empty(n, np.uint32), np.empty(n, np.uint32)
     scratch = sort_scratch(n)
@@ -192,18 +179,9 @@ def samples_tile(
 
 
 @njit(_signatures(types.int64), nogil=True, cache=True)
-def histogram_tile(
-    labellings: Any,
-    sizes: Any,
-    function: Any,
-    bins: int,
-    columns: Any,
-    varying: Any,
-    low: Any,
-    high: Any,
-    values: Any,
-) -> None:
+def histogram_tile(labellings: Any, sizes: Any, function: Any, bins: int, features: Any) -> None:
     """Call a function of two histograms for every pair; `function` as in `samples_tile`."""
+    columns, varying, low, high, values = features
     n, classes = labellings.shape[1], sizes.shape[1]
     index = np.empty(n, np.uint16)
     counts = np.empty((bins, classes), np.uint32)
@@ -229,13 +207,10 @@ def _call_python(
     statistic: Statistic,
     parameters: dict[str, Any],
     bins: int | None,
-    columns: Any,
-    varying: Any,
-    low: Any,
-    high: Any,
-    values: Any,
+    features: Features,
 ) -> None:
     """Call the function as Python: pair by pair, or with the histograms of all classes at once."""
+    columns, varying, low, high, values = features
     (n_labellings, classes), n = sizes.shape, labellings.shape[1]
 
     def call(inner: Any, outer: Any, n_inner: Any) -> Any:

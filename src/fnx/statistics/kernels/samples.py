@@ -1,6 +1,7 @@
-"""Kernels of fnx's own statistics on samples: the area under the ROC curve, and Cohen's d.
+"""Kernels of fnx's own statistics on samples: the exact KS, the area under the ROC, Cohen's d.
 
-See `fnx.statistics.kernels.histogram` for the arguments of a kernel.
+See `fnx.statistics.kernels.histogram` for the arguments of a kernel, and for the integers that
+stand for a KS. A feature is sorted once for all labellings.
 """
 
 from __future__ import annotations
@@ -10,26 +11,83 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from fnx.statistics.kernels.histogram import signed_distances
 from fnx.statistics.kernels.sorting import sort_column, sort_scratch
+
+SEEN, HIGH, LOW = range(3)  # rows of the state of the classes
 
 Array = Any  # Numba's arrays: their types are the callers'
 
 
 @njit(nogil=True, cache=True)
-def auroc_tile(
-    labellings: Array,
-    sizes: Array,
-    columns: Array,
-    varying: Array,
-    low: Array,
-    high: Array,
-    values: Array,
+def ks_exact_tile(labellings: Array, sizes: Array, features: Any) -> None:
+    """Compute the exact signed KS for the features of a tile."""
+    columns, varying, low, high, values = features
+    n = labellings.shape[1]
+    rows, starts, ends = np.empty(n, np.uint32), np.empty(n, np.uint32), np.empty(n, np.uint32)
+    scratch = sort_scratch(n)
+    state = np.empty((3, sizes.shape[1]), np.int64)
+    for f in varying:
+        front = sort_column(columns[f, :n], low[f], high[f], scratch, rows, starts, ends)
+        for k in range(labellings.shape[0]):
+            exact_extremes(rows, front, starts, ends, labellings[k], sizes[k], state)
+            signed_distances(state[HIGH], state[LOW], sizes[k], n, values[k, f])
+
+
+@njit(nogil=True, cache=True)
+def exact_extremes(
+    rows: Array, front: int, starts: Array, ends: Array, labels: Array, sizes: Array, state: Array
 ) -> None:
+    """Find the largest and smallest N_c n - N n_c per class, in one pass over the sorted images.
+
+    The difference of class c rises at images of other classes and falls at its own, so it peaks
+    just before a tie group with an image of c and bottoms just after one. Within a group the counts
+    of c are taken as they grow: the first image sees the true count before the group and the last
+    one the true count after it; those between only give values that are no more extreme.
+
+    The `front` images that come first are one tie group; `starts` and `ends` are those of the
+    others, counted from them on. Results are rows `HIGH` and `LOW` of `state` (3, C).
+    """
+    n = rows.size
+    state[:] = 0
+    seen, high, low = state[SEEN], state[HIGH], state[LOW]
+    quarter = np.uint64(front // 4)
+    for i in range(quarter):  # from four places: see `count_classes`
+        first = np.uint64(i)
+        second = first + quarter
+        third = second + quarter
+        fourth = third + quarter
+        seen[np.uint64(labels[np.uint64(rows[first])])] += n
+        seen[np.uint64(labels[np.uint64(rows[second])])] += n
+        seen[np.uint64(labels[np.uint64(rows[third])])] += n
+        seen[np.uint64(labels[np.uint64(rows[fourth])])] += n
+    for i in range(front - front % 4, front):
+        seen[np.uint64(labels[np.uint64(rows[i])])] += n
+    for c in range(sizes.size):
+        low[c] = min(0, sizes[c] * front - seen[c])
+    later = rows[front:]
+    for i in range(n - front):
+        own = np.uint64(labels[np.uint64(later[i])])
+        count, size = seen[own], sizes[own]
+        before = size * (front + np.int64(starts[i])) - count
+        count += n
+        after = size * (front + np.int64(ends[i])) - count
+        seen[own] = count
+        # Branches: they are seldom taken, and cheaper than two stores for every image.
+        if before > high[own]:
+            high[own] = before
+        if after < low[own]:
+            low[own] = after
+
+
+@njit(nogil=True, cache=True)
+def auroc_tile(labellings: Array, sizes: Array, features: Any) -> None:
     """Compute the area under the ROC curve: rank sums in one pass over the sorted images.
 
     U = R - n_c (n_c + 1) / 2 with R the sum of the class's ranks, ties having their mean rank; held
     as integers, doubled.
     """
+    columns, varying, low, high, values = features
     n = labellings.shape[1]
     rows, starts, ends = np.empty(n, np.uint32), np.empty(n, np.uint32), np.empty(n, np.uint32)
     scratch = sort_scratch(n)
@@ -51,20 +109,13 @@ def auroc_tile(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def cohen_d_tile(
-    labellings: Array,
-    sizes: Array,
-    columns: Array,
-    varying: Array,
-    low: Array,
-    high: Array,
-    values: Array,
-) -> None:
+def cohen_d_tile(labellings: Array, sizes: Array, features: Any) -> None:
     """Compute Cohen's d for the features of a tile.
 
     The outer mean and sum of squares of class c are merged from those of the classes before it and
     after it (Chan, Golub and LeVeque 1979): nothing is ever subtracted, so nothing cancels.
     """
+    columns, varying, low, high, values = features
     n, classes = labellings.shape[1], sizes.shape[1]
     scaled = np.empty(n)
     first, mean, square = np.empty(classes), np.empty(classes), np.empty(classes)

@@ -52,20 +52,11 @@ def sign_mask(bits: Array) -> Any:
 def sort_column(
     column: Array, low: float, high: float, scratch: Array, rows: Array, starts: Array, ends: Array
 ) -> int:
-    """Sort row numbers by value, then by row, and find the groups of values that tie.
+    """Sort row numbers by value, and find the groups of values that tie.
 
-    Args:
-        column: (N,) float32 or float64.
-        low: the smallest value.
-        high: the largest.
-        scratch: from `sort_scratch`.
-        rows: (N,) uint32, the result.
-        starts: (N,) uint32, the result for those that are not in front: see `tie_groups`.
-        ends: likewise.
-
-    Returns:
-        How many rows are in front: they all have the smallest value, and `starts` and `ends` are
-        those of the others, counted from them on.
+    Results are `rows`, `starts` and `ends` (see `tie_groups`), (N,) uint32; `low` and `high` are
+    the extremes of `column` (N,). Returns how many rows are in front: they all have the smallest
+    value, and `starts` and `ends` are those of the others, counted from them on.
     """
     single, keys, pairs = scratch
     if narrow(column, single):
@@ -99,14 +90,8 @@ def sort_single(
     """Sort float32 values, (N,) without -0; return how many are in front of the sorted ones.
 
     After a ReLU many values are the smallest, 0: they are put in front and left out of the sort.
-
-    Args:
-        column: the values.
-        low: the smallest of them.
-        high: the largest.
-        pairs: (2, N) scratch of uint64.
-        keys: (N,) uint32; the first ones order as the sorted values do, the result.
-        rows: (N,) uint32 row numbers of those in front, then of those sorted, the result.
+    Results are `rows` (N,) uint32, those in front, then those sorted; and the first of `keys` (N,)
+    uint32, which order as the sorted values do. `pairs` (2, N) uint64 is scratch.
     """
     n = column.size
     smallest = np.float32(low) + np.float32(0)
@@ -144,58 +129,10 @@ def sort_single(
 @njit(nogil=True, cache=True)
 def sort_double(column: Array, rows: Array, starts: Array, ends: Array) -> None:
     """Sort values into row numbers and tie groups, all (N,) uint32."""
-    n = column.size
-    keys = np.empty((2, n), np.uint64)
-    places = np.empty((2, n), np.uint32)
-    sort_keys(column, keys[0])
-    now = radix_sort(keys, places, 64 // RADIX_BITS)
-    rows[:] = places[now]
-    tie_groups(keys[now], starts, ends)
-
-
-@njit(nogil=True, cache=True)
-def sort_keys(column: Array, keys: Array) -> None:
-    """Make unsigned integers that order as the values do: the float's bits, -0 made equal to 0."""
-    floats = keys.view(column.dtype)
-    top = keys.dtype.type(1) << keys.dtype.type(8 * keys.itemsize - 1)
-    for i in range(column.size):
-        floats[i] = column[i] + 0.0
-    for i in range(column.size):
-        keys[i] = ~keys[i] if keys[i] & top else keys[i] | top
-
-
-@njit(nogil=True, cache=True)
-def radix_sort(keys: Array, rows: Array, passes: int) -> int:
-    """Sort `keys[0]` (2, N) and the row numbers beside them; return which of the two holds them.
-
-    A stable sort by `RADIX_BITS` a pass, from the lowest; a pass in which all keys agree is left
-    out.
-    """
-    n = keys.shape[1]
-    mask = np.uint64(BUCKETS - 1)
-    places = np.zeros((passes, BUCKETS), np.uint32)
-    for i in range(n):
-        key = np.uint64(keys[0, i])
-        for p in range(passes):
-            places[p, (key >> np.uint64(RADIX_BITS * p)) & mask] += 1
-        rows[0, i] = i
-    now = 0
-    for p in range(passes):
-        shift = np.uint64(RADIX_BITS * p)
-        place = places[p]
-        if place[(np.uint64(keys[now, 0]) >> shift) & mask] == n:
-            continue
-        begin_buckets(place)
-        after = 1 - now
-        for i in range(n):
-            key = keys[now, i]
-            digit = (np.uint64(key) >> shift) & mask
-            to = place[digit]
-            place[digit] = to + 1
-            keys[after, np.uint64(to)] = key
-            rows[after, np.uint64(to)] = rows[now, i]
-        now = after
-    return now
+    with objmode(order="int64[:]"):
+        order = column.argsort()
+    rows[:] = order
+    tie_groups(column[order], starts, ends)
 
 
 @njit(nogil=True, cache=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -12,14 +12,19 @@ from fnx.statistics.kernels.sorting import integer_view, sign_mask
 Array = Any  # Numba's arrays: their types are the callers'
 
 
+class Features(NamedTuple):
+    """A tile of features, and where their distances go: the last argument of every kernel."""
+
+    columns: Array  # (width, N or more) float32 or float64, one feature per row, all finite
+    varying: Array  # numbers of the features that are not constant, the only ones to compute
+    low: Array  # (width,) float64: each feature's smallest value
+    high: Array  # and its largest
+    values: Array  # (L, width, C) float32: the result
+
+
 @njit(nogil=True, cache=True)
 def transpose(block: Array, tile: Array) -> None:
-    """Copy the columns of `block` into the rows of `tile`.
-
-    Args:
-        block: (N, width), the values of a row side by side in memory.
-        tile: (width or more, N or more) of the same type.
-    """
+    """Copy the columns of `block` (N, width) into the rows of `tile` (width or more, N or more)."""
     n, width = block.shape
     for i in range(n):
         for j in range(width):
@@ -30,13 +35,8 @@ def transpose(block: Array, tile: Array) -> None:
 def extremes(columns: Array, n: int, low: Array, high: Array) -> None:
     """Find the smallest and the largest value of each row of `columns` (width, N or more).
 
-    A NaN is beyond the infinity of its sign, so that it shows here.
-
-    Args:
-        columns: (width, N or more) float32 or float64.
-        n: number N of values.
-        low: (width,) float64, the result.
-        high: likewise.
+    Results are `low` and `high` (width,) float64. A NaN is beyond the infinity of its sign, so that
+    it shows here.
     """
     ends = np.empty(2, columns.dtype)
     end_bits = integer_view(ends)
