@@ -8,7 +8,6 @@ of each of their options is made from the signature of the function behind it (s
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -259,10 +258,3 @@ class Config:
     paths: PathsConfig = field(default_factory=PathsConfig)
     seed: int = option(0, minimum=0, help="seed of the random labels (and of untrained weights)")
     debug: bool = option(False, help="show the traceback of a user's error")
-
-
-def child(node: Any, name: str) -> Any:
-    """Return the dataclass of a group inside a dataclass, or None where there is none."""
-    factories: dict[str, Any] = {f.name: f.default_factory for f in dataclasses.fields(node)}
-    factory = factories.get(name)
-    return factory if dataclasses.is_dataclass(factory) else None
