@@ -48,7 +48,7 @@ def help_text(commands: Mapping[str, str]) -> str:
             lines.append(_entry(2, group, ", ".join(marked)))
     lines += ["  [in brackets: the default]", "", "Keys (GROUP.KEY=VALUE)"]
     for item in dataclasses.fields(schema.Config):
-        node = item.default_factory
+        node: Any = item.default_factory
         if dataclasses.is_dataclass(node):
             lines += [f"  {item.name}: {node.__doc__}", *_keys(node, item.name)]
         elif item.name in ("statistic", "threshold"):
@@ -61,8 +61,9 @@ def help_text(commands: Mapping[str, str]) -> str:
 def _keys(node: Any, prefix: str) -> Iterator[str]:
     for item in dataclasses.fields(node):
         key = f"{prefix}.{item.name}"
-        if dataclasses.is_dataclass(item.default_factory):
-            yield from _keys(item.default_factory, key)
+        inner: Any = item.default_factory
+        if dataclasses.is_dataclass(inner):
+            yield from _keys(inner, key)
             continue
         choices = item.metadata["choices"] if item.metadata["minimum"] is None else ()
         allowed = f" ({'|'.join(choices)})" if choices else ""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MISSING: Any = "???"  # OmegaConf's marker of a mandatory value
+FORMATS = ("png", "svg", "pdf")
 
 
 def option(
@@ -196,9 +197,7 @@ class ReportConfig:
     """What is written for people to read."""
 
     figures: bool = option(True, help="draw the figures and the page")
-    formats: list[str] = option(
-        ["png", "svg"], choices=("png", "svg", "pdf"), help="file formats of the figures"
-    )
+    formats: list[str] = option(["png", "svg"], choices=FORMATS, help="file formats of the figures")
     pair: str | None = option(
         None, help="LAYER/UNIT:CLASS that Figure 1 shows; null: the pair with the highest D"
     )
