@@ -9,25 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fnx.commands.run import run
-    from fnx.embedding import Embedding
-    from fnx.registry import statistic, threshold
-    from fnx.report.notebook import Run
-    from fnx.statistics.api import distances
-    from fnx.thresholds import find_thresholds
+    from fnx.commands.run import run as run
+    from fnx.embedding import Embedding as Embedding
+    from fnx.registry import statistic as statistic
+    from fnx.registry import threshold as threshold
+    from fnx.report.notebook import Run as Run
+    from fnx.statistics.api import distances as distances
+    from fnx.thresholds import find_thresholds as find_thresholds
 
     __version__: str
-
-__all__ = [
-    "Embedding",
-    "Run",
-    "__version__",
-    "distances",
-    "find_thresholds",
-    "run",
-    "statistic",
-    "threshold",
-]
 
 _HOMES = {
     "Embedding": "fnx.embedding",
@@ -38,6 +28,7 @@ _HOMES = {
     "statistic": "fnx.registry",
     "threshold": "fnx.registry",
 }
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

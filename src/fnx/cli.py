@@ -14,10 +14,10 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from fnx.errors import ConfigError, FnxError, unknown
 from fnx.utils import launch
@@ -64,11 +64,7 @@ def command(name: str, words: Sequence[str] | None = None) -> None:
 
 @contextmanager
 def exit_codes(program: str) -> Iterator[None]:
-    """End the process with one line and an exit code for what the user can fix, or has ended.
-
-    Args:
-        program: what the line begins with.
-    """
+    """End the process with one line and an exit code for what the user can fix, or has ended."""
     try:
         yield
     except BrokenPipeError:  # `| head` has seen enough
@@ -76,11 +72,13 @@ def exit_codes(program: str) -> Iterator[None]:
     except KeyboardInterrupt:
         word, code = ("terminated", TERMINATED) if _asked_to_end else ("interrupted", INTERRUPTED)
         advice = "; the same command goes on where this one stopped" if program == "fnx" else ""
-        _exit(program, word + advice, code)
+        _write_error(program, word + advice)
+        sys.exit(code)
     except (FnxError, OSError) as error:
         if debugging():
             raise
-        _exit(program, one_line(error), USER_ERROR)
+        _write_error(program, one_line(error))
+        sys.exit(USER_ERROR)
 
 
 def one_line(error: FnxError | OSError) -> str:
@@ -114,21 +112,13 @@ def _run(words: Sequence[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     _refused = []
     start = hydra.main(version_base="1.3", config_path=str(compose.CONF), config_name="config")
-    with messages.in_one_line(), _folder_of_other_rank() as overrides:
-        sys.argv += overrides
+    with messages.in_one_line(), ExitStack() as stack:
+        if not launch.is_rank_zero():  # it ends after the extraction, and leaves no folder
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fnx-rank-"))
+            sys.argv += [f"hydra.run.dir={folder}", "hydra.output_subdir=null"]
         start(job)()
     if _refused:
         sys.exit(USER_ERROR)
-
-
-@contextmanager
-def _folder_of_other_rank() -> Iterator[list[str]]:
-    """Yield overrides that keep a rank that ends after the extraction out of the run's folder."""
-    if launch.is_rank_zero():
-        yield []
-        return
-    with tempfile.TemporaryDirectory(prefix="fnx-rank-") as folder:
-        yield [f"hydra.run.dir={folder}", "hydra.output_subdir=null"]
 
 
 def job(config: DictConfig) -> None:
@@ -171,19 +161,11 @@ def _run_job(config: DictConfig) -> None:
     app.run(typed, run_dir, sweep=sweep)
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM: what ends an extraction in order on Ctrl-C does so here too."""
-
-
 def _terminate(*_: object) -> None:
+    """Answer SIGTERM as Ctrl-C is answered, which ends an extraction in order."""
     global _asked_to_end
     _asked_to_end = True
-    raise _Terminated
-
-
-def _exit(program: str, message: str, code: int) -> NoReturn:
-    _write_error(program, message)
-    sys.exit(code)
+    raise KeyboardInterrupt
 
 
 def _write_error(program: str, message: str) -> None:

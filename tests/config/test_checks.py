@@ -217,6 +217,18 @@ def test_a_strategy_of_other_statistics_is_refused(
             "model.weights.path=w.H5: package h5py is not installed: "
             "pip install 'fnx-features[keras]'",
         ),
+        (
+            "model.weights.source=url model.weights.url=http://x/w.h5 model.weights.folder=w",
+            "h5py",
+            "model.weights.url=http://x/w.h5: package h5py is not installed: "
+            "pip install 'fnx-features[keras]'",
+        ),
+        (
+            "model.weights.source=package model.weights.file=w.hdf5",
+            "h5py",
+            "model.weights.file=w.hdf5: package h5py is not installed: "
+            "pip install 'fnx-features[keras]'",
+        ),
     ],
 )
 def test_a_package_that_is_not_installed_is_named(

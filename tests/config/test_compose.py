@@ -197,9 +197,9 @@ def test_a_reference_data_set_is_a_folder(
 ) -> None:
     (tmp_path / "birds").mkdir()
     monkeypatch.chdir(tmp_path)
-    config = compose("report.reference_dataset=birds")
+    config = compose("report.reference_dataset=birds", "report.reference_limit_per_class=50")
     expected = DatasetConfig("birds", "folder", root=str(tmp_path / "birds"))
-    assert reference_dataset(config) == replace(expected, limit_per_class=50)  # of digits
+    assert reference_dataset(config) == replace(expected, limit_per_class=50)
     monkeypatch.setenv("HOME", str(tmp_path))
     config.report.reference_dataset = "~/birds"
     config.report.reference_limit_per_class = None

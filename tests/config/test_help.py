@@ -22,8 +22,9 @@ def text() -> str:
 def keys(node: object, prefix: str = "") -> list[str]:
     found: list[str] = []
     for item in dataclasses.fields(node):  # type: ignore[arg-type]
-        inner = schema.child(node, item.name)
-        found += keys(inner, f"{prefix}{item.name}.") if inner else [prefix + item.name]
+        inner = item.default_factory
+        nested = dataclasses.is_dataclass(inner)
+        found += keys(inner, f"{prefix}{item.name}.") if nested else [prefix + item.name]
     return found
 
 

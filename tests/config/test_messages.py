@@ -52,6 +52,7 @@ from fnx.errors import ConfigError
         (["model=timm"], "model.name is missing: give it as model.name=…"),
         (["shwo"], "'shwo' is not KEY=VALUE: missing EQUAL at '<EOF>'"),
         (["statistic=ks,kl"], "statistic=ks,kl names several values: add -m to sweep over them"),
+        (["hydra.foo=1"], "hydra.foo: Key 'foo' not in 'HydraConf'"),
         (["model.layers=${nothing}"], "model.layers: Interpolation key 'nothing' not found"),
         (["hydra/launcher=slurmm"], "unknown option of hydra/launcher 'slurmm' (did you mean 's"),
     ],

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fnx.analysis import Run
 from fnx.analysis.record import RECORD
+from fnx.config.schema import FORMATS
 from fnx.errors import DataError
 
 
@@ -41,13 +42,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--formats",
         nargs="+",
-        choices=("png", "svg", "pdf"),
+        choices=FORMATS,
         default=["png", "svg"],
         help="file formats of the figures (default: png svg)",
     )
     parser.add_argument(
         "--reference",
-        type=Path,
         metavar="RUN",
         help="folder of the run that all others are compared with, layer by layer"
         " (default: each with each)",
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> None:
     folder = options.out or Path("outputs/compare") / f"{datetime.now():%Y-%m-%d-%H%M%S}"
     reference = None
     if options.reference is not None:
-        found = find_runs([str(options.reference)])
+        found = find_runs([options.reference])
         if len(found) > 1:
             raise DataError(f"{options.reference}: --reference is one run, here are {len(found)}")
         reference = found[0]
@@ -90,15 +90,13 @@ def find_runs(patterns: Sequence[str]) -> list[Run]:
         if not folders:
             raise DataError(f"{pattern}: holds no finished run of fnx ({RECORD} is missing)")
         found |= dict.fromkeys(folder.resolve() for folder in folders)
-    return [Run.open(_shortest(path)) for path in found]
+    here = Path.cwd()
+    return [
+        Run.open(path.relative_to(here) if path.is_relative_to(here) else path) for path in found
+    ]
 
 
 def _runs_below(folder: Path) -> list[Path]:
     if (folder / RECORD).is_file():
         return [folder]
-    return sorted(file.parent for file in folder.rglob(RECORD)) if folder.is_dir() else []
-
-
-def _shortest(path: Path) -> Path:
-    """Return the path relative to the working directory, if it is below that."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return sorted(file.parent for file in folder.rglob(RECORD))

@@ -16,11 +16,7 @@ _ROW = "{:<13}{:>9}{:>8}{:>10}   {:>9}{:>8}{:>10}   {}"
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print the table, each line as soon as its images are counted.
-
-    Raises:
-        ConfigError: an override that names no key.
-    """
+    """Print the table, each line as soon as its images are counted."""
     parser = argparse.ArgumentParser(
         prog="fnx datasets",
         description="Show Table 2 of the paper, which of its data sets are on this machine, and "
@@ -51,16 +47,15 @@ def table(overrides: Sequence[str] = ()) -> Iterator[str]:
     missing = []
     for name, data_set in OFFICIAL.items():
         found, state = _found(name, f"{data}/{name}")
-        if found is not None and found != data_set.published and data_set.note:
+        if found is None:
+            missing.append(name)
+        elif found != data_set.published and data_set.note:
             state += f" ({data_set.note})"
         cells = ("–", "–", "–") if found is None else _cells(found)
         yield _ROW.format(name, *_cells(data_set.published), *cells, state)
-        if found is None:
-            missing.append(name)
-    public = [name for name in missing if OFFICIAL[name].public]
     if missing:
         yield ""
-    if public:
+    if public := [name for name in missing if OFFICIAL[name].public]:
         yield f"fetch:   python -m fnx dataset={public[0]} dataset.download=true"
     yield from (
         f"account: {name} at {OFFICIAL[name].page}" for name in missing if name not in public

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from fnx.analysis import Run
 from fnx.analysis.record import RECORD
+from fnx.config.schema import FORMATS
 from fnx.errors import DataError
 from fnx.report.subjects import subject
 from fnx.report.terminal.terminal import Terminal
 
 OUTPUTS = Path("outputs")
-PICTURE_FORMATS = ("png", "svg", "pdf")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -95,11 +95,7 @@ def _positive(text: str) -> int:
 
 
 def last() -> Path:
-    """Return the folder of the run below ``outputs/`` that ended last.
-
-    Raises:
-        DataError: there is none.
-    """
+    """Return the folder of the run below ``outputs/`` that ended last."""
     records = list(OUTPUTS.rglob(RECORD))
     if not records:
         raise DataError(f"no finished run below {OUTPUTS}/: name the folder of one")
@@ -107,15 +103,11 @@ def last() -> Path:
 
 
 def _check_picture(name: str | None) -> None:
-    """Refuse a picture that could not be written, before any work.
-
-    Raises:
-        DataError: saying what is allowed.
-    """
+    """Refuse a picture that could not be written, before any work."""
     if not name:
         return
     path = Path(name)
-    if path.suffix.lower().removeprefix(".") not in PICTURE_FORMATS:
+    if path.suffix.lower().removeprefix(".") not in FORMATS:
         raise DataError(f"--picture {name}: the name must end with .png, .svg or .pdf")
     if not path.parent.is_dir():
         raise DataError(f"--picture {name}: no such folder as {path.parent}")

@@ -6,10 +6,10 @@ an image is decoded. Each refusal is one line: what was found, and what is allow
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,10 @@ from fnx.analysis.pairs import check_pair
 from fnx.backbones.architectures import known_layers
 from fnx.backbones.weights.locate import check_source
 from fnx.config.compose import reference_dataset
-from fnx.config.schema import Config, DatasetConfig, EngineConfig, TrainerConfig
+from fnx.config.schema import Config, DatasetConfig, TrainerConfig
 from fnx.errors import ConfigError, unknown
 from fnx.images.crops import Crops
 from fnx.registry import statistics, thresholds
-
-# Trainers that every machine has: Lightning, which takes seconds to import, need not be asked.
-_PLAIN_TRAINERS = (TrainerConfig(), TrainerConfig(accelerator="cpu", devices=1))
-_HOW_BATCHES_ARE_MADE = ("batch_size", "num_workers")
-
-_KERAS = (".h5", ".hdf5")
 
 # Layouts that need a key which no option can give.
 _NEEDED = {"folder": "root", "csv": "file", "huggingface": "source"}
@@ -42,22 +36,16 @@ def check(config: Config) -> None:
         WeightsError: weights that cannot be found.
     """
     _check_keys(config)
-    _check_values(config)
     _check_combinations(config)
     _check_statistic(config)
     _check_packages(config)
     _check_folders(config)
     _check_model(config)
-    _check_engine(config.engine)
-    _check_trainer(config)
+    _check_machines(config)
 
 
 def check_listing(config: Config, class_names: Iterable[str | None]) -> None:
-    """Refuse pairs of a class that the data set does not have.
-
-    Args:
-        config: the configuration.
-        class_names: the classes of the data set, or those of its images.
+    """Refuse pairs of a class that the data set, or its images, do not have.
 
     Raises:
         ConfigError: naming the first.
@@ -68,40 +56,30 @@ def check_listing(config: Config, class_names: Iterable[str | None]) -> None:
 
 
 def _check_keys(node: Any, prefix: str = "") -> None:
-    """Refuse keys that are in no dataclass, which Hydra's ``+key=value`` adds."""
-    known = [prefix + item.name for item in dataclasses.fields(node)]
+    """Refuse keys in no dataclass, which Hydra's ``+key=value`` adds, and values not allowed."""
+    declared = {prefix + item.name: item.metadata for item in fields(node)}
     for name, value in vars(node).items():
-        if prefix + name not in known:
-            raise ConfigError(unknown("key", prefix + name, known))
-        if dataclasses.is_dataclass(value):
-            _check_keys(value, f"{prefix}{name}.")
-
-
-def _check_values(config: Config) -> None:
-    """Refuse values of the right type that their field does not allow."""
-    for key, value, metadata in _fields(config):
-        choices, minimum = metadata.get("choices", ()), metadata.get("minimum")
+        key = prefix + name
+        if key not in declared:
+            raise ConfigError(unknown("key", key, declared))
+        if is_dataclass(value):
+            _check_keys(value, f"{key}.")
+            continue
         for item in value if isinstance(value, list) else [value]:
-            if item is None or item in choices:
-                continue
-            if minimum is None:
-                if choices:
-                    raise ConfigError(f"{key}={item}: allowed are {', '.join(choices)}")
-            elif isinstance(item, str):
-                allowed = " or ".join([*choices, f"an integer from {minimum}"])
-                raise ConfigError(f"{key}={item}: must be {allowed}")
-            elif item < minimum:
-                raise ConfigError(f"{key}={item}: must be at least {minimum}")
+            _check_value(key, item, **declared[key])
 
 
-def _fields(node: Any, prefix: str = "") -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
-    """Yield the key, the value and the declaration of every field, also of groups in groups."""
-    for item in dataclasses.fields(node):
-        value = getattr(node, item.name)
-        if dataclasses.is_dataclass(value):
-            yield from _fields(value, f"{prefix}{item.name}.")
-        else:
-            yield prefix + item.name, value, item.metadata
+def _check_value(key: str, value: Any, choices: Sequence[str], minimum: Any, help: str) -> None:
+    if value is None or value in choices:
+        return
+    if minimum is None:
+        if choices:
+            raise ConfigError(f"{key}={value}: allowed are {', '.join(choices)}")
+    elif isinstance(value, str):
+        allowed = " or ".join([*choices, f"an integer from {minimum}"])
+        raise ConfigError(f"{key}={value}: must be {allowed}")
+    elif value < minimum:
+        raise ConfigError(f"{key}={value}: must be at least {minimum}")
 
 
 def _check_combinations(config: Config) -> None:
@@ -123,6 +101,8 @@ def _check_dataset(where: str, dataset: DatasetConfig) -> None:
     key = _NEEDED.get(dataset.layout)
     if key is not None and not getattr(dataset, key):
         raise ConfigError(f"{where}dataset.{key} is missing: give it as dataset.{key}=…")
+    if dataset.layout == "huggingface":
+        _need("datasets", f"{where}dataset=huggingface", "huggingface")
 
 
 def _check_statistic(config: Config) -> None:
@@ -138,20 +118,24 @@ def _check_statistic(config: Config) -> None:
 
 
 def _check_packages(config: Config) -> None:
-    """Refuse what needs a package that is not installed."""
-    weights = Path(config.model.weights.path or "")
-    layout = config.dataset.layout
-    needed = (
-        ("logger=wandb", config.logger.name == "wandb", "wandb", ""),
-        ("logger=tensorboard", config.logger.name == "tensorboard", "tensorboard", "tensorboard"),
-        ("engine=dask", config.engine.name == "dask", "distributed", "dask"),
-        ("dataset=huggingface", layout == "huggingface", "datasets", "huggingface"),
-        (f"model.weights.path={weights}", weights.suffix.lower() in _KERAS, "h5py", "keras"),
-    )
-    for key, asked, package, extra in needed:
-        if asked and importlib.util.find_spec(package) is None:
-            name = f"'fnx-features[{extra}]'" if extra else package
-            raise ConfigError(f"{key}: package {package} is not installed: pip install {name}")
+    """Refuse what needs a package that is not installed (of data sets: see `_check_dataset`)."""
+    if config.logger.name == "wandb":
+        _need("wandb", "logger=wandb")
+    if config.logger.name == "tensorboard":
+        _need("tensorboard", "logger=tensorboard", "tensorboard")
+    if config.engine.name == "dask":
+        _need("distributed", "engine=dask", "dask")
+    weights = config.model.weights
+    key = "path" if weights.path else {"url": "url", "package": "file"}.get(weights.source)
+    file = str(getattr(weights, key)) if key else ""
+    if file.lower().endswith((".h5", ".hdf5")):
+        _need("h5py", f"model.weights.{key}={file}", "keras")
+
+
+def _need(package: str, key: str, extra: str | None = None) -> None:
+    if importlib.util.find_spec(package) is None:
+        name = f"'fnx-features[{extra}]'" if extra else package
+        raise ConfigError(f"{key}: package {package} is not installed: pip install {name}")
 
 
 def _check_folders(config: Config) -> None:
@@ -193,26 +177,21 @@ def _pairs(config: Config) -> list[tuple[str, str]]:
     return pairs if config.report.pair is None else [("report.pair", config.report.pair), *pairs]
 
 
-def _check_engine(engine: EngineConfig) -> None:
-    """Refuse an address where no scheduler answers."""
+def _check_machines(config: Config) -> None:
+    """Refuse a scheduler that does not answer, and devices and precisions that are not here."""
+    engine, trainer, usual = config.engine, config.trainer, TrainerConfig()
     if engine.name == "dask" and engine.address is not None:
         from fnx.statistics.dask import connect
 
         with connect(engine.address):
             pass
-
-
-def _check_trainer(config: Config) -> None:
-    """Refuse devices and precisions that this machine does not have."""
-    plain = TrainerConfig()
-    same = dataclasses.replace(
-        config.trainer, **{key: getattr(plain, key) for key in _HOW_BATCHES_ARE_MADE}
-    )
-    if same in _PLAIN_TRAINERS:
+    # What every machine has: Lightning, which takes seconds to import, need not be asked.
+    batches = replace(trainer, batch_size=usual.batch_size, num_workers=usual.num_workers)
+    if batches in (usual, replace(usual, accelerator="cpu", devices=1)):
         return
     from fnx.embedding.ranks import device_type
 
-    if device_type(config.trainer) == "cpu" and config.trainer.compile:
+    if device_type(trainer) == "cpu" and trainer.compile:
         raise ConfigError(
             "trainer.compile=true is for GPUs: on a processor each core computes a batch of its own"
         )

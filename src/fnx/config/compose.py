@@ -122,10 +122,8 @@ def _full_key(config: DictConfig, key: str) -> str:
 
 def _node(value: Any) -> Any:
     """Return a value as OmegaConf takes it; a text is that text, whatever it holds."""
-    if isinstance(value, Path):
-        value = str(value)
-    if isinstance(value, str):  # OmegaConf would resolve ${…}
-        return re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", value)
+    if isinstance(value, (str, Path)):  # OmegaConf would resolve ${…}
+        return re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", str(value))
     if isinstance(value, (list, tuple)):
         return [_node(item) for item in value]
     return value.item() if isinstance(value, np.generic) else value
@@ -141,8 +139,7 @@ def reference_dataset(config: Config) -> DatasetConfig | None:
     """Return the data set that ``report.reference_dataset`` names; None if none is wanted.
 
     An option of the group ``dataset`` is that data set below the run's ``paths``; any other name is
-    a folder of images, whose layout is then ``folder``. The limit per class is
-    ``report.reference_limit_per_class``.
+    a folder of images, whose layout is then ``folder``.
 
     Raises:
         ConfigError: neither an option nor a folder.
@@ -161,24 +158,16 @@ def reference_dataset(config: Config) -> DatasetConfig | None:
         return DatasetConfig(
             folder_name(str(folder)), "folder", root=str(folder), limit_per_class=limit
         )
-    with in_one_line(), _hydra():
-        composed = hydra.compose("config", overrides=[f"dataset={name}"])
-        composed.paths = OmegaConf.structured(config.paths)
-        composed.dataset.limit_per_class = limit
-        found = OmegaConf.to_object(composed.dataset)
-    assert isinstance(found, DatasetConfig)
-    return found
+    paths = {f"paths.{key}": path for key, path in vars(config.paths).items()}
+    wanted = {"dataset": name, "dataset.limit_per_class": limit, **paths}
+    return compose_keywords(wanted)[0].dataset
 
 
 def default_options() -> dict[str, str]:
     """Return the option of each group that ``conf/config.yaml`` chooses."""
-    primary = OmegaConf.load(CONF / "config.yaml")
-    assert isinstance(primary, DictConfig)
-    chosen: dict[str, str] = {}
-    for entry in primary.defaults:
-        if isinstance(entry, DictConfig):
-            chosen.update({str(key): str(value) for key, value in entry.items()})
-    return chosen
+    chosen = OmegaConf.load(CONF / "config.yaml").defaults
+    entries = [entry for entry in chosen if isinstance(entry, DictConfig)]
+    return {str(group): str(entry[group]) for entry in entries for group in entry}
 
 
 def typed(config: DictConfig) -> Config:
@@ -205,17 +194,21 @@ def folder_name(root: str | None) -> str:
         return "folder"  # the checks will say that the root is missing
     path = Path(root).absolute()
     parts = path.parts[-2:] if path.name.lower() in _GENERIC else path.parts[-1:]
-    words = "-".join(part for part in parts if part != path.anchor)
-    return re.sub(r"[^\w.-]+", "-", words).strip("-") or "folder"
+    return re.sub(r"[^\w.-]+", "-", "-".join(parts)).strip("-") or "folder"
 
 
 @contextmanager
 def _hydra() -> Iterator[None]:
-    """Provide Hydra with fnx's conf/: that of the run within a run, else one of its own."""
+    """Provide Hydra with fnx's conf/: that of the run within a run, else one of its own.
+
+    A program which calls fnx may have a Hydra too: it is left as it was.
+    """
     instance = GlobalHydra.instance()
-    if instance.is_initialized() and _is_ours(instance.config_loader()):
-        yield
-        return
+    if instance.is_initialized():
+        searched = {element.path for element in _loader().get_search_path().get_path()}
+        if {str(CONF), f"file://{CONF}"} & searched:
+            yield
+            return
     prepare()
     others = instance.hydra
     instance.clear()
@@ -226,11 +219,5 @@ def _hydra() -> Iterator[None]:
         GlobalHydra.instance().hydra = others
 
 
-def _is_ours(loader: ConfigLoader) -> bool:
-    """Return whether this is the Hydra of a run of fnx, not that of a program which calls fnx."""
-    paths = (element.path for element in loader.get_search_path().get_path())
-    return any(path is not None and path.removeprefix("file://") == str(CONF) for path in paths)
-
-
-def _loader() -> Any:
+def _loader() -> ConfigLoader:
     return GlobalHydra.instance().config_loader()

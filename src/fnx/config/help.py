@@ -48,8 +48,8 @@ def help_text(commands: Mapping[str, str]) -> str:
             lines.append(_entry(2, group, ", ".join(marked)))
     lines += ["  [in brackets: the default]", "", "Keys (GROUP.KEY=VALUE)"]
     for item in dataclasses.fields(schema.Config):
-        node = schema.child(schema.Config, item.name)
-        if node is not None:
+        node: Any = item.default_factory
+        if dataclasses.is_dataclass(node):
             lines += [f"  {item.name}: {node.__doc__}", *_keys(node, item.name)]
         elif item.name in ("statistic", "threshold"):
             lines += [f"  {item.name}: {item.metadata['help']}", *_parameters(item.name)]
@@ -60,13 +60,14 @@ def help_text(commands: Mapping[str, str]) -> str:
 
 def _keys(node: Any, prefix: str) -> Iterator[str]:
     for item in dataclasses.fields(node):
-        inner = schema.child(node, item.name)
-        if inner is not None:
-            yield from _keys(inner, f"{prefix}.{item.name}")
+        key = f"{prefix}.{item.name}"
+        inner: Any = item.default_factory
+        if dataclasses.is_dataclass(inner):
+            yield from _keys(inner, key)
             continue
         choices = item.metadata["choices"] if item.metadata["minimum"] is None else ()
         allowed = f" ({'|'.join(choices)})" if choices else ""
-        yield _entry(4, f"{prefix}.{item.name}", item.metadata["help"] + allowed)
+        yield _entry(4, key, item.metadata["help"] + allowed)
 
 
 def _parameters(group: str) -> Iterator[str]:

@@ -9,7 +9,6 @@ import dataclasses
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from hydra.errors import (
     ConfigCompositionException,
@@ -23,7 +22,11 @@ from fnx.config import schema
 from fnx.errors import ConfigError, unknown
 from fnx.registry import statistics, thresholds
 
-_LAUNCHER_EXTRAS = {"submitit_slurm": "slurm", "submitit_local": "slurm", "joblib": "joblib"}
+_EXTRAS = {
+    "hydra/launcher/submitit_slurm": "slurm",
+    "hydra/launcher/submitit_local": "slurm",
+    "hydra/launcher/joblib": "joblib",
+}
 
 
 @contextmanager
@@ -37,7 +40,7 @@ def in_one_line() -> Iterator[None]:
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, MissingConfigException):
-        return _unknown_option(error) or _first_line(error)
+        return _unknown_option(error)
     if isinstance(error, OverrideParseException):
         return f"'{error.override}' is not KEY=VALUE: {' '.join(str(error).splitlines()[1:2])}"
     ambiguous = re.search(r"Ambiguous value for argument '([^']+)'", str(error))
@@ -51,7 +54,7 @@ def _one_line(error: Exception) -> str:
         name = key if key.endswith(f".{missing[1]}") else missing[1]
         return f"{name} is missing: give it as {name}=…"
     stranger = re.match(r"Key '(.+)' (?:is )?not in '(.+)'", detail)
-    if stranger:
+    if stranger and not key.startswith("hydra."):
         return _unknown_key(key or stranger[1], stranger[2])
     typed = re.search(r"Error merging override (\S+)", str(error))
     where = typed[1] if typed else key
@@ -62,16 +65,15 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _unknown_option(error: MissingConfigException) -> str | None:
+def _unknown_option(error: MissingConfigException) -> str:
     """Say what options the group has, for ``dataset=foo``; Hydra's error knows them."""
-    name, options = error.missing_cfg_file, error.options
-    if name is None or options is None:
-        return None
+    name = error.missing_cfg_file or ""
     group, _, option = name.rpartition("/")
-    extra = _LAUNCHER_EXTRAS.get(option)
-    if group == "hydra/launcher" and extra:
-        return f"{group}={option} is not installed: pip install 'fnx-features[{extra}]'"
-    return unknown(f"option of {group}", option, options) if group else None
+    if name in _EXTRAS:
+        return f"{group}={option} is not installed: pip install 'fnx-features[{_EXTRAS[name]}]'"
+    if not group or error.options is None:
+        return _first_line(error)
+    return unknown(f"option of {group}", option, error.options)
 
 
 def _unknown_key(key: str, owner: str) -> str:
@@ -81,8 +83,5 @@ def _unknown_key(key: str, owner: str) -> str:
         entries = statistics if parent == "statistic" else thresholds
         allowed = list(entries.get(owner.partition("_")[2]).parameters)
     else:
-        node: Any = schema.Config
-        for part in filter(None, parent.split(".")):
-            node = schema.child(node, part)
-        allowed = [item.name for item in dataclasses.fields(node)]
+        allowed = [item.name for item in dataclasses.fields(getattr(schema, owner))]
     return unknown(f"key of {parent}" if parent else "key", name, allowed)

@@ -8,11 +8,11 @@ of each of their options is made from the signature of the function behind it (s
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
 MISSING: Any = "???"  # OmegaConf's marker of a mandatory value
+FORMATS = ("png", "svg", "pdf")
 
 
 def option(
@@ -197,9 +197,7 @@ class ReportConfig:
     """What is written for people to read."""
 
     figures: bool = option(True, help="draw the figures and the page")
-    formats: list[str] = option(
-        ["png", "svg"], choices=("png", "svg", "pdf"), help="file formats of the figures"
-    )
+    formats: list[str] = option(["png", "svg"], choices=FORMATS, help="file formats of the figures")
     pair: str | None = option(
         None, help="LAYER/UNIT:CLASS that Figure 1 shows; null: the pair with the highest D"
     )
@@ -259,10 +257,3 @@ class Config:
     paths: PathsConfig = field(default_factory=PathsConfig)
     seed: int = option(0, minimum=0, help="seed of the random labels (and of untrained weights)")
     debug: bool = option(False, help="show the traceback of a user's error")
-
-
-def child(node: Any, name: str) -> Any:
-    """Return the dataclass of a group inside a dataclass, or None where there is none."""
-    factories: dict[str, Any] = {f.name: f.default_factory for f in dataclasses.fields(node)}
-    factory = factories.get(name)
-    return factory if dataclasses.is_dataclass(factory) else None

@@ -277,12 +277,3 @@ def test_options_without_their_weights_say_so_before_any_work(
     assert config.weights.folder == f"{tmp_path}/weights"
     with pytest.raises(WeightsError, match="there is no such file"):
         check_source(compose("model=vgg16_caffe", "model.weights.path=none.caffemodel").model)
-
-
-def test_a_file_of_keras_says_what_it_needs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "h5py", None)
-    (tmp_path / "w.h5").touch()
-    with pytest.raises(WeightsError, match=r"w.h5 needs h5py: pip install fnx-features\[keras\]"):
-        read_state_dict(tmp_path / "w.h5")

@@ -175,7 +175,7 @@ def test_the_pair_is_checked_before_the_long_work(
     tiny: Callable[..., Config], tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=r"report.pair=conv: must be"):
-        tiny("report.pair=conv")
+        app.run(tiny("report.pair=conv"), tmp_path / "run")
     with pytest.raises(ConfigError, match=r"report.pair: unknown layer 'nowhere'"):
         app.run(tiny("report.pair=nowhere/0:1"), tmp_path / "run")
     assert not (tmp_path / "outputs/embeddings").exists() or not list(

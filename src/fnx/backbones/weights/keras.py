@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fnx.errors import WeightsError
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -24,13 +22,9 @@ def read_keras(path: Path) -> dict[str, Tensor]:
     Kernels are (height, width, in, out) for convolutions and (in, out) for dense layers.
 
     Raises:
-        WeightsError: h5py, the extra `keras`, is not installed.
         OSError: a file that is cut short or no HDF5.
     """
-    try:
-        import h5py
-    except ImportError as error:
-        raise WeightsError(f"{path} needs h5py: pip install fnx-features[keras]") from error
+    import h5py
     import torch
 
     tensors: dict[str, Tensor] = {}

@@ -22,7 +22,7 @@ def read(config: DatasetConfig) -> Listing:
     names on the hub, which `datasets` fetches and keeps itself.
 
     Raises:
-        ConfigError: no source given, `datasets` not installed, or no such column.
+        ConfigError: no source given, or no such column.
         DataError: a source that cannot be loaded, or an image without a class.
     """
     if not config.source:
@@ -76,16 +76,12 @@ class Rows:
 
 
 def _load(source: str) -> dict[str, Any]:
-    try:
-        import datasets
-    except ImportError as error:
-        raise ConfigError(
-            "dataset=huggingface needs datasets: pip install 'fnx-features[huggingface]'"
-        ) from error
     folder = Path(source).expanduser()
     if source.startswith(("/", ".", "~")) and not folder.exists():
         raise DataError(f"no folder {source!r} (dataset.source)")
     try:
+        import datasets
+
         if any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
             loaded = datasets.load_from_disk(str(folder))
         else:
