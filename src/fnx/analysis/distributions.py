@@ -7,7 +7,7 @@ stored, is then not greater than 0.15.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -250,6 +250,14 @@ def farthest(values: Distances, sign: Sign, count: int) -> NDArray[np.intp]:
     at = np.flatnonzero((size >= least) & (size > 0))
     ranked: NDArray[np.intp] = at[np.argsort(-size[at], kind="stable")[:count]]
     return ranked
+
+
+def ranked(values: Distances, count: int) -> Iterator[tuple[Sign, int, int, np.float32]]:
+    """Yield sign, rank from 1, place and value of the values that are `farthest`, "+" first."""
+    signs: tuple[Sign, Sign] = ("+", "-")
+    for sign in signs:
+        for rank, place in enumerate(farthest(values, sign, count), 1):
+            yield sign, rank, int(place), values[place]
 
 
 def percentages(

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fnx.analysis.distributions import Sign, beyond, farthest, layer_rows, percentages
+from fnx.analysis.distributions import beyond, layer_rows, percentages, ranked
 from fnx.analysis.run import Run
 
 BINS = 40
@@ -120,14 +120,8 @@ def class_profile(run: Run, class_id: int, top: int = 10) -> ClassProfile:
 
 def _ranked(values: NDArray[np.float32], top: int, name: str) -> pl.DataFrame:
     """Return the places of the largest and of the smallest values, those of a place in `name`."""
-    signs: tuple[Sign, Sign] = ("+", "-")
-    rows = [
-        (sign, rank, i, values[i])
-        for sign in signs
-        for rank, i in enumerate(farthest(values, sign, top), 1)
-    ]
     schema = {"sign": pl.String, "rank": pl.Int64, name: pl.Int64, "distance": pl.Float64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    return pl.DataFrame(list(ranked(values, top)), schema=schema, orient="row")
 
 
 def feature_profile(run: Run, feature_id: int) -> FeatureProfile:
