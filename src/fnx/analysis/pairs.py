@@ -172,13 +172,11 @@ def pair_table(
     # The bins of the statistics: numpy.histogram's of all values of the feature (see `fnx.ks`).
     edges = np.histogram_bin_edges(values, bins or BINS)
     parts = (values[of_class], values[~of_class])
-    counts = [np.histogram(part, edges)[0] / max(part.size, 1) for part in parts]
-    density = {
-        "x": edges[:-1],
-        "x_end": edges[1:],
-        "inner": counts[0] / np.diff(edges),
-        "outer": counts[1] / np.diff(edges),
-    }
+    inner, outer = (np.histogram(part, edges)[0] / max(part.size, 1) for part in parts)
+    widths = np.diff(edges)
+    density = pl.DataFrame(
+        {"x": edges[:-1], "x_end": edges[1:], "inner": inner / widths, "outer": outer / widths}
+    )
     if bins is None:
         points = np.unique(values)
         inner, outer = (
@@ -187,12 +185,12 @@ def pair_table(
         )
     else:
         points = edges
-        inner, outer = (np.append(0.0, np.cumsum(share)) for share in counts)
-    cumulative = {"x": points, "inner": inner, "outer": outer}
+        inner, outer = (np.append(0.0, np.cumsum(share)) for share in (inner, outer))
+    cumulative = pl.DataFrame({"x": points, "inner": inner, "outer": outer})
     return pl.concat(
         [
-            pl.DataFrame(density).select(pl.lit("density").alias("curve"), pl.all()),
-            pl.DataFrame(cumulative).select(pl.lit("cumulative").alias("curve"), pl.all()),
+            density.select(pl.lit("density").alias("curve"), pl.all()),
+            cumulative.select(pl.lit("cumulative").alias("curve"), pl.all()),
         ],
         how="diagonal",
     )
