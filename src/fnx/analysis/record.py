@@ -32,7 +32,10 @@ LIBRARIES = (
 
 @dataclass(frozen=True)
 class Extraction:
-    """What the run itself put through the network: fewer images than all where it resumed."""
+    """What the run itself put through the network: fewer images than all where it resumed.
+
+    `seconds` is the duration of the loop over the images, without building the network.
+    """
 
     images: int
     seconds: float
