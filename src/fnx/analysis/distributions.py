@@ -134,13 +134,10 @@ def domain(*extents: Extent) -> Domain:
         counts = sum(found.sizes for found in extents)
         last = int(np.searchsorted(np.cumsum(counts), (1 - BEYOND) * np.sum(counts)))
         upper_edge = 2.0 ** ((last + 1 - _OCTAVES * _PER_OCTAVE // 2) / _PER_OCTAVE)
-        high = _round_up(min(largest, upper_edge))
+        high = min(largest, upper_edge)
+        step = float(10.0 ** np.floor(np.log10(high)))
+        high = float(np.ceil(high / step) * step)
     return Domain(-high if any(found.negative for found in extents) else 0.0, high)
-
-
-def _round_up(value: float) -> float:
-    step = float(10.0 ** np.floor(np.log10(value)))
-    return float(np.ceil(value / step) * step)
 
 
 @dataclass(frozen=True)
@@ -193,14 +190,8 @@ def lognormal_spread(values: Distances, sign: Sign) -> Spread | None:
 
     The law has the mean m and the standard deviation s of ln |D| (its maximum-likelihood fit); its
     mode is exp(m − s²), below which lies a share Φ(−s) of it. Infinite distances are left out. Bars
-    of a bounded statistic can pass its bound, for the law has none.
-
-    Args:
-        values: distances of any shape; only those of this sign count.
-        sign: "+" takes D > 0, "-" takes D < 0.
-
-    Returns:
-        None if there is no finite value of this sign.
+    of a bounded statistic can pass its bound, for the law has none. None if there is no finite
+    value of this sign.
 
     >>> found = lognormal_spread(np.float32([0.1, 0.2, 0.4]), "+")
     >>> round(found.mode, 3), round(found.low, 3), round(found.high, 3)

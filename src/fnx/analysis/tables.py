@@ -184,10 +184,12 @@ def thresholds_table(thresholds: Thresholds) -> pl.DataFrame:
         (sign, side.threshold, side.davg, side.kept, side.kept_random, side.spread)
         for sign, side in _sides(thresholds).items()
     ]
-    names = ("threshold", "davg", "kept", "kept_random", "spread_random")
-    return pl.DataFrame(
-        rows, schema={"sign": pl.String} | dict.fromkeys(names, pl.Float64), orient="row"
-    ).with_columns(pl.col("spread_random").fill_nan(None))  # the record of a run is JSON
+    numbers = ("threshold", "davg", "kept", "kept_random", "spread_random")
+    schema = {"sign": pl.String} | dict.fromkeys(numbers, pl.Float64)
+    # The record of a run is JSON, which has no NaN.
+    return pl.DataFrame(rows, schema, orient="row").with_columns(
+        pl.col("spread_random").fill_nan(None)
+    )
 
 
 def class_thresholds_table(thresholds: Thresholds, n_classes: int) -> pl.DataFrame:

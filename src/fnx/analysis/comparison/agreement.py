@@ -49,14 +49,11 @@ PAIR_COLUMNS: dict[str, Any] = {
 def comparable_pairs(runs: Sequence[Run], reference: int | None = None) -> list[tuple[int, int]]:
     """Return the pairs of runs (by index) that are of the same data set, in order.
 
-    Args:
-        runs: in the order of the comparison.
-        reference: index of the run that all others are compared with; each with each if None.
+    With the index of a reference, all others are compared with that run; else each with each.
     """
-    if reference is None:
-        pairs = list(combinations(range(len(runs)), 2))
-    else:
-        pairs = [(reference, i) for i in range(len(runs)) if i != reference]
+    pairs: Iterable[tuple[int, int]] = combinations(range(len(runs)), 2)
+    if reference is not None:
+        pairs = ((reference, i) for i in range(len(runs)) if i != reference)
     return [(i, j) for i, j in pairs if same_data(runs[i], runs[j])]
 
 
@@ -69,7 +66,7 @@ def agreement(
     """Compare runs two by two.
 
     Args:
-        runs: as in `pairs`.
+        runs: those that `pairs` index.
         labels: what each run is called in the tables.
         pairs: indices of runs, as of `comparable_pairs`.
         progress: called with 1 after each pair.
@@ -261,7 +258,5 @@ def joint_counts(
     for layer in common.layers:
         first = _block(a, layer.rows_a, common.classes_a).ravel()
         second = _block(b, layer.rows_b, common.classes_b).ravel()
-        finite = np.isfinite(first) & np.isfinite(second)
-        found = np.histogram2d(first[finite], second[finite], bins=(edges_a, edges_b))[0]
-        counts += found.astype(np.int64)
+        counts += np.histogram2d(first, second, bins=(edges_a, edges_b))[0].astype(np.int64)
     return counts
