@@ -15,17 +15,8 @@ import polars as pl
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from fnx.analysis import tables
-from fnx.analysis.record import (
-    RECORD,
-    Counts,
-    Extraction,
-    Kept,
-    KeptBySign,
-    RunRecord,
-    Stopwatch,
-    versions,
-)
+from fnx.analysis.record import RECORD, Counts, Kept, KeptBySign, RunRecord, Stopwatch, versions
+from fnx.analysis.tables import analyse
 from fnx.config.checks import check, check_listing
 from fnx.config.compose import reference_dataset
 from fnx.config.schema import Config
@@ -81,7 +72,11 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
         thresholds = choose_thresholds(real, random, embedding.labels, config)
 
     with stage("analysis"):  # distributions by layer, top features by class (Sections 5 to 7)
-        found = analyse(embedding, constant, real, random, thresholds, config)
+        features = embedding.feature_table.with_columns(constant=constant)
+        names, top_k = embedding.class_names, config.report.top_k
+        found = analyse(embedding.images, names, features, real, random, thresholds, top_k)
+        if embedding.network is not None:
+            found["network"] = embedding.network
         write_tables(found, run_dir)
 
     record = make_record(config, images, embedding, reused, found, stage)
@@ -144,8 +139,7 @@ def measure_distances(
     compute = partial(all_distances, threads=engine.threads)
     if engine.name == "dask":
         compute = partial(on_dask.all_distances, address=engine.address, workers=engine.workers)
-    bar = progress_bar(f"distances ({name})", total=shape[0], unit="features")
-    with bar:
+    with progress_bar(f"distances ({name})", total=shape[0], unit="features") as bar:
         measured = compute(
             embedding.features,
             np.vstack([labels, random_labels]),
@@ -186,27 +180,6 @@ def choose_thresholds(
     )
 
 
-def analyse(
-    embedding: Embedding,
-    constant: NDArray[np.bool_],
-    real: Distances,
-    random: Distances,
-    thresholds: Thresholds,
-    config: Config,
-) -> dict[str, Any]:
-    """Count what the distances tell; return all that a `fnx.analysis.Run` holds, by name."""
-    found = tables.analyse(
-        embedding.images,
-        embedding.class_names,
-        embedding.feature_table.with_columns(constant=constant),
-        real,
-        random,
-        thresholds,
-        config.report.top_k,
-    )
-    return found if embedding.network is None else found | {"network": embedding.network}
-
-
 def write_tables(found: Mapping[str, Any], run_dir: Path) -> None:
     """Write the run's Parquet tables: see "What a run leaves" in the documentation."""
     for name, table in found.items():
@@ -225,7 +198,6 @@ def make_record(
     """Return the run's record; the times of the stages still to come are added to its `seconds`."""
     plus, *minus = (Kept(**row) for row in found["thresholds"].drop("sign").to_dicts())
     failed = embedding.images.filter(pl.col("status") == "failed").height
-    extraction = embedding.extraction
     return RunRecord(
         fnx_version=fnx_version(),
         versions=versions(),
@@ -241,7 +213,7 @@ def make_record(
         fingerprint=embedding.manifest.fingerprint,
         embedding=str(embedding.path),
         embedding_reused=reused,
-        extraction=Extraction(**asdict(extraction)) if extraction else None,
+        extraction=embedding.extraction,
         weights_digest=embedding.manifest.inputs["weights"],
         counts=Counts(
             images=embedding.images.height - failed,

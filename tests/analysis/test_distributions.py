@@ -16,11 +16,9 @@ from fnx.analysis.distributions import (
     domain,
     extent,
     farthest,
-    histogram,
     layer_rows,
     lognormal_spread,
     percentages,
-    row_blocks,
     spread,
 )
 from fnx.errors import DataError
@@ -44,12 +42,6 @@ def test_features_of_a_layer_lie_together() -> None:
     table = pl.DataFrame({"layer": ["a", "b", "a"], "kind": ["conv"] * 3})
     with pytest.raises(DataError, match="lie together"):
         layer_rows(table)
-
-
-def test_blocks_cover_every_feature_once() -> None:
-    assert list(row_blocks(5, 2)) == [slice(0, 2), slice(2, 4), slice(4, 5)]
-    assert list(row_blocks(4, 2)) == [slice(0, 2), slice(2, 4)]
-    assert list(row_blocks(1025)) == [slice(0, 1024), slice(1024, 1025)]
 
 
 def test_a_distance_equal_to_the_threshold_is_not_kept() -> None:
@@ -90,12 +82,6 @@ def test_of_equal_distances_the_first_is_the_farthest() -> None:
     assert farthest(d, "+", 9).tolist() == [5, 0, 2, 4]
     assert farthest(d, "-", 9).tolist() == [3]
     assert farthest(d, "+", 0).tolist() == []
-
-
-def test_histogram_counts_every_finite_pair_once() -> None:
-    edges = np.array([-1.0, 0.0, 1.0])
-    d = np.float32([[-1, -0.5, 0, 0.5], [1, 1.5, np.inf, -np.inf]])
-    assert histogram(d, edges).tolist() == [2, 3]
 
 
 def test_percentages_are_those_of_all_pairs_of_the_layers() -> None:

@@ -16,7 +16,6 @@ from fnx.analysis.pairs import (
     check_pair,
     find_pair,
     pair_table,
-    parse_pair,
     shown_pairs,
     top_pair,
     widest,
@@ -34,7 +33,7 @@ UNITS, NAMES = {"conv1": 3, "a/b": 1}, ["cat", "dog: big"]
     ],
 )
 def test_a_pair_is_layer_unit_and_class(text: str, parts: tuple[str, int, str]) -> None:
-    assert parse_pair(text) == check_pair(text, UNITS, NAMES) == parts
+    assert check_pair(text) == check_pair(text, UNITS, NAMES) == parts
 
 
 @pytest.mark.parametrize(

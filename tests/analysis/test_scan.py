@@ -33,12 +33,9 @@ def arrays() -> tuple[np.ndarray, np.ndarray]:
     return real, random
 
 
-@pytest.fixture(scope="module", params=[1 << 24, 6 * 4, 1])
-def found(request: pytest.FixtureRequest, arrays: tuple[np.ndarray, np.ndarray]) -> Scan:
-    """The scan in one block per layer, in blocks of four features, and feature by feature."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BLOCK_VALUES", request.param)
-        return scan(LAYERS, *arrays, LIMITS, Domain(-1, 1))
+@pytest.fixture(scope="module")
+def found(arrays: tuple[np.ndarray, np.ndarray]) -> Scan:
+    return scan(LAYERS, *arrays, LIMITS, Domain(-1, 1))
 
 
 def beyond(values: np.ndarray, side: SideScan) -> np.ndarray:
@@ -117,7 +114,6 @@ def test_95_percent_lie_between_the_quantiles(n_classes: int) -> None:
 def test_top_pairs_are_the_first_of_the_farthest(found: Scan, arrays, monkeypatch) -> None:
     real, random = arrays
     monkeypatch.setattr(module, "TOP_PAIRS", 3)
-    monkeypatch.setattr(module, "BLOCK_VALUES", 6 * 4)
     fewer = scan(LAYERS, real, random, LIMITS, Domain(-1, 1))
     for all_pairs, three in zip(found.sides, fewer.sides, strict=True):
         for i, layer in enumerate(LAYERS):
@@ -153,7 +149,7 @@ def test_spreads_are_those_of_a_layer_and_sign(found: Scan, arrays) -> None:
 
 
 def test_a_scan_reads_mapped_distances_in_blocks(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(module, "BLOCK_VALUES", 1 << 16)
+    monkeypatch.setattr("fnx.thresholds.counting.BLOCK_VALUES", 1 << 16)
     layers = [LayerRows(f"layer {i}", "conv", slice(400 * i, 400 * (i + 1))) for i in range(50)]
     mapped = np.lib.format.open_memmap(tmp_path / "d.npy", "w+", np.float32, (5, 20_000, 50))
     mapped[:] = 0.25

@@ -1,9 +1,8 @@
 """How distances are distributed: by layer (Figs 5 and 10), by value (Fig 6), by class (Fig 9).
 
-Everything reads the distances in blocks of features, so that arrays mapped from disk (12,416
-features × 1,000 classes × 6 labellings) never come into memory as a whole. A comparison with a
-threshold is made in float32, the precision of the distances: D = 0.15, stored, is then not greater
-than 0.15.
+Arrays mapped from disk (12,416 features × 1,000 classes × 6 labellings) never come into memory as
+a whole. A comparison with a threshold is made in float32, the precision of the distances: D = 0.15,
+stored, is then not greater than 0.15.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ BEYOND = 0.001
 _OCTAVES, _PER_OCTAVE = 300, 32  # float32 spans 2**-149 … 2**128
 
 BLOCK = 1024
-"""Features read at once where a layer's limits do not matter."""
+"""Rows of distances read at once."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +75,6 @@ def layer_rows(features: pl.DataFrame) -> list[LayerRows]:
     return layers
 
 
-def row_blocks(n_features: int, size: int = BLOCK) -> Iterator[slice]:
-    """Yield slices that cover all features."""
-    for start in range(0, n_features, size):
-        yield slice(start, min(start + size, n_features))
-
-
 @dataclass(frozen=True)
 class Domain:
     """The range in which distances are drawn."""
@@ -113,17 +106,14 @@ def extent(distances: Distances) -> Extent:
     """Return how far distances [F, C] or [R, F, C] reach, reading them in blocks."""
     largest, negative = 0.0, False
     sizes = np.zeros(_OCTAVES * _PER_OCTAVE, np.int64)
-    for rows in row_blocks(distances.shape[-2]):
-        for labelling in distances if distances.ndim == 3 else distances[None]:
-            block = np.asarray(labelling[rows])
-            finite = np.abs(block[np.isfinite(block) & (block != 0)])
-            if finite.size:
-                largest = max(largest, float(finite.max()))
-                steps = np.log2(finite.astype(np.float64)) * _PER_OCTAVE
-                sizes += np.bincount(
-                    (steps + sizes.size // 2).astype(np.int64), minlength=sizes.size
-                )
-            negative = negative or bool((block < 0).any())
+    rows = distances.reshape(-1, distances.shape[-1])
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK]
+        finite = np.abs(block[np.isfinite(block) & (block != 0)])
+        largest = max(largest, float(finite.max(initial=0)))
+        steps = np.log2(finite.astype(np.float64)) * _PER_OCTAVE
+        sizes += np.bincount((steps + sizes.size // 2).astype(np.int64), minlength=sizes.size)
+        negative = negative or bool((block < 0).any())
     return Extent(largest, negative, sizes)
 
 
@@ -144,13 +134,10 @@ def domain(*extents: Extent) -> Domain:
         counts = sum(found.sizes for found in extents)
         last = int(np.searchsorted(np.cumsum(counts), (1 - BEYOND) * np.sum(counts)))
         upper_edge = 2.0 ** ((last + 1 - _OCTAVES * _PER_OCTAVE // 2) / _PER_OCTAVE)
-        high = _round_up(min(largest, upper_edge))
+        high = min(largest, upper_edge)
+        step = float(10.0 ** np.floor(np.log10(high)))
+        high = float(np.ceil(high / step) * step)
     return Domain(-high if any(found.negative for found in extents) else 0.0, high)
-
-
-def _round_up(value: float) -> float:
-    step = float(10.0 ** np.floor(np.log10(value)))
-    return float(np.ceil(value / step) * step)
 
 
 @dataclass(frozen=True)
@@ -203,14 +190,8 @@ def lognormal_spread(values: Distances, sign: Sign) -> Spread | None:
 
     The law has the mean m and the standard deviation s of ln |D| (its maximum-likelihood fit); its
     mode is exp(m − s²), below which lies a share Φ(−s) of it. Infinite distances are left out. Bars
-    of a bounded statistic can pass its bound, for the law has none.
-
-    Args:
-        values: distances of any shape; only those of this sign count.
-        sign: "+" takes D > 0, "-" takes D < 0.
-
-    Returns:
-        None if there is no finite value of this sign.
+    of a bounded statistic can pass its bound, for the law has none. None if there is no finite
+    value of this sign.
 
     >>> found = lognormal_spread(np.float32([0.1, 0.2, 0.4]), "+")
     >>> round(found.mode, 3), round(found.low, 3), round(found.high, 3)
@@ -262,14 +243,12 @@ def farthest(values: Distances, sign: Sign, count: int) -> NDArray[np.intp]:
     return ranked
 
 
-def histogram(values: Distances, edges: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the number of finite distances in each bin; the last bin holds its upper edge.
-
-    >>> histogram(np.float32([[0.1, 0.6, np.inf, 1.0]]), np.array([0, 0.5, 1.0]))
-    array([1, 2])
-    """
-    counts: NDArray[np.int64] = np.histogram(values[np.isfinite(values)], edges)[0]
-    return counts
+def ranked(values: Distances, count: int) -> Iterator[tuple[Sign, int, int, np.float32]]:
+    """Yield sign, rank from 1, place and value of the values that are `farthest`, "+" first."""
+    signs: tuple[Sign, Sign] = ("+", "-")
+    for sign in signs:
+        for rank, place in enumerate(farthest(values, sign, count), 1):
+            yield sign, rank, int(place), values[place]
 
 
 def percentages(
@@ -290,11 +269,7 @@ def percentages(
     >>> percentages(np.float32([[0.1, 0.6, np.inf, 0.7]]), [slice(0, 1)], np.array([0, 0.5, 1.0]))
     array([25., 50.])
     """
-    counts = np.zeros(len(edges) - 1, np.int64)
-    pairs = 0
-    for layer in rows:
-        values = distances[..., layer, :]
-        for part in row_blocks(values.shape[-2]):
-            counts += histogram(np.asarray(values[..., part, :]), edges)
-        pairs += values.size
-    return 100 * counts / pairs
+    layers = [distances[..., layer, :] for layer in rows]
+    counts = np.sum([np.histogram(values, edges)[0] for values in layers], axis=0)
+    shares: NDArray[np.float64] = 100 * counts / sum(values.size for values in layers)
+    return shares

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,22 +37,6 @@ class Pair:
         return f"{self.layer}/{self.unit}"
 
 
-def parse_pair(text: str, key: str = "report.pair") -> tuple[str, int, str]:
-    """Return layer, unit and class of "layer/unit:class", the value of the key of that name.
-
-    Raises:
-        ConfigError: if it is not written so.
-
-    >>> parse_pair("conv4_3/458:pink-yellow dahlia")
-    ('conv4_3', 458, 'pink-yellow dahlia')
-    """
-    feature, _, class_name = text.partition(":")
-    layer, _, unit = feature.rpartition("/")
-    if not layer or not class_name or not unit.isdecimal():
-        raise ConfigError(f"{key}={text}: must be LAYER/UNIT:CLASS, as conv4_3/458:daisy")
-    return layer, int(unit), class_name
-
-
 def check_pair(
     text: str,
     units: Mapping[str, int] | None = None,
@@ -63,15 +47,22 @@ def check_pair(
     """Return layer, unit and class of "layer/unit:class", if they exist.
 
     Args:
-        text: "layer/unit:class".
+        text: the value of `key`.
         units: number of units of each layer; None where they are not known yet.
         class_names: the classes; None where they are not known yet.
         key: whose value it is.
 
     Raises:
-        ConfigError: naming what is not there.
+        ConfigError: if it is not written so, or naming what is not there.
+
+    >>> check_pair("conv4_3/458:pink-yellow dahlia")
+    ('conv4_3', 458, 'pink-yellow dahlia')
     """
-    layer, unit, class_name = parse_pair(text, key)
+    feature, _, class_name = text.partition(":")
+    layer, _, unit_text = feature.rpartition("/")
+    if not layer or not class_name or not unit_text.isdecimal():
+        raise ConfigError(f"{key}={text}: must be LAYER/UNIT:CLASS, as conv4_3/458:daisy")
+    unit = int(unit_text)
     if units is not None and layer not in units:
         raise ConfigError(f"{key}: {unknown('layer', layer, units)}")
     if units is not None and unit >= units[layer]:
@@ -118,20 +109,19 @@ def shown_pairs(run: Run) -> pl.DataFrame:
         in order of sign, feature and class.
     """
     asked = run.record.setting("report.pairs")
-    pairs = _asked_pairs(run, asked) if asked else _top_pairs(run)
-    schema = {"sign": pl.String, "layer": pl.String, "unit": pl.Int32, "feature_id": pl.Int64}
-    schema |= {"class_id": pl.Int32, "class_name": pl.String, "distance": pl.Float32}
     rows = [
         vars(pair) | {"sign": sign, "distance": run.distances[pair.feature_id, pair.class_id]}
-        for sign, pair in pairs
+        for sign, pair in ([_asked_pair(run, text) for text in asked or ()] or _top_pairs(run))
     ]
+    schema = {"sign": pl.String, "layer": pl.String, "unit": pl.Int32, "feature_id": pl.Int64}
+    schema |= {"class_id": pl.Int32, "class_name": pl.String, "distance": pl.Float32}
     return pl.DataFrame(rows, schema=schema).sort("sign", "feature_id", "class_id")
 
 
-def _asked_pairs(run: Run, asked: Sequence[str]) -> list[tuple[Sign, Pair]]:
-    pairs = [find_pair(run, text, "report.pairs") for text in asked]
-    absent = [run.signed and run.distances[pair.feature_id, pair.class_id] < 0 for pair in pairs]
-    return [("-" if found else "+", pair) for found, pair in zip(absent, pairs, strict=True)]
+def _asked_pair(run: Run, text: str) -> tuple[Sign, Pair]:
+    pair = find_pair(run, text, "report.pairs")
+    absent = run.signed and run.distances[pair.feature_id, pair.class_id] < 0
+    return "-" if absent else "+", pair
 
 
 def _top_pairs(run: Run) -> list[tuple[Sign, Pair]]:
@@ -172,13 +162,11 @@ def pair_table(
     # The bins of the statistics: numpy.histogram's of all values of the feature (see `fnx.ks`).
     edges = np.histogram_bin_edges(values, bins or BINS)
     parts = (values[of_class], values[~of_class])
-    counts = [np.histogram(part, edges)[0] / max(part.size, 1) for part in parts]
-    density = {
-        "x": edges[:-1],
-        "x_end": edges[1:],
-        "inner": counts[0] / np.diff(edges),
-        "outer": counts[1] / np.diff(edges),
-    }
+    inner, outer = (np.histogram(part, edges)[0] / max(part.size, 1) for part in parts)
+    widths = np.diff(edges)
+    density = pl.DataFrame(
+        {"x": edges[:-1], "x_end": edges[1:], "inner": inner / widths, "outer": outer / widths}
+    )
     if bins is None:
         points = np.unique(values)
         inner, outer = (
@@ -187,12 +175,12 @@ def pair_table(
         )
     else:
         points = edges
-        inner, outer = (np.append(0.0, np.cumsum(share)) for share in counts)
-    cumulative = {"x": points, "inner": inner, "outer": outer}
+        inner, outer = (np.append(0.0, np.cumsum(share)) for share in (inner, outer))
+    cumulative = pl.DataFrame({"x": points, "inner": inner, "outer": outer})
     return pl.concat(
         [
-            pl.DataFrame(density).select(pl.lit("density").alias("curve"), pl.all()),
-            pl.DataFrame(cumulative).select(pl.lit("cumulative").alias("curve"), pl.all()),
+            density.select(pl.lit("density").alias("curve"), pl.all()),
+            cumulative.select(pl.lit("cumulative").alias("curve"), pl.all()),
         ],
         how="diagonal",
     )

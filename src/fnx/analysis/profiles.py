@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fnx.analysis.distributions import Sign, beyond, farthest, layer_rows, percentages
+from fnx.analysis.distributions import beyond, layer_rows, percentages, ranked
 from fnx.analysis.run import Run
 
 BINS = 40
@@ -91,43 +91,30 @@ def class_profile(run: Run, class_id: int, top: int = 10) -> ClassProfile:
         kept.append((sign, limit, int(passed.sum()), float(random.sum(axis=1).mean())))
         name = "kept_plus" if sign == "+" else "kept_minus"
         layers = layers.with_columns(pl.Series(name, passed))
-    counts = pl.col("kept_plus", "kept_minus").cast(pl.Int64)
+    types = (pl.String, pl.Float64, pl.Int64, pl.Float64)
+    names = ("sign", "threshold", "kept", "kept_random")
     return ClassProfile(
         class_id,
-        str(row["class_name"]),
-        int(row["n_images"]),
-        run.failed.filter(pl.col("class_id") == class_id).height,
-        pl.DataFrame(
-            kept,
-            schema={
-                "sign": pl.String,
-                "threshold": pl.Float64,
-                "kept": pl.Int64,
-                "kept_random": pl.Float64,
-            },
-            orient="row",
-        ),
+        row["class_name"],
+        row["n_images"],
+        run.failed.filter(class_id=class_id).height,
+        pl.DataFrame(kept, schema=dict(zip(names, types, strict=True)), orient="row"),
         _ranked(real, top, "feature_id").join(
             run.features.select("feature_id", "layer", "unit"),
             on="feature_id",
             maintain_order="left",
         ),
         layers.group_by("layer", maintain_order=True).agg(
-            pl.len().cast(pl.Int64).alias("features"), counts.sum()
+            pl.len().cast(pl.Int64).alias("features"),
+            pl.col("kept_plus", "kept_minus").cast(pl.Int64).sum(),
         ),
     )
 
 
 def _ranked(values: NDArray[np.float32], top: int, name: str) -> pl.DataFrame:
     """Return the places of the largest and of the smallest values, those of a place in `name`."""
-    signs: tuple[Sign, Sign] = ("+", "-")
-    rows = [
-        (sign, rank, i, values[i])
-        for sign in signs
-        for rank, i in enumerate(farthest(values, sign, top), 1)
-    ]
     schema = {"sign": pl.String, "rank": pl.Int64, name: pl.Int64, "distance": pl.Float64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    return pl.DataFrame(list(ranked(values, top)), schema=schema, orient="row")
 
 
 def feature_profile(run: Run, feature_id: int) -> FeatureProfile:
@@ -150,16 +137,16 @@ def feature_profile(run: Run, feature_id: int) -> FeatureProfile:
     images = run.top_images
     if images is not None:
         images = (
-            images.filter(pl.col("feature_id") == feature_id)
+            images.filter(feature_id=feature_id)
             .sort("rank")
             .select("rank", "activation", "class_name", "path")
         )
     return FeatureProfile(
         feature_id,
-        str(row["layer"]),
-        int(row["unit"]),
-        str(row["kind"]),
-        bool(row["constant"]),
+        row["layer"],
+        row["unit"],
+        row["kind"],
+        row["constant"],
         classes,
         float(random.min()),
         float(random.max()),
@@ -180,17 +167,14 @@ def layer_profile(run: Run, layer: str, top: int = 10) -> LayerProfile:
         class_id=(pl.col("pair") % real.shape[1]).cast(pl.Int32),
     )
     edges = run.domain.edges(BINS)
-    stage = None
-    if run.has("network"):
-        found = run.network.filter(pl.col("name") == layer)
-        stage = None if found.is_empty() else found.row(0, named=True)
+    stages = run.network.filter(name=layer).to_dicts() if run.has("network") else []
     return LayerProfile(
         layer,
         layers[number].kind,
         number + 1,
         features.height,
         int(features["constant"].sum()),
-        run.layers.filter(pl.col("layer") == layer),
+        run.layers.filter(layer=layer),
         pairs.join(run.features.select("feature_id", "unit"), on="feature_id")
         .join(run.classes.select("class_id", "class_name"), on="class_id")
         .sort(pl.col("sign") == "-", "rank")
@@ -198,5 +182,5 @@ def layer_profile(run: Run, layer: str, top: int = 10) -> LayerProfile:
         edges,
         percentages(run.distances, [rows], edges),
         percentages(run.distances_random, [rows], edges),
-        stage,
+        stages[0] if stages else None,
     )

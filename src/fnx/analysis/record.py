@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import sys
 import time
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -24,23 +25,17 @@ RECORD = "run.json"
 
 # The libraries whose version can change a number or a picture.
 LIBRARIES = (
-    "torch",
-    "timm",
-    "lightning",
-    "numpy",
-    "numba",
-    "scipy",
-    "polars",
-    "zarr",
-    "pillow",
-    "matplotlib",
-    "wandb",
+    *("torch", "timm", "lightning", "numpy", "numba", "scipy"),
+    *("polars", "zarr", "pillow", "matplotlib", "wandb"),
 )
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """What the run itself put through the network: fewer images than all where it resumed."""
+    """What the run itself put through the network: fewer images than all where it resumed.
+
+    `seconds` is the duration of the loop over the images, without building the network.
+    """
 
     images: int
     seconds: float
@@ -159,44 +154,35 @@ class RunRecord:
 
 
 def _parse(value: Any, kind: Any, key: str) -> Any:
-    """Return a value of JSON as the type of a field.
+    """Return a value of JSON as the type of a field; keys that a dataclass lacks are left out.
 
     Raises:
-        ValueError: it is of another type.
+        ValueError: it is of another type, or a value without a default is missing.
     """
-    if isinstance(kind, types.UnionType):  # X | None
-        return None if value is None else _parse(value, typing.get_args(kind)[0], key)
     if kind is Any:
         return value
-    expected = dict if dataclasses.is_dataclass(kind) else typing.get_origin(kind) or kind
+    if isinstance(kind, types.UnionType):  # X | None, of a field; None is left to the default
+        kind = typing.get_args(kind)[0]
+    nested: bool = dataclasses.is_dataclass(kind)
+    expected = dict if nested else typing.get_origin(kind) or kind
     if expected is float and type(value) is int:
-        value = float(value)
+        return float(value)
     if type(value) is not expected:
         raise ValueError(f"{key} must be {expected.__name__}, not {type(value).__name__}")
     if expected is list:
         return [_parse(item, typing.get_args(kind)[0], key) for item in value]
-    if dataclasses.is_dataclass(kind):
-        return _parse_fields(value, kind)
+    if nested:
+        hints = typing.get_type_hints(kind)
+        # Older versions wrote null where a value was not known.
+        given = {name: item for name, item in value.items() if name in hints and item is not None}
+        for name, parameter in inspect.signature(kind).parameters.items():
+            if parameter.default is parameter.empty and name not in given:
+                raise ValueError(f"{name} is missing")
+        return kind(**{name: _parse(item, hints[name], name) for name, item in given.items()})
     if expected is dict:
         of_values = typing.get_args(kind)[1]
         return {name: _parse(item, of_values, f"{key}.{name}") for name, item in value.items()}
     return value
-
-
-def _parse_fields(value: dict[str, Any], kind: Any) -> Any:
-    """Return an object of JSON as a dataclass; keys that the class lacks are left out.
-
-    Raises:
-        ValueError: a value has another type, or one without a default is missing.
-    """
-    hints = typing.get_type_hints(kind)
-    # Older versions wrote null where a value was not known.
-    given = {name: item for name, item in value.items() if name in hints and item is not None}
-    for needed in dataclasses.fields(kind):
-        defaults = (needed.default, needed.default_factory)
-        if needed.name not in given and all(d is dataclasses.MISSING for d in defaults):
-            raise ValueError(f"{needed.name} is missing")
-    return kind(**{name: _parse(item, hints[name], name) for name, item in given.items()})
 
 
 class Stopwatch:
@@ -227,8 +213,6 @@ def versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that shape the results."""
     found = {"python": sys.version.split()[0]}
     for name in LIBRARIES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found

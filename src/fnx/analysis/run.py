@@ -18,6 +18,10 @@ from fnx.analysis.scan import Scan, scan
 from fnx.errors import DataError
 
 
+def _table_property(name: str) -> cached_property[pl.DataFrame]:
+    return cached_property(lambda run: run._table(name))
+
+
 @dataclass(frozen=True)
 class Run:
     """A run, in memory and on disk.
@@ -80,45 +84,29 @@ class Run:
             )
         return array
 
-    @cached_property
-    def images(self) -> pl.DataFrame:
-        """One row an image: path, class, status and the reason of a failure."""
-        return self._table("images")
+    images = _table_property("images")
+    """One row an image: path, class, status and the reason of a failure."""
 
-    @cached_property
-    def classes(self) -> pl.DataFrame:
-        """``class_id``, ``class_name``, ``n_images``, ``t_plus``, ``t_minus``."""
-        return self._table("classes")
+    classes = _table_property("classes")
+    """``class_id``, ``class_name``, ``n_images``, ``t_plus``, ``t_minus``."""
 
-    @cached_property
-    def features(self) -> pl.DataFrame:
-        """``feature_id``, ``layer``, ``unit``, ``kind``, ``constant``."""
-        return self._table("features")
+    features = _table_property("features")
+    """``feature_id``, ``layer``, ``unit``, ``kind``, ``constant``."""
 
-    @cached_property
-    def thresholds(self) -> pl.DataFrame:
-        """``sign``, ``threshold``, ``davg``, ``kept``, ``kept_random``, ``spread_random``."""
-        return self._table("thresholds")
+    thresholds = _table_property("thresholds")
+    """``sign``, ``threshold``, ``davg``, ``kept``, ``kept_random``, ``spread_random``."""
 
-    @cached_property
-    def davg(self) -> pl.DataFrame:
-        """``x``, ``davg_plus``, ``davg_minus``."""
-        return self._table("davg")
+    davg = _table_property("davg")
+    """``x``, ``davg_plus``, ``davg_minus``."""
 
-    @cached_property
-    def layers(self) -> pl.DataFrame:
-        """See `fnx.analysis.tables.layers_table`."""
-        return self._table("layers")
+    layers = _table_property("layers")
+    """See `fnx.analysis.tables.layers_table`."""
 
-    @cached_property
-    def top_features(self) -> pl.DataFrame:
-        """``class_id``, ``sign``, ``rank``, ``feature_id``, ``distance``."""
-        return self._table("top_features")
+    top_features = _table_property("top_features")
+    """``class_id``, ``sign``, ``rank``, ``feature_id``, ``distance``."""
 
-    @cached_property
-    def network(self) -> pl.DataFrame:
-        """Table 1, one row per stage of the network (see `fnx.backbones.network_table`)."""
-        return self._table("network")
+    network = _table_property("network")
+    """Table 1, one row per stage of the network (see `fnx.backbones.network_table`)."""
 
     @cached_property
     def top_images(self) -> pl.DataFrame | None:
@@ -132,9 +120,8 @@ class Run:
             return self._table("top_images")
         if not (self.has("strongest") and self.has("strongest_images")):
             return None
-        images = self._table("strongest_images")
         return self._table("strongest").join(
-            images, on="image_id", how="left", maintain_order="left"
+            self._table("strongest_images"), on="image_id", how="left", maintain_order="left"
         )
 
     @cached_property
@@ -186,9 +173,8 @@ class Run:
     @property
     def limits(self) -> dict[Sign, NDArray[np.float64]]:
         """The thresholds of the classes, (C,) for each sign that the statistic has."""
-        columns: dict[Sign, str] = {"+": "t_plus", "-": "t_minus"}
-        signs = list(columns)[: 2 if self.signed else 1]
-        return {sign: self.classes[columns[sign]].to_numpy() for sign in signs}
+        plus: dict[Sign, NDArray[np.float64]] = {"+": self.classes["t_plus"].to_numpy()}
+        return plus | {"-": self.classes["t_minus"].to_numpy()} if self.signed else plus
 
     @property
     def embedding_path(self) -> Path | None:

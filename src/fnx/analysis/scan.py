@@ -1,14 +1,12 @@
-"""Everything that is counted from a run's distances, in one scan over them.
+"""Everything that is counted from a run's distances: a few numbers per feature, class and layer.
 
-The distances are read in blocks of features; what is kept of them are a few numbers per feature
-and, for each class, a few per layer. Only for the mode of a layer (Fig 5) are that layer's
-distances of one sign in memory together.
+Distances under random labels are read a layer at a time: they need not fit into memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +20,7 @@ from fnx.analysis.distributions import (
     Threshold,
     beyond,
     farthest,
-    histogram,
     lognormal_spread,
-    row_blocks,
     spread,
 )
 from fnx.thresholds.counting import count_beyond
@@ -37,9 +33,6 @@ CURVE_POINTS = 201
 
 TOP_PAIRS = 50
 """Top (feature, class) pairs per layer and sign."""
-
-BLOCK_VALUES = 1 << 24
-"""Distances, of all random labellings together, that are read at once: 64 MB."""
 
 QUANTILES = (0.025, 0.975)
 """95 % of a feature's distances under random labels lie between these."""
@@ -87,8 +80,8 @@ class SideScan:
     best_class: NDArray[np.int32]
     counts: NDArray[np.int64]
     counts_random: NDArray[np.int64]
-    pairs: list[TopPairs] = field(default_factory=list)
-    spreads: list[Spreads] = field(default_factory=list)
+    pairs: list[TopPairs]
+    spreads: list[Spreads]
 
 
 @dataclass(frozen=True)
@@ -100,29 +93,23 @@ class Scan:
         domain: the range of all distances.
         sides: that of "+" and, of a signed statistic, that of "-".
         n_random: R, the number of random labellings.
+        edges: (BINS + 1,) edges of the histograms.
         histogram: (L, BINS) numbers of (feature, class) pairs in each bin of the domain.
         histogram_random: (L, BINS) the same under random labels, all R together.
         random: (F, 4) of each feature's distances under random labels, over classes and
             labellings: the smallest, the quantiles, the largest. All are observed values.
+        x: (X,) where the curves are counted, from 0.
     """
 
     layers: list[LayerRows]
     domain: Domain
     sides: list[SideScan]
     n_random: int
+    edges: NDArray[np.float64]
     histogram: NDArray[np.int64]
     histogram_random: NDArray[np.int64]
     random: NDArray[np.float32]
-
-    @property
-    def edges(self) -> NDArray[np.float64]:
-        """(BINS + 1,) edges of the histograms."""
-        return self.domain.edges(BINS)
-
-    @property
-    def x(self) -> NDArray[np.float64]:
-        """(X,) where the curves are counted, from 0."""
-        return np.linspace(0, self.domain.high, CURVE_POINTS)
+    x: NDArray[np.float64]
 
 
 def scan(
@@ -132,7 +119,7 @@ def scan(
     limits: Mapping[Sign, Threshold],
     domain: Domain,
 ) -> Scan:
-    """Count everything, reading the distances block by block.
+    """Count everything.
 
     Args:
         layers: as of `fnx.analysis.distributions.layer_rows`; together they hold all features.
@@ -141,54 +128,21 @@ def scan(
         limits: the thresholds of each sign that the statistic has.
         domain: the range of all distances.
     """
-    n_random, n_features, n_classes = random.shape
-    found = Scan(
+    real, random = np.asarray(real), np.asarray(random)
+    edges, x = domain.edges(BINS), np.linspace(0, domain.high, CURVE_POINTS)
+    return Scan(
         layers,
         domain,
-        [
-            SideScan(
-                sign,
-                limits=np.broadcast_to(np.asarray(limit, np.float32), n_classes),
-                kept=np.zeros((len(layers), n_classes), np.int64),
-                kept_random=np.zeros((len(layers), n_classes), np.int64),
-                classes_kept=np.zeros(n_features, np.int64),
-                best=np.zeros(n_features, np.float32),
-                best_class=np.zeros(n_features, np.int32),
-                counts=np.zeros((n_classes, CURVE_POINTS), np.int64),
-                counts_random=np.zeros((n_random, n_classes, CURVE_POINTS), np.int64),
-            )
-            for sign, limit in limits.items()
-        ],
-        n_random,
-        histogram=np.zeros((len(layers), BINS), np.int64),
-        histogram_random=np.zeros((len(layers), BINS), np.int64),
-        random=np.zeros((n_features, 4), np.float32),
+        sides=[_scan_side(layers, real, random, sign, limits[sign], x) for sign in limits],
+        n_random=len(random),
+        edges=edges,
+        histogram=np.stack([np.histogram(real[layer.rows], edges)[0] for layer in layers]),
+        histogram_random=np.stack(
+            [np.histogram(random[:, layer.rows], edges)[0] for layer in layers]
+        ),
+        random=np.concatenate([_range(random[:, layer.rows]) for layer in layers]),
+        x=x,
     )
-    rows_at_once = max(1, BLOCK_VALUES // (n_classes * n_random))
-    for i, layer in enumerate(layers):
-        of_layer, of_layer_random = np.asarray(real[layer.rows]), np.asarray(random[:, layer.rows])
-        candidates: dict[Sign, list[TopPairs]] = {sign: [] for sign in limits}
-        for part in row_blocks(layer.size, rows_at_once):
-            block, noise = of_layer[part], of_layer_random[:, part]
-            first = layer.rows.start + part.start
-            rows = slice(first, first + len(block))
-            found.histogram[i] += histogram(block, found.edges)
-            found.histogram_random[i] += histogram(noise, found.edges)
-            found.random[rows] = _range(noise)
-            for side in found.sides:
-                _count(side, i, rows, block, noise, found.x)
-                candidates[side.sign].append(_top_pairs(block, side.sign, first))
-        for side in found.sides:
-            side.pairs.append(_merge(candidates[side.sign], side.sign))
-            side.spreads.append(
-                Spreads(
-                    spread(of_layer, side.sign),
-                    spread(of_layer_random, side.sign),
-                    lognormal_spread(of_layer, side.sign),
-                    lognormal_spread(of_layer_random, side.sign),
-                )
-            )
-    return found
 
 
 def _range(random: Distances) -> NDArray[np.float32]:
@@ -199,20 +153,32 @@ def _range(random: Distances) -> NDArray[np.float32]:
     return ordered[:, [0, *places, count - 1]]
 
 
-def _count(
-    side: SideScan, i: int, rows: slice, real: Distances, random: Distances, x: NDArray[np.float64]
-) -> None:
-    """Add a block of features of layer i to the counts of a sign."""
-    kept = beyond(real, side.limits, side.sign)
-    side.kept[i] += kept.sum(axis=0)
-    side.classes_kept[rows] = kept.sum(axis=1)
-    side.kept_random[i] += beyond(random, side.limits, side.sign).sum(axis=(0, 1))
-    side.counts[:] += count_beyond(real, x, side.sign)
-    for counts, labelling in zip(side.counts_random, random, strict=True):
-        counts += count_beyond(labelling, x, side.sign)
-    best = real.argmax(axis=1) if side.sign == "+" else real.argmin(axis=1)
-    side.best_class[rows] = best
-    side.best[rows] = np.take_along_axis(real, best[:, None], axis=1)[:, 0]
+def _scan_side(
+    layers: list[LayerRows],
+    real: Distances,
+    random: Distances,
+    sign: Sign,
+    threshold: Threshold,
+    x: NDArray[np.float64],
+) -> SideScan:
+    """Count what lies beyond the thresholds of a sign."""
+    limits = np.broadcast_to(np.asarray(threshold, np.float32), real.shape[1])
+    kept = beyond(real, limits, sign)
+    return SideScan(
+        sign,
+        limits,
+        kept=np.stack([kept[layer.rows].sum(axis=0) for layer in layers]),
+        kept_random=np.stack(
+            [beyond(random[:, layer.rows], limits, sign).sum(axis=(0, 1)) for layer in layers]
+        ),
+        classes_kept=kept.sum(axis=1),
+        best=real.max(axis=1) if sign == "+" else real.min(axis=1),
+        best_class=(real.argmax(axis=1) if sign == "+" else real.argmin(axis=1)).astype(np.int32),
+        counts=count_beyond(real, x, sign),
+        counts_random=np.stack([count_beyond(labelling, x, sign) for labelling in random]),
+        pairs=[_top_pairs(real[layer.rows], sign, layer.rows.start) for layer in layers],
+        spreads=[_spreads(real[layer.rows], random[:, layer.rows], sign) for layer in layers],
+    )
 
 
 def _top_pairs(real: Distances, sign: Sign, first: int) -> TopPairs:
@@ -221,7 +187,10 @@ def _top_pairs(real: Distances, sign: Sign, first: int) -> TopPairs:
     return *ids, real[feature, of_class]
 
 
-def _merge(blocks: list[TopPairs], sign: Sign) -> TopPairs:
-    features, classes, values = (np.concatenate(column) for column in zip(*blocks, strict=True))
-    order = farthest(values, sign, TOP_PAIRS)
-    return features[order], classes[order], values[order]
+def _spreads(real: Distances, random: Distances, sign: Sign) -> Spreads:
+    return Spreads(
+        spread(real, sign),
+        spread(random, sign),
+        lognormal_spread(real, sign),
+        lognormal_spread(random, sign),
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,16 +15,11 @@ from fnx.analysis.distributions import (
     Threshold,
     domain,
     extent,
-    farthest,
     layer_rows,
+    ranked,
 )
 from fnx.analysis.scan import Scan, SideScan, scan
-
-if TYPE_CHECKING:
-    from fnx.thresholds import Side, Thresholds
-
-CLASS_BLOCK = 64
-"""Classes whose features are ranked at once."""
+from fnx.thresholds import Side, Thresholds
 
 
 def analyse(
@@ -87,19 +82,13 @@ def classes_table(images: pl.DataFrame, class_names: Sequence[str]) -> pl.DataFr
     ids = images.filter(pl.col("status") == "ok")["class_id"].to_numpy().astype(np.int64)
     counts = np.bincount(ids, minlength=len(class_names))
     return pl.DataFrame(
-        {
-            "class_id": pl.Series(range(len(class_names)), dtype=pl.Int32),
-            "class_name": pl.Series(list(class_names), dtype=pl.String),
-            "n_images": pl.Series(counts, dtype=pl.Int64),
-        }
+        {"class_id": range(len(class_names)), "class_name": class_names, "n_images": counts},
+        schema={"class_id": pl.Int32, "class_name": pl.String, "n_images": pl.Int64},
     )
 
 
 def layers_table(scanned: Scan) -> pl.DataFrame:
     """Return each layer's distribution of D⁺ and D⁻ (Fig 5) and the pairs kept of it (Fig 10).
-
-    Args:
-        scanned: the distances.
 
     Returns:
         One row per layer and sign ("-" only for a signed statistic): ``layer``, ``sign``; ``mode``,
@@ -120,8 +109,8 @@ def layers_table(scanned: Scan) -> pl.DataFrame:
 
 
 def _layer_row(scanned: Scan, i: int, side: SideScan) -> dict[str, Any]:
-    spreads, n_classes = side.spreads[i], side.kept.shape[1]
-    pairs = scanned.layers[i].size * n_classes
+    spreads = side.spreads[i]
+    pairs = scanned.layers[i].size * side.limits.size
     return {
         "layer": scanned.layers[i].name,
         "sign": side.sign,
@@ -141,16 +130,16 @@ def _columns(found: Spread | None, called: str) -> dict[str, float | None]:
     }
 
 
-def _sides(thresholds: Thresholds) -> list[tuple[Sign, Side]]:
-    both: list[tuple[Sign, Side | None]] = [("+", thresholds.plus), ("-", thresholds.minus)]
-    return [(sign, side) for sign, side in both if side is not None]
+def _sides(thresholds: Thresholds) -> dict[Sign, Side]:
+    plus: dict[Sign, Side] = {"+": thresholds.plus}
+    return plus if thresholds.minus is None else plus | {"-": thresholds.minus}
 
 
 def limits(thresholds: Thresholds) -> dict[Sign, Threshold]:
     """Return the threshold of each sign that there is; (C,) of a strategy with one per class."""
     return {
         sign: side.threshold if side.by_class is None else side.by_class
-        for sign, side in _sides(thresholds)
+        for sign, side in _sides(thresholds).items()
     }
 
 
@@ -168,14 +157,11 @@ def top_features_table(real: Distances, k: int) -> pl.DataFrame:
     >>> top_features_table(np.float32([[0.2], [0.9], [-0.5]]), 1).rows()
     [(0, '+', 1, 1, 0.89...), (0, '-', 1, 2, -0.5)]
     """
-    rows: list[tuple[int, Sign, int, int, np.float32]] = []
-    signs: tuple[Sign, Sign] = ("+", "-")
-    for start in range(0, real.shape[1], CLASS_BLOCK):
-        columns = np.ascontiguousarray(real[:, start : start + CLASS_BLOCK].T)
-        for class_id, column in enumerate(columns, start):
-            for sign in signs:
-                top = farthest(column, sign, k)
-                rows += [(class_id, sign, rank, i, column[i]) for rank, i in enumerate(top, 1)]
+    rows = [
+        (class_id, *row)
+        for class_id in range(real.shape[1])
+        for row in ranked(np.ascontiguousarray(real[:, class_id]), k)
+    ]
     schema = {
         "class_id": pl.Int32,
         "sign": pl.String,
@@ -195,18 +181,15 @@ def thresholds_table(thresholds: Thresholds) -> pl.DataFrame:
         standard deviation of the latter over the permutations (null for one).
     """
     rows = [
-        (sign, side.threshold, side.davg, side.kept, side.kept_random, _number(side.spread))
-        for sign, side in _sides(thresholds)
+        (sign, side.threshold, side.davg, side.kept, side.kept_random, side.spread)
+        for sign, side in _sides(thresholds).items()
     ]
-    names = ("threshold", "davg", "kept", "kept_random", "spread_random")
-    return pl.DataFrame(
-        rows, schema={"sign": pl.String} | dict.fromkeys(names, pl.Float64), orient="row"
+    numbers = ("threshold", "davg", "kept", "kept_random", "spread_random")
+    schema = {"sign": pl.String} | dict.fromkeys(numbers, pl.Float64)
+    # The record of a run is JSON, which has no NaN.
+    return pl.DataFrame(rows, schema, orient="row").with_columns(
+        pl.col("spread_random").fill_nan(None)
     )
-
-
-def _number(value: float) -> float | None:
-    """Return NaN as null: the record of a run is JSON."""
-    return None if np.isnan(value) else value
 
 
 def class_thresholds_table(thresholds: Thresholds, n_classes: int) -> pl.DataFrame:
@@ -217,18 +200,9 @@ def class_thresholds_table(thresholds: Thresholds, n_classes: int) -> pl.DataFra
         and -inf for a class that keeps nothing.
     """
     known = limits(thresholds)
-
-    def column(sign: Sign) -> pl.Series:
-        if sign not in known:
-            return pl.Series([None] * n_classes, dtype=pl.Float64)
-        return pl.Series(np.broadcast_to(known[sign], n_classes).astype(np.float64))
-
     return pl.DataFrame(
-        {
-            "class_id": pl.Series(range(n_classes), dtype=pl.Int32),
-            "t_plus": column("+"),
-            "t_minus": column("-"),
-        }
+        {"class_id": range(n_classes), "t_plus": known["+"], "t_minus": known.get("-")},
+        schema={"class_id": pl.Int32, "t_plus": pl.Float64, "t_minus": pl.Float64},
     )
 
 
@@ -239,14 +213,8 @@ def davg_table(thresholds: Thresholds) -> pl.DataFrame:
         ``x`` from 0, ``davg_plus`` (features with D > x) and ``davg_minus`` (with D < −x; null for
         an unsigned statistic), real minus random, mean over classes.
     """
-    curve = thresholds.curve
-    minus = curve.davg_minus
+    columns = ("x", "davg_plus", "davg_minus")
     return pl.DataFrame(
-        {
-            "x": pl.Series(np.asarray(curve.x), dtype=pl.Float64),
-            "davg_plus": pl.Series(np.asarray(curve.davg_plus), dtype=pl.Float64),
-            "davg_minus": pl.Series(
-                [None] * len(curve.x) if minus is None else np.asarray(minus), dtype=pl.Float64
-            ),
-        }
+        {name: getattr(thresholds.curve, name) for name in columns},
+        schema=dict.fromkeys(columns, pl.Float64),
     )

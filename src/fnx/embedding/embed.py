@@ -20,9 +20,9 @@ from fnx.utils.files import atomic_path
 from fnx.utils.lock import exclusive_lock
 
 if TYPE_CHECKING:
+    from fnx.analysis.record import Extraction
     from fnx.backbones.weights.locate import WeightsFile
     from fnx.config.schema import Config
-    from fnx.embedding.embedding import Extraction
     from fnx.images.dataset import LabelledImages
 
 log = logging.getLogger(__name__)

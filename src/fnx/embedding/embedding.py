@@ -12,21 +12,9 @@ import polars as pl
 import zarr
 from numpy.typing import NDArray
 
+from fnx.analysis.record import Extraction
 from fnx.embedding.store import Manifest
 from fnx.errors import DataError, unknown
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """What this process extracted: less than the whole embedding where it resumed another's work.
-
-    Attributes:
-        images: images that went through the network.
-        seconds: duration of the loop over the images, without building the network.
-    """
-
-    images: int
-    seconds: float
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from fnx import backbones
+from fnx.analysis.record import Extraction
 from fnx.embedding import ranks, store
-from fnx.embedding.embedding import Extraction
 from fnx.embedding.fingerprint import fingerprint
 from fnx.embedding.microbatches import IMAGES_PER_STEP, Microbatches, batching
 from fnx.embedding.store import Manifest

@@ -17,7 +17,7 @@ from tests.report.synthetic import Synthetic, write_run
 
 from fnx import app
 from fnx.analysis import Run
-from fnx.analysis.pairs import parse_pair, shown_pairs
+from fnx.analysis.pairs import check_pair, shown_pairs
 from fnx.config.schema import Config
 from fnx.embedding import Embedding
 from fnx.images.crops import Crops
@@ -175,7 +175,7 @@ def test_pairs_can_be_chosen(run: Run, tiny_at: Callable[..., Config]) -> None:
 
 
 def test_pairs_are_read_whatever_a_class_is_called() -> None:
-    assert parse_pair("blocks/0/2:a/b: c") == ("blocks/0", 2, "a/b: c")
+    assert check_pair("blocks/0/2:a/b: c") == ("blocks/0", 2, "a/b: c")
 
 
 def test_all_features_or_none(run: Run, tiny_at: Callable[..., Config]) -> None:

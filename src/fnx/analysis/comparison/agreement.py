@@ -5,7 +5,7 @@ Distances are read one layer at a time: the largest arrays are those of one laye
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -18,52 +18,28 @@ from fnx.analysis.comparison.shared import Shared, SharedLayer, same_data, share
 from fnx.analysis.distributions import Sign, beyond, spread
 from fnx.analysis.run import Run
 
-_TEXT = ("run_a", "run_b", "by")
-_SHARES = ("plus", "minus")
+_HEAD = dict.fromkeys(("run_a", "run_b", "by"), pl.String())
+_SIGNS: tuple[tuple[Sign, str], ...] = (("+", "plus"), ("-", "minus"))
 
+_LAYER_NUMBERS = (
+    *("spearman", "spearman_by_class", "mean_abs_difference", "max_abs_difference"),
+    *("pct_sign_flips", "jaccard", "jaccard_plus", "jaccard_minus", "wasserstein"),
+    *("mode_plus_shift", "mode_minus_shift", "pct_kept_a", "pct_kept_b", "spearman_classes"),
+)
 LAYER_COLUMNS: dict[str, Any] = {
-    **dict.fromkeys((*_TEXT, "layer", "kind"), pl.String()),
-    "units_a": pl.Int64(),
-    "units_b": pl.Int64(),
-    **dict.fromkeys(
-        (
-            "spearman",
-            "spearman_by_class",
-            "mean_abs_difference",
-            "max_abs_difference",
-            "pct_sign_flips",
-            "jaccard",
-            "jaccard_plus",
-            "jaccard_minus",
-            "wasserstein",
-            "mode_plus_shift",
-            "mode_minus_shift",
-            "pct_kept_a",
-            "pct_kept_b",
-            "spearman_classes",
-        ),
-        pl.Float64(),
-    ),
+    **_HEAD,
+    **dict.fromkeys(("layer", "kind"), pl.String()),
+    **dict.fromkeys(("units_a", "units_b"), pl.Int64()),
+    **dict.fromkeys(_LAYER_NUMBERS, pl.Float64()),
     "note": pl.String(),
 }
 
+_LIMITS = tuple(f"t_{name}_{of}" for _, name in _SIGNS for of in ("a", "b", "shift"))
 PAIR_COLUMNS: dict[str, Any] = {
-    **dict.fromkeys(_TEXT, pl.String()),
+    **_HEAD,
     **dict.fromkeys(("same_scale", "magnitudes"), pl.Boolean()),
     **dict.fromkeys(("classes", "layers", "features"), pl.Int64()),
-    **dict.fromkeys(
-        (
-            "t_plus_a",
-            "t_plus_b",
-            "t_plus_shift",
-            "t_minus_a",
-            "t_minus_b",
-            "t_minus_shift",
-            "spearman",
-            "spearman_lowest",
-        ),
-        pl.Float64(),
-    ),
+    **dict.fromkeys((*_LIMITS, "spearman", "spearman_lowest"), pl.Float64()),
     "lowest_layer": pl.String(),
     **dict.fromkeys(("jaccard", "wasserstein", "spearman_layers"), pl.Float64()),
     "note": pl.String(),
@@ -73,14 +49,11 @@ PAIR_COLUMNS: dict[str, Any] = {
 def comparable_pairs(runs: Sequence[Run], reference: int | None = None) -> list[tuple[int, int]]:
     """Return the pairs of runs (by index) that are of the same data set, in order.
 
-    Args:
-        runs: in the order of the comparison.
-        reference: index of the run that all others are compared with; each with each if None.
+    With the index of a reference, all others are compared with that run; else each with each.
     """
-    if reference is None:
-        pairs = list(combinations(range(len(runs)), 2))
-    else:
-        pairs = [(reference, i) for i in range(len(runs)) if i != reference]
+    pairs: Iterable[tuple[int, int]] = combinations(range(len(runs)), 2)
+    if reference is not None:
+        pairs = ((reference, i) for i in range(len(runs)) if i != reference)
     return [(i, j) for i, j in pairs if same_data(runs[i], runs[j])]
 
 
@@ -93,7 +66,7 @@ def agreement(
     """Compare runs two by two.
 
     Args:
-        runs: as in `pairs`.
+        runs: those that `pairs` index.
         labels: what each run is called in the tables.
         pairs: indices of runs, as of `comparable_pairs`.
         progress: called with 1 after each pair.
@@ -111,24 +84,16 @@ def agreement(
     for i, j in pairs:
         a, b = runs[i], runs[j]
         common = shared(a, b)
-        what = "unit" if common.by_unit else "distribution"
-        heads = {
-            "run_a": labels[i],
-            "run_b": labels[j],
-            "by": what if common.layers and common.class_names else "nothing",
-        }
-        rows = (
-            []
-            if heads["by"] == "nothing"
-            else [layer_agreement(a, b, common, layer) for layer in common.layers]
-        )
-        note = " ".join(common.notes)
-        layer_rows += [heads | row | {"note": note} for row in rows]
-        pair_rows.append(heads | _pair(a, b, common, rows) | {"note": note})
+        layers = common.layers if common.class_names else ()
+        by = "nothing" if not layers else "unit" if common.by_unit else "distribution"
+        same = {"run_a": labels[i], "run_b": labels[j], "by": by, "note": " ".join(common.notes)}
+        rows = [layer_agreement(a, b, common, layer) for layer in layers]
+        layer_rows += [same | row for row in rows]
+        pair_rows.append(same | _pair(a, b, common, rows))
         progress(1)
     return (
-        pl.DataFrame(pair_rows, schema=PAIR_COLUMNS, orient="row"),
-        pl.DataFrame(layer_rows, schema=LAYER_COLUMNS, orient="row"),
+        pl.DataFrame(pair_rows, schema=PAIR_COLUMNS),
+        pl.DataFrame(layer_rows, schema=LAYER_COLUMNS),
     )
 
 
@@ -145,37 +110,35 @@ def layer_agreement(a: Run, b: Run, common: Shared, layer: SharedLayer) -> dict[
         ``wasserstein``: mean distance between the sorted D of both; ``mode_plus_shift`` and
         ``mode_minus_shift``: of the modes of D⁺ and D⁻ (Fig 5); ``pct_kept_a``, ``pct_kept_b``:
         pairs beyond the thresholds of each run, in percent; ``spearman_classes``: rank correlation
-        over classes of the number of features kept. What does not apply is None; infinite distances
-        have ranks, but no differences.
+        over classes of the number of features kept. What does not apply is missing or None;
+        infinite distances have ranks, but no differences.
     """
     first = _block(a, layer.rows_a, common.classes_a)
     second = _block(b, layer.rows_b, common.classes_b)
-    kept_a = _kept(a, first, common.classes_a)
-    kept_b = _kept(b, second, common.classes_b)
-    row: dict[str, Any] = dict.fromkeys(LAYER_COLUMNS)
-    for key in (*_TEXT, "note"):
-        del row[key]
-    row |= {
+    kept_a, kept_b = _kept(a, first, common.classes_a), _kept(b, second, common.classes_b)
+    either_a, either_b = np.logical_or.reduce(kept_a), np.logical_or.reduce(kept_b)
+    row: dict[str, Any] = {
         "layer": layer.name,
         "kind": layer.kind,
         "units_a": len(layer.rows_a),
         "units_b": len(layer.rows_b),
-        "pct_kept_a": 100 * float(np.mean(kept_a[0] | kept_a[1])),
-        "pct_kept_b": 100 * float(np.mean(kept_b[0] | kept_b[1])),
-        "spearman_classes": spearman(
-            (kept_a[0] | kept_a[1]).sum(axis=0), (kept_b[0] | kept_b[1]).sum(axis=0)
-        ),
+        "pct_kept_a": 100 * float(either_a.mean()),
+        "pct_kept_b": 100 * float(either_b.mean()),
+        "spearman_classes": spearman(either_a.sum(axis=0), either_b.sum(axis=0)),
     }
     if common.same_scale:
         row["wasserstein"] = wasserstein(first.ravel(), second.ravel())
-        signs: list[tuple[Sign, str]] = [("+", "mode_plus_shift"), ("-", "mode_minus_shift")]
-        for sign, name in signs:
-            modes = [spread(values, sign) for values in (first, second)]
-            if modes[0] and modes[1]:
-                row[name] = _number(modes[1].mode - modes[0].mode)
+        for sign, name in _SIGNS:
+            of_a, of_b = spread(first, sign), spread(second, sign)
+            if of_a and of_b:
+                row[f"mode_{name}_shift"] = _number(of_b.mode - of_a.mode)
     if common.by_unit:
-        row |= _overlaps(kept_a, kept_b, apart=a.signed and b.signed)
-        if a.signed and b.signed:
+        if not (a.signed and b.signed):  # without sign, a pair is kept whichever way it speaks
+            row["jaccard"] = _jaccard(either_a, either_b)
+        else:
+            row["jaccard"] = _jaccard(kept_a, kept_b)
+            for i, (_, name) in enumerate(_SIGNS):
+                row[f"jaccard_{name}"] = _jaccard(kept_a[i], kept_b[i])
             flips = ((first > 0) & (second < 0)) | ((first < 0) & (second > 0))
             row["pct_sign_flips"] = 100 * float(flips.mean())
         if common.same_scale:
@@ -188,8 +151,7 @@ def layer_agreement(a: Run, b: Run, common: Shared, layer: SharedLayer) -> dict[
             first, second = np.abs(first), np.abs(second)
         row["spearman"] = spearman(first.ravel(), second.ravel())
         of_classes = [spearman(x, y) for x, y in zip(first.T, second.T, strict=True)]
-        known = [value for value in of_classes if value is not None]
-        row["spearman_by_class"] = float(np.mean(known)) if known else None
+        row["spearman_by_class"] = _over(np.mean, of_classes)
     return row
 
 
@@ -233,36 +195,20 @@ def _block(run: Run, rows: NDArray[np.int64], classes: NDArray[np.int64]) -> NDA
     return block[np.ix_(rows - low, classes)]
 
 
-def _kept(
-    run: Run, values: NDArray[np.float32], classes: NDArray[np.int64]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which pairs pass t⁺ and which t⁻ of their run (none where there is no t⁻)."""
-    above = beyond(values, run.limits["+"][classes], "+")
-    if not run.signed:
-        return above, np.zeros(values.shape, np.bool_)
-    return above, beyond(values, run.limits["-"][classes], "-")
+def _kept(run: Run, values: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which pairs pass t⁺ and which t⁻ (where there is one) of their run, (signs, F, C)."""
+    return np.stack([beyond(values, run.limits[sign][classes], sign) for sign in run.limits])
 
 
-def _overlaps(
-    a: tuple[NDArray[np.bool_], NDArray[np.bool_]],
-    b: tuple[NDArray[np.bool_], NDArray[np.bool_]],
-    *,
-    apart: bool,
-) -> dict[str, float | None]:
-    if not apart:  # a statistic without sign keeps a pair whichever way it speaks
-        first, second = a[0] | a[1], b[0] | b[1]
-        return {"jaccard": _ratio(int((first & second).sum()), int((first | second).sum()))}
-    both = [int((x & y).sum()) for x, y in zip(a, b, strict=True)]
-    either = [int((x | y).sum()) for x, y in zip(a, b, strict=True)]
-    return {
-        "jaccard": _ratio(sum(both), sum(either)),
-        "jaccard_plus": _ratio(both[0], either[0]),
-        "jaccard_minus": _ratio(both[1], either[1]),
-    }
+def _jaccard(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float | None:
+    either = int((a | b).sum())
+    return int((a & b).sum()) / either if either else None
 
 
-def _ratio(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
+def _over(mean: Callable[[list[float]], Any], values: Iterable[float | None]) -> float | None:
+    """Return a mean of the values that are known, None if there are none."""
+    known = [value for value in values if value is not None]
+    return float(mean(known)) if known else None
 
 
 def _number(value: float) -> float | None:
@@ -280,20 +226,18 @@ def _pair(a: Run, b: Run, common: Shared, rows: Sequence[dict[str, Any]]) -> dic
             *(np.array([row[f"pct_kept_{side}"] for row in rows], np.float64) for side in "ab")
         ),
     }
-    for name, sign in zip(_SHARES, "+-", strict=True):
-        limits = [run.threshold(sign) for run in (a, b)]
-        values = [limit["threshold"] if limit else None for limit in limits]
-        row |= {f"t_{name}_a": values[0], f"t_{name}_b": values[1]}
-        if common.same_scale and values[0] is not None and values[1] is not None:
-            row[f"t_{name}_shift"] = _number(values[1] - values[0])
+    for sign, name in _SIGNS:
+        of_a, of_b = ((run.threshold(sign) or {}).get("threshold") for run in (a, b))
+        row |= {f"t_{name}_a": of_a, f"t_{name}_b": of_b}
+        if common.same_scale and of_a is not None and of_b is not None:
+            row[f"t_{name}_shift"] = _number(of_b - of_a)
     for name in ("spearman", "jaccard", "wasserstein"):
-        known = [row[name] for row in rows if row[name] is not None]
-        row[name] = float(np.median(known)) if known else None
-    ranked = [row for row in rows if row["spearman"] is not None]
+        row[name] = _over(np.median, (layer.get(name) for layer in rows))
+    ranked = [layer for layer in rows if layer.get("spearman") is not None]
     if ranked:
-        lowest = min(ranked, key=lambda row: float(row["spearman"]))
+        lowest = min(ranked, key=lambda layer: float(layer["spearman"]))
         row |= {"spearman_lowest": lowest["spearman"], "lowest_layer": lowest["layer"]}
-    return {name: row.get(name) for name in PAIR_COLUMNS if name not in (*_TEXT, "note")}
+    return row
 
 
 def joint_counts(
@@ -314,7 +258,5 @@ def joint_counts(
     for layer in common.layers:
         first = _block(a, layer.rows_a, common.classes_a).ravel()
         second = _block(b, layer.rows_b, common.classes_b).ravel()
-        finite = np.isfinite(first) & np.isfinite(second)
-        found = np.histogram2d(first[finite], second[finite], bins=(edges_a, edges_b))[0]
-        counts += found.astype(np.int64)
+        counts += np.histogram2d(first, second, bins=(edges_a, edges_b))[0].astype(np.int64)
     return counts

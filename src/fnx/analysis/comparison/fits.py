@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -58,7 +59,7 @@ def fit(
     """
     n = np.asarray(images_per_class, np.float64)
     t = np.asarray(thresholds, np.float64)
-    if not _can_fit(n):
+    if len(n) < MINIMUM or len(np.unique(n)) == 1:
         raise DataError(
             f"a fit needs at least {MINIMUM} runs with different numbers of images per class,"
             f" found {len(n)} run(s) with {len(np.unique(n))} number(s)"
@@ -69,10 +70,6 @@ def fit(
     total = float(((t - t.mean()) ** 2).sum())
     explained = 1 - float((residual**2).sum()) / total if total > 0 else float("nan")
     return Fit(curve, float(intercept), float(slope), explained, len(n))
-
-
-def _can_fit(n: NDArray[Any]) -> bool:
-    return len(n) >= MINIMUM and len(np.unique(n)) > 1
 
 
 def fits_table(table3: pl.DataFrame) -> pl.DataFrame:
@@ -89,7 +86,7 @@ def fits_table(table3: pl.DataFrame) -> pl.DataFrame:
     for (model, statistic), group in table3.group_by(["model", "statistic"], maintain_order=True):
         for sign, column in (("+", "t_plus"), ("-", "t_minus")):
             n, t = group.drop_nulls(column).select("images_per_class", column)
-            if _can_fit(n.to_numpy()):
+            with suppress(DataError):
                 rows += [
                     {"model": model, "statistic": statistic, "sign": sign}
                     | asdict(fit(n.to_numpy(), t.to_numpy(), curve))

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fnx.analysis.distributions import LayerRows, layer_rows
+from fnx.analysis.distributions import layer_rows
 from fnx.analysis.run import Run
 
 SCALES = {"ks_exact": "ks"}
@@ -82,10 +82,7 @@ def shared(a: Run, b: Run) -> Shared:
     magnitudes = a.signed != b.signed
     names, classes_a, classes_b = _classes(a, b)
     layers = _layers(a, b, by_unit)
-    notes = [
-        *_notes_on_classes(a, b, len(names)),
-        *_notes_on_layers(a, b, layers, by_unit),
-    ]
+    notes = [*_notes_on_classes(a, b, len(names)), *_notes_on_layers(a, b, layers, by_unit)]
     if scales[0] != scales[1]:
         notes.append(
             f"{a.statistic} and {b.statistic} have no common scale: only ranks and what is kept are"
@@ -99,66 +96,49 @@ def shared(a: Run, b: Run) -> Shared:
             f"{unsigned.statistic} does not tell presence from absence: |D| of {signed.statistic}"
             " is taken."
         )
+    same_scale = scales[0] == scales[1]
     return Shared(
-        by_unit=by_unit,
-        same_scale=scales[0] == scales[1],
-        magnitudes=magnitudes,
-        class_names=names,
-        classes_a=classes_a,
-        classes_b=classes_b,
-        layers=layers,
-        notes=tuple(notes),
+        by_unit, same_scale, magnitudes, names, classes_a, classes_b, layers, tuple(notes)
     )
 
 
 def _classes(a: Run, b: Run) -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.int64]]:
-    columns = [
-        {key: i for i, key in enumerate(_numbered(run.classes["class_name"].to_list()))}
+    # Numbered within their name, for two classes may have one name (ImageNet's "crane").
+    first, second = (
+        run.classes.select(
+            "class_name",
+            number=pl.int_range(pl.len()).over("class_name"),
+            column=pl.int_range(pl.len()),
+        )
         for run in (a, b)
-    ]
-    keys = [key for key in columns[0] if key in columns[1]]
-    first, second = (np.array([of[key] for key in keys], np.int64) for of in columns)
-    return tuple(name for name, _ in keys), first, second
-
-
-def _numbered(names: Sequence[str]) -> list[tuple[str, int]]:
-    """Return names with a number each, for two classes may have one name (ImageNet's "crane")."""
-    seen: Counter[str] = Counter()
-    numbered = []
-    for name in names:
-        numbered.append((name, seen[name]))
-        seen[name] += 1
-    return numbered
+    )
+    both = first.join(second, on=["class_name", "number"], maintain_order="left")
+    return tuple(both["class_name"]), both["column"].to_numpy(), both["column_right"].to_numpy()
 
 
 def _layers(a: Run, b: Run, by_unit: bool) -> tuple[SharedLayer, ...]:
-    others = {layer.name: layer for layer in layer_rows(b.features)}
+    others = {layer.name: layer.rows for layer in layer_rows(b.features)}
+    units_a, units_b = (run.features["unit"].to_numpy() for run in (a, b))
     found = []
     for layer in layer_rows(a.features):
-        other = others.get(layer.name)
-        if other is None:
+        if layer.name not in others:
             continue
-        rows_a, rows_b = _ids(layer), _ids(other)
+        rows_a, rows_b = (
+            np.arange(rows.start, rows.stop) for rows in (layer.rows, others[layer.name])
+        )
         if by_unit:
-            units = [run.features["unit"].to_numpy() for run in (a, b)]
-            _, at_a, at_b = np.intersect1d(
-                units[0][layer.rows], units[1][other.rows], return_indices=True
-            )
+            _, at_a, at_b = np.intersect1d(units_a[rows_a], units_b[rows_b], return_indices=True)
             rows_a, rows_b = rows_a[at_a], rows_b[at_b]
-        if len(rows_a) and len(rows_b):
+        if len(rows_a):
             found.append(SharedLayer(layer.name, layer.kind, rows_a, rows_b))
     return tuple(found)
 
 
-def _ids(layer: LayerRows) -> NDArray[np.int64]:
-    return np.arange(layer.rows.start, layer.rows.stop)
-
-
 def _notes_on_classes(a: Run, b: Run, n_shared: int) -> list[str]:
-    notes = []
-    counts = (a.classes.height, b.classes.height)
     if not n_shared:
         return ["No class has the same name in both: nothing is compared."]
+    notes = []
+    counts = (a.classes.height, b.classes.height)
     if (n_shared, n_shared) != counts:
         notes.append(
             f"{n_shared} classes shared, of {counts[0]} and {counts[1]}: only they are compared."
@@ -181,15 +161,14 @@ def _notes_on_layers(a: Run, b: Run, found: Sequence[SharedLayer], by_unit: bool
             " correspond, so no feature is compared with its namesake: only the layers'"
             " distributions of D, and how many features each class keeps."
         )
-    names = [_names(run.features) for run in (a, b)]
-    for these, others, which in ((*names, "first"), (*reversed(names), "second")):
+    sizes = [Counter(run.features["layer"].to_list()) for run in (a, b)]
+    for these, others, which in ((*sizes, "first"), (*reversed(sizes), "second")):
         alone = [name for name in these if name not in others]
         if alone:
             listed = ", ".join(alone[:_LISTED]) + (", …" if len(alone) > _LISTED else "")
             count = f"{len(alone)} layer{'s' if len(alone) > 1 else ''}"
             notes.append(f"{count} of the {which} run alone, not compared: {listed}.")
     if by_unit:
-        sizes = [dict(run.features.group_by("layer").len().iter_rows()) for run in (a, b)]
         partly = [
             layer.name
             for layer in found
@@ -198,8 +177,3 @@ def _notes_on_layers(a: Run, b: Run, found: Sequence[SharedLayer], by_unit: bool
         if partly:
             notes.append(f"Only the shared units are compared in: {', '.join(partly[:_LISTED])}.")
     return notes
-
-
-def _names(features: pl.DataFrame) -> list[str]:
-    names: list[str] = features["layer"].unique(maintain_order=True).to_list()
-    return names

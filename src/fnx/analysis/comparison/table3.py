@@ -39,17 +39,6 @@ def table3(runs: Iterable[Run]) -> pl.DataFrame:
     """
     numbers = [f"{key}_{sign}" for sign in ("plus", "minus") for key in _QUANTITIES]
     rows = [table3_row(run) for run in runs]
-    return pl.DataFrame(
-        rows,
-        schema={
-            "dataset": pl.String(),
-            "model": pl.String(),
-            "statistic": pl.String(),
-            "images": pl.Int64(),
-            "classes": pl.Int64(),
-            "images_per_class": pl.Float64(),
-            "features": pl.Int64(),
-            **{name: pl.Float64() for name in numbers},
-            "run": pl.String(),
-        },
-    ).sort("images_per_class", "dataset", maintain_order=True)
+    return pl.DataFrame(rows, schema_overrides=dict.fromkeys(numbers, pl.Float64)).sort(
+        "images_per_class", "dataset", maintain_order=True
+    )
