@@ -24,8 +24,9 @@ from fnx.embedding import Embedding, embed
 from fnx.images import LabelledImages, list_images, open_images
 from fnx.images.reference import open_reference, reference_crops
 from fnx.registry import statistics
-from fnx.report import summary, track, write_pictures, write_report
+from fnx.report import summary, track, write_report
 from fnx.report.notebook import Run
+from fnx.report.pictures.pictures import write_pictures
 from fnx.statistics import dask as on_dask
 from fnx.statistics.engine import all_distances
 from fnx.statistics.permutations import permutations

@@ -13,10 +13,10 @@ import polars as pl
 from fnx import analysis
 from fnx.analysis.summary import summarize
 from fnx.report.pictures.paths import sprite_path
+from fnx.report.tables import named_top_features
 from fnx.report.text import by, describe, signs
 
-TOP_FEATURES = 4
-"""Features of each sign that the summary in a notebook shows."""
+TOP_FEATURES = 4  # features of each sign that the summary in a notebook shows
 
 
 class Run(analysis.Run):
@@ -76,14 +76,12 @@ class Run(analysis.Run):
 
 def _top_features(run: analysis.Run, sign: str) -> list[dict[str, Any]]:
     """Return the features farthest out for any class, each once, with its picture if any."""
-    names = run.features.select("feature_id", "layer", "unit")
     top = (
-        run.top_features.filter(sign=sign)
+        named_top_features(run)
+        .filter(sign=sign)
         .sort(pl.col("distance").abs(), descending=True, maintain_order=True)
         .unique("feature_id", keep="first", maintain_order=True)
         .head(TOP_FEATURES)
-        .join(names, on="feature_id", maintain_order="left")
-        .join(run.classes.select("class_id", "class_name"), on="class_id", maintain_order="left")
     )
     return [
         row | {"picture": _data_uri(sprite_path(run.path, row["layer"], row["unit"]))}

@@ -57,14 +57,7 @@ def subject(
 ) -> Subject:
     """Find what is to be shown of a run; its answer, if nothing is named.
 
-    Args:
-        run: the run.
-        class_name: a class by its name, the beginning of it, or its id; beside a feature, the class
-            whose values are set against all others'.
-        feature: "layer/unit".
-        layer: a layer.
-        top: features or pairs listed by presence and by absence.
-        every_class: list every class of a feature, not only those at both ends.
+    The arguments are those of `fnx.report.notebook.Run.show`.
 
     Raises:
         DataError: the run has no such class, feature or layer.

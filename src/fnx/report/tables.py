@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import polars as pl
@@ -10,10 +11,7 @@ import polars as pl
 from fnx.analysis import Run
 from fnx.images.official import OFFICIAL
 
-MAX_STAGES = 60
-"""Stages of a network that Table 1 lists; a longer network is shown by its blocks."""
-
-_QUANTITIES = ("images", "classes", "smallest", "largest", "mean")
+MAX_STAGES = 60  # stages of a network that Table 1 lists; a longer network is shown by its blocks
 
 
 def condensed(network: pl.DataFrame, most: int = MAX_STAGES) -> pl.DataFrame:
@@ -21,12 +19,8 @@ def condensed(network: pl.DataFrame, most: int = MAX_STAGES) -> pl.DataFrame:
 
     Blocks are consecutive stages whose names begin alike ("layer1.0"), as short as needed.
 
-    Args:
-        network: see `fnx.analysis.Run.network`.
-        most: rows.
-
     Returns:
-        The columns of `network` and ``stages``, how many a row stands for.
+        The columns of `fnx.analysis.Run.network` and ``stages``, how many a row stands for.
     """
     parts = pl.col("name").str.split(".")
     deepest = int(network.select(parts.list.len().max()).item() or 1)
@@ -53,6 +47,14 @@ def condensed(network: pl.DataFrame, most: int = MAX_STAGES) -> pl.DataFrame:
     return table
 
 
+def named_top_features(run: Run) -> pl.DataFrame:
+    """Return the top features of each class with ``class_name``, ``layer`` and ``unit``."""
+    classes = run.classes.select("class_id", "class_name")
+    features = run.features.select("feature_id", "layer", "unit")
+    top = run.top_features.join(classes, on="class_id", how="left", maintain_order="left")
+    return top.join(features, on="feature_id", how="left", maintain_order="left")
+
+
 def datasets_table(runs: Sequence[Run]) -> pl.DataFrame:
     """Return one row per data set: images that were used, classes, and images per class.
 
@@ -61,7 +63,8 @@ def datasets_table(runs: Sequence[Run]) -> pl.DataFrame:
         class); the same with ``paper_`` before them, as Table 2 has them (null for other data sets;
         its mean is images over classes).
     """
-    counts = {name: pl.Float64() if name == "mean" else pl.Int64() for name in _QUANTITIES}
+    whole = dict.fromkeys(("images", "classes", "smallest", "largest"), pl.Int64())
+    counts = whole | {"mean": pl.Float64()}
     schema = {"dataset": pl.String(), **counts, **{f"paper_{k}": v for k, v in counts.items()}}
     return pl.DataFrame([_row(run) for run in runs], schema=schema).unique(
         keep="first", maintain_order=True
@@ -80,12 +83,7 @@ def _row(run: Run) -> dict[str, Any]:
     }
     official = OFFICIAL.get(str(run.record.setting("dataset.layout"))) or OFFICIAL.get(run.dataset)
     if official is not None:
-        paper = official.published
-        row |= {
-            "paper_images": paper.images,
-            "paper_classes": paper.classes,
-            "paper_smallest": paper.smallest,
-            "paper_largest": paper.largest,
-            "paper_mean": paper.images / paper.classes,
-        }
+        paper = asdict(official.published)
+        paper["mean"] = paper["images"] / paper["classes"]
+        row |= {f"paper_{name}": value for name, value in paper.items()}
     return row

@@ -48,11 +48,7 @@ def open_embedding(run: Run) -> Embedding:
 def feature_values(run: Run, feature_id: int, class_id: int, bins: int = 16) -> Values:
     """Count a feature's values on a class's images and on all others.
 
-    Args:
-        run: the run.
-        feature_id: the feature.
-        class_id: the inner class.
-        bins: bins of equal width from the smallest to the largest value.
+    The bins have equal widths, from the smallest to the largest value.
 
     Raises:
         DataError: see `open_embedding`.

@@ -11,10 +11,6 @@ from fnx.config.schema import ReportConfig
 def write_report(run: Run, config: ReportConfig) -> Path | None:
     """Draw the figures into ``figures/``, their numbers beside them, and write the page.
 
-    Args:
-        run: in memory or on disk; the files go to its folder.
-        config: whether to draw at all, the file formats, and what the figures show.
-
     Returns:
         Path of the page; None if the configuration asks for tables only.
 

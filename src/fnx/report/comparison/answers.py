@@ -14,7 +14,7 @@ from fnx.report.comparison.gather import Comparison
 def answers(compared: Comparison) -> list[str]:
     """Say the most important results of a comparison, in a few sentences."""
     sentences = [*_on_thresholds(compared.table3), *_on_fits(compared.fits)]
-    unit = compared.pairs.filter(pl.col("by") == "unit").drop_nulls("spearman")
+    unit = compared.pairs.filter(by="unit").drop_nulls("spearman")
     if unit.height:
         ordered = unit.sort("spearman", descending=True, maintain_order=True)
         best = ordered.row(0, named=True)
@@ -39,13 +39,10 @@ def _on_thresholds(table: pl.DataFrame) -> list[str]:
         if known.height < 2:
             continue
         least, most = known.row(0, named=True), known.row(-1, named=True)
-        if least["t_plus"] == most["t_plus"]:
-            sentences.append(
-                f"t+ ({statistic}) is {least['t_plus']:.3f} in all {known.height} runs."
-            )
-            continue
         sentences.append(
-            f"t+ ({statistic}) lies between {least['t_plus']:.3f} ({least['label']},"
+            f"t+ ({statistic}) is {least['t_plus']:.3f} in all {known.height} runs."
+            if least["t_plus"] == most["t_plus"]
+            else f"t+ ({statistic}) lies between {least['t_plus']:.3f} ({least['label']},"
             f" {least['images_per_class']:,.0f} images per class) and {most['t_plus']:.3f}"
             f" ({most['label']}, {most['images_per_class']:,.0f})."
         )
@@ -78,16 +75,13 @@ def _agreement_of(pair: dict[str, Any]) -> str:
 
 
 def _sources(layers: pl.DataFrame, pair: dict[str, Any]) -> str:
-    rows = layers.filter(
-        pl.col("run_a") == pair["run_a"], pl.col("run_b") == pair["run_b"]
-    ).with_columns(more=pl.col("pct_kept_b") - pl.col("pct_kept_a"))
-    more = rows.filter(pl.col("more") > 0).height
-    widest = rows.sort(pl.col("more").abs(), descending=True, maintain_order=True).row(
-        0, named=True
-    )
+    more = pl.col("pct_kept_b") - pl.col("pct_kept_a")
+    rows = layers.filter(run_a=pair["run_a"], run_b=pair["run_b"])
+    widest = rows.sort(more.abs(), descending=True, maintain_order=True).row(0, named=True)
     return (
         f"{pair['run_a']} and {pair['run_b']} are networks with different weights: the second keeps"
-        f" more in {more} of {rows.height} layers; the widest difference is in {widest['layer']}"
+        f" more in {rows.filter(more > 0).height} of {rows.height} layers; the widest difference is"
+        f" in {widest['layer']}"
         f" ({widest['pct_kept_a']:.1f} % and {widest['pct_kept_b']:.1f} % of the pairs kept)."
     )
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import polars as pl
-
 from fnx.analysis import Run
 from fnx.report.comparison.gather import Comparison, first_free
 from fnx.report.figures import agreement, distances, fits, groups, joint, kept, layers
@@ -30,19 +28,10 @@ def figures(compared: Comparison) -> Iterator[Picture]:
         rows = compared.layers.filter(by=by)
         if not rows.is_empty():
             yield Picture(name, agreement.draw(rows, by), rows)
-    by_unit = [
-        index
-        for index, by in zip(compared.indices, compared.pairs["by"], strict=True)
-        if by == "unit"
-    ]
+    by_unit = [compared.indices[i] for i in (compared.pairs["by"] == "unit").arg_true()]
     counts = joint.table(runs, names, by_unit[: joint.MOST_PANELS])
     if not counts.is_empty():
         yield Picture("agreement_joint", joint.draw(runs, names, counts), counts)
-
-
-def of_places(run: Run) -> bool:
-    """Return whether the run's network was trained on Places, as far as its name tells."""
-    return "places" in run.model.lower()
 
 
 def _of_one_statistic(chosen: list[tuple[Run, str]], suffix: str) -> Iterator[Picture]:
@@ -50,15 +39,15 @@ def _of_one_statistic(chosen: list[tuple[Run, str]], suffix: str) -> Iterator[Pi
         ("fig05_layers", layers.HEADING, False),
         ("fig11_layers", OF_PLACES, True),
     ):
-        some = [(run, label) for run, label in chosen if of_places(run) == places]
+        # Trained on Places, as far as the network's name tells.
+        some = [one for one in chosen if ("places" in one[0].model.lower()) == places]
         if some:
             runs, labels = zip(*some, strict=True)
             rows = layers.table(runs, labels)
             yield Picture(name + suffix, layers.draw(runs, labels, rows, heading=heading), rows)
     runs, labels = zip(*chosen, strict=True)
     shares = distances.table(runs, labels)
-    figure = distances.draw(runs, labels, shares)
-    yield Picture(f"fig06_distribution{suffix}", figure, shares)
+    yield Picture(f"fig06_distribution{suffix}", distances.draw(runs, labels, shares), shares)
     if "fc" in shares["kind"].to_list():
         rows = groups.table(runs, labels, shares)
         yield Picture(f"fig08_fc{suffix}", groups.draw(runs, labels, rows), rows)
@@ -69,7 +58,7 @@ def _fits(compared: Comparison) -> Iterator[Picture]:
     used: set[str] = set()
     for rows in found:
         model, statistic = rows.row(0)[:2]
-        points = compared.table3.filter(pl.col("model") == model, pl.col("statistic") == statistic)
+        points = compared.table3.filter(model=model, statistic=statistic)
         # A single figure has the name of the table of all fits, which is then its own.
         name = f"fits_{_slug(model)}_{_slug(statistic)}" if len(found) > 1 else "fits"
         if name in used:  # two names that differ in characters that no file's name can have

@@ -22,7 +22,7 @@ class Comparison:
     """Some runs and what they have to say together.
 
     Attributes:
-        runs: in the paper's order.
+        runs: in the paper's order, by ascending mean number of images per class.
         labels: a name for each run, all different.
         table3: see `fnx.analysis.comparison.table3.table3`, with ``label``.
         fits: see `fnx.analysis.comparison.fits.fits_table`.
@@ -92,25 +92,15 @@ def _details(run: Run) -> list[str]:
     ]
 
 
-def in_order(runs: Sequence[Run]) -> list[Run]:
-    """Sort runs as the paper does: by ascending mean number of images per class."""
-    return sorted(runs, key=lambda run: (run.images_per_class, run.dataset))
-
-
 def gather(runs: Sequence[Run], reference: Run | None = None) -> Comparison:
-    """Compare some runs; nothing is drawn or written.
-
-    Args:
-        runs: at least one run.
-        reference: one of the runs: the one that all others are compared with, layer by layer.
-            None: each with each.
+    """Compare some runs, each with each or all with a reference; nothing is drawn or written.
 
     Raises:
         DataError: if there is no run.
     """
     if not runs:
         raise DataError("no runs to compare")
-    ordered = in_order(runs)
+    ordered = sorted(runs, key=lambda run: (run.images_per_class, run.dataset))
     names = labels(ordered)
     table = table3(ordered).with_columns(pl.Series("label", names))
     at = None if reference is None else ordered.index(reference)

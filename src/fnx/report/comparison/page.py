@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import polars as pl
 from markupsafe import Markup
 from matplotlib.colors import to_hex
 
@@ -23,8 +22,7 @@ from fnx.report.page.html import environment, inline
 from fnx.report.tables import datasets_table
 from fnx.report.text import statistic_name
 
-MAX_DETAILS = 60
-"""Pairs of runs whose layers the page lists; the rest are in agreement.parquet."""
+MAX_DETAILS = 60  # pairs of runs whose layers the page lists; the rest are in agreement.parquet
 
 _SECTIONS = {
     "thresholds": ("fits",),
@@ -90,22 +88,24 @@ def render(
 ) -> str:
     """Return the page as text.
 
-    Args:
-        compared: the runs, and what they have to say together.
-        figures: SVG text of each figure of `fnx.report.comparison.figures.figures`, by name.
-        folder: that the page will lie in, from which it links to the runs' pages.
-        formats: suffixes of the figures' files beside the page, to be linked to.
+    `figures` is the SVG text of each figure by name, `formats` are suffixes of their files beside
+    the page, to be linked to; it links to the runs' pages from `folder`, where it will lie.
     """
-    pairs = compared.pairs.rows(named=True)
+    pairs, layers = compared.pairs.rows(named=True), compared.layers
     colours = _series(max(len(compared.runs), MANY_PAIRS))
     details = [
-        {"pair": pair, "rows": _layers_of(compared.layers, pair)}
+        {
+            "pair": pair,
+            "rows": layers.filter(run_a=pair["run_a"], run_b=pair["run_b"]).rows(named=True),
+        }
         for pair in pairs[:MAX_DETAILS]
         if pair["by"] != "nothing"
     ]
     pages = environment(Path(__file__).parent / "templates")
     return pages.get_template("compare.html.j2").render(
-        runs=_runs(compared, folder),
+        runs=[
+            (run, link(run, folder), statistic_name(run.record.statistic)) for run in compared.runs
+        ],
         datasets=list(dict.fromkeys(run.dataset for run in compared.runs)),
         answers=answers(compared),
         table3=compared.table3.rows(named=True),
@@ -116,7 +116,7 @@ def render(
         notes=numbered(pair["note"] for pair in pairs if pair["note"]),
         table2=datasets_table(compared.runs).rows(named=True),
         details=details,
-        left_out=len(pairs) - min(len(pairs), MAX_DETAILS),
+        left_out=len(pairs[MAX_DETAILS:]),
         figures=_figures(figures, colours),
         colours=colours,
         formats=list(formats),
@@ -134,31 +134,6 @@ def link(run: Run, folder: Path) -> str | None:
         return page.as_uri()
 
 
-def _runs(compared: Comparison, folder: Path) -> list[dict[str, Any]]:
-    return [
-        {
-            "label": label,
-            "link": link(run, folder),
-            "path": str(run.path),
-            "model": run.model,
-            "tap": run.record.tap,
-            "statistic": statistic_name(run.record.statistic),
-            "images": run.n_images,
-            "classes": run.classes.height,
-            "features": run.features.height,
-            "weights": run.record.weights_digest[:12],
-            "started": run.record.started,
-        }
-        for run, label in zip(compared.runs, compared.labels, strict=True)
-    ]
-
-
-def _layers_of(layers: pl.DataFrame, pair: dict[str, Any]) -> list[dict[str, Any]]:
-    return layers.filter(pl.col("run_a") == pair["run_a"], pl.col("run_b") == pair["run_b"]).rows(
-        named=True
-    )
-
-
 def _series(most: int) -> dict[str, str]:
     """Return the colours of up to `most` runs or pairs, and lighter ones for a dark screen."""
     colours = {one[0][:3] for count in range(1, most + 1) for one in series_styles(count)}
@@ -173,9 +148,8 @@ def _figures(
 ) -> dict[str, list[dict[str, Any]]]:
     """Return the figures of each section, in the order of `_SECTIONS`, with how to read them."""
     known = re.compile("|".join(colours))
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[dict[str, Any]]] = {section: [] for section in _SECTIONS}
     for section, stems in _SECTIONS.items():
-        found[section] = []
         for stem in stems:
             heading, reading = _READING[stem]
             for place, name in enumerate(n for n in figures if n.startswith(stem)):

@@ -13,8 +13,7 @@ from fnx.report.comparison.gather import Comparison
 from fnx.report.terminal.terminal import table, text
 from fnx.report.text import number
 
-MAX_PAIRS = 20
-"""Pairs of runs that are listed; the rest are in agreement_pairs.csv."""
+MAX_PAIRS = 20  # pairs of runs that are listed; the rest are in agreement_pairs.csv
 
 _CURVES = {"log": "a + b ln(n)", "inverse_sqrt": "a + b / sqrt(n)"}
 
@@ -22,13 +21,16 @@ _CURVES = {"log": "a + b ln(n)", "inverse_sqrt": "a + b / sqrt(n)"}
 def summary(compared: Comparison, folder: Path) -> Iterator[RenderableType]:
     """Show Table 3, fits and agreement; runs are numbered, and named in the first table.
 
-    Args:
-        compared: see `fnx.report.comparison.gather.gather`.
-        folder: where the comparison was written.
+    `folder` is where the comparison was written.
     """
+    digits = {"images_per_class": 1, "t_plus": 3, "davg_plus": 0, "t_minus": 3, "davg_minus": 0}
     yield table(
         (
-            [str(place), row["label"], row["model"], row["statistic"], *_numbers(row)]
+            [
+                str(place),
+                *(row[name] for name in ("label", "model", "statistic")),
+                *(number(row[name], places) for name, places in digits.items()),
+            ]
             for place, row in enumerate(compared.table3.rows(named=True), 1)
         ),
         ">///>>>>>",
@@ -46,11 +48,6 @@ def summary(compared: Comparison, folder: Path) -> Iterator[RenderableType]:
         yield f"settings that differ: {listed or 'none'}"
     yield f"written to {folder}"
     yield text(f"open {folder / 'compare.html'}", fold=True)
-
-
-def _numbers(row: dict[str, float | None]) -> list[str]:
-    digits = {"images_per_class": 1, "t_plus": 3, "davg_plus": 0, "t_minus": 3, "davg_minus": 0}
-    return [number(row[name], places) for name, places in digits.items()]
 
 
 def _fits(fits: pl.DataFrame) -> Iterator[str]:

@@ -18,11 +18,6 @@ def write(compared: Comparison, folder: Path, formats: Sequence[str]) -> Path:
 
     Figures of distances are drawn apart for each statistic, whose distances cannot share an axis.
 
-    Args:
-        compared: see `fnx.report.comparison.gather.gather`.
-        folder: made if it is not there.
-        formats: of the figures.
-
     Returns:
         Path of the page.
     """

@@ -45,9 +45,8 @@ HEADINGS = {
 def draw(layers: pl.DataFrame, by: str) -> Figure:
     """Draw the agreement of all pairs of runs of one kind, layer by layer.
 
-    Args:
-        layers: as of `fnx.analysis.comparison.agreement.agreement`, at least one row of this kind.
-        by: "unit" or "distribution".
+    `layers` is of `fnx.analysis.comparison.agreement.agreement`, with a row of this kind, "unit" or
+    "distribution".
     """
     table = layers.filter(by=by).with_columns(
         pl.format("{} : {}", "run_a", "run_b").alias("pair"),
@@ -59,7 +58,7 @@ def draw(layers: pl.DataFrame, by: str) -> Figure:
         if table[measure.column].null_count() < table.height
     ]
     pairs = table["pair"].unique(maintain_order=True).to_list()
-    names, kinds = _layers(table)
+    names, kinds = style.layers_of(table, "pair")
     if len(pairs) > MANY_PAIRS:
         figure = _colours(table, measures, pairs, names)
     else:
@@ -71,15 +70,6 @@ def draw(layers: pl.DataFrame, by: str) -> Figure:
     )
     style.title(figure, HEADINGS[by], detail)
     return figure
-
-
-def _layers(table: pl.DataFrame) -> tuple[list[str], list[str]]:
-    """Return all layers in the order of the pair with most; what others add comes last."""
-    kinds: dict[str, str] = {}
-    for part in sorted(table.partition_by("pair", maintain_order=True), key=lambda p: -p.height):
-        for name, kind in part.select("layer", "kind").rows():
-            kinds.setdefault(name, kind)
-    return list(kinds), list(kinds.values())
 
 
 def _dots(
@@ -105,7 +95,7 @@ def _dots(
             pairs, offsets, style.series_styles(len(pairs)), strict=True
         ):
             rows = table.filter(pl.col("pair") == pair).drop_nulls(measure.column)
-            at = np.array([y[name] for name in rows["layer"]], np.float64) + offset
+            at = np.array([y[name] + offset for name in rows["layer"]])
             values = rows[measure.column].to_numpy()
             panel.hlines(at, measure.best, values, color=style.GRID, linewidth=0.7, zorder=1)
             panel.plot(
@@ -138,15 +128,11 @@ def _colours(
         grid = np.full((len(names), len(pairs)), np.nan)
         for pair, layer, value in table.select("pair", "layer", measure.column).rows():
             grid[row[layer], column[pair]] = np.nan if value is None else value
-        low = measure.low if measure.low is not None else float(np.nanmin(grid))
-        high = 1.0 if measure.high is not None else float(np.nanmax(grid))
-        image = panel.imshow(
-            grid, aspect="auto", cmap="cividis", vmin=min(low, float(np.nanmin(grid))), vmax=high
-        )
+        low = min(np.nanmin(grid), np.inf if measure.low is None else measure.low)
+        high = 1.0 if measure.high is not None else np.nanmax(grid)
+        image = panel.imshow(grid, aspect="auto", cmap="cividis", vmin=low, vmax=high)
         figure.colorbar(image, ax=panel, label=measure.label, shrink=0.8)
-        room = max(1, round(len(names) * 9.6 / (72 * height)))
-        shown = range(0, len(names), room)
-        panel.set_yticks(list(shown), [shorten(names[i], 28) for i in shown])
+        style.layer_ticks(panel, names, height, 8)
         panel.set_xticks(range(len(pairs)), [str(i + 1) for i in range(len(pairs))], fontsize=6)
         panel.grid(visible=False)
         panel.tick_params(length=0)

@@ -21,9 +21,7 @@ MANY = 300  # classes from which the lines are a picture in the SVG, not so many
 def table(run: Run, sign: str) -> pl.DataFrame:
     """Return what is drawn: the curves of each class, their means and d_avg, and the threshold.
 
-    Args:
-        run: whose statistic has this sign.
-        sign: "+" counts features with D > x, "-" those with D < x.
+    The sign "+" counts features with D > x, "-" those with D < x.
 
     Returns:
         ``curve``: "class", "mean" (over the classes; of random labels over all permutations, too),
@@ -32,58 +30,43 @@ def table(run: Run, sign: str) -> pl.DataFrame:
         for the last two.
     """
     (side,) = (side for side in run.scan.sides if side.sign == sign)
-    (row,) = run.thresholds.filter(sign=sign).rows(named=True)
+    kept = run.kept[sign]
     direction = 1.0 if sign == "+" else -1.0
     x = direction * run.scan.x
-    curves: list[tuple[str, dict[str, Any]]] = [
-        (
-            "class",
-            {
-                "class_id": np.repeat(run.classes["class_id"].to_numpy(), len(x)),
-                "x": np.tile(x, run.classes.height),
-                "real": side.counts.ravel(),
-                # The paper draws one randomisation; all of them would only hide each other.
-                "random": side.counts_random[0].ravel(),
-            },
-        ),
-        (
-            "mean",
-            {
-                "x": x,
-                "real": side.counts.mean(axis=0),
-                "random": side.counts_random.mean(axis=(0, 1)),
-            },
-        ),
-        (
-            "davg",
-            {
-                "x": run.davg["x"] * direction,
-                "davg": run.davg[f"davg_{'plus' if sign == '+' else 'minus'}"],
-            },
-        ),
-        (
-            "threshold",
-            {
-                "x": [row["threshold"]],
-                "real": [row["kept"]],
-                "random": [row["kept_random"]],
-                "davg": [row["davg"]],
-            },
-        ),
-    ]
+    curves: dict[str, dict[str, Any]] = {
+        "class": {
+            "class_id": np.repeat(run.classes["class_id"].to_numpy(), len(x)),
+            "x": np.tile(x, run.classes.height),
+            "real": side.counts.ravel(),
+            # The paper draws one randomisation; all of them would only hide each other.
+            "random": side.counts_random[0].ravel(),
+        },
+        "mean": {
+            "x": x,
+            "real": side.counts.mean(axis=0),
+            "random": side.counts_random.mean(axis=(0, 1)),
+        },
+        "davg": {
+            "x": run.davg["x"] * direction,
+            "davg": run.davg[f"davg_{'plus' if sign == '+' else 'minus'}"],
+        },
+        "threshold": {
+            "x": [kept.threshold],
+            "real": [kept.kept],
+            "random": [kept.kept_random],
+            "davg": [kept.davg],
+        },
+    }
     numbers = dict.fromkeys(("x", "real", "random", "davg"), pl.Float64())
     schema = pl.Schema({"curve": pl.String(), "class_id": pl.Int64(), **numbers})
-    parts = [pl.DataFrame(columns).with_columns(curve=pl.lit(name)) for name, columns in curves]
+    parts = [pl.DataFrame(part).with_columns(curve=pl.lit(name)) for name, part in curves.items()]
     return pl.concat(parts, how="diagonal_relaxed").select(*schema).cast(schema)
 
 
 def draw(run: Run, sign: str, drawn: pl.DataFrame) -> Figure:
     """Draw features with D > x (for absence, D < x) of each class, real and random, above d_avg.
 
-    Args:
-        run: what to draw.
-        sign: "+", or of a signed statistic "-".
-        drawn: its `table`.
+    `drawn` is the run's `table` for the same sign.
     """
     row = drawn.filter(curve="threshold").row(0, named=True)
     figure = style.new_figure(height=5.0)
@@ -102,7 +85,7 @@ def draw(run: Run, sign: str, drawn: pl.DataFrame) -> Figure:
     davg = drawn.filter(curve="davg")
     bottom.plot(davg["x"].to_numpy(), davg["davg"].to_numpy(), color=style.INK, linewidth=1.2)
     if math.isfinite(row["x"]):
-        bottom.axvline(row["x"], color=style.INK, linestyle=(0, (4, 2)), linewidth=1.0)
+        bottom.axvline(row["x"], color=style.INK, linestyle=style.DASHED, linewidth=1.0)
         bottom.plot([row["x"]], [row["davg"]], "o", color=style.INK, markersize=4)
     bottom.set_ylabel("$d_{avg}$ / features", parse_math=True)
     bottom.yaxis.set_major_formatter(lambda value, _: number(value))
@@ -123,27 +106,22 @@ def _curves(axes: Axes, drawn: pl.DataFrame, *, many: bool) -> None:
             [np.column_stack([x, count]) for count in counts],
             colors=colour,
             linewidths=0.6,
-            alpha=_alpha(len(counts)),
+            # Fainter the more lines there are, so that dense parts show their density.
+            alpha=float(np.clip(4 / np.sqrt(len(counts)), 0.08, 0.6)),
             rasterized=many,
             zorder=order,
         )
         axes.add_collection(lines)
-    real, random = mean["real"].to_numpy(), mean["random"].to_numpy()
-    for y, colour, line, labels in (
-        (real, style.REAL_LINE, "-", "real"),
-        (random, style.RANDOM_LINE, (0, (3, 1.2)), "random"),
+    for name, colour, line in (
+        ("real", style.REAL_LINE, "-"),
+        ("random", style.RANDOM_LINE, (0, (3, 1.2))),
     ):
-        label = f"{labels} labels: mean of the classes"
+        y, label = mean[name].to_numpy(), f"{name} labels: mean of the classes"
         axes.plot(x, y, color=style.PAPER, linewidth=4.2, zorder=3, solid_capstyle="butt")
         axes.plot(x, y, color=colour, linestyle=line, linewidth=2.2, zorder=4, label=label)
     highest = max(float(np.nanmax(rows[name].to_numpy(), initial=1)) for name in ("real", "random"))
     axes.set_ylim(0, highest * 1.03)
     axes.yaxis.set_major_formatter(lambda value, _: number(value))
-
-
-def _alpha(count: int) -> float:
-    """Return a fainter opacity the more lines there are, so that dense parts show their density."""
-    return float(np.clip(4 / np.sqrt(count), 0.08, 0.6))
 
 
 def _gap(axes: Axes, row: dict[str, float], sign: str, span: float) -> None:

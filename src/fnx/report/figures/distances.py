@@ -15,13 +15,9 @@ from fnx.analysis import Run
 from fnx.analysis.distributions import domain, percentages
 from fnx.analysis.scan import BINS
 from fnx.report.figures import style
-from fnx.report.text import describe, distance_label
+from fnx.report.text import distance_label
 
-KINDS = {
-    "conv": "convolutional layers",
-    "fc": "fully connected layers",
-    "other": "other layers",
-}
+KINDS = {"conv": "convolutional layers", "fc": "fully connected layers", "other": "other layers"}
 READING = "Real labels; faint: random labels of the same run; triangles on the axis: t⁺ and t⁻"
 """How to read the lines of several runs."""
 
@@ -31,14 +27,11 @@ _LIMITS = (("t_plus", "+"), ("t_minus", "-"))
 def table(runs: Sequence[Run], labels: Sequence[str]) -> pl.DataFrame:
     """Return what is drawn: how the (feature, class) pairs of each kind of layers spread over D.
 
-    Args:
-        runs: of one statistic.
-        labels: what to call them.
-
     Returns:
-        ``run``, ``kind``, ``low`` and ``high`` of the bin, ``pct`` and ``pct_random`` (percentage
-        of the pairs in it, under real and under random labels, all permutations together; pairs
-        beyond the bins and infinite ones are missing from their sum), ``t_plus``, ``t_minus``.
+        Of runs of one statistic ``run``, ``kind``, ``low`` and ``high`` of the bin, ``pct`` and
+        ``pct_random`` (percentage of the pairs in it, under real and under random labels, all
+        permutations together; pairs beyond the bins and infinite ones are missing from their sum),
+        ``t_plus``, ``t_minus``.
     """
     shared = domain(*(extent for run in runs for extent in run.extents))
     edges = shared.edges(BINS)
@@ -47,18 +40,14 @@ def table(runs: Sequence[Run], labels: Sequence[str]) -> pl.DataFrame:
         limits = {name: (run.threshold(sign) or {}).get("threshold") for name, sign in _LIMITS}
         for kind in _kinds([run]):
             real, random = _percentages(run, kind, edges)
-            part = pl.DataFrame(
-                {
-                    "run": [label] * BINS,
-                    "kind": [kind] * BINS,
-                    "low": edges[:-1],
-                    "high": edges[1:],
-                    "pct": real,
-                    "pct_random": random,
-                }
-            )
+            bins = {"low": edges[:-1], "high": edges[1:], "pct": real, "pct_random": random}
             parts.append(
-                part.with_columns(pl.lit(v, dtype=pl.Float64).alias(k) for k, v in limits.items())
+                pl.DataFrame(bins).select(
+                    pl.lit(label).alias("run"),
+                    pl.lit(kind).alias("kind"),
+                    pl.all(),
+                    *(pl.lit(v, dtype=pl.Float64).alias(k) for k, v in limits.items()),
+                )
             )
     return pl.concat(parts)
 
@@ -70,9 +59,8 @@ def _percentages(
     scan = run.scan
     if not np.array_equal(edges, scan.edges):  # other runs reach farther
         rows = [layer.rows for layer in scan.layers if layer.kind == kind]
-        return percentages(run.distances, rows, edges), percentages(
-            run.distances_random, rows, edges
-        )
+        real, random = run.distances, run.distances_random
+        return percentages(real, rows, edges), percentages(random, rows, edges)
     chosen = [i for i, layer in enumerate(scan.layers) if layer.kind == kind]
     pairs = sum(scan.layers[i].size for i in chosen) * run.classes.height
     return (
@@ -82,13 +70,7 @@ def _percentages(
 
 
 def draw(runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame) -> Figure:
-    """Draw the percentage of (feature, class) pairs against D, random labels behind.
-
-    Args:
-        runs: of one statistic.
-        labels: what to call them.
-        drawn: their `table`.
-    """
+    """Draw the `table` of runs of one statistic: percentages of pairs, random labels behind."""
     kinds, alone = _kinds(runs), len(runs) == 1
     figure = style.new_figure(height=1.2 + 2.0 * len(kinds) if alone else 1.3 + 2.3 * len(kinds))
     panels = figure.subplots(len(kinds), 1, sharex=True, squeeze=False)[:, 0]
@@ -105,10 +87,7 @@ def draw(runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame) -> Fig
     style.legend_below(panels[-1], 2 if alone else min(4, len(runs)), handles=handles, labels=names)
     panels[-1].set_xlabel(distance_label(runs[0]))
     heading = "Distances of all features and classes"
-    if alone:
-        style.title(figure, f"{heading}, {runs[0].dataset}", describe(runs[0]))
-    else:
-        style.title(figure, heading, READING)
+    style.titles(figure, runs, heading, READING)
     return figure
 
 
@@ -167,8 +146,7 @@ def label_panel(panel: Axes, edges: NDArray[np.float64], heading: str, *, signed
 def bin_edges(rows: pl.DataFrame) -> NDArray[np.float64]:
     """Return the edges that all bins of a `table` share."""
     bins = rows.select("low", "high").unique(maintain_order=True)
-    edges: NDArray[np.float64] = np.append(bins["low"].to_numpy(), bins["high"][-1])
-    return edges
+    return np.array([*bins["low"], bins["high"][-1]])
 
 
 def _kinds(runs: Sequence[Run]) -> list[str]:

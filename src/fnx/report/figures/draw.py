@@ -31,9 +31,7 @@ class Picture:
 def figures(run: Run, config: ReportConfig) -> Iterator[Picture]:
     """Draw the figures of a run, one after the other; call within `fnx.report.figures.style.style`.
 
-    Args:
-        run: the run.
-        config: which pair Figure 1 shows, and how Figure 5 finds its modes.
+    The configuration says which pair Figure 1 shows, and how Figure 5 finds its modes.
     """
     only = [run], [run.dataset]
     chosen = pair.table(run, config.pair)

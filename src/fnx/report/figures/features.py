@@ -44,12 +44,8 @@ def table(run: Run, sign: str) -> pl.DataFrame:
 def draw(run: Run, sign: str, drawn: pl.DataFrame) -> Figure:
     """Draw pairs by presence (the highest D) or by absence (the lowest), with their pictures.
 
-    By absence, images of the class and of classes that activate the feature stand beside.
-
-    Args:
-        run: a run with pictures.
-        sign: "+" or "-".
-        drawn: its `table`, at least one row.
+    By absence, images of the class and of classes that activate the feature stand beside. `drawn`
+    is the `table` of a run with pictures, not empty.
     """
     across = min(_IN_A_ROW[sign], drawn.height)
     panels = 1 if sign == "+" else 3
@@ -66,53 +62,43 @@ def draw(run: Run, sign: str, drawn: pl.DataFrame) -> Figure:
         if sign == "-":
             _draw_classes(some[1], some[2], run, pair)
     which = "lowest" if sign == "-" else "highest" if run.signed else "largest"
-    heading = f"Features with the {which} D, {run.dataset}"
-    style.title(figure, heading, f"{describe(run)}; {_shown(run)}")
+    assert run.top_images is not None
+    datasets = run.top_images["dataset"].drop_nulls().unique(maintain_order=True).to_list()
+    shown = f"pictures: {', '.join(datasets)}" if datasets else "no pictures"
+    style.title(figure, f"Features with the {which} D, {run.dataset}", f"{describe(run)}; {shown}")
     return figure
 
 
 def _draw_feature(axes: Axes, run: Run, pair: dict[str, Any]) -> None:
-    distance = number(pair["distance"], 3)
-    lines = [
+    _heading(
+        axes,
         f"{shorten(pair['layer'], 18)} / {pair['unit']}",
         shorten(pair["class_name"], 22),
-        f"D = {distance}",
-    ]
-    _heading(axes, lines)
+        f"D = {number(pair['distance'], 3)}",
+    )
     grid = tiles(sprite_path(run.path, pair["layer"], pair["unit"]))
     if grid:
         _show(axes, grid[: pair["n_images"]])
     else:
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-        axes.text(
-            0.5,
-            0.5,
-            "no reference image\nactivates it",
-            ha="center",
-            va="center",
-            fontsize=7,
-            color=style.MUTED,
-        )
+        style.note(axes, "no reference image\nactivates it", fontsize=7)
 
 
 def _draw_classes(without: Axes, having: Axes, run: Run, pair: dict[str, Any]) -> None:
-    _heading(
-        without, ["images of the class", shorten(pair["class_name"], 22), "\N{NO-BREAK SPACE}"]
-    )
+    name = shorten(pair["class_name"], 22)
+    _heading(without, "images of the class", name, "\N{NO-BREAK SPACE}")
     _show(without, tiles(class_path(run.path, pair["class_id"])))
     distances = np.asarray(run.distances[pair["feature_id"]])
     highest = np.argsort(-distances, kind="stable")[:_HIGHEST]
-    names = run.classes.sort("class_id")["class_name"].gather(highest)
-    grid: list[Pixels] = []
-    for class_id in highest:
-        grid += tiles(class_path(run.path, int(class_id)))[:COLUMNS]
+    names = run.classes["class_name"].gather(highest)
     best = number(float(distances[highest[0]]), 3)
     each = [shorten(name, _NAMES // len(names) - 2) for name in names]
-    _heading(having, ["classes with the highest D", ", ".join(each), f"D up to {best}"])
-    _show(having, grid)
+    _heading(having, "classes with the highest D", ", ".join(each), f"D up to {best}")
+    grids = [tiles(class_path(run.path, class_id)) for class_id in highest.tolist()]
+    _show(having, [tile for grid in grids for tile in grid[:COLUMNS]])
 
 
-def _heading(axes: Axes, lines: list[str]) -> None:
+def _heading(axes: Axes, *lines: str) -> None:
     axes.set_title("\n".join(lines), fontsize=6, loc="left", pad=3, linespacing=1.15)
 
 
@@ -120,15 +106,9 @@ def _show(axes: Axes, grid: list[Pixels]) -> None:
     """Show tiles in rows of `COLUMNS`, with transparent gaps between them."""
     step = TILE + _GAP
     rows = max(COLUMNS, math.ceil(len(grid) / COLUMNS))
-    canvas = np.full((rows * step - _GAP, COLUMNS * step - _GAP, 4), 0, np.uint8)
+    canvas = np.zeros((rows * step - _GAP, COLUMNS * step - _GAP, 4), np.uint8)
     for place, tile in enumerate(grid):
         top, left = (step * part for part in divmod(place, COLUMNS))
         canvas[top : top + TILE, left : left + TILE, :3] = tile
         canvas[top : top + TILE, left : left + TILE, 3] = 255
     axes.imshow(canvas, interpolation="none")
-
-
-def _shown(run: Run) -> str:
-    assert run.top_images is not None
-    datasets = run.top_images["dataset"].drop_nulls().unique(maintain_order=True).to_list()
-    return f"pictures: {', '.join(datasets)}" if datasets else "no pictures"

@@ -12,11 +12,9 @@ from fnx.report.text import number, shorten
 
 
 def draw(table: pl.DataFrame, fits: pl.DataFrame) -> Figure:
-    """Draw the thresholds of some runs against images per class, with both curves.
+    """Draw thresholds of Table 3 against images per class, and the curves of the table of fits.
 
-    Args:
-        table: rows of Table 3 with ``label``, of one model and statistic.
-        fits: rows of `fnx.analysis.comparison.fits.fits_table` of the same.
+    Both tables are of one model and statistic; the first has a column ``label``.
     """
     signs = [sign for sign in ("+", "-") if sign in fits["sign"].to_list()]
     figure = style.new_figure(height=3.5)
@@ -28,17 +26,15 @@ def draw(table: pl.DataFrame, fits: pl.DataFrame) -> Figure:
         colour = style.PRESENCE if plus else style.ABSENCE
         thresholds = table["t_plus" if plus else "t_minus"].to_numpy()
         panel.plot(n, thresholds, "o" if plus else "s", color=colour, zorder=3)
-        for row in fits.filter(sign=sign).rows(named=True):
-            curve = Fit(
-                row["curve"], row["intercept"], row["slope"], row["r_squared"], row["points"]
-            )
+        for row in fits.filter(sign=sign).select(*Fit.__annotations__).rows(named=True):
+            fit = Fit(**row)
             panel.plot(
                 x,
-                curve(x),
+                fit(x),
                 color=style.INK,
                 linewidth=1.2,
-                linestyle="-" if row["curve"] == "log" else (0, (4, 2)),
-                label=f"{CURVES[row['curve']][0]}, R² = {number(row['r_squared'], 3)}",
+                linestyle="-" if fit.curve == "log" else style.DASHED,
+                label=f"{CURVES[fit.curve][0]}, R² = {number(fit.r_squared, 3)}",
             )
         for position, value, name in zip(n, thresholds, table["label"], strict=True):
             panel.annotate(

@@ -26,10 +26,7 @@ GROUPS = {
 def table(runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame) -> pl.DataFrame:
     """Return what is drawn: the distances of fully connected layers, with the data set's ``group``.
 
-    Args:
-        runs: of one statistic.
-        labels: what to call them.
-        drawn: their table of `fnx.report.figures.distances.table`.
+    `drawn` is the runs' table of `fnx.report.figures.distances.table`.
     """
     groups = {label: group(run) for run, label in zip(runs, labels, strict=True)}
     return drawn.filter(kind="fc").with_columns(
@@ -40,10 +37,7 @@ def table(runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame) -> pl
 def draw(runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame) -> Figure:
     """Draw one panel per group of data sets; random labels as faint lines behind.
 
-    Args:
-        runs: of one statistic; those without fully connected layers are left out, and named.
-        labels: what to call them.
-        drawn: their `table`, at least one row.
+    `drawn` is the runs' `table`, not empty; runs without fully connected layers are named.
     """
     shown = [name for name in GROUPS if name in set(drawn["group"])]
     figure = style.new_figure(height=1.0 + 2.3 * len(shown))
@@ -56,8 +50,7 @@ def draw(runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame) -> Fig
         distances.label_panel(panel, edges, GROUPS[name], signed=runs[0].signed)
         panel.legend(loc="upper right")
     panels[-1].set_xlabel(distance_label(runs[0]))
-    present = set(drawn["run"])
-    absent = [label for label in labels if label not in present]
+    absent = [label for label in labels if label not in set(drawn["run"])]
     left_out = f"; no such layers: {', '.join(absent)}" if absent else ""
     heading = "Distances between features of fully connected layers and classes"
     style.title(figure, heading, distances.READING + left_out)

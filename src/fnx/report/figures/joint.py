@@ -17,17 +17,12 @@ from fnx.analysis.distributions import domain
 from fnx.report.figures import style
 from fnx.report.text import shorten
 
-MOST_PANELS = 6
-"""Pairs of runs whose distances are drawn against each other."""
+MOST_PANELS = 6  # pairs of runs whose distances are drawn against each other
 
 _BINS = 60
 _SCHEMA = {
-    "run_a": pl.String,
-    "run_b": pl.String,
-    "low_a": pl.Float64,
-    "high_a": pl.Float64,
-    "low_b": pl.Float64,
-    "high_b": pl.Float64,
+    **dict.fromkeys(("run_a", "run_b"), pl.String),
+    **dict.fromkeys(("low_a", "high_a", "low_b", "high_b"), pl.Float64),
     "pairs": pl.Int64,
 }
 
@@ -37,10 +32,7 @@ def table(
 ) -> pl.DataFrame:
     """Count how often a (feature, class) pair has one D in a run and another in a second run.
 
-    Args:
-        runs: as in `pairs`.
-        labels: what each is called.
-        pairs: indices of runs whose features correspond.
+    `pairs` are indices of runs whose features correspond.
 
     Returns:
         ``run_a``, ``run_b``; ``low_a``, ``high_a``, ``low_b``, ``high_b`` of a bin in units of D of
@@ -49,20 +41,19 @@ def table(
     found = pl.DataFrame(schema=_SCHEMA)
     for i, j in pairs:
         common = shared(runs[i], runs[j])
-        if common.same_scale:
-            extents = [run.extents[0] for run in (runs[i], runs[j])]
-            edges = [domain(*extents).edges(_BINS)] * 2
-        else:
-            edges = [domain(runs[k].extents[0]).edges(_BINS) for k in (i, j)]
-        counts = joint_counts(runs[i], runs[j], common, edges[0], edges[1])
+        extents = [runs[k].extents[0] for k in (i, j)]
+        a, b = (
+            domain(*(extents if common.same_scale else [extent])).edges(_BINS) for extent in extents
+        )
+        counts = joint_counts(runs[i], runs[j], common, a, b)
         rows, columns = np.nonzero(counts)
         part = {
             "run_a": [labels[i]] * len(rows),
             "run_b": [labels[j]] * len(rows),
-            "low_a": edges[0][rows],
-            "high_a": edges[0][rows + 1],
-            "low_b": edges[1][columns],
-            "high_b": edges[1][columns + 1],
+            "low_a": a[rows],
+            "high_a": a[rows + 1],
+            "low_b": b[columns],
+            "high_b": b[columns + 1],
             "pairs": counts[rows, columns],
         }
         found.vstack(pl.DataFrame(part, schema=_SCHEMA), in_place=True)
@@ -78,15 +69,13 @@ def draw(runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame) -> Fig
     shown = drawn.partition_by("run_a", "run_b", maintain_order=True)[:MOST_PANELS]
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
-    figure = style.new_figure(
-        height=0.9 + rows * (4.2 if columns == 1 else 3.4 if columns == 2 else 2.35)
-    )
+    figure = style.new_figure(height=0.9 + rows * {1: 4.2, 2: 3.4, 3: 2.35}[columns])
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, part in zip(grid, shown, strict=False):
         first, second = part.row(0)[:2]
         _panel(panel, part, run_of[first], run_of[second])
-        panel.set_xlabel(shorten(f"D, {first}", 48 if columns < 3 else 34))
-        panel.set_ylabel(shorten(f"D, {second}", 48 if columns < 3 else 34))
+        room = 48 if columns < 3 else 34
+        panel.set(xlabel=shorten(f"D, {first}", room), ylabel=shorten(f"D, {second}", room))
     for panel in grid[len(shown) :]:
         panel.set_visible(False)
     style.title(
@@ -108,12 +97,11 @@ def _panel(panel: Axes, part: pl.DataFrame, a: Run, b: Run) -> None:
     (x, column), (y, row) = sides
     counts = np.zeros((len(y) - 1, len(x) - 1))
     counts[row.astype(int), column.astype(int)] = part["pairs"].to_numpy()
-    most = float(counts.max())
     panel.pcolormesh(
         x,
         y,
         np.ma.masked_equal(counts, 0),
-        norm=LogNorm(0.3, max(most, 1.0)),  # so that one pair is not white
+        norm=LogNorm(0.3, counts.max()),  # so that one pair is not white
         cmap="Blues",
         rasterized=True,
     )
@@ -121,11 +109,10 @@ def _panel(panel: Axes, part: pl.DataFrame, a: Run, b: Run) -> None:
         for run, line in ((a, panel.axvline), (b, panel.axhline)):
             limit = run.threshold(sign)
             if limit is not None and np.isfinite(limit["threshold"]):
-                line(limit["threshold"], color=style.MUTED, linewidth=0.6, linestyle=(0, (4, 2)))
+                line(limit["threshold"], color=style.MUTED, linewidth=0.6, linestyle=style.DASHED)
     if shared(a, b).same_scale:
         ends = [max(x[0], y[0]), min(x[-1], y[-1])]
         panel.plot(ends, ends, color=style.ABSENCE, linewidth=0.9)
-        span = float(min(x[0], y[0])), float(max(x[-1], y[-1]))
-        panel.set_xlim(span)
-        panel.set_ylim(span)
+        span = min(x[0], y[0]), max(x[-1], y[-1])
+        panel.set(xlim=span, ylim=span)
     panel.set_box_aspect(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from fnx.analysis import Run
 from fnx.report.figures import style
 from fnx.report.figures.layers import layers_by_sign
-from fnx.report.text import describe, number, shorten
+from fnx.report.text import number, shorten
 
 X_LABEL = "(feature, class) pairs of the layer beyond the threshold / %"
 Y_LABEL = "layer, input at the top"
@@ -35,11 +36,6 @@ def draw(runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame) -> Fig
     """Draw the percent of pairs kept by t⁺ (right) and by t⁻ (left), real against random labels.
 
     Several runs have a panel each, on one scale.
-
-    Args:
-        runs: the runs.
-        labels: what to call them.
-        drawn: their `table`.
     """
     if len(runs) == 1:
         height = style.layers_height(drawn["layer"].n_unique(), 0.22)
@@ -50,11 +46,10 @@ def draw(runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame) -> Fig
         axes.set_xlabel(X_LABEL)
         axes.set_ylabel(Y_LABEL)
         style.legend_below(axes, 2)
-        style.title(figure, f"{HEADING}, {runs[0].dataset}", describe(runs[0]))
+        style.titles(figure, runs, HEADING)
         return figure
     parts = [drawn.filter(run=label) for label in labels]
-    most = max(part["layer"].n_unique() for part in parts)
-    height = style.layers_height(most, 0.13)
+    height = style.layers_height(max(part["layer"].n_unique() for part in parts), 0.13)
     alike = len({tuple(part["layer"]) for part in parts}) == 1
     figure, panels, foot = style.small_multiples(
         len(parts), panel_height=height + 0.55, share_y=alike
@@ -66,9 +61,12 @@ def draw(runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame) -> Fig
     widest = max(max(map(abs, panel.get_xlim())) for panel in panels)
     for panel, run in zip(panels, runs, strict=True):
         panel.set_xlim(-widest if run.signed else 0, widest)
-    style.share_labels(figure, panels, foot, X_LABEL, Y_LABEL)
+    figure.supylabel(Y_LABEL, fontsize=9)
+    foot.text(0.5, 1.0, X_LABEL, ha="center", va="top", fontsize=9, transform=foot.transAxes)
+    handles, names = panels[0].get_legend_handles_labels()
+    foot.legend(handles, names, loc="lower center", ncols=2, columnspacing=1.5, borderaxespad=0)
     detail = "To the right by presence, D > t⁺; to the left by absence, D < t⁻"
-    style.title(figure, HEADING, detail)
+    style.titles(figure, runs, HEADING, detail)
     return figure
 
 
@@ -79,16 +77,16 @@ def _bars(axes: Axes, drawn: pl.DataFrame, height: float, size: float | None = N
     for rows in drawn.partition_by("sign", maintain_order=True):
         named = rows["sign"][0] == "+"
         direction = 1 if named else -1
-        at = [y[name] for name in rows["layer"]]
+        at = np.array([y[name] for name in rows["layer"]])
         axes.barh(
-            [i - 0.15 for i in at],
+            at - 0.15,
             rows["pct_kept"].to_numpy() * direction,
             height=0.44,
             color=style.KEPT,
             label="real labels" if named else None,
         )
         axes.barh(
-            [i + 0.22 for i in at],
+            at + 0.22,
             rows["pct_kept_random"].to_numpy() * direction,
             height=0.30,
             color=style.KEPT_RANDOM,
@@ -101,8 +99,7 @@ def _bars(axes: Axes, drawn: pl.DataFrame, height: float, size: float | None = N
     axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
     if "-" in drawn["sign"].to_list():
         axes.axvline(0, color=style.INK, linewidth=0.8)
-        side = max(abs(limit) for limit in axes.get_xlim())
-        axes.set_xlim(-side, side)
+        style.centre(axes)
 
 
 def _limits(axes: Axes, drawn: pl.DataFrame, *, brief: bool = False) -> None:

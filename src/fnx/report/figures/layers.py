@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from fnx.analysis import Run
 from fnx.errors import DataError
 from fnx.report.figures import style
-from fnx.report.text import describe, distance_label, signs
+from fnx.report.text import distance_label, signs
 
 HEADING = "Distribution of D per layer"
 
@@ -31,10 +31,8 @@ _LOOK = {
 def table(runs: Sequence[Run], labels: Sequence[str], mode: str = "empirical") -> pl.DataFrame:
     """Return what is drawn: the mode of D⁺ and of D⁻ of each layer, with the ends of the bars.
 
-    Args:
-        runs: of one statistic.
-        labels: what to call them.
-        mode: "empirical", or "lognormal" for the law fitted to them (the paper's Fig 5 names both).
+    The mode of runs of one statistic is "empirical", or that of the "lognormal" law fitted to them
+    (the paper's Fig 5 names both).
 
     Returns:
         ``run``, ``layer``, ``kind``, ``sign``; ``mode``, ``low``, ``high`` of the real labels, and
@@ -78,20 +76,12 @@ def draw(
 ) -> Figure:
     """Draw the mode of D⁺ and D⁻ of each layer with bars of 68 % a side, and random labels' behind.
 
-    Several runs lie side by side within each layer, in the given order.
-
-    Args:
-        runs: of one statistic.
-        labels: what to call them.
-        drawn: their `table`.
-        mode: as of `table`.
-        heading: above the figure.
+    Several runs lie side by side within each layer, in the given order; `drawn` is their `table`.
     """
-    names, kinds = _layers(drawn)
+    names, kinds = style.layers_of(drawn, "run")
     alone = len(runs) == 1
-    per_layer, foot = (0.2, 1.2) if alone else (0.12 + 0.085 * len(runs), 1.5)
-    height = style.layers_height(len(names), per_layer)
-    figure = style.new_figure(height=height + foot)
+    height = style.layers_height(len(names), 0.2 if alone else 0.12 + 0.085 * len(runs))
+    figure = style.new_figure(height=height + (1.2 if alone else 1.5))
     axes = figure.subplots()
     place = {name: i for i, name in enumerate(names)}
     if alone:
@@ -101,20 +91,18 @@ def draw(
     style.layer_axis(axes, names, kinds, height)
     if runs[0].signed:
         axes.axvline(0, color=style.MUTED, linewidth=0.8)
-        side = max(map(abs, axes.get_xlim()))
-        axes.set_xlim(-side, side)
+        style.centre(axes)
     else:
         axes.set_xlim(left=0)
     law = " of a log-normal fit" if mode == "lognormal" else ""
     axes.set_xlabel(f"{distance_label(runs[0])}: mode{law}, and 68 % on each side of it")
     axes.set_ylabel("layer, input at the top")
     style.legend_below(axes, 3 if alone else min(4, len(runs) + 1))
-    style.title(
+    style.titles(
         figure,
-        f"{heading}, {runs[0].dataset}" if alone else heading,
-        describe(runs[0])
-        if alone
-        else "Mode and bars of 68 % on each side of it, the bars of random labels behind; "
+        runs,
+        heading,
+        "Mode and bars of 68 % on each side of it, the bars of random labels behind; "
         "runs in ascending order of images per class",
     )
     return figure
@@ -158,25 +146,12 @@ def _several(
         axes.axhline(i - 0.5, color=style.GRID, linewidth=0.6)
 
 
-def _layers(drawn: pl.DataFrame) -> tuple[list[str], list[str]]:
-    """Return all layers and their kinds; the run with most layers gives their order."""
-    kinds: dict[str, str] = {}
-    by_run = [
-        part.unique("layer", keep="first", maintain_order=True)
-        for part in drawn.partition_by("run", maintain_order=True)
-    ]
-    for part in sorted(by_run, key=lambda part: -part.height):
-        for name, kind in part.select("layer", "kind").iter_rows():
-            kinds.setdefault(name, kind)
-    return list(kinds), list(kinds.values())
-
-
 def _finite(rows: pl.DataFrame, mode: str) -> pl.DataFrame:
     """Drop layers that have no value of this sign; clip infinite ends to the largest finite one."""
-    rows = rows.filter(pl.col(mode).is_not_null() & pl.col(mode).is_finite())
+    rows = rows.filter(pl.col(mode).is_finite())
     ends = [name for name in _ENDS if "mode" not in name]
-    finite = [v for name in ends for v in rows[name].drop_nulls().to_list() if np.isfinite(v)]
-    limit = max((abs(v) for v in finite), default=1.0)
+    finite = [abs(v) for name in ends for v in rows[name].drop_nulls() if np.isfinite(v)]
+    limit = max(finite, default=1.0)
     return rows.with_columns(pl.col(name).clip(-limit, limit) for name in ends)
 
 

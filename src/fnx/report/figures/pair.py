@@ -19,8 +19,6 @@ from fnx.report.values import open_embedding
 log = logging.getLogger(__name__)
 
 NAME = "fig01_pair"
-_CUMULATIVE = ("ks", "ks_exact")
-"""Statistics that are a distance between cumulative distributions."""
 
 
 def table(run: Run, pair: str | None = None) -> pl.DataFrame | None:
@@ -29,9 +27,7 @@ def table(run: Run, pair: str | None = None) -> pl.DataFrame | None:
     The values come from the run's embedding. Where that is gone, the table that an earlier report
     left in ``figures/`` is used, if it is of the same pair.
 
-    Args:
-        run: of which a pair is drawn.
-        pair: "layer/unit:class"; None for the pair of the highest D.
+    The pair is "layer/unit:class"; None for the pair of the highest D.
 
     Returns:
         ``layer``, ``unit``, ``class_name``, ``distance`` and ``threshold`` (t⁺ or, if D < 0, t⁻;
@@ -52,11 +48,8 @@ def table(run: Run, pair: str | None = None) -> pl.DataFrame | None:
         kept = run.path / "figures" / f"{NAME}.parquet"
         if kept.is_file():
             found = pl.read_parquet(kept)
-            if found.select("layer", "unit", "class_name").row(0) == (
-                chosen.layer,
-                chosen.unit,
-                chosen.class_name,
-            ):
+            named = (chosen.layer, chosen.unit, chosen.class_name)
+            if found.select("layer", "unit", "class_name").row(0) == named:
                 return found
         log.warning("no Figure 1, which needs the values of the embedding: %s", error)
         return None
@@ -65,8 +58,7 @@ def table(run: Run, pair: str | None = None) -> pl.DataFrame | None:
 def _measured(run: Run, pair: Pair) -> pl.DataFrame:
     embedding = open_embedding(run)
     values = np.asarray(embedding.features[:, pair.feature_id])
-    statistic = run.record.statistic
-    bins = statistic.get("bins")
+    bins = run.record.statistic.get("bins")
     curves = pair_table(values, embedding.labels == pair.class_id, bins)
     distance = float(run.distances[pair.feature_id, pair.class_id])
     limit = run.threshold("-" if distance < 0 else "+")
@@ -83,20 +75,17 @@ def _measured(run: Run, pair: Pair) -> pl.DataFrame:
 def draw(run: Run, drawn: pl.DataFrame) -> Figure:
     """Draw densities at the left and, for a KS distance, the EDFs at the right.
 
-    Args:
-        run: of which a pair is drawn.
-        drawn: its `table`.
+    `drawn` is the run's `table`.
     """
     first = drawn.row(0, named=True)
-    cumulative = run.statistic in _CUMULATIVE
+    cumulative = run.statistic in ("ks", "ks_exact")
     feature = f"{first['layer']}/{first['unit']}"
     words = _words(first["distance"], first["threshold"])
     figure = style.new_figure(height=3.3)
     panels = figure.subplots(1, 2 if cumulative else 1, squeeze=False)[0]
     _densities(panels[0], drawn.filter(curve="density"))
     if cumulative:
-        exact = run.record.statistic.get("bins") is None
-        _distributions(panels[1], drawn, words, exact=exact)
+        _distributions(panels[1], drawn, words, exact=run.record.statistic.get("bins") is None)
     else:
         panels[0].set_title(words.replace("\n", " "), loc="right", fontsize=9)
     for panel in panels:
@@ -119,27 +108,15 @@ def _words(distance: float, threshold: float | None) -> str:
 
 def _densities(axes: Axes, rows: pl.DataFrame) -> None:
     edges = [*rows["x"], rows["x_end"][-1]]
-    axes.stairs(
-        rows["outer"].to_numpy(),
-        edges,
-        fill=True,
-        color=style.RANDOM_FILL,
-        label="all other images",
-    )
-    axes.stairs(
-        rows["inner"].to_numpy(),
-        edges,
-        color=style.PRESENCE,
-        linewidth=1.4,
-        label="images of the class",
-    )
+    outer, inner = rows["outer"].to_numpy(), rows["inner"].to_numpy()
+    axes.stairs(outer, edges, fill=True, color=style.RANDOM_FILL, label="all other images")
+    axes.stairs(inner, edges, color=style.PRESENCE, linewidth=1.4, label="images of the class")
     axes.set_ylabel("density / (unit of activation)⁻¹")
     axes.set_ylim(bottom=0)
 
 
 def _distributions(axes: Axes, drawn: pl.DataFrame, words: str, *, exact: bool) -> None:
     rows = drawn.filter(curve="cumulative")
-    drawing = "steps-post" if exact else "default"
     x = rows["x"].to_numpy()
     start = [0.0] if exact else []  # the first step begins at 0
     for name, colour, label, line in (
@@ -152,7 +129,7 @@ def _distributions(axes: Axes, drawn: pl.DataFrame, words: str, *, exact: bool) 
             color=colour,
             linestyle=line,
             linewidth=1.6,
-            drawstyle=drawing,
+            drawstyle="steps-post" if exact else "default",
             label=label,
         )
     at, inner, outer = widest(drawn)

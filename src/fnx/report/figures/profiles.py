@@ -18,9 +18,7 @@ from fnx.report.pictures.paths import class_path, sprite_path
 from fnx.report.text import by, describe, distance_label, number, plain, shorten, signs
 from fnx.report.values import Values
 
-ENDS = 15
-"""Classes at each end of a feature's list."""
-
+ENDS = 15  # classes at each end of a feature's list
 _ROW = 0.2  # inches of height for a bar with its label
 
 
@@ -45,14 +43,13 @@ def draw_run(run: Run) -> Figure:
     style.layer_axis(axes, layers["layer"].to_list(), layers["kind"].to_list(), height)
     axes.set_xlabel("kept pairs (feature, class) / % of the layer's")
     style.legend_below(axes, 2)
-    style.title(figure, f"Share of each layer that is kept, {run.dataset}", describe(run))
+    style.titles(figure, [run], "Share of each layer that is kept")
     return figure
 
 
 def draw_class(run: Run, profile: ClassProfile) -> Figure:
     """Draw a class's sample images, its top features, and how many each layer keeps."""
-    longest = max(1, *profile.strongest["rank"].to_list(), 1)
-    panels = max(longest * _ROW + 0.6, 1.6)
+    panels = _bars_height(profile.strongest)
     layers = style.layers_height(profile.layers.height, 0.16)
     figure = style.new_figure(height=panels + layers + 1.2)
     top, bottom = _stacked(figure, panels, layers + 0.6)
@@ -61,19 +58,16 @@ def draw_class(run: Run, profile: ClassProfile) -> Figure:
     if picture.is_file():
         _picture(grid[0], picture, "images of the class")
     for axes, sign in zip(grid[-len(signs(run)) :], signs(run), strict=True):
-        part = profile.strongest.filter(pl.col("sign") == sign)
+        part = profile.strongest.filter(sign=sign)
         labels = [f"{row['layer']}/{row['unit']}" for row in part.rows(named=True)]
         _distances(axes, labels, part["distance"].to_list(), [sign] * part.height)
         axes.set_title(by(run, sign), loc="left")
         axes.set_xlabel(_short_label(run))
-        for row in profile.kept.filter(pl.col("sign") == sign).rows(named=True):
-            _threshold(axes, row["threshold"])
+        for limit in profile.kept.filter(sign=sign)["threshold"]:
+            _threshold(axes, limit)
     axes = bottom.subplots()
     places = np.arange(profile.layers.height)
-    for name, colour, side in (
-        ("kept_plus", style.PRESENCE, 1),
-        ("kept_minus", style.ABSENCE, -1),
-    ):
+    for name, colour, side in (("kept_plus", style.PRESENCE, 1), ("kept_minus", style.ABSENCE, -1)):
         counts = profile.layers[name].fill_null(0).to_numpy()
         shares = side * 100 * counts / profile.layers["features"].to_numpy()
         axes.barh(places, shares, 0.8, color=colour)
@@ -83,11 +77,8 @@ def draw_class(run: Run, profile: ClassProfile) -> Figure:
     sides = "by absence (left) and by presence (right)" if run.signed else "by distance"
     axes.set_xlabel(f"features kept {sides} / % of the layer's")
     axes.xaxis.set_major_formatter(lambda value, _: number(abs(value)))
-    style.title(
-        figure,
-        f"{plain(profile.name)}: {number(profile.n_images)} images of {run.dataset}",
-        describe(run),
-    )
+    heading = f"{plain(profile.name)}: {number(profile.n_images)} images of {run.dataset}"
+    style.title(figure, heading, describe(run))
     return figure
 
 
@@ -112,8 +103,8 @@ def draw_feature(run: Run, profile: FeatureProfile, values: Values | str) -> Fig
     axes.axvspan(low, high, color=style.RANDOM_FILL, alpha=0.5, linewidth=0, label=span)
     names = [shorten(plain(name), 28) for name in classes["class_name"]]
     _distances(axes, names, classes["distance"].to_list(), classes["sign"].to_list())
-    for limit in {*classes["t_plus"].drop_nulls(), *classes["t_minus"].drop_nulls()}:
-        if classes["t_plus"].n_unique() == 1:  # not a line for each class
+    if classes["t_plus"].n_unique() == 1:  # not a line for each class
+        for limit in {*classes["t_plus"].drop_nulls(), *classes["t_minus"].drop_nulls()}:
             _threshold(axes, limit)
     axes.set_xlabel(distance_label(run))
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1))
@@ -137,8 +128,7 @@ def draw_feature(run: Run, profile: FeatureProfile, values: Values | str) -> Fig
 
 def draw_layer(run: Run, profile: LayerProfile) -> Figure:
     """Draw the distribution of a layer's D, real and random, and its top pairs."""
-    longest = max(1, *profile.pairs["rank"].to_list(), 1)
-    pairs = max(longest * _ROW + 0.6, 1.6)
+    pairs = _bars_height(profile.pairs)
     figure = style.new_figure(height=pairs + 3.4)
     top, bottom = _stacked(figure, 2.6, pairs)
     axes = top.subplots()
@@ -148,7 +138,7 @@ def draw_layer(run: Run, profile: LayerProfile) -> Figure:
     axes.stairs(profile.real, profile.edges, color=style.REAL_LINE, label="real labels")
     for sign, mark in (("+", "t⁺"), ("-", "t⁻")):
         row = run.threshold(sign)
-        if row is not None and np.isfinite(row["threshold"]):
+        if row is not None:
             style.threshold_line(axes, row["threshold"], mark)
     filled = np.flatnonzero(profile.real + profile.random)
     if filled.size:
@@ -158,20 +148,18 @@ def draw_layer(run: Run, profile: LayerProfile) -> Figure:
     axes.legend(loc="upper left")
     panels = bottom.subplots(1, len(signs(run)), squeeze=False)[0]
     for panel, sign in zip(panels, signs(run), strict=True):
-        part = profile.pairs.filter(pl.col("sign") == sign)
-        labels = [
-            f"{shorten(plain(row['class_name']), 20)}  {row['unit']}"
-            for row in part.rows(named=True)
-        ]
+        part = profile.pairs.filter(sign=sign)
+        names = part.select("class_name", "unit").rows()
+        labels = [f"{shorten(plain(name), 20)}  {unit}" for name, unit in names]
         _distances(panel, labels, part["distance"].to_list(), [sign] * part.height)
         panel.set_title(f"top pairs {by(run, sign)}", loc="left")
         panel.set_xlabel(_short_label(run))
-    style.title(
-        figure,
-        f"{profile.layer}: {number(profile.features)} features",
-        describe(run),
-    )
+    style.title(figure, f"{profile.layer}: {number(profile.features)} features", describe(run))
     return figure
+
+
+def _bars_height(ranked: pl.DataFrame) -> float:
+    return max(max(ranked["rank"], default=1) * _ROW + 0.6, 1.6)
 
 
 def _short_label(run: Run) -> str:
@@ -196,12 +184,10 @@ def _distances(
 ) -> None:
     """Draw bars from 0 to each distance, downwards; those within noise are grey."""
     colours = {"+": style.PRESENCE, "-": style.ABSENCE}
-    finite = [d for d in distances if np.isfinite(d)]
-    largest = max([1.0, *map(abs, finite)])
-    shown = np.clip(distances, -largest, largest)
+    largest = max([1.0, *(abs(d) for d in distances if np.isfinite(d))])
     axes.barh(
         np.arange(len(labels)),
-        shown,
+        np.clip(distances, -largest, largest),
         0.75,
         color=[colours.get(sign or "", style.MUTED) for sign in signs],
         zorder=2,
@@ -211,26 +197,18 @@ def _distances(
     axes.tick_params(axis="y", length=0)
     axes.grid(False, axis="y")
     if not labels:
-        axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", color=style.MUTED)
+        style.note(axes, "none", va="baseline")
 
 
 def _threshold(axes: Axes, value: float) -> None:
     if np.isfinite(value):
-        axes.axvline(value, color=style.INK, linestyle=(0, (4, 2)), linewidth=0.8, zorder=3)
+        axes.axvline(value, color=style.INK, linestyle=style.DASHED, linewidth=0.8, zorder=3)
 
 
 def _values(axes: Axes, values: Values | str) -> None:
     if isinstance(values, str):
         axes.set_axis_off()
-        axes.text(
-            0.5,
-            0.5,
-            f"its values are not shown:\n{shorten(values, 80)}",
-            transform=axes.transAxes,
-            ha="center",
-            va="center",
-            color=style.MUTED,
-        )
+        style.note(axes, f"its values are not shown:\n{shorten(values, 80)}")
         return
     others = f"all others ({number(values.n_outer)})"
     axes.stairs(values.outer, values.edges, fill=True, color=style.RANDOM_FILL, label=others)

@@ -10,11 +10,13 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -22,7 +24,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.transforms import ScaledTranslation
 
 from fnx.analysis import Run
-from fnx.report.text import number, shorten
+from fnx.report.text import describe, number, shorten
 
 INK = "#1a1a1a"
 MUTED = "#666666"
@@ -53,6 +55,7 @@ THEME = {
 
 WIDTH = 7.2  # inches: the text width of an A4 or letter page
 DPI = 200
+DASHED = (0, (4, 2))
 
 _RC: Any = {
     "font.family": "sans-serif",
@@ -113,6 +116,25 @@ def title(figure: Figure, heading: str, detail: str) -> None:
     figure.text(0.01, -0.01, shorten(detail, 120), ha="left", va="top", fontsize=7.5, color=MUTED)
 
 
+def titles(figure: Figure, runs: Sequence[Run], heading: str, detail: str = "") -> None:
+    """Write a heading and, if there are several runs, the detail; of one its data set and sizes."""
+    if len(runs) == 1:
+        heading, detail = f"{heading}, {runs[0].dataset}", describe(runs[0])
+    title(figure, heading, detail)
+
+
+def centre(axes: Axes) -> None:
+    """Make an x axis reach as far to the left of 0 as to the right."""
+    side = max(map(abs, axes.get_xlim()))
+    axes.set_xlim(-side, side)
+
+
+def note(axes: Axes, text: str, **how: Any) -> None:
+    """Write a muted text into the middle of axes."""
+    middle: dict[str, Any] = dict.fromkeys(("ha", "va"), "center")
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, color=MUTED, **middle | how)
+
+
 def threshold_line(axes: Axes, value: float, label: str, *, above: bool = False) -> None:
     """Draw a dashed vertical line at a threshold, labelled at its top or above the axes.
 
@@ -120,7 +142,7 @@ def threshold_line(axes: Axes, value: float, label: str, *, above: bool = False)
     """
     if not math.isfinite(value):
         return
-    axes.axvline(value, color=INK, linestyle=(0, (4, 2)), linewidth=1.0, zorder=4)
+    axes.axvline(value, color=INK, linestyle=DASHED, linewidth=1.0, zorder=4)
     low, high = axes.get_xlim()
     if not low <= value <= high:
         return
@@ -149,12 +171,9 @@ def run_thresholds(axes: Axes, run: Run, *, above: bool = False) -> None:
 
 def series_styles(count: int) -> list[tuple[Any, str, Any]]:
     """Return colour, marker and line style of each of several runs, darker to lighter."""
-    colours = mpl.colormaps["viridis"](np.linspace(0.0, 0.82, count))
-    markers = "osD^vP*X<>h"
+    colours = map(tuple, mpl.colormaps["viridis"](np.linspace(0.0, 0.82, count)))
     lines = ["-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1.5, 1.5, 1.5))]
-    return [
-        (tuple(colours[i]), markers[i % len(markers)], lines[i % len(lines)]) for i in range(count)
-    ]
+    return list(zip(colours, cycle("osD^vP*X<>h"), cycle(lines), strict=False))
 
 
 def small_multiples(
@@ -163,7 +182,7 @@ def small_multiples(
     """Return a figure of two or more equal panels, row by row in up to three columns; in inches.
 
     Returns:
-        The figure, its panels, and empty axes under them for `share_labels`.
+        The figure, its panels, and empty axes under them for common labels and a legend.
     """
     columns = 2 if count in (2, 4) else 3
     rows = -(-count // columns)
@@ -178,14 +197,6 @@ def small_multiples(
     foot = figure.add_subplot(grid[rows, :])
     foot.axis("off")
     return figure, panels, foot
-
-
-def share_labels(figure: Figure, panels: Sequence[Axes], foot: Axes, x: str, y: str) -> None:
-    """Give all panels of `small_multiples` common labels and a legend."""
-    figure.supylabel(y, fontsize=9)
-    foot.text(0.5, 1.0, x, ha="center", va="top", fontsize=9, transform=foot.transAxes)
-    handles, names = panels[0].get_legend_handles_labels()
-    foot.legend(handles, names, loc="lower center", ncols=2, columnspacing=1.5, borderaxespad=0)
 
 
 def legend_below(axes: Axes, columns: int, **entries: Any) -> None:
@@ -210,31 +221,37 @@ def legend_below(axes: Axes, columns: int, **entries: Any) -> None:
 
 
 def layer_axis(
-    axes: Axes,
-    names: Sequence[str],
-    kinds: Sequence[str],
-    height: float,
-    size: float | None = None,
+    axes: Axes, names: Sequence[str], kinds: Sequence[str], height: float, size: float | None = None
 ) -> None:
     """List layers down the y axis, from input to output, with a rule where the kind changes.
 
-    Args:
-        axes: to be labelled.
-        names: of the layers.
-        kinds: of the layers.
-        height: of the axis in inches; names that would overlap are left out.
-        size: of the names in points; None for that of all ticks.
+    The axis is `height` inches high, its names `size` points, by default as all ticks.
     """
     axes.set_ylim(len(names) - 0.5, -0.5)
-    line = 1.2 * (size or 8)
-    room = max(1, round(len(names) * line / (72 * height)))
-    shown = range(0, len(names), room)
-    axes.set_yticks(list(shown), [shorten(names[i], 28) for i in shown], fontsize=size)
+    layer_ticks(axes, names, height, size)
     axes.tick_params(axis="y", length=0)
     axes.grid(False, axis="y")
     for i in range(1, len(names)):
         if kinds[i] != kinds[i - 1]:
             axes.axhline(i - 0.5, color=MUTED, linewidth=0.6, linestyle=":")
+
+
+def layer_ticks(axes: Axes, names: Sequence[str], height: float, size: float | None = None) -> None:
+    """Name the layers down an axis of a height in inches, but for names that would overlap."""
+    room = max(1, round(len(names) * 1.2 * (size or 8) / (72 * height)))
+    shown = range(0, len(names), room)
+    axes.set_yticks(list(shown), [shorten(names[i], 28) for i in shown], fontsize=size)
+
+
+def layers_of(drawn: pl.DataFrame, by: str) -> tuple[list[str], list[str]]:
+    """Return all layers and their kinds, ordered as in the run or pair `by` that has most."""
+    parts = drawn.unique([by, "layer"], keep="first", maintain_order=True).partition_by(
+        by, maintain_order=True
+    )
+    rows = pl.concat(sorted(parts, key=lambda part: -part.height)).unique(
+        "layer", keep="first", maintain_order=True
+    )
+    return rows["layer"].to_list(), rows["kind"].to_list()
 
 
 def layers_height(n_layers: int, per_layer: float = 0.2) -> float:
@@ -269,10 +286,5 @@ def _settle(figure: Figure) -> None:
 
 
 def _options(suffix: str) -> dict[str, Any]:
-    dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    return {
-        "dpi": DPI,
-        "bbox_inches": "tight",
-        "pad_inches": 0.08,
-        "metadata": dated.get(suffix),
-    }
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(suffix)
+    return {"dpi": DPI, "bbox_inches": "tight", "pad_inches": 0.08, "metadata": undated}

@@ -19,23 +19,18 @@ from fnx.report.page.chunks import packed, write_chunk
 from fnx.report.pictures.paths import class_path, sprite_path
 from fnx.report.text import distance_label
 
-MAX_CURVES = 300
-"""Classes whose curves are drawn at once; of more, so many evenly chosen ones."""
-
-TOP_OF_CLASS = 200
-"""Features listed for a class and sign."""
+MAX_CURVES = 300  # classes whose curves are drawn at once; of more, so many evenly chosen ones
+TOP_OF_CLASS = 200  # features listed for a class and sign
 
 MAX_PAIRS = 32_000_000
 """Distances that the page takes along (170 MB); of more, each feature's top classes only."""
 
-TOP_OF_FEATURE = 50
-"""Classes of a feature and sign, where not all are taken along."""
+TOP_OF_FEATURE = 50  # classes of a feature and sign, where not all are taken along
 
 CHUNK_BYTES = 220_000
 """Bytes of a chunk before base64, unless one class or feature alone needs more."""
 
-MANY_CLASSES = 300
-"""Classes above which the front page lists fewer features for each."""
+MANY_CLASSES = 300  # classes above which the front page lists fewer features for each
 
 TOP_PER_CLASS = (5, 3)
 """Features of each class and sign on the front page, and where there are many classes."""
@@ -96,12 +91,8 @@ def _layers(run: Run) -> list[dict[str, Any]]:
     units = run.features["unit"].to_numpy()
     rows = []
     for layer in run.scan.layers:
-        row: dict[str, Any] = {
-            "name": layer.name,
-            "kind": layer.kind,
-            "first": layer.rows.start,
-            "size": layer.size,
-        }
+        row: dict[str, Any] = {"name": layer.name, "kind": layer.kind}
+        row |= {"first": layer.rows.start, "size": layer.size}
         if not np.array_equal(units[layer.rows], np.arange(layer.size)):
             row["units"] = packed(units[layer.rows], "i4")
         folder = sprite_path(run.path, layer.name, 0).parent
@@ -135,20 +126,14 @@ def write(run: Run, folder: Path, mode: str = "empirical") -> None:
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     write_chunk(folder, "figures", figures(run, mode))
-    for i in range(len(run.scan.layers)):
-        write_chunk(folder, f"layer-{i}", layer(run, i))
-    for number, value in enumerate(classes(run)):
-        write_chunk(folder, f"classes-{number}", value)
-    for number, value in enumerate(features(run)):
-        write_chunk(folder, f"features-{number}", value)
+    layers = (layer(run, i) for i in range(len(run.scan.layers)))
+    for kind, values in (("layer", layers), ("classes", classes(run)), ("features", features(run))):
+        for number, value in enumerate(values):
+            write_chunk(folder, f"{kind}-{number}", value)
 
 
 def figures(run: Run, mode: str = "empirical") -> dict[str, Any]:
     """Return the numbers of the interactive figures.
-
-    Args:
-        run: the run.
-        mode: of Figure 5, see `fnx.report.figures.layers.table`.
 
     Returns:
         ``edges`` and (L, BINS) ``histogram``, ``histogramRandom`` in pairs of feature and class

@@ -20,7 +20,7 @@ from fnx.analysis.summary import Summary, kept_by_class, summarize
 from fnx.report.page import data as pagedata
 from fnx.report.page.chunks import script_json
 from fnx.report.page.html import TEMPLATES, environment, inline
-from fnx.report.tables import condensed, datasets_table
+from fnx.report.tables import condensed, datasets_table, named_top_features
 from fnx.report.text import signs, statistic_name
 
 STYLES = ("report.css", "page.css")
@@ -40,8 +40,7 @@ SCRIPTS = (
 )
 """The page's scripts, which become one."""
 
-MAX_FAILED = 200
-"""Failed images that the page lists; the rest are in images.parquet."""
+MAX_FAILED = 200  # failed images that the page lists; the rest are in images.parquet
 
 MAX_ROWS = 100
 """Classes in the table that the page itself holds; with scripts, all are listed page by page."""
@@ -51,21 +50,12 @@ _VERDICTS = ((25.0, "clearly"), (8.0, "noticeably"), (2.0, "faintly"))
 
 
 def write(
-    run: Run,
-    figures: Mapping[str, str],
-    formats: Sequence[str] = (),
-    mode: str = "empirical",
+    run: Run, figures: Mapping[str, str], formats: Sequence[str] = (), mode: str = "empirical"
 ) -> Path:
     """Write ``report.html`` and, beside it, ``report/`` with plotly and the numbers of the views.
 
-    Args:
-        run: a run whose tables are there.
-        figures: SVG text of each figure of `fnx.report.figures.draw.figures`, by name.
-        formats: suffixes of the figures' files in ``figures/``, to be linked to.
-        mode: of Figure 5, see `fnx.report.figures.layers.table`.
-
-    Returns:
-        Path of the page.
+    `figures` is the SVG text of each figure by name, `formats` are suffixes of their files in
+    ``figures/``, to be linked to, and `mode` is of `fnx.report.figures.layers.table`.
     """
     from plotly.offline import get_plotlyjs
 
@@ -128,10 +118,8 @@ def page_script() -> str:
 
 def figure_files(run: Run, name: str, formats: Sequence[str]) -> list[str]:
     """Return the suffixes of a figure's files, and of the table behind it where there is one."""
-    tables = [
-        kind for kind in ("csv", "parquet") if (run.path / f"figures/{name}.{kind}").is_file()
-    ]
-    return [*formats, *tables]
+    stem = run.path / "figures" / name
+    return [*formats, *(kind for kind in ("csv", "parquet") if Path(f"{stem}.{kind}").is_file())]
 
 
 def picture_file(run: Run, name: str) -> str | None:
@@ -160,9 +148,7 @@ def layer_rows(run: Run, found: Summary) -> list[dict[str, Any]]:
 def class_rows(run: Run) -> list[dict[str, Any]]:
     """Return the first classes: how many features each keeps, and its top features."""
     table = run.classes.join(kept_by_class(run), on="class_id", maintain_order="left")
-    names = run.features.select("feature_id", "layer", "unit")
-    top = run.top_features.filter(pl.col("rank") <= pagedata.top_per_class(run))
-    top = top.join(names, on="feature_id", how="left", maintain_order="left")
+    top = named_top_features(run).filter(pl.col("rank") <= pagedata.top_per_class(run))
     by_class = top.partition_by("class_id", "sign", as_dict=True)
     empty = top.clear()
     return [
@@ -179,9 +165,8 @@ def network_totals(run: Run) -> dict[str, int]:
     """Return the sums of Table 1's columns; nothing of a network that is not known."""
     if not run.has("network"):
         return {}
-    return run.network.select(pl.col("filters", "parameters", "neurons", "features").sum()).row(
-        0, named=True
-    )
+    columns = ("filters", "parameters", "neurons", "features")
+    return run.network.select(columns).sum().row(0, named=True)
 
 
 def settings(run: Run) -> list[tuple[str, str]]:

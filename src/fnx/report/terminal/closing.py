@@ -17,10 +17,11 @@ def closing_facts(run: Run) -> list[tuple[str, str]]:
     """Return what came out, by name: sizes, thresholds, layers, seconds and the page."""
     found = summarize(run)
     counts = run.record.counts
+    constant = f" ({counts.constant:,} constant)" if counts.constant else ""
     facts = [
         ("images", f"{counts.images:,} used, {counts.failed:,} failed{_reasons(run)}"),
         ("classes", f"{run.classes.height:,} ({run.images_per_class:.1f} images each, on average)"),
-        ("features", f"{run.features.height:,}{_constant(counts.constant)}"),
+        ("features", f"{run.features.height:,}{constant}"),
     ]
     facts += [
         (
@@ -49,7 +50,3 @@ def _reasons(run: Run) -> str:
     first = failed.row(0, named=True)
     more = f" and {failed.height - 1:,} more, in images.parquet" if failed.height > 1 else ""
     return f" ({first['path']}: {first['error']}{more})"
-
-
-def _constant(count: int) -> str:
-    return f" ({count:,} constant)" if count else ""

@@ -17,8 +17,7 @@ from fnx.report.terminal.terminal import Bar, Cell, facts, table, text
 from fnx.report.text import by, number, signs
 from fnx.report.values import Values
 
-ENDS = 10
-"""Classes at each end of a feature's list, unless all are asked for."""
+ENDS = 10  # classes at each end of a feature's list, unless all are asked for
 
 
 def show_run(run: Run) -> Iterator[RenderableType]:
@@ -27,8 +26,7 @@ def show_run(run: Run) -> Iterator[RenderableType]:
     largest = max(layers["pct_kept"].max() or 0, 1e-9)
     yield text(_source(run))
     yield facts(closing_facts(run))
-    yield ""
-    yield text("(feature, class) pairs kept per layer, ┊ under random labels", "head")
+    yield from _section("(feature, class) pairs kept per layer, ┊ under random labels")
     yield table(
         (
             [
@@ -54,22 +52,19 @@ def show_class(run: Run, profile: ClassProfile) -> Iterator[RenderableType]:
     known = [("images", f"{number(profile.n_images)}{failed}")]
     for row in profile.kept.rows(named=True):
         relation = ">" if row["sign"] == "+" else "<"
-        known.append(
-            (
-                "kept",
-                f"{number(row['kept'])} of {number(run.features.height)} features"
-                f" {by(run, row['sign'])}, D {relation} {number(row['threshold'], 3, sign=True)};"
-                f" random labels keep {number(row['kept_random'])}",
-            )
+        kept = (
+            f"{number(row['kept'])} of {number(run.features.height)} features"
+            f" {by(run, row['sign'])}, D {relation} {number(row['threshold'], 3, sign=True)};"
+            f" random labels keep {number(row['kept_random'])}"
         )
-    yield text(f"{profile.name} {_place(profile.class_id, run.classes.height)}", "head")
-    yield Padding.indent(text(_source(run)), 2)
-    yield facts(known)
+        known.append(("kept", kept))
+    yield from _opening(
+        run, f"{profile.name} {_place(profile.class_id, run.classes.height)}", known
+    )
     scale = _scale(profile.strongest["distance"])
     limits = dict(profile.kept.select("sign", "threshold").iter_rows())
     for (sign,), part in profile.strongest.group_by("sign", maintain_order=True):
-        yield ""
-        yield text(f"top features {by(run, str(sign))}", "head")
+        yield from _section(f"top features {by(run, str(sign))}")
         yield table(
             (
                 [
@@ -82,8 +77,7 @@ def show_class(run: Run, profile: ClassProfile) -> Iterator[RenderableType]:
             ">~>=",
         )
     columns = ["kept_plus" if sign == "+" else "kept_minus" for sign in signs(run)]
-    yield ""
-    yield text("features kept per layer", "head")
+    yield from _section("features kept per layer")
     yield table(
         (
             [row["layer"], number(row["features"]), *(number(row[name]) for name in columns)]
@@ -99,11 +93,8 @@ def show_feature(
 ) -> Iterator[RenderableType]:
     """Show D of a feature for each class, its top-activating images, and its two distributions.
 
-    Args:
-        run: the run.
-        profile: the feature.
-        values: the distributions, or why there are none.
-        every_class: list all classes, not only those at the two ends.
+    `values` are the distributions, or why there are none; without `every_class` only the classes
+    at the two ends are listed.
     """
     counts = ", ".join(f"{number(profile.spoken[sign])} {by(run, sign)}" for sign in signs(run))
     known = [
@@ -115,26 +106,17 @@ def show_feature(
     if profile.constant:
         known.append(("constant", "the same value for every image: it tells nothing"))
     place = _place(profile.feature_id, run.features.height, profile.kind)
-    yield text(f"{profile.layer}/{profile.unit} {place}", "head")
-    yield Padding.indent(text(_source(run)), 2)
-    yield facts(known)
-    yield ""
-    yield text("D for each class, ┊ at the threshold", "head")
+    yield from _opening(run, f"{profile.layer}/{profile.unit} {place}", known)
+    yield from _section("D for each class, ┊ at the threshold")
     yield table(_class_rows(profile.classes, every_class=every_class), "~><=")
     if profile.images is not None:
-        yield ""
-        yield text("top-activating images", "head")
+        yield from _section("top-activating images")
+        columns = profile.images.select("rank", "activation", "class_name", "path").rows()
         rows = [
-            [
-                number(row["rank"]),
-                number(row["activation"], 3),
-                row["class_name"] or "–",
-                row["path"] or "–",
-            ]
-            for row in profile.images.rows(named=True)
+            [number(rank), number(activation, 3), name or "–", path or "–"]
+            for rank, activation, name, path in columns
         ]
         yield table(rows, ">><~") if rows else "  none"
-    yield ""
     yield from _histograms(values)
 
 
@@ -159,16 +141,12 @@ def show_layer(run: Run, profile: LayerProfile) -> Iterator[RenderableType]:
         ]
     layers = run.features["layer"].n_unique()
     place = f"({profile.kind}, layer {profile.number} of {layers})"
-    yield text(f"{profile.layer} {place}", "head")
-    yield Padding.indent(text(_source(run)), 2)
-    yield facts(known)
-    yield ""
-    yield text("distribution of D, ┊ under random labels", "head")
+    yield from _opening(run, f"{profile.layer} {place}", known)
+    yield from _section("distribution of D, ┊ under random labels")
     yield _distribution(profile)
     scale = _scale(profile.pairs["distance"])
     for (sign,), part in profile.pairs.group_by("sign", maintain_order=True):
-        yield ""
-        yield text(f"top pairs {by(run, str(sign))}", "head")
+        yield from _section(f"top pairs {by(run, str(sign))}")
         yield table(
             (
                 [
@@ -181,6 +159,17 @@ def show_layer(run: Run, profile: LayerProfile) -> Iterator[RenderableType]:
             ),
             ">~~>=",
         )
+
+
+def _opening(run: Run, heading: str, known: list[tuple[str, str]]) -> Iterator[RenderableType]:
+    yield text(heading, "head")
+    yield Padding.indent(text(_source(run)), 2)
+    yield facts(known)
+
+
+def _section(heading: str) -> Iterator[RenderableType]:
+    yield ""
+    yield text(heading, "head")
 
 
 def _place(place: int, count: int, kind: str = "class") -> str:
@@ -230,13 +219,14 @@ def _class_rows(classes: pl.DataFrame, *, every_class: bool) -> Iterator[list[Ce
 
 def _histograms(values: Values | str) -> Iterator[RenderableType]:
     if isinstance(values, str):
+        yield ""
         yield f"its values are not shown: {values}"
         return
     largest = max(values.inner.max(), values.outer.max(), 1e-9)
     digits = _digits(float(values.edges[1] - values.edges[0]))
     inside, outside = number(values.n_inner), number(values.n_outer)
-    yield text(
-        f"its values: inside {values.class_name} ({inside} images), and outside ({outside})", "head"
+    yield from _section(
+        f"its values: inside {values.class_name} ({inside} images), and outside ({outside})"
     )
     yield table(
         (
@@ -249,11 +239,7 @@ def _histograms(values: Values | str) -> Iterator[RenderableType]:
                 Bar(outer / largest, "dim", widest=48),
             ]
             for low, high, inner, outer in zip(
-                values.edges[:-1].tolist(),
-                values.edges[1:].tolist(),
-                values.inner.tolist(),
-                values.outer.tolist(),
-                strict=True,
+                values.edges[:-1], values.edges[1:], values.inner, values.outer, strict=True
             )
         ),
         ">>>>==",

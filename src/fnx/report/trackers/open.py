@@ -22,14 +22,9 @@ def open_tracker(
 ) -> Tracker:
     """Open the tracker that the configuration names; close it in a ``finally``.
 
-    Args:
-        config: which tracker, and W&B's project and mode.
-        run_dir: folder of the run; trackers write into it.
-        run_config: the whole configuration, kept with the run.
-        name: display name of the run.
-        job_type: what kind of work it was; W&B groups by it.
-        group: what runs of one sweep share; `config.group` takes precedence.
-        tags: tags, before those of the configuration.
+    It writes into the folder of the run, and keeps `run_config` with it. W&B shows the run by its
+    name and tags, and groups runs by `job_type` and by `group`, what runs of one sweep share, over
+    which that of the configuration takes precedence.
     """
     if config.name == "wandb":
         from fnx.report.trackers.wandb import WandbTracker

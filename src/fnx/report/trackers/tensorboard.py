@@ -12,12 +12,12 @@ import polars as pl
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter, summary
 
+from fnx.analysis.comparison.differences import flattened
 from fnx.report.trackers.tracker import PICTURE, StoredEmbedding, Tracker
 
 _hparams: Any = summary.hparams
 
-TEXT_ROWS = 200
-"""Rows of a table that are shown as text."""
+TEXT_ROWS = 200  # rows of a table that are shown as text
 
 
 class TensorBoardTracker(Tracker):
@@ -67,22 +67,17 @@ class TensorBoardTracker(Tracker):
         self._writer.close()
 
 
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, bool | float | int | str]:
+def flat(config: Mapping[str, Any]) -> dict[str, bool | float | int | str]:
     """Flatten a nested config into the command line's dotted keys; null values are left out.
 
     >>> flat({"crops": {"name": "ten", "size": 224, "note": None}, "layers": ["a", "b"]})
     {'crops.name': 'ten', 'crops.size': 224, 'layers': '[a,b]'}
     """
-    found: dict[str, bool | float | int | str] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{name}.")
-        elif isinstance(value, (list, tuple)):
-            found[name] = f"[{','.join(map(str, value))}]"
-        elif value is not None:
-            found[name] = value
-    return found
+    return {
+        key: f"[{','.join(map(str, value))}]" if isinstance(value, (list, tuple)) else value
+        for key, value in flattened(config).items()
+        if value is not None and value != {}
+    }
 
 
 def _code_block(text: str) -> str:

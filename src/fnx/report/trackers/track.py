@@ -15,14 +15,14 @@ from fnx.analysis.comparison.table3 import table3, table3_row
 from fnx.analysis.summary import kept_by_class, summarize
 from fnx.config.schema import LoggerConfig
 from fnx.report.pictures.paths import sprite_path
+from fnx.report.tables import named_top_features
 from fnx.report.trackers.open import open_tracker
 from fnx.report.trackers.tracker import PICTURE, StoredEmbedding
 from fnx.utils.redact import redacted
 
 log = logging.getLogger(__name__)
 
-MAX_PICTURES = 200
-"""Features whose pictures are handed on: the top feature of each class first."""
+MAX_PICTURES = 200  # features whose pictures are handed on: the top feature of each class first
 
 MAX_ROWS = 10_000
 """Rows of the table of top features; a W&B table has no more. The run's own has them all."""
@@ -58,7 +58,6 @@ def _track(run: Run, config: LoggerConfig, sweep: str | None) -> None:
         group=sweep,
         tags=tags,
     )
-    failed = True
     try:
         tracker.log_summary(metrics(run))
         for name, table in tracked_tables(run).items():
@@ -68,9 +67,10 @@ def _track(run: Run, config: LoggerConfig, sweep: str | None) -> None:
         embedding = stored_embedding(run)
         if embedding is not None:
             tracker.log_embedding(embedding)
-        failed = False
-    finally:
-        tracker.close(failed=failed)
+    except BaseException:
+        tracker.close(failed=True)
+        raise
+    tracker.close()
 
 
 def tracked_config(run: Run) -> dict[str, Any]:
@@ -141,15 +141,8 @@ def tracked_tables(run: Run) -> dict[str, pl.DataFrame]:
 
 def _top_features(run: Run) -> pl.DataFrame:
     """Return the top features of each class, with the path of their picture where there is one."""
-    features = run.features.select("feature_id", "layer", "unit")
-    classes = run.classes.select("class_id", "class_name")
-    ranks = max(1, MAX_ROWS // (2 * classes.height))
-    top = (
-        run.top_features.filter(pl.col("rank") <= ranks)
-        .head(MAX_ROWS)
-        .join(classes, on="class_id", how="left", maintain_order="left")
-        .join(features, on="feature_id", how="left", maintain_order="left")
-    )
+    ranks = max(1, MAX_ROWS // (2 * run.classes.height))
+    top = named_top_features(run).filter(pl.col("rank") <= ranks).head(MAX_ROWS)
     # Every class gets its first before any gets its second.
     candidates = top.sort("rank", maintain_order=True).unique("feature_id", maintain_order=True)
     pictures = (

@@ -9,8 +9,7 @@ from typing import Any
 
 import polars as pl
 
-PICTURE = "picture"
-"""Column of a table that holds the path of a picture for the row, or null."""
+PICTURE = "picture"  # column of a table that holds the path of a picture for the row, or null
 
 
 @dataclass(frozen=True)

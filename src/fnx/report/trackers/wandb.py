@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 import wandb
+from polars import selectors
 
 from fnx.report.trackers.tracker import PICTURE, StoredEmbedding, Tracker
 
@@ -45,10 +46,12 @@ class WandbTracker(Tracker):
                 sweep,
                 run_dir,
             )
-        chosen: Literal["online", "offline"] = "online" if mode == "online" else "offline"
         self._folder = run_dir
         with ExitStack() as stack:
-            stack.enter_context(_staging(run_dir / "wandb"))
+            if "WANDB_DATA_DIR" not in os.environ:
+                # What waits to be sent lies in the run's folder, not in the user's home.
+                os.environ["WANDB_DATA_DIR"] = str((run_dir / "wandb").resolve())
+                stack.callback(os.environ.pop, "WANDB_DATA_DIR")
             self._run = wandb.init(
                 project=None if sweep else project,  # a sweep has its own
                 name=name,
@@ -56,7 +59,7 @@ class WandbTracker(Tracker):
                 # W&B refuses tags of more than 64 characters.
                 tags=[tag[:64] for tag in tags if tag],
                 job_type=job_type,
-                mode=chosen,
+                mode="online" if mode == "online" else "offline",
                 dir=run_dir,
                 config=dict(run_config),
                 # A run of a sweep is a run of its own, never the one before it in the same process.
@@ -80,11 +83,8 @@ class WandbTracker(Tracker):
 
     def log_table(self, name: str, table: pl.DataFrame) -> None:
         """Log a `wandb.Table`; infinities become null, which its format needs, pictures images."""
-        floats = [name for name, dtype in table.schema.items() if dtype.is_float()]
-        finite = table.with_columns(
-            pl.when(pl.col(column).is_finite()).then(pl.col(column)).alias(column)
-            for column in floats
-        )
+        numbers = selectors.float()
+        finite = table.with_columns(pl.when(numbers.is_finite()).then(numbers))
         data = [list(row) for row in finite.rows()]
         if PICTURE in table.columns:
             place = table.columns.index(PICTURE)
@@ -120,16 +120,3 @@ class WandbTracker(Tracker):
         """Finish the run, so that the next one of a sweep gets its own."""
         with self._opened:
             self._run.finish(exit_code=1 if failed else 0)
-
-
-@contextmanager
-def _staging(folder: Path) -> Iterator[None]:
-    """Let W&B keep what waits to be sent in the run's folder, not in the user's home."""
-    if "WANDB_DATA_DIR" in os.environ:
-        yield
-        return
-    os.environ["WANDB_DATA_DIR"] = str(folder.resolve())
-    try:
-        yield
-    finally:
-        del os.environ["WANDB_DATA_DIR"]
