@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from fnx.backbones.layers import Layer
@@ -24,32 +25,29 @@ _VGG_BLOCKS = {
 _VGG_FILTERS = (64, 128, 256, 512, 512)
 
 
-def _vgg(blocks: tuple[int, ...], step: int) -> list[Layer]:
-    """conv1_1 … fc7; `step` modules stand between a convolution and the next (pools apart)."""
-    layers, index = [], 0
+def _vgg(timm_name: str) -> tuple[list[Layer], dict[str, str]]:
+    """Return conv1_1 … fc7, and pool1 … pool5 and the output by module; nothing if it is no VGG."""
+    name = architecture(timm_name)
+    blocks = _VGG_BLOCKS.get(name.removesuffix("_bn"))
+    if blocks is None:
+        return [], {}
+    step = 3 if name.endswith("_bn") else 2  # from a convolution's module to the next one's
+    layers, others, index = [], {"head.fc": "output"}, 0
     for block, (count, filters) in enumerate(zip(blocks, _VGG_FILTERS, strict=True), start=1):
         for number in range(1, count + 1):
             layers.append(Layer(f"conv{block}_{number}", filters, "conv", f"features.{index}"))
             index += step
-        index += 1  # the pool
+        others[f"features.{index}"] = f"pool{block}"
+        index += 1
     # timm writes fc6 and fc7 as convolutions; fc8 is the output, which the paper leaves out.
     layers.append(Layer("fc6", 4096, "fc", "pre_logits.fc1"))
     layers.append(Layer("fc7", 4096, "fc", "pre_logits.fc2"))
-    return layers
+    return layers, others
 
 
 # Tan & Le (2019), Table 1, without squeeze-and-excitation: (repeats, filters) of each stage.
 _LITE0_STAGES = ((1, 16), (2, 24), (2, 40), (3, 80), (3, 112), (4, 192), (1, 320))
 _LITE0_EXPANSION = 6
-
-
-def _vgg_others(blocks: tuple[int, ...], step: int) -> dict[str, str]:
-    """pool1 … pool5 and the output, which are no layers of the embedding, by their modules."""
-    names, index = {}, 0
-    for block, count in enumerate(blocks, start=1):
-        index += count * step + 1
-        names[f"features.{index - 1}"] = f"pool{block}"
-    return {**names, "head.fc": "output"}
 
 
 def _efficientnet_lite0() -> list[Layer]:
@@ -85,10 +83,9 @@ def known_layers(timm_name: str) -> list[Layer] | None:
     >>> sum(layer.units for layer in known_layers("vgg16.tv_in1k"))
     12416
     """
-    name = architecture(timm_name)
-    if name.removesuffix("_bn") in _VGG_BLOCKS:
-        return _vgg(_VGG_BLOCKS[name.removesuffix("_bn")], step=3 if name.endswith("_bn") else 2)
-    return _efficientnet_lite0() if name == "tf_efficientnet_lite0" else None
+    if architecture(timm_name) == "tf_efficientnet_lite0":
+        return _efficientnet_lite0()
+    return _vgg(timm_name)[0] or None
 
 
 def stage_names(timm_name: str) -> dict[str, str]:
@@ -97,48 +94,37 @@ def stage_names(timm_name: str) -> dict[str, str]:
     >>> stage_names("vgg16")["features.4"]
     'pool1'
     """
-    name = architecture(timm_name)
-    blocks = _VGG_BLOCKS.get(name.removesuffix("_bn"))
-    return _vgg_others(blocks, step=3 if name.endswith("_bn") else 2) if blocks else {}
+    return _vgg(timm_name)[1]
 
 
 _KERAS_FC = {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"}
 
 
-def _vgg_names(name: str) -> dict[str, str]:
-    """Other people's names of a VGG's layers to timm's: Caffe's (the paper's) and torchvision's."""
-    layers = known_layers(name) or []
-    return {layer.name: layer.module for layer in layers} | {
+def _vgg_to_timm(name: str, state: State) -> State:
+    """Names and layouts of torchvision's, Caffe's (the paper's) and Keras' tensors to timm's."""
+    names = {layer.name: layer.module for layer in _vgg(name)[0]} | {
         "fc8": "head.fc",
         "classifier.0": "pre_logits.fc1",
         "classifier.3": "pre_logits.fc2",
         "classifier.6": "head.fc",
     }
-
-
-def _vgg_to_timm(name: str) -> Callable[[State], State]:
-    """Return a map from torchvision's, Caffe's and Keras' tensors of VGG to timm's."""
-
-    def convert(state: State) -> State:
-        names, mapped = _vgg_names(name), {}
-        for key, value in state.items():
-            module, _, kind = key.rpartition(".")
-            # Keras' block1_conv1, fc1 …; Caffe's fc8a (Places365), fc8_hybrid … are other heads.
-            module = re.sub(r"^block(\d)_conv(\d)$", r"conv\1_\2", _KERAS_FC.get(module, module))
-            module = "fc8" if re.match(r"fc8\w*$", module) else module
-            if kind == "kernel":
-                kind, value = "weight", _from_keras(module, value)
-            module = names.get(module, module)
-            # fc6 and fc7 are matrices there and convolutions in timm.
-            if kind == "weight" and value.ndim == 2:
-                if module == "pre_logits.fc1" and value.shape[1] == 512 * 7 * 7:
-                    value = value.reshape(-1, 512, 7, 7)
-                elif module == "pre_logits.fc2":
-                    value = value[:, :, None, None]
-            mapped[f"{module}.{kind}"] = value
-        return mapped
-
-    return convert
+    mapped = {}
+    for key, value in state.items():
+        module, _, kind = key.rpartition(".")
+        # Keras' block1_conv1, fc1 …; Caffe's fc8a (Places365), fc8_hybrid … are other heads.
+        module = re.sub(r"^block(\d)_conv(\d)$", r"conv\1_\2", _KERAS_FC.get(module, module))
+        module = "fc8" if re.match(r"fc8\w*$", module) else module
+        if kind == "kernel":
+            kind, value = "weight", _from_keras(module, value)
+        module = names.get(module, module)
+        # fc6 and fc7 are matrices there and convolutions in timm.
+        if kind == "weight" and value.ndim == 2:
+            if module == "pre_logits.fc1" and value.shape[1] == 512 * 7 * 7:
+                value = value.reshape(-1, 512, 7, 7)
+            elif module == "pre_logits.fc2":
+                value = value[:, :, None, None]
+        mapped[f"{module}.{kind}"] = value
+    return mapped
 
 
 def _from_keras(layer: str, kernel: Any) -> Any:
@@ -173,6 +159,6 @@ def _lite0_from_package(state: State) -> State:
 #: Other people's tensor names to timm's, for each architecture. A map leaves alone what it does
 #: not know, so timm's own names pass through every one.
 NAME_MAPS: Mapping[str, Callable[[State], State]] = {
-    **{n: _vgg_to_timm(n) for name in _VGG_BLOCKS for n in (name, f"{name}_bn")},
+    **{n: partial(_vgg_to_timm, n) for name in _VGG_BLOCKS for n in (name, f"{name}_bn")},
     "tf_efficientnet_lite0": _lite0_from_package,
 }

@@ -6,6 +6,7 @@ import copy
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,7 +109,6 @@ class Backbone(nn.Module):
         layers: what the columns are, in order.
         n_features: number of columns.
         weights_digest: which weights these are (`WeightsFile.digest`).
-        unseen: module paths of convolutions and linear layers that cannot be read.
         preprocessing: what turns pixels into the network's input.
         taps: where the columns are read.
     """
@@ -121,17 +121,14 @@ class Backbone(nn.Module):
         taps: Sequence[Tap],
         preprocessing: Preprocessing,
         weights_digest: str,
-        unseen: Sequence[str] = (),
-        memory_format: torch.memory_format = torch.channels_last,
     ) -> None:
         super().__init__()
-        self.net = net.requires_grad_(False).eval().to(memory_format=memory_format)
+        # Units innermost, which is twice as fast on CPUs.
+        self.net = net.requires_grad_(False).eval().to(memory_format=torch.channels_last)
         self.layers = tuple(layers)
         self.n_features = sum(layer.units for layer in layers)
         self.weights_digest = weights_digest
-        self.unseen = tuple(unseen)
         self.preprocessing = preprocessing
-        self.memory_format = memory_format
         self.taps = tuple(taps)
 
     def train(self, mode: bool = True) -> Backbone:
@@ -143,27 +140,18 @@ class Backbone(nn.Module):
         tensors: Iterable[Tensor] = itertools.chain(self.parameters(), self.buffers())
         return copy.deepcopy(self, {id(tensor): tensor for tensor in tensors})
 
-    @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
-        """Embed a batch.
+        """Embed a batch: uint8 (B, 3, H, W) in RGB on the network's device → (B, n_features).
 
-        Args:
-            pixels: uint8 (B, 3, H, W) in RGB, on the network's device.
-
-        Returns:
-            Float32 (B, n_features), whatever the precision of the network. A convolution's value is
-            its mean over space, a token map's its mean over tokens (class tokens left out), and a
-            layer's that is called several times the mean over its calls.
+        Float32 whatever the precision of the network. A convolution's value is its mean over space,
+        a token map's its mean over tokens (class tokens left out), and a layer's that is called
+        several times the mean over its calls.
         """
         return self.with_positions(pixels, slice(0))[0]
 
     @torch.no_grad()
     def with_positions(self, pixels: Tensor, located: slice) -> tuple[Tensor, Tensor]:
-        """Embed a batch, and find in the same pass where each unit answers most.
-
-        Args:
-            pixels: as for `forward`.
-            located: the views of the batch whose positions are wanted.
+        """Embed a batch, and find in the same pass where each unit answers most in some views.
 
         Returns:
             What `forward` returns, to the bit, and uint8 (views located, n_features, 2): row and
@@ -175,7 +163,7 @@ class Backbone(nn.Module):
 
     def prepared(self, pixels: Tensor) -> Tensor:
         """Turn uint8 (B, 3, H, W) in RGB into input of the network's precision and layout."""
-        images = self.preprocessing(pixels).contiguous(memory_format=self.memory_format)
+        images = self.preprocessing(pixels).contiguous(memory_format=torch.channels_last)
         dtype = next((p.dtype for p in self.net.parameters() if p.is_floating_point()), None)
         return images.to(dtype)
 
@@ -184,10 +172,9 @@ class Backbone(nn.Module):
         rows = [
             (layer.name, unit, layer.kind) for layer in self.layers for unit in range(layer.units)
         ]
-        table = pl.DataFrame(
-            rows, schema={"layer": pl.String, "unit": pl.Int32, "kind": pl.String}, orient="row"
-        )
-        return table.with_row_index("feature_id").with_columns(pl.col("feature_id").cast(pl.Int64))
+        schema = {"layer": pl.String, "unit": pl.Int32, "kind": pl.String}
+        table = pl.DataFrame(rows, schema, orient="row").with_row_index("feature_id")
+        return table.cast({"feature_id": pl.Int64})
 
 
 class _Done(Exception):  # noqa: N818 - not an error: everything has been read
@@ -240,24 +227,18 @@ def read(
         if left == 0:
             raise _Done
 
-    handles = []
-    for path, entry in at:
-        module = net.get_submodule(path)
-        if entry:
-            handles.append(
-                module.register_forward_pre_hook(lambda _, args, k=(path, True): hook(k, args[0]))
+    with ExitStack() as hooks:
+        for key in at:
+            module = net.get_submodule(key[0])
+            hooks.enter_context(
+                module.register_forward_pre_hook(lambda _, args, k=key: hook(k, args[0]))
+                if key[1]
+                else module.register_forward_hook(lambda _, args, out, k=key: hook(k, out))
             )
-        else:
-            handles.append(
-                module.register_forward_hook(lambda _, args, out, k=(path, False): hook(k, out))
-            )
-    try:
-        net(images)
-    except _Done:
-        return rows, positions
-    finally:
-        for handle in handles:
-            handle.remove()
+        try:
+            net(images)
+        except _Done:
+            return rows, positions
     raise RuntimeError(
         f"{left} of {len(taps)} readings were not made: the network took another way"
     )

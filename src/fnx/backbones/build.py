@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from fnx.backbones.weights.locate import WeightsFile
     from fnx.config.schema import ModelConfig
 
-__all__ = ["Layer", "build", "layer_names"]
-
 log = logging.getLogger(__name__)
 
 
@@ -38,28 +36,15 @@ def layer_names(config: ModelConfig, image_size: int) -> list[Layer]:
     return select(layers, config.layers)
 
 
-def build(
-    config: ModelConfig,
-    weights: WeightsFile,
-    *,
-    image_size: int,
-    seed: int,
-    channels_last: bool = True,
-) -> Backbone:
+def build(config: ModelConfig, weights: WeightsFile, *, image_size: int, seed: int) -> Backbone:
     """Build a backbone with its weights, on the CPU and in evaluation mode.
 
-    Args:
-        config: the model.
-        weights: what `fnx.backbones.weights.locate.locate` found for it.
-        image_size: side in pixels of the square images it will be given.
-        seed: seed of an untrained network's weights.
-        channels_last: lay maps out with the units innermost, which is twice as fast on CPUs.
+    It will be given squares of `image_size` pixels; `seed` is that of an untrained network.
 
     Raises:
         ConfigError: a layer or a timm name that does not exist; images too small for the network.
         WeightsError: a file that is damaged or does not fit, with the tensors it lacks.
     """
-    import torch
     from torch import nn
 
     from fnx.backbones.backbone import Backbone, plan
@@ -101,6 +86,4 @@ def build(
         taps=taps,
         preprocessing=preprocessing(config),
         weights_digest=weights.digest,
-        unseen=trace.unseen,
-        memory_format=torch.channels_last if channels_last else torch.contiguous_format,
     )

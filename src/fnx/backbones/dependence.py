@@ -7,6 +7,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -57,7 +58,7 @@ def _first(func: Any, value: Tensor, *_: Any, **__: Any) -> Tensor:
 
 def _sum(func: Any, *args: Any, **_: Any) -> Tensor:
     tensors = [value for value in args if isinstance(value, Tensor)]
-    shape = torch.broadcast_shapes(*(value.shape for value in tensors))  # type: ignore[no-untyped-call]
+    shape = np.broadcast_shapes(*(value.shape for value in tensors))
     seen = [narrowed(value) for value in tensors if value.requires_grad]
     parts = [value for value in seen if not any(_gates(value, other) for other in seen)]
     return _expand(functools.reduce(operator.add, parts), *shape)

@@ -15,17 +15,10 @@ from fnx.backbones.networks import looked_at, traced
 from fnx.backbones.receptive import stage_fields
 from fnx.backbones.trace import is_layer, is_stage
 
-SCHEMA = {
-    "name": pl.String(),
-    "kind": pl.String(),
-    "filters": pl.Int64(),
-    "parameters": pl.Int64(),
-    "neurons": pl.Int64(),
-    "features": pl.Int64(),
-    "height": pl.Int64(),
-    "width": pl.Int64(),
-    "receptive_field": pl.Int64(),
-    "stride": pl.Int64(),
+_NUMBERS = ("filters", "parameters", "neurons", "features", "height", "width")
+SCHEMA: dict[str, pl.DataType] = {
+    **dict.fromkeys(("name", "kind"), pl.String()),
+    **dict.fromkeys((*_NUMBERS, "receptive_field", "stride"), pl.Int64()),
 }
 
 
@@ -36,10 +29,7 @@ def network_table(timm_name: str, image_size: int, features: Mapping[str, int]) 
     smaller. What else has parameters (norms, position tables, layers that no hook can read) makes a
     last row, "other".
 
-    Args:
-        timm_name: the network.
-        image_size: side in pixels of its square images.
-        features: number of columns of the embedding by the layer's name.
+    `features` is the number of columns of the embedding by the layer's name.
 
     Returns:
         ``name``; ``kind`` ("input", "conv", "pool", "fc" or "other"); ``filters``; ``parameters``,
@@ -122,15 +112,9 @@ def _outputs(net: nn.Module, side: int) -> tuple[dict[str, _Output], int]:
             found[path] = _Output(module, plane, smaller, output.requires_grad)
         found[path].neurons += output.numel()
 
-    handles = [
-        module.register_forward_hook(lambda m, a, out, p=path: keep(p, m, a, out))
-        for path, module in net.named_modules()
-        if is_stage(module)
-    ]
-    try:
-        with torch.enable_grad():  # through which an output tells that it depends on the image
-            net.requires_grad_(False)(image.requires_grad_())
-    finally:
-        for handle in handles:
-            handle.remove()
+    for path, module in net.named_modules():
+        if is_stage(module):
+            module.register_forward_hook(lambda m, a, out, p=path: keep(p, m, a, out))
+    with torch.enable_grad():  # through which an output tells that it depends on the image
+        net.requires_grad_(False)(image.requires_grad_())
     return found, sum(parameter.numel() for parameter in net.parameters())

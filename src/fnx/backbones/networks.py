@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import timm
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fnx.backbones.architectures import architecture, known_layers
 from fnx.backbones.backbone import Preprocessing
@@ -70,23 +69,28 @@ def traced(timm_name: str, image_size: int) -> Trace:
     Raises:
         ConfigError: unknown name, or a network that takes no images of this size.
     """
+
+    def look(net: nn.Module) -> Trace:
+        device = _device(net)
+        count = _TRACED_IMAGES if device.type == "meta" else 2
+        named = (getattr(net, "pretrained_cfg", None) or {}).get("classifier") or ()
+        classifiers = (named,) if isinstance(named, str) else tuple(named)
+        images = torch.zeros(count, 3, image_size, image_size, device=device)
+        return trace(net, images, classifiers=classifiers)
+
     try:
-        with torch.device("meta"):
-            net = create(timm_name, image_size)
-        result = _trace(net, torch.empty(_TRACED_IMAGES, 3, image_size, image_size, device="meta"))
-    except ConfigError:
-        raise
-    except Exception:  # a network that looks at values while it is built or run
-        with _undisturbed_seed():
-            net = create(timm_name, image_size)
-        try:
-            result = _trace(net, torch.zeros(2, 3, image_size, image_size))
-        except (AssertionError, RuntimeError, ValueError) as error:
-            why = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ConfigError(f"{timm_name} takes no images of {image_size} px: {why}") from error
-    known = known_layers(timm_name)
-    if known is not None:
-        result.layers = _named(result.layers, known, timm_name)
+        result = looked_at(timm_name, image_size, look)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"{timm_name} takes no images of {image_size} px: {why}") from error
+    if (known := known_layers(timm_name)) is not None:
+        units = {layer.module: layer.units for layer in result.layers}
+        for layer in known:
+            if units.get(layer.module) != layer.units:
+                raise ConfigError(
+                    f"this timm's {architecture(timm_name)} has no {layer.name} as known"
+                )
+        result.layers = known
     return result
 
 
@@ -98,7 +102,7 @@ def looked_at(timm_name: str, image_size: int, look: Callable[[nn.Module], _T]) 
         return look(net)
     except ConfigError:
         raise
-    except Exception:  # a network that looks at values while it is built or run
+    except Exception:  # a network that needs values while it is built or looked at
         return look(untrained(timm_name, image_size, seed=0))
 
 
@@ -116,7 +120,7 @@ def map_sizes(
     trace = traced(timm_name, image_size)
     sizes: dict[str, tuple[int, int]] = {}
 
-    def keep(layer: Layer, value: torch.Tensor) -> None:
+    def keep(layer: Layer, value: Tensor) -> None:
         shape = tuple(value.shape[1:-1] if layer.module in trace.linear else value.shape[2:])
         if len(shape) == 1:
             shape = token_grid(shape[0] - trace.readings[layer.module][0].prefix, view)
@@ -129,7 +133,7 @@ def map_sizes(
                 lambda _, inputs, output, layer=layer: keep(layer, output)
             )
         with torch.no_grad():
-            net(torch.zeros(1, 3, *view, device=next(net.parameters()).device))
+            net(torch.zeros(1, 3, *view, device=_device(net)))
 
     looked_at(timm_name, image_size, look)
     return sizes
@@ -139,8 +143,7 @@ def takes_oblong(timm_name: str, image_size: int) -> bool:
     """Return whether the network takes images that are not square, `image_size` the short side."""
 
     def look(net: nn.Module) -> None:
-        device = next(net.parameters()).device
-        net(torch.zeros(1, 3, image_size, image_size + image_size // 8, device=device))
+        net(torch.zeros(1, 3, image_size, image_size + image_size // 8, device=_device(net)))
 
     try:
         looked_at(timm_name, image_size, look)
@@ -149,29 +152,13 @@ def takes_oblong(timm_name: str, image_size: int) -> bool:
     return True
 
 
-def _trace(net: nn.Module, images: torch.Tensor) -> Trace:
-    named = (getattr(net, "pretrained_cfg", None) or {}).get("classifier") or ()
-    return trace(net, images, classifiers=(named,) if isinstance(named, str) else tuple(named))
-
-
-def _named(found: list[Layer], known: list[Layer], timm_name: str) -> list[Layer]:
-    by_module = {layer.module: layer for layer in found}
-    for layer in known:
-        other = by_module.get(layer.module)
-        if other is None or other.units != layer.units:
-            raise ConfigError(f"this timm's {architecture(timm_name)} has no {layer.name} as known")
-    return known
-
-
-@contextmanager
-def _undisturbed_seed() -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        yield
+def _device(net: nn.Module) -> torch.device:
+    return next(net.parameters()).device
 
 
 def untrained(timm_name: str, image_size: int, seed: int) -> nn.Module:
     """Create a network of timm's as its authors initialise it, the same for the same seed."""
-    with _undisturbed_seed():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return create(timm_name, image_size)
 
@@ -182,19 +169,17 @@ def uninitialised(timm_name: str, image_size: int) -> nn.Module:
     Random values for VGG16's 138 million weights take seconds and are then overwritten. A network
     that holds more tensors than its weights files do is initialised all the same.
     """
-    try:
-        with torch.device("meta"):
-            net = create(timm_name, image_size)
-    except ConfigError:
-        raise
-    except Exception:
-        return untrained(timm_name, image_size, seed=0)
-    saved = net.state_dict().keys()
-    unsaved = any(name not in saved for name, _ in net.named_buffers())
-    loose = any(isinstance(v, torch.Tensor) for m in net.modules() for v in vars(m).values())
-    if unsaved or loose:
-        return untrained(timm_name, image_size, seed=0)
-    return net.to_empty(device="cpu")
+
+    def emptied(net: nn.Module) -> nn.Module:
+        if _device(net).type != "meta":
+            return net
+        saved = net.state_dict().keys()
+        unsaved = any(name not in saved for name, _ in net.named_buffers())
+        if unsaved or any(isinstance(v, Tensor) for m in net.modules() for v in vars(m).values()):
+            raise NotImplementedError("it holds tensors that its weights files do not")
+        return net.to_empty(device="cpu")
+
+    return looked_at(timm_name, image_size, emptied)
 
 
 def preprocessing(config: ModelConfig) -> Preprocessing:

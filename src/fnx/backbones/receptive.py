@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Collection, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,10 +61,6 @@ def receptive_fields(timm_name: str, image_size: int) -> dict[str, ReceptiveFiel
 
     It is None for a layer that sees the whole image, that sees other parts of it than a regular
     grid of boxes (windows of attention), or that could not be measured: all are shown whole.
-
-    Args:
-        timm_name: the network.
-        image_size: side in pixels of the square images it is built for.
 
     Raises:
         ConfigError: unknown name, or a network that takes no images of this size.
@@ -178,16 +175,12 @@ def _measure(
             if found is not None:
                 maps[path] = found
 
-    handles = [
-        net.get_submodule(path).register_forward_hook(lambda m, _, out, p=path: keep(p, m, out))
-        for path in modules
-    ]
-    try:
-        with torch.enable_grad(), DependenceOnly():
-            net(images.expand(-1, 3, -1, -1))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks, torch.enable_grad(), DependenceOnly():
+        for path in modules:
+            module = net.get_submodule(path)
+            hook = module.register_forward_hook(lambda m, _, out, p=path: keep(p, m, out))
+            hooks.enter_context(hook)
+        net(images.expand(-1, 3, -1, -1))
     return {path: _lines(value, images) for path, value in maps.items()}
 
 

@@ -7,6 +7,7 @@ nowhere in the network's description. Hooks on all modules see the ways of the t
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -145,31 +146,33 @@ def trace(net: nn.Module, images: Tensor, *, classifiers: tuple[str, ...] = ()) 
         elif path in entered_activations:
             entered_activations.pop(path).post = site
         elif inputs and isinstance(output, Tensor) and (found := follow(inputs[0])):
-            if is_norm(module) and (is_batch_norm(module) or _siblings(path, found.layer)):
+            beside = path.rpartition(".")[0] == found.layer.rpartition(".")[0]
+            if is_norm(module) and (is_batch_norm(module) or beside):
                 del live[id(inputs[0])]
                 found.reading.post = site
-                if inner := [p for p in _activations(module, path) if p in entries]:
-                    found.reading.pre = entries[inner[0]]
-                    return
+                for name, child in module.named_modules():
+                    if is_activation(child) and f"{path}.{name}" in entries:
+                        found.reading.pre = entries[f"{path}.{name}"]
+                        return
                 found.reading.pre = site
             elif type(module).__name__ not in _DROPS:
                 return
             live[id(output)] = _Live(output, output._version, found.reading, found.layer)
 
-    handles = []
-    for path, module in modules.items():
-        handles.append(module.register_forward_pre_hook(lambda _, i, p=path: enter(p, i)))
-        handles.append(module.register_forward_hook(lambda _, i, o, p=path: leave(p, i, o)))
-    try:
-        with torch.no_grad():
-            net(images)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks, torch.no_grad():
+        for path, module in modules.items():
+            before = module.register_forward_pre_hook(lambda _, i, p=path: enter(p, i))
+            after = module.register_forward_hook(lambda _, i, o, p=path: leave(p, i, o))
+            hooks.enter_context(before)
+            hooks.enter_context(after)
+        net(images)
     for path in unread:
         result.readings.pop(path, None)
-    result.layers = [_layer(path, modules[path], classifiers) for path in result.readings]
     result.linear = frozenset(p for p in result.readings if isinstance(modules[p], nn.Linear))
+    for path in result.readings:
+        kind = "fc" if path in result.linear else "conv"
+        units = _units(modules[path])
+        result.layers.append(Layer(path, units, kind, path, output=path in classifiers))
     result.unseen = tuple(
         path for path, m in modules.items() if is_layer(m) and path not in result.readings
     )
@@ -212,14 +215,6 @@ def is_norm(module: nn.Module) -> bool:
     )
 
 
-def _siblings(one: str, other: str) -> bool:
-    return one.rpartition(".")[0] == other.rpartition(".")[0]
-
-
-def _activations(module: nn.Module, path: str) -> list[str]:
-    return [f"{path}.{name}" for name, child in module.named_modules() if is_activation(child)]
-
-
 def _is_read(module: nn.Module, output: Any, images: int) -> bool:
     """Whether an output holds one or several rows of this layer's units for each image."""
     if not isinstance(output, Tensor) or output.ndim < 2 or len(output) % images:
@@ -229,8 +224,3 @@ def _is_read(module: nn.Module, output: Any, images: int) -> bool:
 
 def _units(module: nn.Module) -> int:
     return int(module.out_features if isinstance(module, nn.Linear) else module.out_channels)  # type: ignore[arg-type]
-
-
-def _layer(path: str, module: nn.Module, classifiers: tuple[str, ...]) -> Layer:
-    kind = "fc" if isinstance(module, nn.Linear) else "conv"
-    return Layer(path, _units(module), kind, path, output=path in classifiers)

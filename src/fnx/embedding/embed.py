@@ -64,7 +64,14 @@ def _get_or_extract(
         if launch.is_rank_zero():
             found = store.is_whole(path)
             if not found:
-                stack.enter_context(_extraction_lock(path))
+                try:
+                    lock = exclusive_lock(path, f"extracts {path.name}", lambda: _progress(path))
+                    stack.enter_context(lock)
+                except OSError as error:
+                    raise DataError(
+                        f"{path.parent} cannot be written ({error.strerror or error}), so nothing "
+                        "can be extracted there: choose another folder as paths.cache=PATH"
+                    ) from error
                 found = store.is_whole(path)  # another run may have finished it meanwhile
         if launch.is_externally_launched():
             from fnx.embedding import ranks
@@ -85,12 +92,7 @@ def embed_centre(images: LabelledImages, config: Config, folder: Path) -> Iterat
     """Yield an embedding of the images' centre views; it is removed when the block ends.
 
     For the positions of an embedding that was made before they were stored. The pass runs on one
-    device, whatever launched this process.
-
-    Args:
-        images: those whose positions are wanted.
-        config: of the embedding.
-        folder: where the files lie meanwhile.
+    device, whatever launched this process. The files lie in `folder` meanwhile.
 
     Raises:
         WeightsError: see `embed`.
@@ -128,25 +130,6 @@ def _write_network_table(embedding: Embedding, config: Config) -> None:
     except Exception as error:  # any network's code; what was extracted is worth more than Table 1
         why = (str(error).splitlines() or [""])[0]
         log.warning("no Table 1 of %s: %s %s", config.model.name, type(error).__name__, why)
-
-
-@contextmanager
-def _extraction_lock(path: Path) -> Iterator[None]:
-    """Hold the right to extract into `path`.
-
-    Raises:
-        DataError: a folder that cannot be written.
-    """
-    with ExitStack() as stack:
-        try:
-            lock = exclusive_lock(path, f"extracts {path.name}", lambda: _progress(path))
-            stack.enter_context(lock)
-        except OSError as error:
-            raise DataError(
-                f"{path.parent} cannot be written ({error.strerror or error}), so nothing can be "
-                "extracted there: choose another folder as paths.cache=PATH"
-            ) from error
-        yield
 
 
 def _progress(path: Path) -> str:

@@ -113,13 +113,8 @@ def extract(
 ) -> Extraction:
     """Extract the shards that are missing in the folder `path`, and declare it complete.
 
-    Args:
-        images: what is extracted.
-        config: with what.
-        weights: where the network's weights lie.
-        inputs: what the fingerprint was made of.
-        path: folder of the store.
-        trainer: what runs the network; None: the ranks of ``config.trainer``.
+    `inputs` is what the fingerprint was made of; without a `trainer` the ranks of
+    ``config.trainer`` run the network.
 
     Raises:
         ConfigError: a device that is not there.
@@ -129,8 +124,6 @@ def extract(
     backbone = backbones.build(
         config.model, weights, image_size=config.crops.size, seed=config.seed
     )
-    if backbone.unseen:
-        log.warning("modules without features (never called): %s", ", ".join(backbone.unseen))
     trainer = trainer or ranks.make_trainer(config.trainer)
     work: tuple[Manifest, list[int]] | None = None
     if launch.is_rank_zero():
@@ -146,11 +139,9 @@ def extract(
         log.info("extracting %d × %d features into %s", rows_left, manifest.features, path)
         if len(missing) < manifest.n_shards:
             log.info("resuming: %d of %d shards are left", len(missing), manifest.n_shards)
-        ranks.add_callbacks(
-            trainer,
-            ranks.ShardWriter(path, manifest),
-            ranks.ImageProgress(manifest.rows, manifest.rows - rows_left),
-        )
+        progress = ranks.ImageProgress(manifest.rows, manifest.rows - rows_left)
+        # Lightning's connector makes the attribute.
+        trainer.callbacks += [ranks.ShardWriter(path, manifest), progress]  # type: ignore[attr-defined]
         extractor = Extractor(backbone, crops, images, manifest, missing, config.trainer)
         try:
             ranks.predict(trainer, extractor)
@@ -174,8 +165,7 @@ def _open_or_create(
     """Return the manifest of the store that is there, damaged shards dropped, or of a new one."""
     if (path / "manifest.json").is_file():
         manifest = Manifest.read(path)
-        damaged = store.damaged_shards(path, manifest)
-        if damaged:
+        if damaged := store.damaged_shards(path, manifest):
             log.warning("extracting damaged shards again: %s", damaged)
         return store.reopen(path, manifest, damaged)
     rows = images.ok().height

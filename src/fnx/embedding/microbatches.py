@@ -14,6 +14,7 @@ import queue
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -232,12 +233,10 @@ def _activation_bytes(backbone: Backbone, crops: Crops) -> int:
         tensors = [value for value in (*inputs, output) if isinstance(value, Tensor)]
         widest = max(widest, sum(value.nbytes for value in tensors))
 
-    handles = [module.register_forward_hook(measure) for module in backbone.net.modules()]
-    try:
+    with ExitStack() as hooks:
+        for module in backbone.net.modules():
+            hooks.enter_context(module.register_forward_hook(measure))
         backbone(crops.example(1))
-    finally:
-        for handle in handles:
-            handle.remove()
     return 2 * widest
 
 

@@ -124,11 +124,6 @@ def _lightning_trainer(config: TrainerConfig, **options: Any) -> lightning.Train
     return trainer
 
 
-def add_callbacks(trainer: lightning.Trainer, *callbacks: Callback) -> None:
-    """Make `trainer` call these too."""
-    trainer.callbacks += callbacks  # type: ignore[attr-defined]  # Lightning's connector makes it
-
-
 def broadcast_from_rank_zero(trainer: lightning.Trainer, value: T) -> T:
     """Return rank 0's `value` on all ranks that srun or torchrun started."""
     trainer.strategy.setup_environment()  # joins them, if they are not yet

@@ -126,8 +126,7 @@ def is_whole(path: Path) -> bool:
     manifest = Manifest.read(path)
     if not manifest.complete:
         return False
-    damaged = damaged_shards(path, manifest)
-    if damaged:
+    if damaged := damaged_shards(path, manifest):
         log.warning("%d of %d shards of %s are damaged", len(damaged), manifest.n_shards, path)
     return not damaged
 
@@ -166,12 +165,8 @@ def write_shard(
 ) -> None:
     """Write one whole shard, then its marker.
 
-    Args:
-        path: folder of the store.
-        manifest: its manifest.
-        shard: number of the shard.
-        values: float32 (rows of the shard, F).
-        positions: uint8 (rows of the shard, F, 2); not written into a store without positions.
+    `values` is float32 (rows of the shard, F), `positions` uint8 (rows of the shard, F, 2), which
+    is not written into a store without positions.
     """
     rows = manifest.shard_rows(shard)
     digests = []

@@ -52,12 +52,12 @@ def read_caffemodel(path: Path) -> dict[str, Tensor]:
             continue
         name_field, blobs_field = _LAYERS[number]
         name, blobs = "", []
-        for inner, inner_wire, part in _fields(data, _span(value)):
+        for inner, inner_wire, part in _fields(data, value):
             if inner == name_field and inner_wire == _BYTES:
-                start, end = _span(part)
+                start, end = part
                 name = data[start:end].decode()
             elif inner == blobs_field and inner_wire == _BYTES:
-                blobs.append(_span(part))
+                blobs.append(part)
         for index, span in enumerate(blobs):
             kind = _NAMES[index] if index < len(_NAMES) else str(index)
             tensors[f"{name}.{kind}"] = _blob(data, span, f"blob {index} of layer {name}")
@@ -75,16 +75,16 @@ def _blob(data: mmap.mmap, span: Span, what: str) -> Tensor:
     values: list[NDArray[np.floating[Any]]] = []
     for number, wire, value in _fields(data, span):
         if number == _BLOB_SHAPE and wire == _BYTES:
-            sizes = _dimensions(data, _span(value))
+            sizes = _dimensions(data, value)
         elif number in _BLOB_LEGACY and isinstance(value, int):
             legacy[number] = value
         elif number in (_BLOB_DATA, _BLOB_DOUBLES) and wire == _BYTES:
-            start, end = _span(value)
+            start, end = value
             kind = "<f4" if number == _BLOB_DATA else "<f8"
             count = (end - start) // np.dtype(kind).itemsize
             values.append(np.frombuffer(data, kind, count, start))
         elif number == _BLOB_DATA and wire == _FOUR_BYTES:  # not packed: a tag before each value
-            start, end = _span(value)
+            start, end = value
             pairs = np.frombuffer(data, _TAGGED, (end - start) // _TAGGED.itemsize, start)
             values.append(pairs["value"])
     if sizes is None:
@@ -115,8 +115,8 @@ def _dimensions(data: mmap.mmap, span: Span) -> list[int]:
     return sizes
 
 
-def _fields(data: mmap.mmap, span: Span) -> Iterator[tuple[int, int, int | Span]]:
-    """Yield number, wire type and value of each field; of all but integers, where it lies.
+def _fields(data: mmap.mmap, span: Span) -> Iterator[tuple[int, int, Any]]:
+    """Yield number, wire type and value of each field; of all but integers its `Span`.
 
     Floats that follow each other unpacked come as one field that begins at the first tag, for a
     layer has millions of them.
@@ -127,7 +127,7 @@ def _fields(data: mmap.mmap, span: Span) -> Iterator[tuple[int, int, int | Span]
         tag, position = _varint(data, position, end)
         number, wire = tag >> 3, tag & 7
         value: int | Span
-        if number == 0:
+        if number == 0 or wire not in (_VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES):
             raise ValueError(f"it is no .caffemodel, or damaged at byte {start:,}")
         if wire == _VARINT:
             value, position = _varint(data, position, end)
@@ -138,12 +138,10 @@ def _fields(data: mmap.mmap, span: Span) -> Iterator[tuple[int, int, int | Span]
             value = (position, position + length)
         elif wire == _EIGHT_BYTES:
             value = (position, position + 8)
-        elif wire == _FOUR_BYTES:
+        else:
             alone = tag > 0x7F  # a tag of two bytes, which no field of interest has
             floats = 1 if alone else _run(data, start, end, tag)
             value = (position, position + 4) if alone else (start, start + 5 * floats)
-        else:
-            raise ValueError(f"it is no .caffemodel, or damaged at byte {start:,}")
         position = value[1]
         if position > end:
             raise ValueError(
@@ -171,8 +169,3 @@ def _varint(data: mmap.mmap, position: int, end: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, position
     raise ValueError(f"it is cut short or damaged at byte {position:,}")
-
-
-def _span(value: int | Span) -> Span:
-    assert not isinstance(value, int)
-    return value

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fnx.backbones.architectures import NAME_MAPS, architecture
+from fnx.backbones.weights.caffe import read_caffemodel
+from fnx.backbones.weights.keras import read_keras
 from fnx.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -31,27 +33,15 @@ def _read_safetensors(path: Path) -> Any:
     return load_file(path)
 
 
-def _read_caffemodel(path: Path) -> Any:
-    from fnx.backbones.weights.caffe import read_caffemodel
-
-    return read_caffemodel(path)
-
-
-def _read_keras(path: Path) -> Any:
-    from fnx.backbones.weights.keras import read_keras
-
-    return read_keras(path)
-
-
 #: Reader of each file ending; a reader returns the file's names and tensors, nested or not.
 READERS: Mapping[str, Callable[[Path], Any]] = {
     ".pth": _read_torch,
     ".pt": _read_torch,
     ".bin": _read_torch,
     ".safetensors": _read_safetensors,
-    ".caffemodel": _read_caffemodel,
-    ".h5": _read_keras,
-    ".hdf5": _read_keras,
+    ".caffemodel": read_caffemodel,
+    ".h5": read_keras,
+    ".hdf5": read_keras,
 }
 
 
@@ -97,8 +87,8 @@ def load(
     *,
     timm_name: str,
     source: str,
-    needed: Callable[[str], bool] = lambda module: True,
-    layer_names: Mapping[str, str] | None = None,
+    needed: Callable[[str], bool],
+    layer_names: Mapping[str, str],
 ) -> None:
     """Copy a weights file's tensors into `net`.
 
@@ -106,7 +96,7 @@ def load(
         net: timm's network.
         state: what `read_state_dict` returned; timm's names or any that the architecture's name
             map or timm's own converter for it knows.
-        timm_name: the architecture, whose name map is used.
+        timm_name: the architecture.
         source: what an error calls the weights.
         needed: whether a module (by path) takes part in what is read; tensors of others may be
             missing or of another shape.
@@ -117,69 +107,48 @@ def load(
     """
     wanted = net.state_dict()
     state = NAME_MAPS.get(architecture(timm_name), dict)(state)
-    if _misfits(wanted, state, needed).any() and (convert := _timm_converter(net)):
-        try:
-            converted = dict(convert(dict(state), net))
-        except Exception:  # made for timm's own files; one it cannot take is reported as it is
-            converted = state
-        state = converted
-    misfits = _misfits(wanted, state, needed)
-    if misfits.any():
-        raise WeightsError(misfits.line(source, architecture(timm_name), layer_names or {}))
+    # timm keeps its converter of published weights beside the network's class.
+    convert = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
+    if convert and _misfits(wanted, state, needed, layer_names):
+        with suppress(Exception):  # one that it is not made for is reported as it is
+            state = dict(convert(dict(state), net))
+    if misfits := _misfits(wanted, state, needed, layer_names):
+        parts = [f"{len(names)} {what}: {_some(names)}" for what, names in misfits.items()]
+        hint = " (tensors of layers that model.layers leaves out may be missing)"
+        raise WeightsError(
+            f"{source} does not fit {architecture(timm_name)}: {'; '.join(parts)}"
+            f"{hint if 'missing' in misfits else ''}"
+        )
     fitting = {k: v for k, v in state.items() if k in wanted and v.shape == wanted[k].shape}
     net.load_state_dict(fitting, strict=False)
 
 
-@dataclass(frozen=True)
-class _Misfits:
-    missing: list[str]
-    unexpected: list[str]
-    misshapen: list[str]
-
-    def any(self) -> bool:
-        return bool(self.missing or self.unexpected or self.misshapen)
-
-    def line(self, source: str, arch: str, layer_names: Mapping[str, str]) -> str:
-        missing = [
-            f"{name} ({layer_names[module]})"
-            if layer_names.get(module := name.rpartition(".")[0], module) != module
-            else name
-            for name in self.missing
-        ]
-        parts = [
-            f"{len(names)} {what}: {_some(names)}"
-            for what, names in (
-                ("missing", missing),
-                ("unexpected", self.unexpected),
-                ("of another shape", self.misshapen),
-            )
-            if names
-        ]
-        hint = " (tensors of layers that model.layers leaves out may be missing)"
-        return f"{source} does not fit {arch}: {'; '.join(parts)}{hint if missing else ''}"
-
-
 def _misfits(
-    wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], needed: Callable[[str], bool]
-) -> _Misfits:
+    wanted: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    needed: Callable[[str], bool],
+    layer_names: Mapping[str, str],
+) -> dict[str, list[str]]:
+    """Name the tensors that do not fit, by what is wrong with them; empty if all fit."""
+
+    def described(tensor: str) -> str:
+        module = tensor.rpartition(".")[0]
+        layer = layer_names.get(module, module)
+        return tensor if layer == module else f"{tensor} ({layer})"
+
     # A counter of training steps, which old files lack and inference does not use.
     counter = ".num_batches_tracked"
     asked = [k for k in wanted if needed(k.rpartition(".")[0])]
-    return _Misfits(
-        missing=[k for k in asked if k not in state and not k.endswith(counter)],
-        unexpected=[k for k in state if k not in wanted and not k.endswith(counter)],
-        misshapen=[
+    found = {
+        "missing": [described(k) for k in asked if k not in state and not k.endswith(counter)],
+        "unexpected": [k for k in state if k not in wanted and not k.endswith(counter)],
+        "of another shape": [
             f"{k} {tuple(state[k].shape)} where {tuple(wanted[k].shape)} is expected"
             for k in asked
             if k in state and state[k].shape != wanted[k].shape
         ],
-    )
-
-
-def _timm_converter(net: nn.Module) -> Callable[[Any, Any], Any] | None:
-    """Return the converter of published weights that timm keeps beside the network's class."""
-    converter: Any = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
-    return converter  # type: ignore[no-any-return]
+    }
+    return {what: names for what, names in found.items() if names}
 
 
 def _some(names: Sequence[str]) -> str:

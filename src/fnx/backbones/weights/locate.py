@@ -37,9 +37,7 @@ def locate(config: ModelConfig, seed: int) -> WeightsFile:
     Imports torch and timm for ``source=hub`` only. What comes from a URL is kept in
     ``weights.folder`` and found there again without the network.
 
-    Args:
-        config: the model; ``weights.path`` goes before ``weights.source``.
-        seed: seed of an untrained network (``source=random``).
+    ``weights.path`` goes before ``weights.source``; `seed` is for ``source=random``.
 
     Raises:
         WeightsError: no such file, package or network; another SHA-256 than ``weights.sha256``.
@@ -56,7 +54,10 @@ def locate(config: ModelConfig, seed: int) -> WeightsFile:
         path, source = _from_url(config), str(weights.url)
     else:
         path, source = _from_hub(config.timm_name)
-    digest = _sha256(path)
+    try:
+        digest = file_digest(path, "sha256")
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
     if weights.sha256 and weights.sha256.lower() != digest:
         raise WeightsError(
             f"{path} has SHA-256 {digest}, but model.weights.sha256={weights.sha256.lower()}"
@@ -110,19 +111,11 @@ def _from_url(config: ModelConfig) -> Path:
 
     log.info("fetching %s to %s", weights.url, target)
     try:
-        fetched = download(weights.url, target, sha256=weights.sha256)
+        return download(weights.url, target, sha256=weights.sha256)
     except FnxError as error:
         raise WeightsError(
             f"{error} (by hand: put the file at {target}, or give model.weights.path=FILE)"
         ) from error
-    return fetched
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return file_digest(path, "sha256")
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _in_package(package: str | None, file: str | None) -> Path:
@@ -161,8 +154,8 @@ def _from_hub(timm_name: str) -> tuple[Path, str]:
             f"the weights of {timm_name} are not on the hub but at {info.url}: {advice}"
         )
     repo, _, revision = info.hf_hub_id.partition("@")
-    names = [info.hf_hub_filename] if info.hf_hub_filename else ["model.safetensors"]
-    names += [] if info.hf_hub_filename else ["pytorch_model.bin"]
+    own = info.hf_hub_filename
+    names = [own] if own else ["model.safetensors", "pytorch_model.bin"]
 
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
