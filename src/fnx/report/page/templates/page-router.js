@@ -25,12 +25,11 @@ function unknown(text, ...more) {
 
 /** The view of an address; a promise, for its numbers come from the disk. */
 async function viewOf(path) {
-  const [kind, rest] = [path.split("/")[0], path.split("/").slice(1).join("/")];
+  const [kind, ...parts] = path.split("/");
+  const rest = parts.join("/");
   if (kind === "class") {
-    const id = whole(rest);
-    if (id < N_CLASSES) return classView(id);
-    const named = run.classNames.indexOf(decoded(rest));
-    if (named >= 0) return classView(named);
+    const id = whole(rest) < N_CLASSES ? whole(rest) : run.classNames.indexOf(decoded(rest));
+    if (id >= 0) return classView(id);
     return unknown(`There is no class ${shorten(decoded(rest), 80)} in this run: its ${number(N_CLASSES)} classes have the numbers 0 to ${number(N_CLASSES - 1)}.`);
   }
   if (kind === "layer") {
@@ -39,12 +38,12 @@ async function viewOf(path) {
     return unknown(`There is no layer ${shorten(decoded(rest), 80)} in this run.`);
   }
   if (kind === "feature") {
-    const cut = rest.lastIndexOf("/");
-    const layer = run.layers[layerIndex.get(decoded(rest.slice(0, Math.max(cut, 0))))];
+    const unit = parts.pop();
+    const layer = run.layers[layerIndex.get(decoded(parts.join("/")))];
     if (!layer) return unknown(`There is no feature ${shorten(decoded(rest), 80)} in this run: an address ends with /feature/layer/unit.`);
-    const id = featureId(layer, whole(rest.slice(cut + 1)));
+    const id = featureId(layer, whole(unit));
     if (id !== null) return featureView(id);
-    return unknown(`Layer ${layer.name} has no unit ${shorten(decoded(rest.slice(cut + 1)), 20)}: it has ${number(layer.size)}.`, el("p", {}, layerLink(layer)));
+    return unknown(`Layer ${layer.name} has no unit ${shorten(decoded(unit), 20)}: it has ${number(layer.size)}.`, el("p", {}, layerLink(layer)));
   }
   return unknown(`This page has no address ${shorten(path, 80)}.`);
 }
