@@ -42,10 +42,7 @@ async function classView(id) {
     el("b", {}, number(keptOf(sign)[id])), ` of ${number(N_FEATURES)} features are kept ${WORDS[sign]}: `,
     el("span", { class: "nowrap" }, `D ${sign === "+" ? ">" : "<"} t${POWER[sign]} = ${distance(limitsOf(sign)[id])}`),
     `; with random labels, ${number(sum(found[sign].keptRandom), 1)}`));
-  return view({
-    kicker: "Class", title: shorten(name, 160), previous: id > 0 ? address.class(id - 1) : null,
-    next: id + 1 < N_CLASSES ? address.class(id + 1) : null,
-  },
+  return view({ kicker: "Class", title: shorten(name, 160), place: id, count: N_CLASSES, to: address.class },
   el("div", { class: "beside" },
     el("div", {},
       el("p", { class: "lead" }, `${number(images)} image${images === 1 ? " was" : "s were"} shown to ${run.model}.`),

@@ -9,7 +9,7 @@ async function featureView(id) {
   const source = picture(id);
   return view({
     kicker: el("span", {}, `Unit ${number(unit)} of layer `, layerLink(layer)), title: label, code: true,
-    previous: id > 0 ? address.feature(id - 1) : null, next: id + 1 < N_FEATURES ? address.feature(id + 1) : null,
+    place: id, count: N_FEATURES, to: address.feature,
   },
   el("div", { class: "beside" },
     el("div", {},
@@ -18,7 +18,7 @@ async function featureView(id) {
       el("ul", { class: "facts" }, SIGNS.map((sign) => el("li", {},
         "kept for ", el("b", {}, number(kept[sign].length)), ` of ${number(N_CLASSES)} classes ${WORDS[sign]}`,
         kept[sign].length ? ": " : "", listed(kept[sign], distances)))),
-      el("p", { class: "facts" }, run.permutations ? [`With random labels, its D lies between ${distance(random[0])} and ${distance(random[3])}; 95 % of them between ${distance(random[1])} and ${distance(random[2])}.`] : null)),
+      el("p", { class: "facts" }, run.permutations ? `With random labels, its D lies between ${distance(random[0])} and ${distance(random[3])}; 95 % of them between ${distance(random[1])} and ${distance(random[2])}.` : null)),
     source ? el("figure", { class: "picture" },
       el("img", { class: "sprite", src: source, alt: `The image regions on which ${label} is most active, the most active first`, width: 240, height: 240 }),
       el("figcaption", {}, "Where it is most active, row by row from the most active.")) : null),

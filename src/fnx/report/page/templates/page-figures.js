@@ -146,22 +146,15 @@ function beyond(real, suffix = "") {
 
 /** Traces of a distribution of distances: random labels filled, real ones as a line. */
 function distributionTraces(edges, real, random, palette, on, { name = "", keys = ["real", "random"] } = {}) {
-  const traces = [];
   const bins = range(edges.length - 1).flatMap((i) => Array(2).fill(`D from ${number(edges[i], 2)} to ${number(edges[i + 1], 2)}`));
-  const common = { type: "scatter", mode: "lines", customdata: bins };
-  if (on.has(keys[1])) {
-    traces.push({
-      ...common, ...outline(edges, random), fill: "tozeroy", fillcolor: palette["random-fill"], opacity: 0.8, line: { width: 0.5, color: palette.muted },
-      hovertemplate: `${name}random labels: %{y:.3f} %<br>%{customdata}<extra></extra>`,
-    });
-  }
-  if (on.has(keys[0])) {
-    traces.push({
-      ...common, ...outline(edges, real), line: { width: 2, color: palette.presence },
-      hovertemplate: `${name}real labels: %{y:.3f} %<br>%{customdata}<extra></extra>`,
-    });
-  }
-  return traces;
+  const trace = (key, labels, values, look) => (on.has(key) ? [{
+    type: "scatter", mode: "lines", customdata: bins, ...outline(edges, values), ...look,
+    hovertemplate: `${name}${labels} labels: %{y:.3f} %<br>%{customdata}<extra></extra>`,
+  }] : []);
+  return [
+    ...trace(keys[1], "random", random, { fill: "tozeroy", fillcolor: palette["random-fill"], opacity: 0.8, line: { width: 0.5, color: palette.muted } }),
+    ...trace(keys[0], "real", real, { line: { width: 2, color: palette.presence } }),
+  ];
 }
 
 function figure6(data) {

@@ -20,8 +20,7 @@ async function layerView(i) {
   });
   return view({
     kicker: `Layer, ${KINDS[layer.kind] || layer.kind}`, title: layer.name, code: true,
-    previous: i > 0 ? address.layer(run.layers[i - 1].name) : null,
-    next: i + 1 < run.layers.length ? address.layer(run.layers[i + 1].name) : null,
+    place: i, count: run.layers.length, to: (place) => address.layer(run.layers[place].name),
   },
   el("p", { class: "lead" }, layerFacts(layer)),
   el("ul", { class: "facts" }, lines),

@@ -5,14 +5,13 @@ const stage = document.getElementById("view");
 const frontTitle = document.title;
 let turn = 0;
 
-/** The frame of a view: where one is, its name, and the way to its neighbours. */
-function view({ kicker, title, code = false, previous = null, next = null }, ...children) {
-  const heading = el("h1", { tabindex: "-1" }, code ? el("code", {}, title) : title);
-  const step = (to, text, rel) => (to ? el("a", { href: to, rel }, text) : el("span", { "aria-disabled": "true" }, text));
+/** The frame of a view: where one is, its name, and the way to its neighbours: place of count, to(place) an address. */
+function view({ kicker, title, code = false, place = 0, count = 1, to = null }, ...children) {
+  const step = (other, text, rel) => (other >= 0 && other < count ? el("a", { href: to(other), rel }, text) : el("span", { "aria-disabled": "true" }, text));
   return { title, node: el("div", {},
     el("p", { class: "steps" }, el("a", { href: "#answer" }, "← The whole run"),
-      el("span", {}, step(previous, "‹ Previous", "prev"), " ", step(next, "Next ›", "next"))),
-    el("p", { class: "kicker" }, kicker), heading, ...children) };
+      el("span", {}, step(place - 1, "‹ Previous", "prev"), " ", step(place + 1, "Next ›", "next"))),
+    el("p", { class: "kicker" }, kicker), el("h1", { tabindex: "-1" }, code ? el("code", {}, title) : title), ...children) };
 }
 
 const decoded = (part) => { try { return decodeURIComponent(part); } catch { return part; } };
@@ -62,10 +61,9 @@ async function route({ y = null } = {}) {
     stage.hidden = true;
     front.hidden = false;
     document.title = frontTitle;
-    const target = hash.length > 1 ? document.getElementById(decoded(hash.slice(1))) : null;
-    if (y !== null) scrollTo({ top: y, behavior: "instant" });
-    else if (target) target.scrollIntoView({ behavior: arriving ? "instant" : "auto" });
-    else scrollTo({ top: 0, behavior: "instant" });
+    const target = document.getElementById(decoded(hash.slice(1)));
+    if (y === null && target) target.scrollIntoView({ behavior: arriving ? "instant" : "auto" });
+    else scrollTo({ top: y ?? 0, behavior: "instant" });
     return;
   }
   front.hidden = true;

@@ -14,16 +14,13 @@ function pagedTable({ columns, rows, caption, filter = null, size = 25, empty = 
   let order = null;
   const body = el("tbody");
   const status = el("span", { role: "status", class: "status" });
-  const heads = columns.map((column) => {
-    const cell = el("th", { scope: "col", class: column.numeric ? "n" : null, "aria-sort": column.sorted });
-    cell.append(column.value ? el("button", { type: "button", onclick: () => sortBy(column, cell) }, column.title) : column.title);
-    return cell;
-  });
+  const heads = columns.map((column, i) => el("th", { scope: "col", class: column.numeric ? "n" : null, "aria-sort": column.sorted },
+    column.value ? el("button", { type: "button", onclick: () => sortBy(column, heads[i]) }, column.title) : column.title));
   const step = (by, text) => el("button", { type: "button", onclick: () => { page += by; draw(); } }, text);
   const [before, after] = [step(-1, "Previous"), step(1, "Next")];
   const search = filter && el("input", {
     type: "search", placeholder: label, autocomplete: "off", "aria-label": `Filter: ${label}`,
-    oninput: () => select(),
+    oninput: select,
   });
 
   function sortBy(column, cell) {
