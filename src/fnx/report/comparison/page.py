@@ -104,7 +104,8 @@ def render(
     pages = environment(Path(__file__).parent / "templates")
     return pages.get_template("compare.html.j2").render(
         runs=[
-            (run, link(run, folder), statistic_name(run.record.statistic)) for run in compared.runs
+            (label, run, link(run, folder), statistic_name(run.record.statistic))
+            for label, run in zip(compared.labels, compared.runs, strict=True)
         ],
         datasets=list(dict.fromkeys(run.dataset for run in compared.runs)),
         answers=answers(compared),

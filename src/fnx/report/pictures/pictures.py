@@ -34,20 +34,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TILE = 96
-"""Side of a tile in pixels."""
-
-COLUMNS = 3
-"""Tiles in a row of a grid."""
-
-CLASS_IMAGES = 9
-"""Sample images of a class."""
-
-EXTREMES = 6
-"""Features of each layer, by presence and by absence, that have a picture in any case."""
-
+TILE = 96  # side in pixels
+COLUMNS = 3  # tiles in a row of a grid
+CLASS_IMAGES = 9  # samples of each class
+EXTREMES = 6  # features of each layer, by presence and by absence, that always have a picture
 GREY = 128
-_QUALITY = 88
 _FEATURES_AT_ONCE = 2000  # whose tiles lie in memory: 0.5 GB
 _IMAGES_AT_ONCE = 64
 
@@ -78,11 +69,11 @@ def write_pictures(
     """Write ``top_images.parquet``, the pictures of features, and sample images of each class.
 
     Args:
-        run: the run; tables and pictures go into its folder.
-        images: the run's own images.
+        run: in whose folder they lie.
+        images: the run's own.
         reference: those that show what features answer to; None for no pictures.
         embedding: of `reference`.
-        config: the run's configuration; ``report.pictures`` says whose pictures are drawn.
+        config: ``report.pictures`` says whose pictures are drawn.
 
     Returns:
         The table (see `top_images`); None where no pictures are wanted.
@@ -117,27 +108,23 @@ def draw_features(run: Run, table: pl.DataFrame, images: LabelledImages, crops: 
         crops: the views of them that were embedded.
     """
     places = run.features.select("feature_id", "layer", "unit")
-    drawn = table["feature_id"].unique(maintain_order=True)
-    bar = progress_bar("pictures", total=len(drawn), unit="features")
+    table = table.join(places, on="feature_id", maintain_order="left")
+    drawn = table.partition_by("layer", "unit", maintain_order=True, as_dict=True)
+    names = list(drawn)
+    bar = progress_bar("pictures", total=len(names), unit="features")
     with bar, ThreadPoolExecutor() as threads:
-        for start in range(0, len(drawn), _FEATURES_AT_ONCE):
-            some = drawn[start : start + _FEATURES_AT_ONCE]
-            part = table.join(
-                pl.DataFrame({"feature_id": some, "slot": np.arange(len(some))}), on="feature_id"
-            )
-            height = int(part["rank"].max())  # type: ignore[arg-type]
-            grids = np.full((len(some), height, TILE, TILE, 3), GREY, np.uint8)
-            flat = grids.reshape(-1, TILE, TILE, 3)
-            for number, tile in cut_tiles(_cuts(part, height), images.open, crops, threads):
-                flat[number] = tile
-            counts = part.group_by("slot").len().sort("slot")["len"]
-            rows = places.join(pl.DataFrame({"feature_id": some}), on="feature_id")
-            rows = rows.sort("feature_id").select("layer", "unit")
-            files = [sprite_path(run.path, layer, unit) for layer, unit in rows.iter_rows()]
-            for folder in {file.parent for file in files}:
-                folder.mkdir(parents=True, exist_ok=True)
-            shown = [grid[:count] for grid, count in zip(grids, counts, strict=True)]
-            for _ in threads.map(_save, files, shown):
+        for start in range(0, len(names), _FEATURES_AT_ONCE):
+            some = names[start : start + _FEATURES_AT_ONCE]
+            part = pl.concat([drawn[name] for name in some])
+            cuts: dict[str, list[Cut]] = {}
+            for number, (path, view, *box) in enumerate(part.select("path", "view", *BOX).rows()):
+                cuts.setdefault(path, []).append((number, view, tuple(box)))
+            pixels = np.full((part.height, TILE, TILE, 3), GREY, np.uint8)
+            for number, tile in cut_tiles(cuts, images.open, crops, threads):
+                pixels[number] = tile
+            files = [sprite_path(run.path, *name) for name in some]
+            ends = np.cumsum([drawn[name].height for name in some])
+            for _ in threads.map(_save, files, np.split(pixels, ends[:-1])):
                 bar.update()
 
 
@@ -146,7 +133,6 @@ def draw_classes(run: Run, images: LabelledImages) -> None:
 
     They are taken at even distances from the run's own images, each cut to its centre.
     """
-    class_path(run.path, 0).parent.mkdir(parents=True, exist_ok=True)
     crops = Crops("center", TILE, TILE)
     ok = images.ok().select("class_id", "path")
     with ThreadPoolExecutor() as threads:
@@ -201,51 +187,35 @@ def cut_tiles(
         for found in threads.map(tiles_of, paths[start : start + _IMAGES_AT_ONCE]):
             yield from found
     if unread:
-        log.warning(
-            "pictures are grey where images can no longer be read (%d, the first: %r)",
-            len(unread),
-            min(unread),
-        )
+        text = "pictures are grey where images can no longer be read (%d, the first: %r)"
+        log.warning(text, len(unread), min(unread))
 
 
 def cut_out(view: Pixels, box: Box) -> Pixels:
     """Return a box of a view as a tile, in its own shape; grey beyond the view's border and beside.
 
-    A box that is larger than the view, as deep layers' are, is cut to the view.
+    A box that is larger than the view, as deep layers' are, is cut to the view: no frame around it.
 
     Args:
         view: uint8 (H, W, 3).
         box: top, left, bottom, right; may reach beyond the view.
     """
     top, left, bottom, right = box
-    # Of a field that is larger than the view only the view can be seen: no frame around it.
     if top <= 0 and bottom >= view.shape[0]:
         top, bottom = 0, view.shape[0]
     if left <= 0 and right >= view.shape[1]:
         left, right = 0, view.shape[1]
-    inside = view[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
-    framed = np.full((max(1, bottom - top), max(1, right - left), 3), GREY, np.uint8)
-    first, start = max(0, -top), max(0, -left)
-    framed[first : first + inside.shape[0], start : start + inside.shape[1]] = inside
-    tile = ImageOps.pad(
-        Image.fromarray(framed), (TILE, TILE), Image.Resampling.BICUBIC, color=(GREY,) * 3
-    )
-    return np.asarray(tile)
-
-
-def _cuts(part: pl.DataFrame, height: int) -> dict[str, list[Cut]]:
-    """Return what is cut from each image: the tiles of `part`, `height` of them per feature."""
-    cuts: dict[str, list[Cut]] = {}
-    columns = ("path", "slot", "rank", "view", *BOX)
-    for path, slot, rank, view, *box in part.select(columns).iter_rows():
-        cuts.setdefault(path, []).append((slot * height + rank - 1, view, tuple(box)))
-    return cuts
+    grey = (GREY,) * 3
+    framed = Image.new("RGB", (max(1, right - left), max(1, bottom - top)), grey)
+    framed.paste(Image.fromarray(view), (-left, -top))
+    return np.asarray(ImageOps.pad(framed, (TILE, TILE), Image.Resampling.BICUBIC, color=grey))
 
 
 def _save(file: Path, grid: Pixels) -> None:
     """Write tiles (n, TILE, TILE, 3) as a grid of `COLUMNS` columns."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     rows = math.ceil(len(grid) / COLUMNS)
     whole = np.full((rows * COLUMNS, TILE, TILE, 3), GREY, np.uint8)
     whole[: len(grid)] = grid
     pixels = whole.reshape(rows, COLUMNS, TILE, TILE, 3).swapaxes(1, 2)
-    Image.fromarray(pixels.reshape(rows * TILE, COLUMNS * TILE, 3)).save(file, quality=_QUALITY)
+    Image.fromarray(pixels.reshape(rows * TILE, COLUMNS * TILE, 3)).save(file, quality=88)

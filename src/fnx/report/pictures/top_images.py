@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -95,8 +95,7 @@ def rank(embedding: Embedding, rows: NDArray[np.integer], k: int) -> pl.DataFram
     """
     n_features = embedding.manifest.features
     parts: list[tuple[NDArray[Any], ...]] = []
-    bar = progress_bar("top images", total=n_features, unit="features")
-    with bar:
+    with progress_bar("top images", total=n_features, unit="features") as bar:
         for start in range(0, n_features, COLUMNS_PER_CHUNK):
             block = np.asarray(embedding.features[:, start : start + COLUMNS_PER_CHUNK])[rows]
             for feature_id, values in enumerate(np.ascontiguousarray(block.T), start):
@@ -105,9 +104,8 @@ def rank(embedding: Embedding, rows: NDArray[np.integer], k: int) -> pl.DataFram
                 ranks = np.arange(1, len(best) + 1, dtype=np.int32)
                 parts.append((ids, ranks, rows[best].astype(np.int64), values[best]))
             bar.update(block.shape[1])
-    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
-    names = ("feature_id", "rank", "row", "activation")
-    return pl.DataFrame(dict(zip(names, columns, strict=True)))
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    return pl.DataFrame(columns, schema=["feature_id", "rank", "row", "activation"])
 
 
 def highest(values: NDArray[np.float32], k: int) -> NDArray[np.intp]:
@@ -194,20 +192,17 @@ def _boxes(
     return boxes
 
 
-def _views(paths: pl.Series, images: LabelledImages, crops: Crops) -> Mapping[str, tuple[int, int]]:
+def _views(paths: pl.Series, images: LabelledImages, crops: Crops) -> dict[str, tuple[int, int]]:
     """Return height and width of the centre view of images whose views have their own shape."""
-    if not crops.whole:
-        return {}
 
-    def size(path: str) -> tuple[int, int] | None:
+    def size(path: str) -> tuple[int, int]:
         try:
             with images.open(path) as image:
                 height, width = crops.view(image, crops.centre).shape[:2]
         except Exception:  # it can no longer be read, and is a grey tile
-            return None
+            return crops.size, crops.size
         return height, width
 
-    distinct = paths.unique().to_list()
+    distinct = paths.unique().to_list() if crops.whole else []
     with ThreadPoolExecutor() as threads:
-        found = zip(distinct, threads.map(size, distinct), strict=True)
-        return {path: size for path, size in found if size is not None}
+        return dict(zip(distinct, threads.map(size, distinct), strict=True))

@@ -3,7 +3,6 @@
 const NAMED = ["ink", "muted", "grid", "paper", "presence", "absence", "random-fill", "real-line",
   "random-line", "kept", "kept-random"];
 const HIGHLIGHTS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]; // Okabe and Ito
-const charts = new Set();
 
 /** The page's colours as they are now, light or dark. */
 function colours() {
@@ -22,14 +21,13 @@ const nearby = new IntersectionObserver((entries) => {
 /**
  * A chart whose series can be switched on and off.
  *   label    what is seen, for those who cannot see it
- *   series   [{ key, title, colour (a name of NAMED), mark: "line"|"dash"|"area"|"dot"|"square"|"hatch", off }]
+ *   series   [{ key, title, colour (a name of NAMED), mark: "line"|"dash"|"area"|"dot"|"square"|"hatch" }]
  *   build    (colours, on) → { data, layout, height }; on: a set of keys
  *   pick     point → address to go to when it is clicked
- *   ready    called once it is drawn
  */
-function chart({ label, series, build, pick = null, ready = null }) {
+function chart({ label, series, build, pick = null }) {
   const plot = el("div", { class: "plot", role: "img", "aria-label": label });
-  const on = new Set(series.filter((one) => !one.off).map((one) => one.key));
+  const on = new Set(series.map((one) => one.key));
   const note = el("p", { class: "waiting", role: "status" }, "Drawing …");
   let drawn = false;
 
@@ -44,10 +42,8 @@ function chart({ label, series, build, pick = null, ready = null }) {
       modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "hoverClosestCartesian", "hoverCompareCartesian", "toggleSpikelines"],
     });
     note.remove();
-    if (drawn) return;
+    if (pick && !drawn) plot.on("plotly_click", ({ points }) => { const to = pick(points[0]); if (to) location.hash = to; });
     drawn = true;
-    if (pick) plot.on("plotly_click", ({ points }) => { const to = pick(points[0]); if (to) location.hash = to; });
-    ready?.();
   }
 
   const box = el("div", { class: "chart" },
@@ -55,20 +51,19 @@ function chart({ label, series, build, pick = null, ready = null }) {
       series.map((one) => el("label", {},
         el("input", {
           type: "checkbox", checked: on.has(one.key),
-          onchange: (event) => { if (event.target.checked) on.add(one.key); else on.delete(one.key); redraw(); },
+          onchange: (event) => { on[event.target.checked ? "add" : "delete"](one.key); redraw(); },
         }),
         swatch(one), one.title))) : null,
     note, plot);
   const redraw = () => draw().catch((error) => { note.textContent = error.message; box.append(note); });
   box.redraw = () => { if (drawn) redraw(); };
   plot.wanted = redraw;
-  charts.add(box);
   nearby.observe(plot);
   return box;
 }
 
 function swatch(one) {
-  const mark = el("i", { class: `swatch ${one.mark || "line"}`, "aria-hidden": "true" });
+  const mark = el("i", { class: `swatch ${one.mark}`, "aria-hidden": "true" });
   mark.style.setProperty("--swatch", `var(--${one.colour})`);
   return mark;
 }
@@ -94,30 +89,22 @@ function themed(layout, palette) {
   return merged;
 }
 
-/** A dashed line across a chart at a threshold, named at its end. */
-function limitLine(value, name, palette, across = "x") {
+/** Dashed lines across a chart at the thresholds of a class, or those of all classes, named at their ends. */
+function limitLines(palette, { signs = SIGNS, across = "x", limitOf = commonLimit } = {}) {
   const other = across === "x" ? "y" : "x";
+  const lines = signs.map((sign) => ({ sign, value: limitOf(sign) })).filter(({ value }) => Number.isFinite(value));
   return {
-    shape: {
+    shapes: lines.map(({ value }) => ({
       type: "line", [`${across}0`]: value, [`${across}1`]: value, [`${other}ref`]: "paper", [`${other}0`]: 0, [`${other}1`]: 1,
       line: { color: palette.ink, width: 1, dash: "dash" },
-    },
-    note: {
-      text: `${name} = ${distance(value)}`, showarrow: false, font: { size: 12 }, bgcolor: palette.paper, opacity: 0.9,
+    })),
+    annotations: lines.map(({ sign, value }) => ({
+      text: `t${POWER[sign]} = ${distance(value)}`, showarrow: false, font: { size: 12 }, bgcolor: palette.paper, opacity: 0.9,
       ...(across === "x"
         ? { x: value, y: 1, yref: "paper", yanchor: "bottom", xanchor: value < 0 ? "right" : "left" }
         : { y: value, x: 1, xref: "paper", xanchor: "right", yanchor: value < 0 ? "top" : "bottom" }),
-    },
+    })),
   };
-}
-
-/** Lines of all thresholds that are the same for all classes, as shapes and annotations. */
-function limitLines(palette, signs = SIGNS, across = "x") {
-  const lines = signs.flatMap((sign) => {
-    const value = commonLimit(sign);
-    return value === null ? [] : [limitLine(value, sign === "+" ? "t⁺" : "t⁻", palette, across)];
-  });
-  return { shapes: lines.map((line) => line.shape), annotations: lines.map((line) => line.note) };
 }
 
 /** What an axis of distances is called; the statistic is named where there is room for it. */
@@ -126,10 +113,6 @@ const distanceName = () => (narrow() ? "D" : plain(run.distance));
 /** plotly reads a little markup in texts: names must come out as they are. */
 const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
-const redrawAll = () => {
-  for (const box of charts) {
-    if (!box.isConnected) charts.delete(box);
-    else box.redraw();
-  }
-};
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAll);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  for (const box of document.querySelectorAll(".chart")) box.redraw();
+});

@@ -17,7 +17,7 @@ function featureCard(id, value) {
 /** Cards of the top features, then all of the given ones in a table. */
 function topFeatures(found, sign) {
   const rows = Array.from(found.features, (id, i) => ({ id, value: found.distances[i], rank: i + 1 }));
-  const word = run.signed ? (sign === "+" ? "presence" : "absence") : "distance";
+  const word = run.signed ? COLOUR[sign] : "distance";
   return el("section", {},
     el("h2", {}, "Top features by ", run.signed ? el("span", { class: word }, word) : word),
     rows.length ? el("div", { class: "cards" }, rows.slice(0, CARDS).map((row) => featureCard(row.id, row.value))) : el("p", {}, "None."),
@@ -26,9 +26,9 @@ function topFeatures(found, sign) {
       pagedTable({
         rows, filter: (row) => feature(row.id).label, label: "part of a layer's name",
         columns: [
-          { title: "rank", numeric: true, cell: (row) => number(row.rank), value: (row) => row.rank, sorted: "ascending" },
+          numberColumn("rank", (row) => row.rank, number, { sorted: "ascending" }),
           { title: "feature", head: true, cell: (row) => featureLink(row.id), value: (row) => feature(row.id).label },
-          { title: "D", numeric: true, cell: (row) => distance(row.value), value: (row) => row.value },
+          numberColumn("D", (row) => row.value, distance),
           { title: "", cell: (row) => signedBar(row.value) },
         ],
       })) : null);
@@ -38,17 +38,11 @@ async function classView(id) {
   const found = await classData(id);
   const name = run.classNames[id];
   const images = run.classImages[id];
-  const lines = SIGNS.map((sign) => {
-    const kept = keptOf(sign)[id];
-    const chance = sum([...found[sign].keptRandom]);
-    return el("li", {}, el("b", {}, number(kept)), ` of ${number(N_FEATURES)} features are kept ${WORDS[sign]}: `,
-      el("span", { class: "nowrap" }, `D ${sign === "+" ? ">" : "<"} `, `t${sign === "+" ? "⁺" : "⁻"} = ${distance(limitsOf(sign)[id])}`),
-      `; with random labels, ${number(chance, 1)}`);
-  });
-  return view({
-    kicker: "Class", title: shorten(name, 160), previous: id > 0 ? address.class(id - 1) : null,
-    next: id + 1 < N_CLASSES ? address.class(id + 1) : null,
-  },
+  const lines = SIGNS.map((sign) => el("li", {},
+    el("b", {}, number(keptOf(sign)[id])), ` of ${number(N_FEATURES)} features are kept ${WORDS[sign]}: `,
+    el("span", { class: "nowrap" }, `D ${sign === "+" ? ">" : "<"} t${POWER[sign]} = ${distance(limitsOf(sign)[id])}`),
+    `; with random labels, ${number(sum(found[sign].keptRandom), 1)}`));
+  return view({ kicker: "Class", title: shorten(name, 160), place: id, count: N_CLASSES, to: address.class },
   el("div", { class: "beside" },
     el("div", {},
       el("p", { class: "lead" }, `${number(images)} image${images === 1 ? " was" : "s were"} shown to ${run.model}.`),
@@ -68,15 +62,14 @@ async function classView(id) {
 }
 
 function layersOfClass(found) {
-  const rows = run.layers.map((layer, i) => ({ layer, i, share: (sign, key) => (100 * found[sign][key][i]) / layer.size }));
   return pagedTable({
-    rows, size: 60, caption: "Features of each layer kept for this class, input at the top; in brackets, with random labels.",
+    rows: run.layers.map((layer, i) => ({ layer, i })), size: 60, caption: "Features of each layer kept for this class, input at the top; in brackets, with random labels.",
     columns: [
       { title: "layer", head: true, cell: (row) => layerLink(row.layer), value: (row) => row.layer.name },
-      { title: "features", numeric: true, cell: (row) => number(row.layer.size), value: (row) => row.layer.size },
+      numberColumn("features", (row) => row.layer.size),
       ...SIGNS.flatMap((sign) => [
-        { title: `kept ${WORDS[sign]}`, numeric: true, cell: (row) => `${number(found[sign].kept[row.i])} (${number(found[sign].keptRandom[row.i], 1)})`, value: (row) => found[sign].kept[row.i] },
-        { title: "share", numeric: true, cell: (row) => percent(row.share(sign, "kept")), value: (row) => row.share(sign, "kept") },
+        keptColumn(`kept ${WORDS[sign]}`, found[sign], (row) => row.i),
+        numberColumn("share", (row) => (100 * found[sign].kept[row.i]) / row.layer.size, percent),
       ]),
     ],
   });
@@ -84,33 +77,25 @@ function layersOfClass(found) {
 
 function classLayersChart(found) {
   const ids = range(run.layers.length);
-  const columns = Object.fromEntries(SIGNS.map((sign) => [sign, {
-    pct_kept: ids.map((i) => (100 * found[sign].kept[i]) / run.layers[i].size),
-    pct_kept_random: ids.map((i) => (100 * found[sign].keptRandom[i]) / run.layers[i].size),
-  }]));
+  const shares = (counts) => ids.map((i) => (100 * counts[i]) / run.layers[i].size);
+  const columns = Object.fromEntries(SIGNS.map((sign) => [sign, { pct_kept: shares(found[sign].kept), pct_kept_random: shares(found[sign].keptRandom) }]));
   return keptChart(columns, () => ids, "Share of each layer's features that is kept for this class", "features of the layer kept / %");
 }
 
 function classCurveChart(found, sign, id) {
-  const side = sign === "+" ? 1 : -1;
   const points = found.curve.length;
-  const x = range(points).map((i) => (side * run.range[1] * i) / (points - 1));
+  const x = range(points).map((i) => (SIDE[sign] * run.range[1] * i) / (points - 1));
   const series = [
     { key: "real", title: "this class", colour: "real-line", mark: "line" },
     { key: "random", title: "random labels", colour: "random-line", mark: "dash" },
   ];
-  const limit = limitsOf(sign)[id];
   const build = (palette, on) => {
-    const line = Number.isFinite(limit) ? limitLine(limit, sign === "+" ? "t⁺" : "t⁻", palette) : null;
-    const trace = (y, name, look) => ({ type: "scatter", mode: "lines", x, y: Array.from(y), line: { width: 2.5, ...look }, hovertemplate: `${name}: %{y:,} features with ${plain(RELATION[sign])} = %{x:.3f}<extra></extra>` });
+    const trace = (y, { key, title, colour }, look) => (on.has(key) && y.length ? [curveTrace(x, y, title, sign, { width: 2.5, color: palette[colour], ...look })] : []);
     return {
       height: 320,
-      data: [
-        ...(on.has("real") ? [trace(found.curve, "this class", { color: palette["real-line"] })] : []),
-        ...(on.has("random") && found.curveRandom.length ? [trace(found.curveRandom, "random labels", { color: palette["random-line"], dash: "dash" })] : []),
-      ],
+      data: [...trace(found.curve, series[0]), ...trace(found.curveRandom, series[1], { dash: "dash" })],
       layout: {
-        shapes: line ? [line.shape] : [], annotations: line ? [line.note] : [],
+        ...limitLines(palette, { signs: [sign], limitOf: () => limitsOf(sign)[id] }),
         xaxis: { title: { text: `threshold x on ${distanceName()}` } },
         yaxis: { title: { text: `features with ${plain(RELATION[sign])}` }, rangemode: "tozero", tickformat: "," },
       },

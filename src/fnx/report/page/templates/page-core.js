@@ -3,28 +3,26 @@
 
 const NUMBERS = { f4: Float32Array, f8: Float64Array, i4: Int32Array, u1: Uint8Array };
 
-/** An array that Python packed as base64 of its bytes; anything else as it is. */
-function unpack(key, value) {
-  if (!value || typeof value !== "object" || !(value.$ in NUMBERS)) return value;
+/** A value with all arrays in it that Python packed as base64 of their bytes. */
+function unpack(value) {
+  if (!value || typeof value !== "object") return value;
+  if (!("$" in value)) {
+    for (const key of Object.keys(value)) value[key] = unpack(value[key]);
+    return value;
+  }
   const text = atob(value.b64);
   const bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
   return new NUMBERS[value.$](bytes.buffer);
 }
 
-/** Unpack all arrays within a value that came as a script. */
-function unpackAll(value) {
-  if (!value || typeof value !== "object") return value;
-  if ("$" in value) return unpack("", value);
-  for (const key of Object.keys(value)) value[key] = unpackAll(value[key]);
-  return value;
-}
-
-const run = JSON.parse(document.getElementById("run-index").textContent, unpack);
+const run = unpack(JSON.parse(document.getElementById("run-index").textContent));
 const SIGNS = run.signed ? ["+", "-"] : ["+"];
-const WORDS = run.signed
-  ? { "+": "by presence", "-": "by absence" }
-  : { "+": "by distance" };
+const WORDS = run.signed ? { "+": "by presence", "-": "by absence" } : { "+": "by distance" };
+const COLOUR = { "+": "presence", "-": "absence" };
+const POWER = { "+": "⁺", "-": "⁻" };
+const RELATION = { "+": "D > x", "-": "D < x" };
+const SIDE = { "+": 1, "-": -1 };
 
 /** An element with attributes ("on…" are listeners) and children (strings become text). */
 function el(tag, attributes = {}, ...children) {
@@ -70,17 +68,10 @@ const layerIndex = new Map(run.layers.map((layer, i) => [layer.name, i]));
 
 /** Layer and unit of a feature id. */
 function feature(id) {
-  let low = 0;
-  let high = run.layers.length - 1;
-  while (low < high) {
-    const middle = (low + high + 1) >> 1;
-    if (run.layers[middle].first <= id) low = middle;
-    else high = middle - 1;
-  }
-  const layer = run.layers[low];
+  const layer = run.layers.findLast(({ first }) => first <= id);
   const place = id - layer.first;
   const unit = layer.units ? layer.units[place] : place;
-  return { id, layer, layerIndex: low, unit, label: `${layer.name}/${unit}` };
+  return { layer, unit, label: `${layer.name}/${unit}` };
 }
 
 /** Id of a unit of a layer, or null where there is none. */
@@ -101,7 +92,7 @@ function keptSign(value, ofClass) {
 /** The threshold of a sign if it is the same for all classes, else null. */
 function commonLimit(sign) {
   const limits = limitsOf(sign);
-  return limits.every((limit) => limit === limits[0]) && Number.isFinite(limits[0]) ? limits[0] : null;
+  return limits.every((limit) => limit === limits[0]) ? limits[0] : null;
 }
 
 // ---- addresses
@@ -136,19 +127,17 @@ function picture(id) {
 const loading = new Map();
 const arrived = new Map();
 
-window.fnxData = (name, value) => arrived.set(name, unpackAll(value));
+window.fnxData = (name, value) => arrived.set(name, unpack(value));
 
 /** Load a script of the folder report/ once. */
 function script(path) {
   if (!loading.has(path)) {
     loading.set(path, new Promise((resolve, reject) => {
-      const node = el("script", { src: `report/${path}`, async: true });
-      node.onload = () => resolve();
-      node.onerror = () => {
+      const failed = () => {
         loading.delete(path);
         reject(new Error(`report/${path} could not be loaded. Is the folder report/ still beside this page?`));
       };
-      document.head.append(node);
+      document.head.append(el("script", { src: `report/${path}`, async: true, onload: resolve, onerror: failed }));
     }));
   }
   return loading.get(path);
@@ -160,21 +149,14 @@ async function chunk(name) {
   return arrived.get(name);
 }
 
-const classData = async (id) =>
-  (await chunk(`classes-${Math.floor(id / run.classesPerChunk)}`))[id];
+const classData = async (id) => (await chunk(`classes-${Math.floor(id / run.classesPerChunk)}`))[id];
 
 /** A feature's distances by class (NaN where the page does not have them) and its random range. */
 async function featureData(id) {
-  const number = Math.floor(id / run.featuresPerChunk);
-  const place = id - number * run.featuresPerChunk;
-  const found = await chunk(`features-${number}`);
-  let distances;
-  if (run.whole) {
-    distances = found.distances.subarray(place * N_CLASSES, (place + 1) * N_CLASSES);
-  } else {
-    distances = new Float32Array(N_CLASSES).fill(NaN);
-    const { classes, distances: values } = found.strongest[place];
-    classes.forEach((ofClass, i) => { distances[ofClass] = values[i]; });
-  }
+  const found = await chunk(`features-${Math.floor(id / run.featuresPerChunk)}`);
+  const place = id % run.featuresPerChunk;
+  const distances = new Float32Array(N_CLASSES).fill(NaN);
+  if (run.whole) distances.set(found.distances.subarray(place * N_CLASSES, (place + 1) * N_CLASSES));
+  else found.strongest[place].classes.forEach((ofClass, i) => { distances[ofClass] = found.strongest[place].distances[i]; });
   return { distances, random: found.random.subarray(4 * place, 4 * place + 4), constant: found.constant[place] };
 }

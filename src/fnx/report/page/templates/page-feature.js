@@ -1,7 +1,7 @@
 // The view of a feature: its distance to every class, and what random labels made of it.
 
 async function featureView(id) {
-  const { layer, unit, layerIndex: i, label } = feature(id);
+  const { layer, unit, label } = feature(id);
   const { distances, random, constant } = await featureData(id);
   const order = range(N_CLASSES).filter((ofClass) => !Number.isNaN(distances[ofClass])).sort((a, b) => distances[b] - distances[a] || a - b);
   const kept = Object.fromEntries(SIGNS.map((sign) => [sign, order.filter((ofClass) => keptSign(distances[ofClass], ofClass) === sign)]));
@@ -9,7 +9,7 @@ async function featureView(id) {
   const source = picture(id);
   return view({
     kicker: el("span", {}, `Unit ${number(unit)} of layer `, layerLink(layer)), title: label, code: true,
-    previous: id > 0 ? address.feature(id - 1) : null, next: id + 1 < N_FEATURES ? address.feature(id + 1) : null,
+    place: id, count: N_FEATURES, to: address.feature,
   },
   el("div", { class: "beside" },
     el("div", {},
@@ -18,7 +18,7 @@ async function featureView(id) {
       el("ul", { class: "facts" }, SIGNS.map((sign) => el("li", {},
         "kept for ", el("b", {}, number(kept[sign].length)), ` of ${number(N_CLASSES)} classes ${WORDS[sign]}`,
         kept[sign].length ? ": " : "", listed(kept[sign], distances)))),
-      el("p", { class: "facts" }, run.permutations ? [`With random labels, its D lies between ${distance(random[0])} and ${distance(random[3])}; 95 % of them between ${distance(random[1])} and ${distance(random[2])}.`] : null)),
+      el("p", { class: "facts" }, run.permutations ? `With random labels, its D lies between ${distance(random[0])} and ${distance(random[3])}; 95 % of them between ${distance(random[1])} and ${distance(random[2])}.` : null)),
     source ? el("figure", { class: "picture" },
       el("img", { class: "sprite", src: source, alt: `The image regions on which ${label} is most active, the most active first`, width: 240, height: 240 }),
       el("figcaption", {}, "Where it is most active, row by row from the most active.")) : null),
@@ -30,14 +30,14 @@ async function featureView(id) {
     pagedTable({
       rows: order, filter: (ofClass) => run.classNames[ofClass], label: "part of a class's name",
       columns: [
-        { title: "class", head: true, cell: (ofClass) => classLink(ofClass), value: (ofClass) => run.classNames[ofClass] },
-        { title: "images", numeric: true, cell: (ofClass) => number(run.classImages[ofClass]), value: (ofClass) => run.classImages[ofClass] },
-        { title: "D", numeric: true, cell: (ofClass) => distance(distances[ofClass]), value: (ofClass) => distances[ofClass], sorted: "descending" },
+        CLASS_COLUMN,
+        IMAGES_COLUMN,
+        numberColumn("D", (ofClass) => distances[ofClass], distance, { sorted: "descending" }),
         { title: "", cell: (ofClass) => signedBar(distances[ofClass]) },
         { title: "kept", class: "nowrap", cell: (ofClass) => keptWord(distances[ofClass], ofClass), value: (ofClass) => keptSign(distances[ofClass], ofClass) },
       ],
     }),
-    el("p", {}, el("a", { href: address.layer(layer.name) }, "All units of ", el("code", {}, run.layers[i].name)))));
+    el("p", {}, el("a", { href: address.layer(layer.name) }, "All units of ", el("code", {}, layer.name)))));
 }
 
 function receptive(layer) {
@@ -54,12 +54,12 @@ function listed(ids, distances, most = 6) {
 
 function keptWord(value, ofClass) {
   const sign = keptSign(value, ofClass);
-  return sign ? el("span", { class: run.signed ? (sign === "+" ? "presence" : "absence") : null }, WORDS[sign]) : "–";
+  return sign ? el("span", { class: run.signed && COLOUR[sign] }, WORDS[sign]) : "–";
 }
 
 function featureChart(label, order, distances, random) {
   const series = [
-    ...SIGNS.map((sign) => ({ key: sign, title: run.signed ? `kept ${WORDS[sign]}` : "kept", colour: sign === "+" ? "presence" : "absence", mark: "area" })),
+    ...SIGNS.map((sign) => ({ key: sign, title: run.signed ? `kept ${WORDS[sign]}` : "kept", colour: COLOUR[sign], mark: "area" })),
     { key: "", title: "not kept", colour: "muted", mark: "area" },
     { key: "random", title: "random labels", colour: "random-fill", mark: "area" },
   ];
@@ -67,7 +67,7 @@ function featureChart(label, order, distances, random) {
   const build = (palette, on) => {
     const colour = { "+": palette.presence, "-": palette.absence, "": palette.muted };
     const shown = order.map((ofClass, place) => ({ ofClass, place, sign: keptSign(distances[ofClass], ofClass) })).filter((row) => on.has(row.sign));
-    const lines = limitLines(palette, SIGNS, "y");
+    const lines = limitLines(palette, { across: "y" });
     const band = on.has("random") && run.permutations ? [{
       type: "rect", xref: "paper", x0: 0, x1: 1, y0: random[1], y1: random[2], fillcolor: palette["random-fill"], opacity: 0.55, line: { width: 0 }, layer: "below",
     }] : [];

@@ -4,15 +4,14 @@ const KINDS = { conv: "convolutional", fc: "fully connected", other: "other" };
 const chosenLayers = new Set(range(run.layers.length));
 const layerCharts = [];
 const chosen = () => [...chosenLayers].sort((a, b) => a - b);
-const RELATION = { "+": "D > x", "-": "D < x" };
 
-/** Rows of an axis that lists layers, input at the top: the chosen ones unless others are given. */
-function layerRows(ids = chosen()) {
+const KINDS_HERE = Object.keys(KINDS).filter((kind) => run.layers.some((layer) => layer.kind === kind));
+
+/** Rows of an axis that lists layers, input at the top. */
+function layerRows(ids) {
   const names = ids.map((i) => run.layers[i].name);
   return {
-    ids,
-    names,
-    height: Math.min(1600, 110 + Math.max(4, ids.length) * 19),
+    names, places: range(ids.length), height: Math.min(1600, 110 + Math.max(4, ids.length) * 19),
     axis: {
       tickvals: range(ids.length), ticktext: names.map((name) => plain(shorten(name, narrow() ? 20 : 30))),
       range: [ids.length - 0.4, -0.6], showgrid: false, zeroline: false, tickfont: { size: narrow() ? 10 : 12 },
@@ -29,13 +28,13 @@ function symmetric(values) {
 function figure5(data) {
   const series = [
     ...SIGNS.map((sign) => ({
-      key: sign, title: run.signed ? `D${sign === "+" ? "⁺" : "⁻"}, ${WORDS[sign]}` : "real labels",
-      colour: sign === "+" ? "presence" : "absence", mark: sign === "+" ? "dot" : "square",
+      key: sign, title: run.signed ? `D${POWER[sign]}, ${WORDS[sign]}` : "real labels", colour: COLOUR[sign], mark: sign === "+" ? "dot" : "square",
     })),
     { key: "random", title: "random labels", colour: "random-fill", mark: "area" },
   ];
   const build = (palette, on) => {
-    const { ids, names, height, axis } = layerRows();
+    const ids = chosen();
+    const { names, places, height, axis } = layerRows(ids);
     const traces = [];
     const ends = [];
     for (const sign of SIGNS) {
@@ -43,12 +42,12 @@ function figure5(data) {
       const [low, high, mode] = ["low_random", "high_random", "mode_random"].map(take);
       if (on.has("random")) {
         traces.push({
-          type: "bar", orientation: "h", base: low, x: high.map((value, i) => value - low[i]), y: range(ids.length),
+          type: "bar", orientation: "h", base: low, x: high.map((value, i) => value - low[i]), y: places,
           width: 0.72, marker: { color: palette["random-fill"] },
           customdata: ids.map((_, i) => [plain(names[i]), distance(mode[i]), distance(low[i]), distance(high[i])]),
           hovertemplate: "%{customdata[0]}, random labels<br>mode %{customdata[1]}, bars %{customdata[2]} to %{customdata[3]}<extra></extra>",
         }, {
-          type: "scatter", mode: "markers", x: mode, y: range(ids.length), hoverinfo: "skip",
+          type: "scatter", mode: "markers", x: mode, y: places, hoverinfo: "skip",
           marker: { symbol: "line-ns", size: 12, line: { color: palette.muted, width: 1.5 } },
         });
         ends.push(...low, ...high);
@@ -57,11 +56,11 @@ function figure5(data) {
       const [left, right, middle] = ["low", "high", "mode"].map(take);
       ends.push(...left, ...right);
       traces.push({
-        type: "scatter", mode: "markers", x: middle, y: range(ids.length),
-        marker: { color: palette[sign === "+" ? "presence" : "absence"], symbol: sign === "+" ? "circle" : "square", size: 8, line: { color: palette.paper, width: 1 } },
+        type: "scatter", mode: "markers", x: middle, y: places,
+        marker: { color: palette[COLOUR[sign]], symbol: sign === "+" ? "circle" : "square", size: 8, line: { color: palette.paper, width: 1 } },
         error_x: {
           type: "data", symmetric: false, array: right.map((value, i) => value - middle[i]), arrayminus: left.map((value, i) => middle[i] - value),
-          color: palette[sign === "+" ? "presence" : "absence"], thickness: 1.6, width: 3,
+          color: palette[COLOUR[sign]], thickness: 1.6, width: 3,
         },
         customdata: ids.map((i, j) => [plain(names[j]), distance(middle[j]), distance(left[j]), distance(right[j]), i]),
         hovertemplate: "%{customdata[0]}<br>mode %{customdata[1]}, bars %{customdata[2]} to %{customdata[3]}<extra></extra>",
@@ -75,10 +74,8 @@ function figure5(data) {
   return chart({ label: "Distribution of the distances of each layer", series, build, pick: toLayer });
 }
 
-const toLayer = (point) => {
-  const i = point.customdata?.[4];
-  return i === undefined ? null : address.layer(run.layers[i].name);
-};
+/** Address of the layer of a point; random labels have none. */
+const toLayer = ({ customdata }) => (customdata?.length > 4 ? address.layer(run.layers[customdata[4]].name) : null);
 
 const figure10 = (data) =>
   keptChart(data.layers, chosen, "Share of each layer that is kept", "pairs of the layer kept / %");
@@ -90,25 +87,23 @@ function keptChart(columns, layers, label, title) {
     { key: "random", title: "random labels", colour: "kept-random", mark: "hatch" },
   ];
   const build = (palette, on) => {
-    const { ids, names, height, axis } = layerRows(layers());
-    const traces = [];
-    const ends = [];
-    for (const [key, column, colour] of [["real", "pct_kept", "kept"], ["random", "pct_kept_random", "kept-random"]]) {
-      if (!on.has(key)) continue;
-      const hatched = { shape: "/", size: 5, solidity: 0.35, fgcolor: palette.paper, bgcolor: palette[colour], fillmode: "overlay" };
-      for (const sign of SIGNS) {
-        const values = ids.map((i) => columns[sign][column][i]);
-        const x = sign === "+" ? values : values.map((value) => -value);
-        ends.push(...x);
-        traces.push({
-          type: "bar", orientation: "h", x, y: range(ids.length).map((i) => i + (key === "real" ? -0.15 : 0.22)), width: key === "real" ? 0.44 : 0.3,
-          marker: { color: palette[colour], pattern: key === "random" ? hatched : {} },
-          customdata: ids.map((i, j) => [plain(names[j]), percent(values[j]), WORDS[sign], `${key} labels`, i]),
-          hovertemplate: "%{customdata[0]}, %{customdata[3]}<br>%{customdata[1]} kept %{customdata[2]}<extra></extra>",
-        });
-      }
-    }
-    const limits = symmetric(ends);
+    const ids = layers();
+    const { names, places, height, axis } = layerRows(ids);
+    const looks = {
+      real: { column: "pct_kept", above: -0.15, width: 0.44, pattern: {} },
+      random: { column: "pct_kept_random", above: 0.22, width: 0.3, pattern: { shape: "/", size: 5, solidity: 0.35, fgcolor: palette.paper, bgcolor: palette["kept-random"], fillmode: "overlay" } },
+    };
+    const traces = series.filter(({ key }) => on.has(key)).flatMap(({ key, title: labels, colour }) => SIGNS.map((sign) => {
+      const { column, above, width, pattern } = looks[key];
+      const values = ids.map((i) => columns[sign][column][i]);
+      return {
+        type: "bar", orientation: "h", x: values.map((value) => SIDE[sign] * value), y: places.map((i) => i + above), width,
+        marker: { color: palette[colour], pattern },
+        customdata: ids.map((i, j) => [plain(names[j]), percent(values[j]), WORDS[sign], labels, i]),
+        hovertemplate: "%{customdata[0]}, %{customdata[3]}<br>%{customdata[1]} kept %{customdata[2]}<extra></extra>",
+      };
+    }));
+    const limits = symmetric(traces.flatMap(({ x }) => x));
     return {
       data: traces, height,
       layout: {
@@ -134,20 +129,12 @@ function unsignedTicks([low, high]) {
 /** Percent of all pairs of some layers in each bin. */
 function pooled(data, key, pairs, ids) {
   const bins = data.edges.length - 1;
-  const total = sum(ids.map((i) => data[pairs][i]));
-  return range(bins).map((bin) => (100 * sum(ids.map((i) => data[key][i * bins + bin]))) / Math.max(total, 1));
+  const total = Math.max(sum(ids.map((i) => data[pairs][i])), 1);
+  return range(bins).map((bin) => (100 * sum(ids.map((i) => data[key][i * bins + bin]))) / total);
 }
 
 /** A histogram as the outline that a step line draws. */
-function outline(edges, values) {
-  const x = [];
-  const y = [];
-  values.forEach((value, i) => {
-    x.push(edges[i], edges[i + 1]);
-    y.push(value, value);
-  });
-  return { x, y };
-}
+const outline = (edges, values) => ({ x: values.flatMap((_, i) => [edges[i], edges[i + 1]]), y: values.flatMap((value) => [value, value]) });
 
 /** Says how many pairs lie outside the range that is drawn, if there are any. */
 function beyond(real, suffix = "") {
@@ -159,43 +146,35 @@ function beyond(real, suffix = "") {
 
 /** Traces of a distribution of distances: random labels filled, real ones as a line. */
 function distributionTraces(edges, real, random, palette, on, { name = "", keys = ["real", "random"] } = {}) {
-  const traces = [];
   const bins = range(edges.length - 1).flatMap((i) => Array(2).fill(`D from ${number(edges[i], 2)} to ${number(edges[i + 1], 2)}`));
-  const common = { type: "scatter", mode: "lines", customdata: bins };
-  if (on.has(keys[1])) {
-    traces.push({
-      ...common, ...outline(edges, random), fill: "tozeroy", fillcolor: palette["random-fill"], opacity: 0.8, line: { width: 0.5, color: palette.muted },
-      hovertemplate: `${name}random labels: %{y:.3f} %<br>%{customdata}<extra></extra>`,
-    });
-  }
-  if (on.has(keys[0])) {
-    traces.push({
-      ...common, ...outline(edges, real), line: { width: 2, color: palette.presence },
-      hovertemplate: `${name}real labels: %{y:.3f} %<br>%{customdata}<extra></extra>`,
-    });
-  }
-  return traces;
+  const trace = (key, labels, values, look) => (on.has(key) ? [{
+    type: "scatter", mode: "lines", customdata: bins, ...outline(edges, values), ...look,
+    hovertemplate: `${name}${labels} labels: %{y:.3f} %<br>%{customdata}<extra></extra>`,
+  }] : []);
+  return [
+    ...trace(keys[1], "random", random, { fill: "tozeroy", fillcolor: palette["random-fill"], opacity: 0.8, line: { width: 0.5, color: palette.muted } }),
+    ...trace(keys[0], "real", real, { line: { width: 2, color: palette.presence } }),
+  ];
 }
 
 function figure6(data) {
-  const kinds = Object.keys(KINDS).filter((kind) => run.layers.some((layer) => layer.kind === kind));
-  const series = kinds.flatMap((kind) => [
+  const series = KINDS_HERE.flatMap((kind) => [
     { key: kind, title: `${KINDS[kind]} layers`, colour: "presence", mark: "line" },
-    { key: `${kind} random`, title: kinds.length > 1 ? `${KINDS[kind]}, random labels` : "random labels", colour: "random-fill", mark: "area" },
+    { key: `${kind} random`, title: KINDS_HERE.length > 1 ? `${KINDS[kind]}, random labels` : "random labels", colour: "random-fill", mark: "area" },
   ]);
   const build = (palette, on) => {
-    const shown = kinds.filter((kind) => [...chosenLayers].some((i) => run.layers[i].kind === kind));
+    const ofKind = (kind) => [...chosenLayers].filter((i) => run.layers[i].kind === kind);
+    const shown = KINDS_HERE.filter((kind) => ofKind(kind).length);
     const layout = { ...limitLines(palette), grid: { rows: Math.max(1, shown.length), columns: 1 } };
     const title = { text: `pairs / % per ${number(data.edges[1] - data.edges[0], 2)} of D` };
     const traces = shown.flatMap((kind, row) => {
-      const ids = [...chosenLayers].filter((i) => run.layers[i].kind === kind);
       const suffix = row ? row + 1 : "";
+      const real = pooled(data, "histogram", "pairs", ofKind(kind));
+      const random = pooled(data, "histogramRandom", "pairsRandom", ofKind(kind));
       layout[`yaxis${suffix}`] = { title: { ...title, font: { size: 11 } }, rangemode: "tozero" };
-      layout.annotations.push(...beyond(pooled(data, "histogram", "pairs", ids), suffix), { text: `${KINDS[kind]} layers`, showarrow: false, xref: "paper", yref: `y${suffix} domain`, x: 0.01, y: 0.98, xanchor: "left", yanchor: "top" });
-      return distributionTraces(
-        data.edges, pooled(data, "histogram", "pairs", ids), pooled(data, "histogramRandom", "pairsRandom", ids),
-        palette, on, { name: `${KINDS[kind]}, `, keys: [kind, `${kind} random`] },
-      ).map((trace) => ({ ...trace, yaxis: `y${suffix}` }));
+      layout.annotations.push(...beyond(real, suffix), { text: `${KINDS[kind]} layers`, showarrow: false, xref: "paper", yref: `y${suffix} domain`, x: 0.01, y: 0.98, xanchor: "left", yanchor: "top" });
+      return distributionTraces(data.edges, real, random, palette, on, { name: `${KINDS[kind]}, `, keys: [kind, `${kind} random`] })
+        .map((trace) => ({ ...trace, yaxis: `y${suffix}` }));
     });
     layout.xaxis = { title: { text: distanceName() }, range: run.range, anchor: shown.length > 1 ? `y${shown.length}` : "y" };
     return { data: traces, layout, height: 150 + 190 * Math.max(1, shown.length) };
@@ -205,24 +184,26 @@ function figure6(data) {
 
 /** Curves of many classes as one line with gaps; every step-th point, so that it stays quick. */
 function manyCurves(data, counts, side, step) {
-  const points = data.x.length;
-  const [x, y, text] = [[], [], []];
-  data.shown.forEach((id, row) => {
-    const name = plain(shorten(run.classNames[id], 60));
-    for (let i = 0; i < points; i += step) {
-      x.push(side * data.x[i]);
-      y.push(counts[row * points + i]);
-      text.push(name);
-    }
-    x.push(null);
-    y.push(null);
-    text.push("");
-  });
-  return { type: "scatter", mode: "lines", x, y, text, connectgaps: false };
+  const places = range(Math.ceil(data.x.length / step)).map((i) => i * step);
+  const x = [...places.map((i) => side * data.x[i]), null];
+  const rows = Array.from(data.shown, (id, row) => ({ row, name: hoverName(id) }));
+  return {
+    connectgaps: false, x: rows.flatMap(() => x),
+    y: rows.flatMap(({ row }) => [...places.map((i) => counts[row * data.x.length + i]), null]),
+    text: rows.flatMap(({ name }) => [...places.map(() => name), ""]),
+  };
+}
+
+const hoverName = (id) => plain(shorten(run.classNames[id], 60));
+
+/** How many features are kept at every threshold, as one line. */
+function curveTrace(x, y, name, sign, line, format = ",") {
+  const hovertemplate = `${name}: %{y:${format}} features with ${plain(RELATION[sign])} = %{x:.3f}<extra></extra>`;
+  return { type: "scatter", mode: "lines", x, y: Array.from(y), line, hovertemplate };
 }
 
 function figure9(data, sign) {
-  const side = sign === "+" ? 1 : -1;
+  const side = SIDE[sign];
   const curves = data.curves[sign];
   const step = Math.ceil((data.shown.length * data.x.length) / 30000);
   const picked = new Map();
@@ -235,20 +216,18 @@ function figure9(data, sign) {
   const x = Array.from(data.x, (value) => side * value);
   const build = (palette, on) => {
     const opacity = Math.min(0.6, Math.max(0.12, 4 / Math.sqrt(data.shown.length)));
-    const hovertemplate = `%{text}: %{y:,} features with ${plain(RELATION[sign])} = %{x:.3f}<extra></extra>`;
+    const [real, random] = [palette["real-line"], palette["random-line"]];
     const traces = [];
-    if (on.has("classes")) traces.push({ ...manyCurves(data, curves.real, side, step), opacity, line: { width: 1, color: palette["real-line"] }, hovertemplate });
-    if (on.has("random") && curves.random.length) {
-      traces.push({ ...manyCurves(data, curves.random, side, step), opacity, line: { width: 1, color: palette["random-line"] }, hovertemplate: hovertemplate.replace("%{text}", "%{text}, random labels") });
-    }
-    const mean = (y, name, line) => traces.push({ type: "scatter", mode: "lines", x, y: Array.from(y), line, hovertemplate: `${name}: %{y:,.1f} features with ${plain(RELATION[sign])} = %{x:.3f}<extra></extra>` });
-    if (on.has("mean")) mean(curves.mean, "mean of the classes", { width: 3, color: palette["real-line"] });
-    if (on.has("meanRandom") && curves.meanRandom.length) mean(curves.meanRandom, "mean, random labels", { width: 3, color: palette["random-line"], dash: "dash" });
+    const many = (counts, name, color) => traces.push({ ...curveTrace([], [], name, sign, { width: 1, color }), ...manyCurves(data, counts, side, step), opacity });
+    if (on.has("classes")) many(curves.real, "%{text}", real);
+    if (on.has("random") && curves.random.length) many(curves.random, "%{text}, random labels", random);
+    if (on.has("mean")) traces.push(curveTrace(x, curves.mean, "mean of the classes", sign, { width: 3, color: real }, ",.1f"));
+    if (on.has("meanRandom") && curves.meanRandom.length) traces.push(curveTrace(x, curves.meanRandom, "mean, random labels", sign, { width: 3, color: random, dash: "dash" }, ",.1f"));
     [...picked].forEach(([id, found], i) => {
-      const colour = HIGHLIGHTS[i % HIGHLIGHTS.length];
-      const text = Array(x.length).fill(plain(shorten(run.classNames[id], 60)));
-      traces.push({ type: "scatter", mode: "lines", x, y: Array.from(found[sign].curve), text, line: { width: 2.5, color: colour }, hovertemplate });
-      traces.push({ type: "scatter", mode: "lines", x, y: Array.from(found[sign].curveRandom), text, line: { width: 1.5, color: colour, dash: "dot" }, hovertemplate: hovertemplate.replace("%{text}", "%{text}, random labels") });
+      const color = HIGHLIGHTS[i % HIGHLIGHTS.length];
+      const text = Array(x.length).fill(hoverName(id)); // not in the template itself: a name may hold "%{"
+      traces.push({ ...curveTrace(x, found[sign].curve, "%{text}", sign, { width: 2.5, color }), text });
+      traces.push({ ...curveTrace(x, found[sign].curveRandom, "%{text}, random labels", sign, { width: 1.5, color, dash: "dot" }), text });
     });
     traces.push({
       type: "scatter", mode: "lines", yaxis: "y2", x: Array.from(data.davgX, (value) => side * value), y: Array.from(curves.davg),
@@ -257,7 +236,7 @@ function figure9(data, sign) {
     return {
       data: traces, height: 480,
       layout: {
-        ...limitLines(palette, [sign]),
+        ...limitLines(palette, { signs: [sign] }),
         xaxis: { title: { text: `threshold x on ${distanceName()}` }, range: sign === "+" ? [0, run.range[1]] : [-run.range[1], 0], anchor: "y2" },
         yaxis: { domain: [0.3, 1], title: { text: `features with ${plain(RELATION[sign])}` }, rangemode: "tozero", tickformat: "," },
         yaxis2: { domain: [0, 0.22], title: { text: "d<sub>avg</sub> / features" }, tickformat: "," },
@@ -274,9 +253,7 @@ function classPicker(picked, box, data) {
   const list = el("span", { class: "chips" });
   const show = () => {
     list.replaceChildren(...[...picked.keys()].map((id, i) => {
-      const chip = el("button", {
-        type: "button", title: "remove", onclick: () => { picked.delete(id); show(); },
-      }, shorten(run.classNames[id], 30), " ×");
+      const chip = el("button", { type: "button", title: "remove", onclick: () => { picked.delete(id); show(); } }, shorten(run.classNames[id], 30), " ×");
       chip.style.setProperty("--chip", HIGHLIGHTS[i % HIGHLIGHTS.length]);
       return chip;
     }));
@@ -285,7 +262,7 @@ function classPicker(picked, box, data) {
   const choose = async ({ id }) => { picked.set(id, await classData(id)); show(); };
   const some = data.shown.length < N_CLASSES
     ? el("span", { class: "status" }, `${number(data.shown.length)} of ${number(N_CLASSES)} classes are drawn; any other can be added.`) : null;
-  return el("div", { class: "tools" }, combobox({ label: "Highlight a class", find: findClasses, choose, clear: true }), list, some);
+  return el("div", { class: "tools" }, combobox({ label: "Highlight a class", find: findClasses, choose }), list, some);
 }
 
 /** Boxes that switch layers on and off, for the figures that list or pool layers. */
@@ -296,20 +273,18 @@ function layerChooser() {
   function set(ids, state) {
     for (const i of ids) {
       boxes[i].checked = state;
-      if (state) chosenLayers.add(i); else chosenLayers.delete(i);
+      chosenLayers[state ? "add" : "delete"](i);
     }
     title();
     layerCharts.forEach((box) => box.redraw());
   }
   const all = range(boxes.length);
-  const only = (kind) => () => { set(all, false); set(all.filter((i) => kind === null || run.layers[i].kind === kind), true); };
-  const kinds = Object.keys(KINDS).filter((kind) => run.layers.some((layer) => layer.kind === kind));
+  const button = (text, shown) => el("button", { type: "button", onclick: () => { set(all, false); set(all.filter(shown), true); } }, text);
   title();
   return el("details", { class: "chooser" }, summary,
     el("div", { class: "tools" },
-      el("button", { type: "button", onclick: only(null) }, "All"),
-      el("button", { type: "button", onclick: () => set(all, false) }, "None"),
-      kinds.length > 1 ? kinds.map((kind) => el("button", { type: "button", onclick: only(kind) }, `Only ${KINDS[kind]}`)) : null),
+      button("All", () => true), button("None", () => false),
+      KINDS_HERE.length > 1 ? KINDS_HERE.map((kind) => button(`Only ${KINDS[kind]}`, (i) => run.layers[i].kind === kind)) : null),
     el("div", { class: "boxes" }, run.layers.map((layer, i) => el("label", {}, boxes[i], el("code", {}, layer.name)))));
 }
 
@@ -328,7 +303,7 @@ async function enliven() {
   };
   for (const [name, make] of Object.entries(makers)) {
     const place = document.getElementById(name);
-    if (!place || (name === "fig09_absence" && !run.signed)) continue;
+    if (!place) continue;
     const box = make(data);
     if (!name.startsWith("fig09")) layerCharts.push(box);
     place.prepend(box);

@@ -6,18 +6,15 @@ function classTable() {
   const topOf = (sign) => (id) => {
     const ids = run.top[sign].features.subarray(id * per, (id + 1) * per);
     const shown = Array.from(ids).filter((one) => one >= 0);
-    return shown.length
-      ? shown.map((one, i) => el("span", { class: "feature" }, featureLink(one), ` ${number(run.top[sign].distances[id * per + i], 2)}`))
-      : "none";
+    if (!shown.length) return "none";
+    return shown.map((one, i) => el("span", { class: "feature" }, featureLink(one), ` ${number(run.top[sign].distances[id * per + i], 2)}`));
   };
   return pagedTable({
     rows: range(N_CLASSES), filter: (id) => run.classNames[id], label: "part of a class's name",
     columns: [
-      { title: "class", head: true, cell: (id) => classLink(id), value: (id) => run.classNames[id] },
-      { title: "images", numeric: true, cell: (id) => number(run.classImages[id]), value: (id) => run.classImages[id] },
-      ...SIGNS.map((sign) => ({
-        title: `features kept${run.signed ? ` ${WORDS[sign]}` : ""}`, numeric: true, cell: (id) => number(keptOf(sign)[id]), value: (id) => keptOf(sign)[id],
-      })),
+      CLASS_COLUMN,
+      IMAGES_COLUMN,
+      ...SIGNS.map((sign) => numberColumn(`features kept${run.signed ? ` ${WORDS[sign]}` : ""}`, (id) => keptOf(sign)[id])),
       ...SIGNS.map((sign) => ({ title: `top features${run.signed ? ` ${WORDS[sign]}` : ""}`, class: "features", cell: topOf(sign) })),
     ],
   });

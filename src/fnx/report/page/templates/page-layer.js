@@ -1,13 +1,10 @@
 // The view of a layer: its distribution, top pairs, classes and units.
 
-const mapSize = (network) => (network.height ? `${number(network.height)} × ${number(network.width)}` : null);
-
 /** What is known of a layer beside its distances, as a line of text. */
-function layerFacts(layer) {
-  const network = layer.network || {};
+function layerFacts({ size, network = {} }) {
   return [
-    `${number(layer.size)} features`,
-    mapSize(network) && `maps of ${mapSize(network)}`,
+    `${number(size)} features`,
+    network.height && `maps of ${number(network.height)} × ${number(network.width)}`,
     network.receptive_field && `receptive field ${number(network.receptive_field)} px`,
     network.parameters && `${number(network.parameters)} parameters`,
   ].filter(Boolean).join(" · ");
@@ -19,12 +16,11 @@ async function layerView(i) {
   const lines = SIGNS.map((sign) => {
     const table = data.layers[sign];
     return el("li", {}, el("b", {}, percent(table.pct_kept[i])), ` of its (feature, class) pairs are kept ${WORDS[sign]}; with random labels, ${percent(table.pct_kept_random[i])}.`,
-      Number.isNaN(table.mode[i]) ? "" : ` Its D${run.signed ? (sign === "+" ? "⁺" : "⁻") : ""} has the mode ${distance(table.mode[i])}, with 68 % on each side within ${distance(table.low[i])} to ${distance(table.high[i])}.`);
+      Number.isNaN(table.mode[i]) ? "" : ` Its D${run.signed ? POWER[sign] : ""} has the mode ${distance(table.mode[i])}, with 68 % on each side within ${distance(table.low[i])} to ${distance(table.high[i])}.`);
   });
   return view({
     kicker: `Layer, ${KINDS[layer.kind] || layer.kind}`, title: layer.name, code: true,
-    previous: i > 0 ? address.layer(run.layers[i - 1].name) : null,
-    next: i + 1 < run.layers.length ? address.layer(run.layers[i + 1].name) : null,
+    place: i, count: run.layers.length, to: (place) => address.layer(run.layers[place].name),
   },
   el("p", { class: "lead" }, layerFacts(layer)),
   el("ul", { class: "facts" }, lines),
@@ -43,24 +39,19 @@ function layerChart(layer, found) {
   const pairs = layer.size * N_CLASSES;
   const share = (counts, total) => Array.from(counts, (count) => (100 * count) / Math.max(total, 1));
   const real = share(found.histogram, pairs);
-  const lines = (palette) => {
-    const { shapes, annotations } = limitLines(palette);
-    return { shapes, annotations: [...annotations, ...beyond(real)] };
-  };
   const series = [
     { key: "real", title: "real labels", colour: "presence", mark: "line" },
     { key: "random", title: "random labels", colour: "random-fill", mark: "area" },
   ];
   return chart({
     label: `Distribution of the distances of layer ${layer.name}`, series,
-    build: (palette, on) => ({
-      height: 340,
-      data: distributionTraces(found.edges, real, share(found.histogramRandom, pairs * run.permutations), palette, on),
-      layout: {
-        ...lines(palette), xaxis: { title: { text: distanceName() }, range: run.range },
-        yaxis: { title: { text: `pairs / % per ${number(found.edges[1] - found.edges[0], 2)} of D` }, rangemode: "tozero" },
-      },
-    }),
+    build: (palette, on) => {
+      const layout = limitLines(palette);
+      layout.annotations.push(...beyond(real));
+      layout.xaxis = { title: { text: distanceName() }, range: run.range };
+      layout.yaxis = { title: { text: `pairs / % per ${number(found.edges[1] - found.edges[0], 2)} of D` }, rangemode: "tozero" };
+      return { height: 340, layout, data: distributionTraces(found.edges, real, share(found.histogramRandom, pairs * run.permutations), palette, on) };
+    },
   });
 }
 
@@ -71,7 +62,7 @@ function topPairs(part, sign) {
     columns: [
       { title: "feature", head: true, cell: (row) => thumbnail(row.id), value: (row) => feature(row.id).label },
       { title: "class", class: "name", cell: (row) => classLink(row.ofClass, 40), value: (row) => run.classNames[row.ofClass] },
-      { title: "D", numeric: true, cell: (row) => distance(row.value), value: (row) => row.value },
+      numberColumn("D", (row) => row.value, distance),
     ],
   });
 }
@@ -84,18 +75,14 @@ function thumbnail(id) {
 }
 
 function classesOfLayer(layer, found) {
-  const kept = (sign, id) => found.signs[sign].kept[id];
-  const rows = range(N_CLASSES).sort((a, b) => sum(SIGNS.map((sign) => kept(sign, b) - kept(sign, a))));
+  const kept = range(N_CLASSES).map((id) => sum(SIGNS.map((sign) => found.signs[sign].kept[id])));
   return pagedTable({
-    rows, size: 10, filter: (id) => run.classNames[id], label: "part of a class's name",
+    rows: range(N_CLASSES).sort((a, b) => kept[b] - kept[a]), size: 10, filter: (id) => run.classNames[id], label: "part of a class's name",
     caption: "Features of this layer kept for each class; in brackets, with random labels.",
     columns: [
-      { title: "class", head: true, cell: (id) => classLink(id), value: (id) => run.classNames[id] },
-      ...SIGNS.map((sign) => ({
-        title: WORDS[sign], numeric: true, value: (id) => kept(sign, id),
-        cell: (id) => `${number(kept(sign, id))} (${number(found.signs[sign].keptRandom[id], 1)})`,
-      })),
-      { title: "share of the layer", numeric: true, cell: (id) => percent((100 * sum(SIGNS.map((sign) => kept(sign, id)))) / layer.size), value: (id) => sum(SIGNS.map((sign) => kept(sign, id))), sorted: "descending" },
+      CLASS_COLUMN,
+      ...SIGNS.map((sign) => keptColumn(WORDS[sign], found.signs[sign], (id) => id)),
+      numberColumn("share of the layer", (id) => (100 * kept[id]) / layer.size, percent, { sorted: "descending" }),
     ],
   });
 }
@@ -109,9 +96,9 @@ function unitsOfLayer(layer, found) {
       ...SIGNS.flatMap((sign) => {
         const part = found.signs[sign];
         return [
-          { title: `classes ${WORDS[sign]}`, numeric: true, cell: (place) => number(part.classesKept[place]), value: (place) => part.classesKept[place] },
-          { title: sign === "+" ? "highest D" : "lowest D", numeric: true, cell: (place) => distance(part.best[place]), value: (place) => part.best[place] },
-          { title: "for", class: "name", cell: (place) => (part.best[place] * (sign === "+" ? 1 : -1) > 0 ? classLink(part.bestClass[place], 30) : "–"), value: (place) => run.classNames[part.bestClass[place]] },
+          numberColumn(`classes ${WORDS[sign]}`, (place) => part.classesKept[place]),
+          numberColumn(sign === "+" ? "highest D" : "lowest D", (place) => part.best[place], distance),
+          { title: "for", class: "name", cell: (place) => (part.best[place] * SIDE[sign] > 0 ? classLink(part.bestClass[place], 30) : "–"), value: (place) => run.classNames[part.bestClass[place]] },
         ];
       }),
     ],

@@ -5,14 +5,13 @@ const stage = document.getElementById("view");
 const frontTitle = document.title;
 let turn = 0;
 
-/** The frame of a view: where one is, its name, and the way to its neighbours. */
-function view({ kicker, title, code = false, previous = null, next = null }, ...children) {
-  const heading = el("h1", { tabindex: "-1" }, code ? el("code", {}, title) : title);
-  const step = (to, text, rel) => (to ? el("a", { href: to, rel }, text) : el("span", { "aria-disabled": "true" }, text));
+/** The frame of a view: where one is, its name, and the way to its neighbours: place of count, to(place) an address. */
+function view({ kicker, title, code = false, place = 0, count = 1, to = null }, ...children) {
+  const step = (other, text, rel) => (other >= 0 && other < count ? el("a", { href: to(other), rel }, text) : el("span", { "aria-disabled": "true" }, text));
   return { title, node: el("div", {},
     el("p", { class: "steps" }, el("a", { href: "#answer" }, "← The whole run"),
-      el("span", {}, step(previous, "‹ Previous", "prev"), " ", step(next, "Next ›", "next"))),
-    el("p", { class: "kicker" }, kicker), heading, ...children) };
+      el("span", {}, step(place - 1, "‹ Previous", "prev"), " ", step(place + 1, "Next ›", "next"))),
+    el("p", { class: "kicker" }, kicker), el("h1", { tabindex: "-1" }, code ? el("code", {}, title) : title), ...children) };
 }
 
 const decoded = (part) => { try { return decodeURIComponent(part); } catch { return part; } };
@@ -25,12 +24,11 @@ function unknown(text, ...more) {
 
 /** The view of an address; a promise, for its numbers come from the disk. */
 async function viewOf(path) {
-  const [kind, rest] = [path.split("/")[0], path.split("/").slice(1).join("/")];
+  const [kind, ...parts] = path.split("/");
+  const rest = parts.join("/");
   if (kind === "class") {
-    const id = whole(rest);
-    if (id < N_CLASSES) return classView(id);
-    const named = run.classNames.indexOf(decoded(rest));
-    if (named >= 0) return classView(named);
+    const id = whole(rest) < N_CLASSES ? whole(rest) : run.classNames.indexOf(decoded(rest));
+    if (id >= 0) return classView(id);
     return unknown(`There is no class ${shorten(decoded(rest), 80)} in this run: its ${number(N_CLASSES)} classes have the numbers 0 to ${number(N_CLASSES - 1)}.`);
   }
   if (kind === "layer") {
@@ -39,12 +37,12 @@ async function viewOf(path) {
     return unknown(`There is no layer ${shorten(decoded(rest), 80)} in this run.`);
   }
   if (kind === "feature") {
-    const cut = rest.lastIndexOf("/");
-    const layer = run.layers[layerIndex.get(decoded(rest.slice(0, Math.max(cut, 0))))];
+    const unit = parts.pop();
+    const layer = run.layers[layerIndex.get(decoded(parts.join("/")))];
     if (!layer) return unknown(`There is no feature ${shorten(decoded(rest), 80)} in this run: an address ends with /feature/layer/unit.`);
-    const id = featureId(layer, whole(rest.slice(cut + 1)));
+    const id = featureId(layer, whole(unit));
     if (id !== null) return featureView(id);
-    return unknown(`Layer ${layer.name} has no unit ${shorten(decoded(rest.slice(cut + 1)), 20)}: it has ${number(layer.size)}.`, el("p", {}, layerLink(layer)));
+    return unknown(`Layer ${layer.name} has no unit ${shorten(decoded(unit), 20)}: it has ${number(layer.size)}.`, el("p", {}, layerLink(layer)));
   }
   return unknown(`This page has no address ${shorten(path, 80)}.`);
 }
@@ -63,10 +61,9 @@ async function route({ y = null } = {}) {
     stage.hidden = true;
     front.hidden = false;
     document.title = frontTitle;
-    const target = hash.length > 1 ? document.getElementById(decoded(hash.slice(1))) : null;
-    if (y !== null) scrollTo({ top: y, behavior: "instant" });
-    else if (target) target.scrollIntoView({ behavior: arriving ? "instant" : "auto" });
-    else scrollTo({ top: 0, behavior: "instant" });
+    const target = document.getElementById(decoded(hash.slice(1)));
+    if (y === null && target) target.scrollIntoView({ behavior: arriving ? "instant" : "auto" });
+    else scrollTo({ top: y ?? 0, behavior: "instant" });
     return;
   }
   front.hidden = true;

@@ -4,32 +4,26 @@ const MAX_FOUND = 12;
 
 function findClasses(text) {
   const wanted = text.toLowerCase();
-  const found = [];
-  run.classNames.forEach((name, id) => {
-    const at = name.toLowerCase().indexOf(wanted);
-    if (at >= 0) found.push({ id, text: name, kind: "class", to: address.class(id), rank: at === 0 ? 0 : 1 });
-  });
-  return found.sort((a, b) => a.rank - b.rank).slice(0, MAX_FOUND);
+  return run.classNames
+    .map((text, id) => ({ id, text, kind: "class", to: address.class(id), at: text.toLowerCase().indexOf(wanted) }))
+    .filter(({ at }) => at >= 0)
+    .sort((a, b) => (a.at > 0) - (b.at > 0))
+    .slice(0, MAX_FOUND);
 }
 
-function findLayers(text) {
-  const wanted = text.toLowerCase();
-  return run.layers
-    .filter((layer) => layer.name.toLowerCase().includes(wanted))
-    .slice(0, MAX_FOUND)
-    .map((layer) => ({ text: layer.name, kind: "layer", to: address.layer(layer.name) }));
-}
+const layersNamed = (text) => run.layers.filter(({ name }) => name.toLowerCase().includes(text.toLowerCase()));
+const findLayers = (text) => layersNamed(text).map(({ name }) => ({ text: name, kind: "layer", to: address.layer(name) }));
 
 /** "conv4_3/458", or only a part of the layer's name before the slash. */
 function findFeatures(text) {
   const parts = /^(.*)\/\s*(\d+)$/s.exec(text.trim());
   if (!parts) return [];
-  const [wanted, unit] = [parts[1].trim().toLowerCase(), Number(parts[2])];
-  return run.layers
-    .filter((layer) => layer.name.toLowerCase().includes(wanted))
-    .map((layer) => featureId(layer, unit))
+  const wanted = parts[1].trim();
+  const exact = (id) => feature(id).layer.name.toLowerCase() === wanted.toLowerCase();
+  return layersNamed(wanted)
+    .map((layer) => featureId(layer, Number(parts[2])))
     .filter((id) => id !== null)
-    .sort((a, b) => (feature(b).layer.name.toLowerCase() === wanted) - (feature(a).layer.name.toLowerCase() === wanted))
+    .sort((a, b) => exact(b) - exact(a))
     .slice(0, MAX_FOUND)
     .map((id) => ({ text: feature(id).label, kind: "feature", to: address.feature(id) }));
 }
@@ -39,17 +33,16 @@ const findAll = (text) => [...findFeatures(text), ...findClasses(text).slice(0, 
 let comboboxes = 0;
 
 /**
- * A text box with a list of what matches.
+ * A text box with a list of what matches; it is emptied when one is chosen.
  *   find    text → [{ text, kind, … }]
  *   choose  called with the one chosen
- *   clear   whether the box is emptied then
  */
-function combobox({ label, find, choose, clear = false, id = `combobox-${++comboboxes}` }) {
+function combobox({ label, find, choose, id = `combobox-${++comboboxes}` }) {
   const list = el("ul", { role: "listbox", id: `${id}-list`, class: "found", "aria-label": label, hidden: true });
   const input = el("input", {
     type: "search", id, placeholder: label, "aria-label": label, autocomplete: "off", spellcheck: "false", role: "combobox",
     "aria-expanded": "false", "aria-controls": `${id}-list`, "aria-autocomplete": "list",
-    oninput: () => look(), onfocus: () => look(), onkeydown: onKey, onblur: () => setTimeout(close, 150),
+    oninput: look, onfocus: look, onkeydown: onKey, onblur: () => setTimeout(close, 150),
   });
   let found = [];
   let active = -1;
@@ -91,10 +84,9 @@ function combobox({ label, find, choose, clear = false, id = `combobox-${++combo
   }
 
   function take(i) {
-    const item = found[i];
-    if (clear) input.value = "";
+    input.value = "";
     close();
-    choose(item);
+    choose(found[i]);
   }
 
   function close() {
@@ -107,8 +99,7 @@ function combobox({ label, find, choose, clear = false, id = `combobox-${++combo
 
 function searchBox() {
   const box = combobox({
-    label: "Class, layer or layer/unit", find: findAll, clear: true, id: "search",
-    choose: (item) => { location.hash = item.to; },
+    label: "Class, layer or layer/unit", find: findAll, id: "search", choose: (item) => { location.hash = item.to; },
   });
   document.addEventListener("keydown", (event) => {
     if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) return;

@@ -14,39 +14,25 @@ function pagedTable({ columns, rows, caption, filter = null, size = 25, empty = 
   let order = null;
   const body = el("tbody");
   const status = el("span", { role: "status", class: "status" });
-  const heads = columns.map((column) => head(column));
-  const step = (by) => el("button", { type: "button", onclick: () => turn(by) }, by < 0 ? "Previous" : "Next");
-  const [before, after] = [step(-1), step(1)];
+  const heads = columns.map((column, i) => el("th", { scope: "col", class: column.numeric ? "n" : null, "aria-sort": column.sorted },
+    column.value ? el("button", { type: "button", onclick: () => sortBy(column, heads[i]) }, column.title) : column.title));
+  const step = (by, text) => el("button", { type: "button", onclick: () => { page += by; draw(); } }, text);
+  const [before, after] = [step(-1, "Previous"), step(1, "Next")];
   const search = filter && el("input", {
     type: "search", placeholder: label, autocomplete: "off", "aria-label": `Filter: ${label}`,
-    oninput: () => { page = 0; select(); },
+    oninput: select,
   });
-
-  function head(column) {
-    const cell = el("th", { scope: "col", class: column.numeric ? "n" : null });
-    if (!column.value) {
-      cell.append(column.title);
-      return cell;
-    }
-    cell.append(el("button", { type: "button", onclick: () => sortBy(column, cell) }, column.title));
-    return cell;
-  }
 
   function sortBy(column, cell) {
     order = { column, rising: turned(heads, cell, column.numeric) };
-    page = 0;
     select();
   }
 
   function select() {
+    page = 0;
     const wanted = search ? search.value.trim().toLowerCase() : "";
     shown = wanted ? rows.filter((row) => filter(row).toLowerCase().includes(wanted)) : rows;
     if (order) shown = ordered(shown, order.column.value, order.column.numeric, order.rising);
-    draw();
-  }
-
-  function turn(by) {
-    page += by;
     draw();
   }
 
@@ -58,15 +44,12 @@ function pagedTable({ columns, rows, caption, filter = null, size = 25, empty = 
         column.cell(row))))));
     if (!part.length) body.append(el("tr", {}, el("td", { colspan: columns.length }, empty)));
     status.textContent = shown.length > size || shown.length < rows.length
-      ? `${number(part.length ? first + 1 : 0)} to ${number(first + part.length)} of ${number(shown.length)}`
-      : "";
+      ? `${number(part.length ? first + 1 : 0)} to ${number(first + part.length)} of ${number(shown.length)}` : "";
     before.disabled = page === 0;
     after.disabled = first + size >= shown.length;
     before.hidden = after.hidden = shown.length <= size;
   }
 
-  const sorted = columns.findIndex((column) => column.sorted);
-  if (sorted >= 0) heads[sorted].setAttribute("aria-sort", columns[sorted].sorted);
   draw();
   return el("div", { class: "paged" },
     el("div", { class: "tools" }, search, before, after, status),
@@ -74,6 +57,13 @@ function pagedTable({ columns, rows, caption, filter = null, size = 25, empty = 
       el("table", {}, caption ? el("caption", {}, caption) : null,
         el("thead", {}, el("tr", {}, heads)), body)));
 }
+
+const numberColumn = (title, value, write = number, more = {}) => ({ title, numeric: true, value, cell: (row) => write(value(row)), ...more });
+/** A column of what is kept, in brackets under random labels; place: where a row's counts lie. */
+const keptColumn = (title, { kept, keptRandom }, place) =>
+  numberColumn(title, (row) => kept[place(row)], number, { cell: (row) => `${number(kept[place(row)])} (${number(keptRandom[place(row)], 1)})` });
+const CLASS_COLUMN = { title: "class", head: true, cell: (id) => classLink(id), value: (id) => run.classNames[id] };
+const IMAGES_COLUMN = numberColumn("images", (id) => run.classImages[id]);
 
 /** Mark a heading as the one that is sorted by; whether it is now ascending. */
 function turned(heads, head, numeric) {
@@ -98,8 +88,7 @@ function ordered(rows, value, numeric, rising) {
 /** A bar from the middle, to the right for presence and to the left for absence. */
 function signedBar(value) {
   const part = Math.min(1, Math.abs(value) / run.range[1]) * (run.signed ? 50 : 100);
-  const side = value < 0 ? `right:50%;width:${part}%` : `left:${run.signed ? 50 : 0}%;width:${part}%`;
   const bar = el("i", { class: value < 0 ? "absent" : "present" });
-  bar.style.cssText = side;
+  bar.style.cssText = `${value < 0 ? "right:50%" : `left:${run.signed ? 50 : 0}%`};width:${part}%`;
   return el("span", { class: `strip${run.signed ? " signed" : ""}`, "aria-hidden": "true" }, bar);
 }
