@@ -45,13 +45,13 @@ def all_distances(
     workers: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Distances:
-    """`fnx.statistics.engine.all_distances` on a Dask cluster, with the same result to the bit.
+    """Do what `fnx.statistics.engine.all_distances` does on a Dask cluster, to the same bits.
 
     zarr arrays and memory maps are read by the workers, who must see the same files under the same
     path; of other arrays each task carries its columns.
 
     `address` is that of a running scheduler, default a cluster on this machine for this call;
-    `workers` the processes of the cluster on this machine, default one a core.
+    `workers` the processes of the cluster on this machine, default one per core.
 
     Raises:
         ConfigError: no scheduler answers at `address`.

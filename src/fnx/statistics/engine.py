@@ -30,7 +30,7 @@ class Distances(NamedTuple):
 
 
 def empty_distances(task: Task, features: int, out: Any = None) -> Distances:
-    """Where a task's results go: `out`, or a new array."""
+    """Return what a task's results go to: `out`, or a new array."""
     if out is None:
         labellings, classes = task.grouping.sizes.shape
         out = np.empty((labellings, features, classes), dtype=np.float32)
@@ -48,10 +48,10 @@ def all_distances(
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Distances:
-    """Distance of every feature and class, under every labelling, in one pass over the features.
+    """Compute the distance of every feature and class under every labelling, in one pass.
 
-    Memory beside `out`: a few columns' worth of N values a thread, whatever F. The result does not
-    depend on the number of threads.
+    Memory beside `out`: a few columns' worth of N values per thread, whatever F. The result does
+    not depend on the number of threads.
 
     Args:
         features: (N, F) real numbers: NumPy array, memory map or zarr array, any memory order.
