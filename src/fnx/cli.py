@@ -23,6 +23,7 @@ from fnx.errors import ConfigError, DataError, FnxError, unknown
 from fnx.utils import launch
 from fnx.utils.lock import sole_use
 from fnx.utils.redact import Redacting, redact_files, redacted
+from fnx.utils.streams import flush_output, prepare_streams
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -66,10 +67,12 @@ def command(name: str, words: Sequence[str] | None = None) -> None:
 @contextmanager
 def exit_codes(program: str) -> Iterator[None]:
     """End the process with one line and an exit code for what the user can fix, or has ended."""
+    prepare_streams()
     try:
-        yield
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        try:
+            yield
+        finally:
+            flush_output()
     except KeyboardInterrupt:
         word, code = ("terminated", TERMINATED) if _asked_to_end else ("interrupted", INTERRUPTED)
         advice = "; the same command goes on where this one stopped" if program == "fnx" else ""
