@@ -418,6 +418,18 @@ def test_a_folder_of_plugins_may_be_elsewhere(tmp_path: Path) -> None:
     assert "seed: 77" in done.stdout, done.stderr
 
 
+def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "my conf/experiment").mkdir(parents=True)
+    (tmp_path / "my conf/experiment/mine.yaml").write_text(
+        "# @package _global_\ndefaults: [{override /statistic: kl}]\nseed: 77\n"
+    )
+    for where in (["--config-dir", "my conf"], ["--config-dir=~/my conf"]):
+        words = ["--cfg", "job", *where, "+experiment=mine"]
+        done = fnx(*words, cwd=tmp_path, HOME=str(tmp_path))
+        assert "seed: 77" in done.stdout, done.stderr
+        assert "name: kl\n" in done.stdout
+
+
 def test_the_process_of_a_launcher_hands_its_error_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

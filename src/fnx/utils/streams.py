@@ -65,7 +65,7 @@ def flush_output() -> None:
 class _Raw(io.FileIO):
     """The file of a stream, which drops what nobody reads; of errors there is nowhere to tell."""
 
-    def write(self, data: ReadableBuffer, /) -> int | None:
+    def write(self, data: ReadableBuffer, /) -> int:
         try:
             return super().write(data)
         except OSError as error:
