@@ -15,7 +15,7 @@ import pytest
 from fnx import __version__
 from fnx.errors import DataError
 from fnx.utils import download as module
-from fnx.utils.download import download
+from fnx.utils.download import answers, download
 
 CONTENT = bytes(range(256)) * 8_000  # 2 MB
 
@@ -38,6 +38,10 @@ class Server:
         class Handler(BaseHTTPRequestHandler):
             def log_message(self, *_: object) -> None:
                 pass
+
+            def do_HEAD(self) -> None:
+                threading.Event().wait(owner.slow)
+                self.send_error(owner.answers.pop(0))
 
             def do_GET(self) -> None:
                 wanted = self.headers.get("Range")
@@ -220,3 +224,14 @@ def test_a_place_that_cannot_be_written_is_said_in_one_line(tmp_path: Path) -> N
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"http://h/a cannot be fetched to .*: (Not a dir|File ex)"):
         download("http://h/a", tmp_path / "file/a")
+
+
+def test_an_error_is_an_answer_and_silence_is_none(server: Server) -> None:
+    server.answers = [404, 500]
+    assert answers(server.url)
+    server.slow = 0.5
+    assert not answers(server.url, seconds=0.05)
+    server.http.shutdown()
+    server.http.server_close()
+    assert not answers(server.url)
+    assert not answers("https://no.such.name.example/")

@@ -16,7 +16,7 @@ from typing import Any
 from fnx import backbones
 from fnx.analysis.pairs import check_pair
 from fnx.backbones.architectures import known_layers
-from fnx.backbones.weights.locate import check_source
+from fnx.backbones.weights.locate import check_reachable, check_source
 from fnx.config.compose import reference_dataset
 from fnx.config.schema import Config, DatasetConfig, TrainerConfig
 from fnx.errors import ConfigError, unknown
@@ -160,6 +160,7 @@ def _check_model(config: Config) -> None:
     for key, pair in _pairs(config):
         check_pair(pair, units=units, key=key)
     check_source(config.model)
+    check_reachable(config.model)
     oblong = config.crops.name == "dense" and config.crops.resize_mode != "squash"
     if oblong and known_layers(config.model.timm_name) is None:
         from fnx.backbones.networks import takes_oblong

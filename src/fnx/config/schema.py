@@ -83,7 +83,9 @@ class WeightsConfig:
     folder: str | None = option(None, help="source=url: folder that keeps the file")
     package: str | None = option(None, help="source=package: name of the Python package")
     file: str | None = option(None, help="source=package: the file inside the package")
-    path: str | None = option(None, help="a file (.pth, .safetensors, .caffemodel, .h5) instead")
+    path: str | None = option(
+        None, help="a file (.pth, .ckpt, .safetensors, .caffemodel, .h5) instead"
+    )
     sha256: str | None = option(None, help="refuse a weights file with another SHA-256")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import logging
+import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -72,6 +74,35 @@ def download(
     return target
 
 
+def answers(url: str, seconds: float = 5.0) -> bool:
+    """Return whether anything answers at an address within some seconds, be it an error."""
+    answered: list[bool] = []
+
+    def ask() -> None:
+        request = urllib.request.Request(url, method="HEAD", headers=_headers())  # noqa: S310
+        try:
+            urllib.request.urlopen(request, timeout=seconds).close()  # noqa: S310 - http(s)
+        except urllib.error.HTTPError:
+            pass
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, ssl.SSLError):  # other libraries trust others
+                return
+        except http.client.HTTPException:
+            pass
+        except OSError:
+            return
+        answered.append(True)
+
+    thread = threading.Thread(target=ask, daemon=True)  # looking up a name heeds no time-out
+    thread.start()
+    thread.join(seconds)
+    return bool(answered)
+
+
+def _headers() -> dict[str, str]:
+    return {"User-Agent": f"fnx/{fnx_version()}", "Accept-Encoding": "identity"}
+
+
 def _fetch(url: str, part: Path, size: int | None) -> None:
     """Append to `part` what it does not have of `url`; try again if the connection breaks."""
     with part.open("ab") as file:
@@ -100,7 +131,7 @@ def _request(url: str, file: IO[bytes], size: int | None) -> None:
     have = file.seek(0, 2)
     if have == size:
         return
-    headers = {"User-Agent": f"fnx/{fnx_version()}", "Accept-Encoding": "identity"}
+    headers = _headers()
     if have:
         headers["Range"] = f"bytes={have}-"
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http(s), checked

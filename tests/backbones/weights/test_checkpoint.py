@@ -343,6 +343,7 @@ def test_old_files_that_are_damaged(tmp_path: Path) -> None:
     assert said(huge) == "it is damaged, or of a version of torch that is too old"
 
 
+@pytest.mark.filterwarnings("ignore:.*deprecated:FutureWarning")
 def test_programs_are_refused_by_what_they_are(tmp_path: Path) -> None:
     torch.save({"model": nn.Linear(2, 2)}, tmp_path / "whole.pt")
     with pytest.raises(WeightsError, match=r"whole.pt holds a whole pickled network, .*state_dict"):
