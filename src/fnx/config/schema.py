@@ -60,6 +60,9 @@ class DatasetConfig:
     split_column: str | None = option(
         None, help="csv: column of the official split; null: split, if there is one"
     )
+    splits: list[str] = option(
+        [], help="use these official splits only, as [train,test]; []: all of them"
+    )
     download: bool = option(False, help="fetch and unpack the authors' archive when it is missing")
     include_background: bool = option(False, help="keep the background or clutter class")
     limit_per_class: int | None = option(

@@ -179,8 +179,11 @@ _REBUILDING: dict[str, Callable[..., Any]] = {
 }
 
 
-# Python's own parser in Python: that in C takes memory for 2³¹ objects if one byte is wrong.
-class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined, misc]
+# Python's parser in Python: the one in C takes memory for 2³¹ objects if one byte is wrong.
+_Parser: Any = pickle._Unpickler
+
+
+class _Unpickler(_Parser):  # type: ignore[misc]
     """Reads a pickle in which every container but lists and tuples, and every name, is inert."""
 
     def __init__(self, file: IO[bytes], storage: Callable[..., Tensor]) -> None:
@@ -224,7 +227,7 @@ class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined, misc]
         self.pop_mark()
         self.append(Inert())
 
-    dispatch = pickle._Unpickler.dispatch | {  # type: ignore[attr-defined]
+    dispatch = _Parser.dispatch | {
         pickle.BUILD[0]: load_build,
         pickle.EMPTY_DICT[0]: load_empty,
         pickle.EMPTY_SET[0]: load_empty,

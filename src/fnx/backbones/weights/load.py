@@ -186,10 +186,12 @@ class _Candidate:
             others = f"{len(self.left_out)} other tensors: {_some(self.left_out)}"
             log.info("%s: left out are %s", source, others)
         if len(self.copies) > 1:
-            taken, *others = map(repr, self.copies)
-            not_taken = ", ".join(others)
+            taken, *copies = map(repr, self.copies)
             log.warning(
-                "%s holds the network more than once: taking %s, not %s", source, taken, not_taken
+                "%s holds the network more than once: taking %s, not %s",
+                source,
+                taken,
+                ", ".join(copies),
             )
 
 
@@ -215,7 +217,7 @@ def _candidates(
         same = [where for where, number in known.items() if number == most]
         same.sort(key=lambda where: bool(_COPY.search("".join(where))))
         (place, prefix), *others = same
-        copies = tuple("".join(where) for where in same)
+        copies = tuple(map("".join, same))
         inside = tuple(inner for where, inner in others if where == place and inner)
         yield _Candidate(
             {
