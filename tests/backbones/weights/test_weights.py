@@ -131,6 +131,11 @@ def test_damaged_files_are_refused_in_one_line(
             "w.zip: weights files end in",
         ),
         (
+            {"source": "url", "url": "https://[a/w.pth", "folder": "f"},
+            ConfigError,
+            r"model.weights.url=https://\[a/w.pth: not an address \(Invalid IPv6 URL\)",
+        ),
+        (
             {"source": "path"},
             WeightsError,
             "there are no official weights of test_resnet: .* model.weights.path=FILE",

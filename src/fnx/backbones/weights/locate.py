@@ -99,7 +99,10 @@ def check_source(config: ModelConfig) -> None:
 
 
 def _file_name(url: str) -> str:
-    return PurePosixPath(unquote(urlsplit(url).path)).name
+    try:
+        return PurePosixPath(unquote(urlsplit(url).path)).name
+    except ValueError as error:
+        raise ConfigError(f"model.weights.url={url}: not an address ({error})") from error
 
 
 def _url_target(config: ModelConfig) -> Path:
