@@ -22,6 +22,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from fnx.backbones.networks import untrained
+from fnx.backbones.weights import checkpoint
 from fnx.backbones.weights.checkpoint import Inert, read_checkpoint
 from fnx.backbones.weights.load import load, read_state_dict
 from fnx.errors import WeightsError
@@ -366,3 +367,29 @@ def test_names_of_parameters_and_kinds_of_numbers_are_kept(tmp_path: Path) -> No
         assert found[name].dtype == value.dtype
         assert torch.equal(found[name].double(), value.double())
     assert type(found["parameter"]) is Tensor
+
+
+def test_a_tensor_may_not_be_of_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One number may stand for all values of a tensor, which would be made of it."""
+    monkeypatch.setattr(checkpoint, "_LARGEST_VIEW", 100)
+    torch.save({"a": torch.ones(1).expand(10, 10)}, tmp_path / "a.pth")
+    assert read_state_dict(tmp_path / "a.pth")[""]["a"].shape == (10, 10)
+    torch.save({"a": torch.ones(1).expand(1, 101)}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match="a tensor has more values than are stored"):
+        read_state_dict(tmp_path / "a.pth")
+    torch.save({"a": torch.ones(1, 101)}, tmp_path / "a.pth")
+    size = len(zipfile.ZipFile(tmp_path / "a.pth").read("a/data.pkl"))
+    for most, refused in ((size, False), (size - 1, True)):
+        monkeypatch.setattr(checkpoint, "_LARGEST_PICKLE", most)
+        if refused:
+            with pytest.raises(WeightsError, match=f"its pickle is larger than {most} bytes"):
+                read_state_dict(tmp_path / "a.pth")
+        else:
+            assert read_state_dict(tmp_path / "a.pth")[""]["a"].shape == (1, 101)
+
+
+def test_long_names_are_cut_in_messages(state: State, tmp_path: Path) -> None:
+    torch.save(state | {"x" * 200: torch.ones(1), "y" * 201: torch.ones(1)}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError) as caught:
+        loaded(tmp_path / "a.pth")
+    assert f"2 unexpected: {'x' * 200}, {'y' * 200}…" in str(caught.value)

@@ -8,6 +8,7 @@ NumPy scalars, paths, dates, a configuration) becomes an `Inert`, which takes al
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import sys
 import zipfile
@@ -33,6 +34,8 @@ _STORAGES = {
     "UntypedStorage": "uint8",
     "BoolStorage": "bool",
 }
+_LARGEST_PICKLE = 100_000_000  # without the tensors: seconds, where networks have kilobytes
+_LARGEST_VIEW = 1 << 20  # values of a tensor that has more of them than its storage
 _MAGIC = 0x1950A86A20F9469CFC6C  # begins files of torch before 1.6, which are no zip archives
 
 
@@ -99,6 +102,8 @@ def _read_zip(file: IO[bytes], size: int) -> Any:
         order = f"{base}byteorder"
         if order in names and archive.read(order) != sys.byteorder.encode():
             raise ValueError("it was written on a machine of another byte order")
+        if archive.getinfo(pickled).file_size > _LARGEST_PICKLE:
+            raise ValueError(f"its pickle is larger than {_LARGEST_PICKLE:,} bytes")
         storages: dict[str, Tensor] = {}
 
         def storage(kind: Any, key: str, _: Any, count: int, *__: Any) -> Tensor:
@@ -155,6 +160,8 @@ def _rebuilt(storage: Tensor, offset: int, size: Any, stride: Any, *rest: Any) -
     """Return the tensor that is a view of its storage; what else is known of it is left out."""
     import torch
 
+    if math.prod(size) > max(len(storage), _LARGEST_VIEW):
+        raise ValueError("it is damaged: a tensor has more values than are stored")
     kinds = [item for item in rest if isinstance(item, torch.dtype)]  # of kinds without a storage
     return storage.view(*kinds or [storage.dtype]).as_strided(size, stride, offset)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LISTED = 6  # tensors named in an error before "… and N more"
+_LONGEST = 200  # letters of each
 _DEEPEST = 8  # containers, and words before a tensor's name, that are looked through
 #: What names a second copy of a network in a checkpoint: averages of its weights, momentum …
 _COPY = re.compile(r"ema|swa|averag|optim|moment|teacher|target", re.I)
@@ -288,7 +289,8 @@ def _described(tensor: str, layer_names: Mapping[str, str]) -> str:
 
 def _some(names: Sequence[str]) -> str:
     rest = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" … and {rest} more" if rest > 0 else "")
+    cut = (n if len(n) <= _LONGEST else f"{n[:_LONGEST]}…" for n in names[:_LISTED])
+    return ", ".join(cut) + (f" … and {rest} more" if rest > 0 else "")
 
 
 def first_line(error: BaseException) -> str:
