@@ -76,7 +76,7 @@ def test_an_image_that_fails_after_the_check_is_named_in_one_line(
         list(loader)
     assert str(caught.value) == (
         "image 'cat/2.jpg' could be read when it was checked and now cannot: "
-        "not an image, or of a format that Pillow does not know"
+        "it was replaced in the meantime; the same command takes it as it is now"
     )
 
 

@@ -38,7 +38,9 @@ class ImageDataset(Dataset[tuple[int, Tensor]]):
     def __init__(self, images: LabelledImages, crops: Crops) -> None:
         # Worker processes share the array's memory. Of a list of a million texts each would soon
         # have its own copy, because reading an object changes its reference count.
-        self.paths = np.array(images.ok()["path"].to_list(), np.dtypes.StringDType())
+        rows = images.ok()
+        self.paths = np.array(rows["path"].to_list(), np.dtypes.StringDType())
+        self.digests = np.array(rows["digest"].to_list(), np.dtypes.StringDType())
         self.open = images.open
         self.crops = crops
 
@@ -49,8 +51,7 @@ class ImageDataset(Dataset[tuple[int, Tensor]]):
         """Decode and resize one image."""
         path = self.paths[row]
         try:
-            with self.open(path) as image:
-                return row, self.crops.resized(image)
+            return row, self.crops.resized(self.open(path, self.digests[row]))
         except Exception as error:
             why = why_unreadable(error)
             raise VanishedImageError(
