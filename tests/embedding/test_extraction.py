@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import signal
 import subprocess
 import sys
@@ -244,6 +245,19 @@ def test_a_core_is_left_to_the_network(
 ) -> None:
     monkeypatch.setattr(extraction, "_cores", lambda: cores)
     assert extraction._workers(configured, ranks) == workers
+
+
+def test_without_locks_between_processes_images_are_decoded_in_this_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def missing() -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(multiprocessing, "Lock", missing)
+    assert extraction._workers(0, 1) == 0
+    assert caplog.text == ""
+    assert extraction._workers(3, 1) == 0
+    assert "without processes of their own: No such file or directory" in caplog.text
 
 
 @pytest.mark.parametrize(

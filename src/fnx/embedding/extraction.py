@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import multiprocessing
 import os
 import sys
 import time
@@ -22,6 +23,7 @@ from fnx.embedding import ranks, store
 from fnx.embedding.fingerprint import fingerprint
 from fnx.embedding.microbatches import IMAGES_PER_STEP, Microbatches, batching
 from fnx.embedding.store import Manifest
+from fnx.errors import reason
 from fnx.images.crops import Crops
 from fnx.images.torch_dataset import Batch, ImageDataset, collate, leave_to_main
 from fnx.utils import launch
@@ -90,6 +92,10 @@ class Extractor(lightning.LightningModule):
             multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
             pin_memory=self.device.type == "cuda",
         )
+
+    def on_before_batch_transfer(self, batch: Batch, _: int) -> Batch:
+        """Have pixels that came through a pipe moved to the device as others are."""
+        return batch.with_tensor()
 
     def predict_step(self, batch: Batch, _: int) -> tuple[Tensor, Tensor]:
         """Embed one batch of the loader: float32 (images, F), uint8 (images, F, 2)."""
@@ -217,6 +223,11 @@ def _threads(trainer: lightning.Trainer) -> int:
 
 def _workers(configured: int | None, local_ranks: int) -> int:
     """Return how many processes decode images for one rank; one core is left to the network."""
-    if configured is not None:
-        return configured
-    return min(8, max(1, _cores() // local_ranks - 1))
+    workers = min(8, max(1, _cores() // local_ranks - 1)) if configured is None else configured
+    if workers:
+        try:
+            multiprocessing.Lock()
+        except OSError as error:  # no /dev/shm, as in some sandboxes
+            log.warning("images are decoded without processes of their own: %s", reason(error))
+            return 0
+    return workers
