@@ -18,8 +18,17 @@ from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from fnx.config.schema import MAX_PIXELS
-from fnx.images.decode import FORMATS, Decoder, UnreadableImageError, open_image, to_rgb
+from fnx.images import decode
+from fnx.images.decode import (
+    FORMATS,
+    Decoder,
+    UnreadableImageError,
+    bytes_needed,
+    open_image,
+    to_rgb,
+)
 from fnx.images.paths import Files
+from fnx.utils import memory
 from fnx.utils.files import digest
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
@@ -439,6 +448,34 @@ def test_bytes_of_another_digest_are_not_decoded(tmp_path: Path) -> None:
     Image.fromarray(RGB[::-1]).save(tmp_path / "a.png")
     with pytest.raises(UnreadableImageError, match="it was replaced in the meantime"):
         decoder("a.png", mark)
+
+
+@pytest.mark.parametrize(
+    ("mode", "per_pixel"),
+    [("1", 5), ("L", 5), ("P", 5), ("I;16", 6), ("RGB", 4), ("RGBA", 8), ("CMYK", 8), ("F", 8)],
+)
+def test_memory_is_that_of_the_image_and_of_its_rgb(mode: str, per_pixel: int) -> None:
+    assert bytes_needed(Image.new(mode, (7, 3))) == 21 * per_pixel
+
+
+def test_images_are_decoded_within_the_memory_that_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(RGB).save(tmp_path / "a.png")
+    monkeypatch.setattr(memory, "_ALWAYS_THERE", 0)
+    for left in (192, 191):  # 6 × 8 pixels of 4 bytes
+        monkeypatch.setattr(memory, "available_memory", lambda left=left: left)
+        if left == 192:
+            assert Decoder(Files(str(tmp_path)))("a.png").size == (8, 6)
+            continue
+        with pytest.raises(OSError, match="it needs 0 MB of memory"):
+            Decoder(Files(str(tmp_path)))("a.png")
+
+
+def test_half_of_the_memory_is_for_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "available_memory", lambda: 1001)
+    assert decode.budget.__wrapped__()._total == 500
+    assert decode.budget() is decode.budget()
 
 
 def test_one_pixel(tmp_path: Path) -> None:

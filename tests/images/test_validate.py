@@ -31,7 +31,7 @@ from fnx.images.decode import UnreadableImageError
 from fnx.images.intensity import Extent
 from fnx.images.paths import Files
 from fnx.images.validate import check_images, known_checks, why_unreadable
-from fnx.utils import lock
+from fnx.utils import lock, memory
 
 
 def opened(root: Path, **options: Any) -> LabelledImages:
@@ -113,6 +113,21 @@ def test_an_image_may_have_max_pixels_and_no_more(root: Path, reads: Counter[str
             f"110 pixels: more than dataset.max_pixels={limit}" for _ in failed
         ]
     assert set(reads.values()) == {2}
+
+
+def test_an_image_too_large_for_the_memory_may_fit_the_next_time(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "_ALWAYS_THERE", 0)
+        patch.setattr(memory, "available_memory", lambda: 12 * 9 * 4)
+        Image.new("RGB", (12, 10)).save(root / "dog/large.png")
+        failed = opened(root).table.filter(status="failed")
+    assert failed.select("path", "error").rows() == [
+        ("dog/large.png", "it needs 0 MB of memory, 0 are free")
+    ]
+    assert opened(root).ok().height == 7
+    assert opened(root).largest == 120
 
 
 def test_a_file_that_changes_while_it_is_checked_is_checked_again(

@@ -27,6 +27,7 @@ from fnx.errors import reason
 from fnx.images.crops import Crops
 from fnx.images.torch_dataset import Batch, ImageDataset, collate, leave_to_main
 from fnx.utils import launch
+from fnx.utils.memory import available_memory
 
 if TYPE_CHECKING:
     from fnx.backbones.backbone import Backbone
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 # An interrupted run keeps its finished shards, so one should not hold more than a minute's work.
 SECONDS_PER_SHARD = 60.0
 FEWEST_ROWS, MOST_ROWS = 64, 2048
+_BYTES_PER_PIXEL = 10  # of the image being decoded, libjpeg's coefficients included
+_DECODING_SHARE = 0.3  # of the free memory, of which the network takes most
 
 
 class Extractor(lightning.LightningModule):
@@ -79,7 +82,9 @@ class Extractor(lightning.LightningModule):
         )
         backend = "inductor" if self.config.compile else None
         self.microbatches = Microbatches(self.backbone, self.crops, cut, compile_with=backend)
-        workers = _workers(self.config.num_workers, ranks.local_ranks(trainer))
+        local_ranks = ranks.local_ranks(trainer)
+        workers = _workers(self.config.num_workers, local_ranks)
+        workers = _with_memory_for(self.images.largest, workers, local_ranks)
         return DataLoader(
             ImageDataset(self.images, self.crops),
             batch_sampler=ranks.ShardBatches(
@@ -219,6 +224,20 @@ def _cores() -> int:
 def _threads(trainer: lightning.Trainer) -> int:
     """Return the threads of this rank, of those that torch was given (OMP_NUM_THREADS)."""
     return max(1, min(torch.get_num_threads(), _cores() // ranks.local_ranks(trainer)))
+
+
+def _with_memory_for(pixels: int, workers: int, local_ranks: int) -> int:
+    """Return of how many processes each may decode the largest image at the same time."""
+    each = max(1, pixels * _BYTES_PER_PIXEL * local_ranks)
+    fitting = max(1, int(_DECODING_SHARE * available_memory() / each))
+    if fitting < workers:
+        log.info(
+            "images of up to %s pixels: %d processes decode in place of %d, for memory",
+            f"{pixels:,}",
+            fitting,
+            workers,
+        )
+    return min(workers, fitting)
 
 
 def _workers(configured: int | None, local_ranks: int) -> int:

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +33,7 @@ from fnx.images.intensity import (
     to_8_bits,
 )
 from fnx.utils.files import digest
+from fnx.utils.memory import Budget, available_memory
 
 if TYPE_CHECKING:
     from fnx.images.dataset import Source, Stream
@@ -93,6 +95,8 @@ def to_rgb(
 ) -> Image.Image:
     """Return `image` as 8-bit RGB, upright; `image` itself is turned upright too.
 
+    It is returned itself if that is what it is.
+
     Args:
         image: as Pillow opens or makes it.
         ranges: the data set's, of images of more than 8 bits; None: by the image alone.
@@ -106,6 +110,8 @@ def to_rgb(
     >>> to_rgb(Image.new("I;16", (1, 1), 0x8000)).getpixel((0, 0))
     (128, 128, 128)
     """
+    if image.mode == "RGB" and not image.info and not getattr(image, "tile", None):
+        return image  # as this has left it
     turn_upright(image)
     extent = extent_of(image)
     if extent is not None:
@@ -178,10 +184,30 @@ class Decoder:
                 "it was replaced in the meantime; the same command takes it as it is now"
             )
         image = open_image(io.BytesIO(content), self.max_pixels)
+        with budget().take(bytes_needed(image)):
+            return self._to_rgb(image, content)
+
+    def _to_rgb(self, image: ImageFile.ImageFile, content: bytes) -> Image.Image:
         lower = None
         if self.ranges.get("integer", USUAL["integer"]) != USUAL["integer"]:
             tiles = lower_tiles(image)
             if tiles is not None:
                 lower = open_image(io.BytesIO(content), self.max_pixels)
                 lower.tile = tiles
+        turn_upright(image)
+        if not image.has_transparency_data:  # what else tells something has been told
+            image.info = {}
         return to_rgb(image, self.ranges, lower)
+
+
+@cache
+def budget() -> Budget:
+    """Return the budget of decoding in this process: half of the memory that it may take."""
+    return Budget(available_memory() // 2)
+
+
+def bytes_needed(image: Image.Image) -> int:
+    """Return the memory that an image takes while it is decoded and becomes RGB."""
+    own = 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
+    more = 8 if lower_tiles(image) else 0 if image.mode == "RGB" else 4
+    return image.width * image.height * (own + more)

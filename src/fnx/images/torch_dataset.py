@@ -107,7 +107,8 @@ def handed_over(pixels: Tensor) -> Tensor | NDArray[np.uint8]:
     """
     if 2 * pixels.nbytes <= _free_shared_memory():
         with suppress(RuntimeError, OSError):  # another process took the space, or `ulimit -f`
-            return pixels.share_memory_()
+            pixels.share_memory_()  # type: ignore[no-untyped-call]
+            return pixels
     return pixels.numpy()
 
 

@@ -25,6 +25,8 @@ from fnx.errors import reason
 from fnx.images.dataset import Listing, Source, Stamp, Stream
 from fnx.images.decode import (
     UnreadableImageError,
+    budget,
+    bytes_needed,
     open_image,
     to_rgb,
     turn_upright,
@@ -206,7 +208,8 @@ def _read(source: Source, path: str, max_pixels: int) -> Checked:
         if not stream.read(1):
             raise UnreadableImageError("the file is empty")
         # The image is decoded first: a file that is none is refused without reading all of it.
-        with open_image(stream, max_pixels) as image:
+        image = open_image(stream, max_pixels)
+        with image, budget().take(bytes_needed(image)):
             checked = _decode(image, stream, max_pixels)
         stream.seek(0)
         return replace(checked, digest=file_digest(stream))
