@@ -7,6 +7,7 @@ an image is decoded. Each refusal is one line: what was found, and what is allow
 from __future__ import annotations
 
 import importlib.util
+import math
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -101,8 +102,23 @@ def _check_dataset(where: str, dataset: DatasetConfig) -> None:
     key = _NEEDED.get(dataset.layout)
     if key is not None and not getattr(dataset, key):
         raise ConfigError(f"{where}dataset.{key} is missing: give it as dataset.{key}=…")
+    chosen = dataset.intensity_range
+    if chosen != "auto" and not _is_range(chosen):
+        raise ConfigError(
+            f"{where}dataset.intensity_range={chosen}: must be auto or [LOW,HIGH], two numbers of "
+            "which the second is higher"
+        )
     if dataset.layout == "huggingface":
         _need("datasets", f"{where}dataset=huggingface", "huggingface")
+
+
+def _is_range(chosen: Any) -> bool:
+    return (
+        isinstance(chosen, list)
+        and len(chosen) == 2
+        and all(type(value) in (int, float) and math.isfinite(value) for value in chosen)
+        and chosen[0] < chosen[1]
+    )
 
 
 def _check_statistic(config: Config) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 MISSING: Any = "???"  # OmegaConf's marker of a mandatory value
 FORMATS = ("png", "svg", "pdf")
+MAX_PIXELS = 178_956_970  # of an image: more are refused by Pillow too
 
 
 def option(
@@ -67,6 +68,16 @@ class DatasetConfig:
     include_background: bool = option(False, help="keep the background or clutter class")
     limit_per_class: int | None = option(
         None, minimum=1, help="use at most this many images per class"
+    )
+    intensity_range: Any = option(
+        "auto",
+        help="values that become black and white in images of more than 8 bits, as [0,4095]; auto: "
+        "what the images of the data set fit in",
+    )
+    max_pixels: int = option(
+        MAX_PIXELS,
+        minimum=1,
+        help="an image of more pixels counts as unreadable",
     )
     on_error: str = option(
         "skip", choices=("skip", "raise"), help="an unreadable image: leave it out, or stop"

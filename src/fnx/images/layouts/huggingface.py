@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, DataError, reason, unknown
 from fnx.images.dataset import Listing, Stream
@@ -85,10 +83,6 @@ class Rows:
     """
 
     splits: dict[str, Any]
-
-    def __call__(self, path: str) -> Image.Image:
-        """Open the image with this path, `<split>/<row>`."""
-        return Image.open(self.stream(path))
 
     def stream(self, path: str) -> Stream:
         """Open the image's file, from the table or from the disk."""
