@@ -9,6 +9,7 @@ from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, MissingDataError, unknown
 from fnx.images.dataset import Listing
 from fnx.images.fetch import fetch
+from fnx.images.labels import tidied
 from fnx.images.layouts import (
     caltech,
     catsdogs,
@@ -56,13 +57,13 @@ def list_images(config: DatasetConfig) -> Listing:
     Raises:
         ConfigError: an unknown layout, or a key that the layout needs.
         DataError: images that are not where, or not as, the layout expects them, or that could not
-            be fetched.
+            be fetched; names of classes that `tidied` refuses.
     """
     if config.layout not in READERS:
         raise ConfigError(unknown("dataset.layout", config.layout, READERS))
     read = READERS[config.layout]
     if not config.download or config.layout in ("digits", "huggingface"):  # they fetch themselves
-        return read(config)
+        return tidied(read(config))
     if config.layout not in OFFICIAL:
         raise ConfigError(
             f"dataset.download=true: no archive is known for {config.layout}; "
@@ -71,9 +72,9 @@ def list_images(config: DatasetConfig) -> Listing:
     with suppress(MissingDataError):
         listing = read(config)
         if not missing_files(listing):
-            return listing
+            return tidied(listing)
     fetch(config.layout, root_path(config))
-    return read(config)
+    return tidied(read(config))
 
 
 def missing_files(listing: Listing) -> list[str]:

@@ -9,7 +9,9 @@ import polars as pl
 from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, DataError, reason, unknown
 from fnx.images.dataset import Listing
+from fnx.images.labels import tidy
 from fnx.images.paths import Files, natural_key, to_text
+from fnx.utils.files import expand_user
 
 
 def read(config: DatasetConfig) -> Listing:
@@ -35,8 +37,8 @@ def read(config: DatasetConfig) -> Listing:
         path=pl.col(path).cast(pl.String), label=pl.col(label).cast(pl.String), split=splits
     )
     _check(rows, file)
-    ordered = sorted(rows.iter_rows(), key=lambda row: natural_key(row[1]))
-    base = Path(config.root).expanduser() if config.root else file.parent
+    ordered = sorted(rows.iter_rows(), key=lambda row: natural_key(tidy(row[1])))
+    base = Path(expand_user(config.root)) if config.root else file.parent
     return Listing(
         paths=[to_text(row[0]) for row in ordered],
         class_names=[row[1] for row in ordered],
@@ -49,9 +51,9 @@ def read(config: DatasetConfig) -> Listing:
 def _file(config: DatasetConfig) -> Path:
     if not config.file:
         raise ConfigError("dataset.file is missing: give it as dataset.file=TABLE.csv")
-    places = [Path(config.file).expanduser()]
+    places = [Path(expand_user(config.file))]
     if config.root:
-        places.append(Path(config.root).expanduser() / config.file)
+        places.append(Path(expand_user(config.root)) / config.file)
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         looked = " and ".join(repr(to_text(str(place))) for place in places)
