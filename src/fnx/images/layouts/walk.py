@@ -19,7 +19,7 @@ _SIGNS = (
     {"run.json", "distances.npy"},  # a finished run
     {"multirun.yaml"},  # a sweep
     {"features.zarr"},  # an embedding
-    {"compare.html", "table3.parquet"},  # a comparison
+    {"table3.parquet", "fits.parquet"},  # a comparison
     {FETCHED},
 )
 _NO_IMAGES = (".log", ".caffemodel", ".part")  # logs, weights and broken downloads
