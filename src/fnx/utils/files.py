@@ -35,6 +35,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def expand_user(path: str) -> str:
+    """Expand ``~`` and ``~user``; what names no user is a file of that name, here.
+
+    >>> expand_user("~no one/a"), expand_user("a/~")
+    ('./~no one/a', 'a/~')
+    """
+    expanded = os.path.expanduser(path)  # noqa: PTH111 - Path's raises without such a user
+    return f"./{expanded}" if expanded.startswith("~") else expanded
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write `content` to `path` as `atomic_path` does; text is encoded as UTF-8."""
     with atomic_path(path) as temporary:

@@ -171,6 +171,17 @@ def test_a_folder_that_datasets_can_load(root: Path, tmp_path: Path) -> None:
     assert len(images.ok()) == 6
 
 
+def test_a_folder_that_holds_a_run_of_fnx_is_refused(root: Path) -> None:
+    (root / "outputs/1/.hydra").mkdir(parents=True)
+    (root / "outputs/1/run.log").touch()
+    with pytest.raises(DataError) as caught:
+        list_images(hub(root))
+    assert str(caught.value) == (
+        f"dataset.source={root} holds what fnx wrote, 'outputs/1', which would be images of a "
+        "class: use dataset=folder, which leaves it out, or move it elsewhere"
+    )
+
+
 def dataset_of(tmp_path: Path, columns: dict[str, tuple[str, list[Any]]]) -> DatasetConfig:
     """Columns, each with its type and values, saved as `datasets` does it."""
     datasets = pytest.importorskip("datasets", reason="the extra huggingface is not installed")
