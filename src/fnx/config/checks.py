@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,10 +67,11 @@ def _check_keys(node: Any, prefix: str = "") -> None:
             _check_keys(value, f"{key}.")
             continue
         for item in value if isinstance(value, list) else [value]:
-            _check_value(key, item, **declared[key])
+            _check_value(key, item, declared[key])
 
 
-def _check_value(key: str, value: Any, choices: Sequence[str], minimum: Any, help: str) -> None:
+def _check_value(key: str, value: Any, declared: Mapping[str, Any]) -> None:
+    choices, minimum = declared["choices"], declared["minimum"]
     if value is None or value in choices:
         return
     if minimum is None:
