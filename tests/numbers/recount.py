@@ -50,11 +50,17 @@ class Recount:
 
     @cached_property
     def grid(self) -> Array:
-        """Candidates in thousandths; of an unbounded statistic until past the largest distance."""
+        """Candidates in thousandths of 1, or of what half of an unbounded statistic's do not reach.
+
+        The latter go on by a thousandth of themselves, or a little less, to the largest distance.
+        """
+        if self.bounded:
+            return np.arange(1001) / 1000
         every = np.concatenate([self.real.ravel(), self.random.ravel()]).astype(np.float64)
-        largest = np.abs(every[np.isfinite(every)]).max()
-        last = 1000 if self.bounded else int(np.floor((largest + 0.001) * 1000 + 1e-6))
-        return np.arange(last + 1) / 1000
+        size = np.abs(every[np.isfinite(every) & (every != 0)])
+        unit = next(2.0**e for e in range(-30, 30) if (size < 2.0**e).mean() >= 0.5)
+        count = int(np.ceil(np.log(size.max() / unit) / np.log(1.001)))
+        return np.append(unit * np.arange(1000) / 1000, np.geomspace(unit, size.max(), count + 1))
 
     def count(self, values: Array, x: Array, sign: str) -> Array:
         """[C, X]: features with D > x (for "-": D < -x), compared in float32."""
