@@ -131,7 +131,7 @@ def _check_statistic(config: Config) -> None:
     if permutations < 1:
         raise ConfigError(f"threshold.permutations={permutations}: must be at least 1")
     strategy.check_defined_for(statistic.name)
-    strategy.bind(config.threshold, range=statistic.range)
+    strategy.bind(config.threshold, range=statistic.range, neutral=statistic.neutral)
 
 
 def _check_packages(config: Config) -> None:
