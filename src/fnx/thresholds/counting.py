@@ -16,7 +16,6 @@ Sign = Literal["+", "-"]
 BLOCK_VALUES = 1 << 22  # distances read at a time: 16 MiB of float32
 MAX_CANDIDATES = 20_000  # beyond the typical distance of a statistic without bounds
 MAX_RATIO = 1e300
-OCTAVES = 1100  # float64 spans 2**-1074 … 2**1024
 
 
 def grid(step: float, limit: float = 1.0) -> NDArray[np.float64]:
@@ -107,33 +106,27 @@ class Reach:
     Attributes:
         below: the farthest below it, 0 where there is none.
         above: the farthest above it.
-        octaves: how many lie 2**(i - OCTAVES - 1) … 2**(i - OCTAVES) away on either side, for each
-            i; those that are neutral are left out.
+        typical: the geometric mean of how far they lie on either side, those that are neutral left
+            out; 1 where there are no others.
     """
 
     below: float
     above: float
-    octaves: NDArray[np.int64]
-
-    @property
-    def typical(self) -> float:
-        """The power of two that half of the distances do not reach; 1 where there are none."""
-        total = int(self.octaves.sum())
-        middle = int(np.searchsorted(np.cumsum(self.octaves), (total + 1) // 2))
-        return 2.0 ** (middle - OCTAVES) if total else 1.0
+    typical: float
 
 
 def reach(arrays: Iterable[Any], neutral: float = 0.0) -> Reach:
     """Return how far the distances of some arrays (F, C) reach together."""
-    below = above = 0.0
-    octaves = np.zeros(2 * OCTAVES, np.int64)
+    below = above = logarithms = 0.0
+    count = 0
     for _, block in (part for one in arrays for part in blocks(one)):
         values = np.asarray(block, np.float64) - neutral
         values = values[np.isfinite(values) & (values != 0)]
         below = max(below, -float(values.min(initial=0)))
         above = max(above, float(values.max(initial=0)))
-        octaves += np.bincount(np.frexp(values)[1] + OCTAVES, minlength=octaves.size)
-    return Reach(below, above, octaves)
+        logarithms += float(np.log(np.abs(values)).sum())
+        count += values.size
+    return Reach(below, above, float(np.exp(logarithms / max(count, 1))))
 
 
 def blocks(distances: Any) -> Iterator[tuple[int, Any]]:
