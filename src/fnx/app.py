@@ -75,7 +75,8 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
     with stage("analysis"):  # distributions by layer, top features by class (Sections 5 to 7)
         features = embedding.feature_table.with_columns(constant=constant)
         names, top_k = embedding.class_names, config.report.top_k
-        found = analyse(embedding.images, names, features, real, random, thresholds, top_k)
+        neutral = statistics.get(config.statistic["name"]).neutral
+        found = analyse(embedding.images, names, features, real, random, thresholds, top_k, neutral)
         if embedding.network is not None:
             found["network"] = embedding.network
         write_tables(found, run_dir)
@@ -210,6 +211,7 @@ def make_record(
         tap=config.model.tap,
         crops=asdict(config.crops),
         statistic=config.statistic,
+        neutral=found["domain"].neutral,
         threshold=config.threshold,
         fingerprint=embedding.manifest.fingerprint,
         embedding=str(embedding.path),

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from fnx.errors import ConfigError, DataError, FnxError, unknown
 from fnx.utils import launch
+from fnx.utils.ending import ended_when_told
 from fnx.utils.lock import sole_use
 from fnx.utils.redact import clean_logs, redact_files, redacted
 from fnx.utils.streams import flush_output, prepare_streams
@@ -42,6 +43,7 @@ COMMANDS = {
 # launcher started for a job, which hands its error to the one that the user started.
 _refused: list[str] | None = None
 _asked_to_end = False
+_said_ended = False
 # What the system says of a disk that takes no more.
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
@@ -52,7 +54,7 @@ def main() -> None:
     if words and words[0] in COMMANDS:
         return command(words[0], words[1:])
     signal.signal(signal.SIGTERM, _terminate)
-    with exit_codes("fnx"):
+    with ended_when_told(_farewell), exit_codes("fnx"):
         if words and re.fullmatch(r"[a-z]\w*", words[0]):
             raise ConfigError(f"{unknown('command', words[0], COMMANDS)}, or KEY=VALUE")
         _run(words)
@@ -76,9 +78,8 @@ def exit_codes(program: str) -> Iterator[None]:
         finally:
             flush_output()
     except KeyboardInterrupt:
-        word, code = ("terminated", TERMINATED) if _asked_to_end else ("interrupted", INTERRUPTED)
-        advice = "; the same command goes on where this one stopped" if program == "fnx" else ""
-        _write_error(program, word + advice)
+        code = TERMINATED if _asked_to_end else INTERRUPTED
+        _say_ended(code - 128, program)
         sys.exit(code)
     except (FnxError, OSError) as error:
         if debugging():
@@ -206,6 +207,20 @@ def _terminate(*_: object) -> None:
     global _asked_to_end
     _asked_to_end = True
     raise KeyboardInterrupt
+
+
+def _say_ended(number: int, program: str = "fnx") -> None:
+    """Say that the process was ended by the signal with this number, and how it goes on."""
+    global _said_ended
+    _said_ended = True
+    word = "terminated" if number == signal.SIGTERM else "interrupted"
+    advice = "; the same command goes on where this one stopped" if program == "fnx" else ""
+    _write_error(program, word + advice)
+
+
+def _farewell(number: int) -> None:
+    if not _said_ended:
+        _say_ended(number)
 
 
 def _write_error(program: str, message: str) -> None:

@@ -221,14 +221,29 @@ def test_no_reference_data_set_is_the_images_of_the_run(compose: Compose) -> Non
         ("/a/x (1)!", "x-1"),
         ("v1.2_é", "v1.2_é"),
         (None, "folder"),
-        ("~", "me"),
-        ("~/images", "me-images"),
+        (".", "robin"),
+        ("..", "birds"),
+        ("../", "birds"),
+        ("../../birds/wren/..", "birds"),
+        ("link/..", "birds"),
+        ("link", "link"),
+        ("~", "birds"),
+        ("~/wren/", "wren"),
+        ("~nobody-of-this-name", "nobody-of-this-name"),
+        ("caf\udce9", "caf"),
+        ("x" * 100, "x" * 100),
+        ("x" * 101, "x" * 100),
+        ("a" + "é" * 99, "a" + "é" * 49),
     ],
 )
 def test_a_data_set_is_called_as_its_folder(
-    root: str | None, name: str, monkeypatch: pytest.MonkeyPatch
+    root: str | None, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOME", "/home/me")
+    for bird in ("robin", "wren"):
+        (tmp_path / "birds" / bird).mkdir(parents=True)
+    (tmp_path / "birds/robin/link").symlink_to(tmp_path / "birds/wren")
+    monkeypatch.chdir(tmp_path / "birds/robin")
+    monkeypatch.setenv("HOME", str(tmp_path / "birds"))
     assert folder_name(root) == name
 
 

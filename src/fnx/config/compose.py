@@ -34,6 +34,7 @@ from fnx.utils.files import expand_user
 _INSTALLED = Path(__file__).parents[1] / "conf"
 CONF = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[3] / "conf"
 
+_LONGEST_NAME = 100  # bytes
 # Names of folders that say nothing about the images in them.
 _GENERIC = {"images", "image", "img", "imgs", "jpg", "train", "test", "val", "data"}
 
@@ -214,8 +215,12 @@ def folder_name(root: str | None) -> str:
     if root is None:
         return "folder"  # the checks will say that the root is missing
     path = Path(expand_user(root)).absolute()
+    if ".." in path.parts:  # of a link, the folder above is that of where it leads to
+        path = path.resolve()
     parts = path.parts[-2:] if path.name.lower() in _GENERIC else path.parts[-1:]
-    return re.sub(r"[^\w.-]+", "-", "-".join(parts)).strip("-") or "folder"
+    name = re.sub(r"[^\w.-]+", "-", "-".join(parts)).strip("-")
+    # With a time and a model it names a folder, which may be 255 bytes long.
+    return name.encode()[:_LONGEST_NAME].decode(errors="ignore") or "folder"
 
 
 @contextmanager

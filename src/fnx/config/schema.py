@@ -13,6 +13,7 @@ from typing import Any
 
 MISSING: Any = "???"  # OmegaConf's marker of a mandatory value
 FORMATS = ("png", "svg", "pdf")
+MAX_PIXELS = 178_956_970  # of an image: more are refused by Pillow too
 
 
 def option(
@@ -64,10 +65,23 @@ class DatasetConfig:
     split_column: str | None = option(
         None, help="csv: column of the official split; null: split, if there is one"
     )
+    splits: list[str] = option(
+        [], help="use these official splits only, as [train,test]; []: all of them"
+    )
     download: bool = option(False, help="fetch and unpack the authors' archive when it is missing")
     include_background: bool = option(False, help="keep the background or clutter class")
     limit_per_class: int | None = option(
         None, minimum=1, help="use at most this many images per class"
+    )
+    intensity_range: Any = option(
+        "auto",
+        help="values that become black and white in images of more than 8 bits, as [0,4095]; auto: "
+        "what the images of the data set fit in",
+    )
+    max_pixels: int = option(
+        MAX_PIXELS,
+        minimum=1,
+        help="an image of more pixels counts as unreadable",
     )
     on_error: str = option(
         "skip", choices=("skip", "raise"), help="an unreadable image: leave it out, or stop"
@@ -88,7 +102,7 @@ class WeightsConfig:
     package: str | None = option(None, help="source=package: name of the Python package")
     file: str | None = option(None, help="source=package: the file inside the package")
     path: str | None = option(
-        None, help="a file (.pth, .safetensors, .caffemodel, .h5) instead", path=True
+        None, help="a file (.pth, .ckpt, .safetensors, .caffemodel, .h5) instead", path=True
     )
     sha256: str | None = option(None, help="refuse a weights file with another SHA-256")
 

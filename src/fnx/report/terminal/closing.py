@@ -35,8 +35,8 @@ def closing_facts(run: Run) -> list[tuple[str, str]]:
     facts += [
         (
             f"t{sign}",
-            f"{kept.threshold:+.3f} keeps {kept.kept:,.0f} features per class {by(run, sign)};"
-            f" random labels keep {kept.kept_random:,.0f}",
+            f"{kept.threshold:{'' if run.neutral else '+'}.3f} keeps {kept.kept:,.0f} features per"
+            f" class {by(run, sign)}; random labels keep {kept.kept_random:,.0f}",
         )
         for sign, kept in found.kept.items()
     ]
