@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from importlib import import_module
@@ -18,6 +19,7 @@ from types import SimpleNamespace
 import pytest
 
 from fnx import cli
+from fnx.config import compose
 from fnx.config.schema import Config
 from fnx.errors import ConfigError, DataError
 from fnx.utils.lock import is_in_use, sole_use
@@ -412,15 +414,72 @@ def test_a_rank_that_is_not_the_first_leaves_no_folder(
     assert logging.getLogger().level == logging.WARNING
 
 
-def test_plugins_of_the_working_directory_are_of_the_command_line_alone(tmp_path: Path) -> None:
+@pytest.fixture
+def trap(tmp_path: Path) -> Path:
+    """A file that is there once the plugin of the working directory was executed."""
     (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins/evil.py").write_text("open('executed', 'w')\n")
+    (tmp_path / "plugins/evil.py").write_text("open('executed', 'a').write('x')\n")
+    (tmp_path / "plugins/other.py").touch()
+    return tmp_path / "executed"
+
+
+def test_the_api_executes_nothing_of_the_working_directory(trap: Path) -> None:
     code = "import fnx; fnx.distances([[1.0], [2.0]], ['a', 'b'])\n"
     code += "from fnx.config.compose import compose; compose()"
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
-    assert not (tmp_path / "executed").exists()
-    assert fnx("--help", cwd=tmp_path).returncode == 0
-    assert (tmp_path / "executed").exists()
+    subprocess.run([sys.executable, "-c", code], cwd=trap.parent, check=True)
+    assert not trap.exists()
+
+
+SHOWN = ["--help", "-h", "--hydra-help", "--version", "--cfg job", "-c job", "--cf job", "-cjob"]
+SHOWN += ["--info", "-i", "-sc query=bash", "--shell-completion query=bash", "--cfg=job", "shwo"]
+SHOWN += ["datasets paths.data=x"]
+
+
+@pytest.mark.parametrize("words", SHOWN)
+def test_nor_does_a_command_that_runs_nothing(
+    words: str, trap: Path, monkeypatch: pytest.MonkeyPatch, ran: Ran
+) -> None:
+    monkeypatch.setenv("COMP_LINE", "fnx ")
+    monkeypatch.delenv("FNX_PLUGINS", raising=False)
+    with suppress(SystemExit):
+        start(monkeypatch, *words.split())
+    assert not trap.exists()
+    assert ran == []
+
+
+@pytest.mark.usefixtures("restored_registry")
+@pytest.mark.parametrize("words", [[], ["-m", "seed=1,2"], ["--config-dir=plugins", "seed=1"]])
+def test_a_run_loads_and_names_the_plugins_of_the_working_directory(
+    words: list[str],
+    trap: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    ran: Ran,
+) -> None:
+    monkeypatch.setenv("FNX_PLUGINS", "")
+    start(monkeypatch, *words)
+    assert not trap.exists()
+    assert "plugins" not in capsys.readouterr().err
+    monkeypatch.delenv("FNX_PLUGINS")
+    start(monkeypatch, *words)
+    start(monkeypatch, *words)
+    assert trap.read_text() == "x"
+    assert capsys.readouterr().err.count("plugins: 2 from ./plugins\n") == 1
+    assert len(ran) == (6 if "-m" in words else 3)
+
+
+@pytest.mark.usefixtures("restored_registry")
+def test_the_plugins_of_a_checkout_are_not_named(
+    trap: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(trap.parent)
+    monkeypatch.delenv("FNX_PLUGINS", raising=False)
+    monkeypatch.setattr(compose, "CONF", trap.parent / "conf")
+    compose.load_plugins()
+    assert trap.exists()
+    assert capsys.readouterr().err == ""
 
 
 def test_a_folder_of_plugins_may_be_elsewhere(tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ COMMANDS = {
 _refused: list[str] | None = None
 _asked_to_end = False
 _said_ended = False
+# Hydra's flags that do not keep it from running; the others show something.
+_OF_A_RUN = re.compile(r"(-m|-r|-c[dpn]|--(multirun|run|config-(dir|path|name)))(=|$)")
 # What the system says of a disk that takes no more.
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
@@ -111,7 +113,7 @@ def _run(words: Sequence[str]) -> None:
     from fnx.config.help import help_text
     from fnx.config.words import prepared
 
-    compose.load_plugins()
+    compose.load_plugins(here=_runs_something(words))
     compose.prepare()
     if {"--help", "-h"} & set(words):
         sys.stdout.write(help_text(COMMANDS) + "\n")
@@ -131,6 +133,11 @@ def _run(words: Sequence[str]) -> None:
         _start(start(job))
     if _refused:
         sys.exit(USER_ERROR)
+
+
+def _runs_something(words: Sequence[str]) -> bool:
+    """Return whether the words run a job: every flag is one that asks for no more than that."""
+    return all(_OF_A_RUN.match(word) for word in words if word.startswith("-"))
 
 
 def _start(run: Callable[[], None]) -> None:

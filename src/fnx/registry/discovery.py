@@ -56,6 +56,11 @@ def load_folder(folder: Path) -> None:
                 _load(f"{path} ({name})", name, partial(_import_from, name, root), path)
 
 
+def number_loaded() -> int:
+    """Return how many plugins are loaded, those that are installed included."""
+    return len(_loaded)
+
+
 def conf_folders() -> list[Path]:
     """Return the ``conf`` folders of loaded plugins: in the package, or in its project."""
     folders = [place / "conf" for places in _loaded.values() for place in places]
