@@ -6,10 +6,12 @@ import errno
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import datetime
 from functools import partial
 from importlib import import_module
@@ -140,10 +142,42 @@ def test_an_interrupted_run_goes_on(
     with pytest.raises(SystemExit, match="130"), cli.exit_codes("fnx"):
         raise KeyboardInterrupt
     assert capsys.readouterr().err == f"fnx: interrupted; {advice}\n"
-    monkeypatch.setattr(cli, "_asked_to_end", False)
-    with pytest.raises(SystemExit, match="143"), cli.exit_codes("fnx"):
-        cli._terminate()
-    assert capsys.readouterr().err == f"fnx: terminated; {advice}\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [
+        (signal.SIGINT, "interrupted"),
+        (signal.SIGTERM, "terminated"),
+        (signal.SIGHUP, "hung up"),
+        (signal.SIGQUIT, "quit"),
+    ],
+)
+def test_a_run_ends_in_order_once_it_is_told_to(
+    number: int,
+    word: str,
+    ran: Ran,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = signal.getsignal(number)
+
+    def run(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+
+    monkeypatch.setattr("fnx.app.run", run)
+    ended_at_once: list[int] = []
+    monkeypatch.setattr(cli, "end_at_once", lambda number, *_, **__: ended_at_once.append(number))
+    with pytest.raises(SystemExit, match=str(128 + number)):
+        start(monkeypatch)
+    advice = "the same command goes on where this one stopped"
+    assert f"fnx: {word}; {advice}\n" in capsys.readouterr().err
+    assert signal.getsignal(number) is before
+    assert ended_at_once == []
+    with pytest.raises(KeyboardInterrupt):
+        cli._stop(number)  # a second one, while it ends
+    assert ended_at_once == [number]
 
 
 @pytest.mark.parametrize(
@@ -229,8 +263,10 @@ def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ran]:
     app = SimpleNamespace(run=run)
     monkeypatch.setitem(sys.modules, "fnx.app", app)
     monkeypatch.setattr("fnx.app", app, raising=False)
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(cli, "_refused", None)
+    for name in ("_refused", "_told_to_end"):
+        monkeypatch.setattr(cli, name, None)
+    # It would end the tests seconds after one that raises a signal.
+    monkeypatch.setattr(cli, "ended_when_told", lambda _: nullcontext())
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     monkeypatch.chdir(tmp_path)
     root = logging.getLogger()
