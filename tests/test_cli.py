@@ -19,12 +19,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from polars.exceptions import ComputeError
 
 from fnx import cli
 from fnx.config import compose
 from fnx.config.schema import Config
 from fnx.errors import ConfigError, DataError
 from fnx.utils.lock import is_in_use, sole_use
+
+FULL = "No space left on device"
+KEPT = ": what is finished is kept; the same command goes on once there is space"
 
 Ran = list[tuple[Config, Path, str | None]]
 
@@ -107,10 +111,13 @@ def test_a_command_has_its_help_and_a_module_of_its_name(
         ),
         (
             OSError(errno.ENOSPC, "No space left on device", "x.npy"),
-            "fnx show: No space left on device (x.npy): what is finished is kept; the same command "
-            "goes on once there is space\n",
+            f"fnx show: No space left on device (x.npy){KEPT}\n",
             2,
         ),
+        (ComputeError(f"parquet: {FULL} (os error 28)"), f"fnx show: {FULL}{KEPT}\n", 2),
+        (OSError(f"{FULL} (os error 28)"), f"fnx show: {FULL}{KEPT}\n", 2),
+        (OSError("100000 requested and 5104 written"), f"fnx show: {FULL}{KEPT}\n", 2),
+        (OSError("Input/output error (os error 5)"), "fnx show: Input/output error\n", 2),
         (KeyboardInterrupt(), "fnx show: interrupted\n", 130),
     ],
     ids=lambda value: type(value).__name__,
@@ -130,9 +137,11 @@ def test_an_error_is_one_line_with_its_exit_code(
     assert capsys.readouterr().err == said
 
 
-def test_other_errors_pass() -> None:
-    with pytest.raises(ZeroDivisionError), cli.exit_codes("fnx show"):
-        raise ZeroDivisionError
+@pytest.mark.parametrize("kind", [ZeroDivisionError, ComputeError])
+@pytest.mark.parametrize("text", ["x (os error x)", "1 requested and 0 written"])
+def test_other_errors_pass(kind: type[Exception], text: str) -> None:
+    with pytest.raises(kind), cli.exit_codes("fnx show"):
+        raise kind(text)
 
 
 def test_an_interrupted_run_goes_on(
@@ -550,14 +559,15 @@ def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
 def test_the_process_of_a_launcher_hands_its_error_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    errors = [DataError("no images"), OSError(5, "I/O error", "a"), DataError("no images")]
+    errors: list[Exception] = [DataError("no images"), OSError(5, "I/O error", "a")]
+    errors += [ComputeError("parquet: I/O error (os error 5)"), DataError("no images")]
 
     def fail(config: object) -> None:
         raise errors.pop(0)
 
     monkeypatch.setattr(cli, "_run_job", fail)
     monkeypatch.setattr(cli, "_refused", None)
-    for line in (r"^no images$", r"^I/O error \(a\)$"):
+    for line in (r"^no images$", r"^I/O error \(a\)$", r"^Input/output error$"):
         with pytest.raises(DataError, match=line):
             cli.job(SimpleNamespace())
     monkeypatch.setattr(cli, "_refused", [])

@@ -86,10 +86,11 @@ def exit_codes(program: str) -> Iterator[None]:
         number = _told_to_end or signal.SIGINT
         _say_ended(program, number)
         sys.exit(128 + number)
-    except (FnxError, OSError) as error:
-        if debugging():
+    except Exception as error:
+        fault = _fault(error)
+        if fault is None or debugging():
             raise
-        _write_error(program, one_line(error))
+        _write_error(program, one_line(fault))
         sys.exit(USER_ERROR)
 
 
@@ -100,6 +101,21 @@ def one_line(error: FnxError | OSError) -> str:
     where = f" ({error.filename})" if error.filename else ""
     advice = ": what is finished is kept; the same command goes on once there is space"
     return plain(error.strerror + where + (advice if error.errno in _NO_SPACE else ""))
+
+
+def _fault(error: Exception) -> FnxError | OSError | None:
+    """Return an error that the user can mend, None for others; some hide the system's in a text."""
+    if isinstance(error, FnxError):
+        return error
+    text, of_polars = str(error), type(error).__module__.startswith("polars.")
+    hidden = re.search(r"\(os error (\d+)\)", text)
+    if hidden and (of_polars or isinstance(error, OSError)):
+        return OSError(int(hidden[1]), os.strerror(int(hidden[1])))
+    if not isinstance(error, OSError):
+        return None
+    if re.fullmatch(r"\d+ requested and \d+ written", text):  # NumPy's, of a full disk
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return error
 
 
 def debugging() -> bool:
@@ -174,15 +190,14 @@ def job(config: DictConfig) -> None:
             _run_job(config)
     except launch.NonZeroRankExit:
         return
-    except (FnxError, OSError) as error:
-        if debugging():
+    except Exception as error:
+        fault = _fault(error)
+        if fault is None or debugging() or (_refused is None and isinstance(error, FnxError)):
             raise
         if _refused is None:
-            if isinstance(error, FnxError):
-                raise
-            raise DataError(one_line(error)) from error
+            raise DataError(one_line(fault)) from error
         # Raised through Hydra it would come with a line of Hydra's own.
-        _refused.append(one_line(error))
+        _refused.append(one_line(fault))
         _write_error("fnx", _refused[-1])
 
 
