@@ -359,12 +359,13 @@ def noon(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_runs_and_sweeps_of_the_same_second_have_folders_of_their_own(
     ran: Ran, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    outputs = "a (1) [x] {y} $z it's #1 %d; é 照片 = \\"
     for _ in range(3):
-        start(monkeypatch, "paths.outputs=a (1)")
+        start(monkeypatch, f"paths.outputs={outputs}")
     for _ in range(2):
-        start(monkeypatch, "-m", "seed=1,2", "paths.outputs=a (1)")
-    first = tmp_path / "a (1)/runs/2026-01-02/12-00-00-digits-efficientnet_lite0"
-    swept = tmp_path / "a (1)/sweeps/2026-01-02/12-00-00"
+        start(monkeypatch, "-m", "seed=1,2", f"paths.outputs={outputs}")
+    first = tmp_path / f"{outputs}/runs/2026-01-02/12-00-00-digits-efficientnet_lite0"
+    swept = tmp_path / f"{outputs}/sweeps/2026-01-02/12-00-00"
     assert [str(folder) for _, folder, _ in ran] == [
         *(f"{first}{suffix}" for suffix in ("", "-2", "-3")),
         *(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fnx.analysis.record import Extraction
 from fnx.embedding.store import Manifest
 from fnx.errors import DataError, unknown
+from fnx.utils.files import expand_user
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Embedding:
         Raises:
             DataError: no embedding, an unfinished one, or one of another format.
         """
-        path = Path(path)
+        path = Path(expand_user(str(path)))
         manifest = Manifest.read(path)
         if not manifest.complete:
             raise DataError(f"{path} is not finished: run the same command again to resume it")
