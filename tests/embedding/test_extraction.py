@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import signal
 import subprocess
 import sys
@@ -268,6 +269,32 @@ def test_a_core_is_left_to_the_network(
 ) -> None:
     monkeypatch.setattr(extraction, "_cores", lambda: cores)
     assert extraction._workers(configured, ranks) == workers
+
+
+@pytest.mark.parametrize(
+    ("pixels", "local_ranks", "expected"),
+    # Three tenths of the memory, over ten bytes for each pixel.
+    [(0, 1, 4), (7, 1, 4), (8, 1, 3), (10, 1, 3), (11, 1, 2), (30, 1, 1), (3000, 1, 1), (8, 2, 1)],
+)
+def test_few_processes_decode_images_that_need_much_memory(
+    pixels: int, local_ranks: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extraction, "available_memory", lambda: 1000)
+    assert extraction._with_memory_for(pixels, 4, local_ranks) == expected
+    assert extraction._with_memory_for(pixels, 0, local_ranks) == 0
+
+
+def test_without_locks_between_processes_images_are_decoded_in_this_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def missing() -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(multiprocessing, "Lock", missing)
+    assert extraction._workers(0, 1) == 0
+    assert caplog.text == ""
+    assert extraction._workers(3, 1) == 0
+    assert "without processes of their own: No such file or directory" in caplog.text
 
 
 @pytest.mark.parametrize(

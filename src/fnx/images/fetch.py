@@ -15,6 +15,7 @@ from typing import IO, Any
 from urllib.parse import quote, urljoin
 
 from fnx.errors import DataError, reason
+from fnx.images.layouts.walk import FETCHED
 from fnx.images.official import OFFICIAL, Archive, how_to_fetch
 from fnx.images.paths import to_text
 from fnx.utils.download import download
@@ -51,6 +52,8 @@ def fetch(layout: str, root: Path) -> None:
     unpacked = root / ".unpacking"
     try:
         root.mkdir(parents=True, exist_ok=True)
+        if not any(root.iterdir()):  # it is ours: whoever lists the folder above leaves it out
+            (root / FETCHED).touch()
         if unpacked.exists():
             shutil.rmtree(unpacked)  # left by an interrupted run
         for archive in data_set.archives:

@@ -160,7 +160,7 @@ def test_a_saved_data_set(saved: Path, tmp_path: Path) -> None:
     ]
     assert images.ok()["split"].to_list() == ["train", "test", "train", "train"]
     opener = pickle.loads(pickle.dumps(images.open))
-    assert opener("train/000002").mode == "RGBA"
+    assert opener("train/000002").size == (12, 10)
     assert open_images(hub(saved), tmp_path).digest() == images.digest()
 
 
@@ -169,6 +169,17 @@ def test_a_folder_that_datasets_can_load(root: Path, tmp_path: Path) -> None:
     images = open_images(hub(root), tmp_path)
     assert images.class_names == ("cat", "dog")
     assert len(images.ok()) == 6
+
+
+def test_a_folder_that_holds_a_run_of_fnx_is_refused(root: Path) -> None:
+    (root / "outputs/1/.hydra").mkdir(parents=True)
+    (root / "outputs/1/run.log").touch()
+    with pytest.raises(DataError) as caught:
+        list_images(hub(root))
+    assert str(caught.value) == (
+        f"dataset.source={root} holds what fnx wrote, 'outputs/1', which would be images of a "
+        "class: use dataset=folder, which leaves it out, or move it elsewhere"
+    )
 
 
 def dataset_of(tmp_path: Path, columns: dict[str, tuple[str, list[Any]]]) -> DatasetConfig:

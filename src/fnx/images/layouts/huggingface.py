@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, DataError, reason, unknown
 from fnx.images.dataset import Listing, Stream
 from fnx.images.layouts.cells import cell_stream
-from fnx.images.paths import natural_key
+from fnx.images.layouts.walk import walk
+from fnx.images.paths import natural_key, shown
+from fnx.utils.files import expand_user
 
 log = logging.getLogger(__name__)
 
@@ -86,10 +86,6 @@ class Rows:
 
     splits: dict[str, Any]
 
-    def __call__(self, path: str) -> Image.Image:
-        """Open the image with this path, `<split>/<row>`."""
-        return Image.open(self.stream(path))
-
     def stream(self, path: str) -> Stream:
         """Open the image's file, from the table or from the disk."""
         split, row = path.rsplit("/", 1)
@@ -100,13 +96,19 @@ class Rows:
 
 
 def _load(source: str) -> dict[str, Any]:
-    folder = Path(source).expanduser()
+    folder = Path(expand_user(source))
     if source.startswith(("/", ".", "~")) and not folder.exists():
         raise DataError(f"no folder {source!r} (dataset.source)")
+    saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    if folder.is_dir() and not saved and (written := walk(folder).written):
+        raise DataError(
+            f"dataset.source={source} holds what fnx wrote, {shown(written[0])}, which would be "
+            "images of a class: use dataset=folder, which leaves it out, or move it elsewhere"
+        )
     try:
         import datasets
 
-        if any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
+        if saved:
             loaded = datasets.load_from_disk(str(folder))
         else:
             loaded = datasets.load_dataset(str(folder) if folder.exists() else source)

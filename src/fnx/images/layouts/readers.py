@@ -10,6 +10,7 @@ from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, MissingDataError, unknown
 from fnx.images.dataset import Listing
 from fnx.images.fetch import fetch
+from fnx.images.labels import tidied
 from fnx.images.layouts import (
     caltech,
     catsdogs,
@@ -57,7 +58,7 @@ def list_images(config: DatasetConfig) -> Listing:
     Raises:
         ConfigError: an unknown layout, or a key that the layout needs.
         DataError: images that are not where, or not as, the layout expects them, or that could not
-            be fetched.
+            be fetched; names of classes that `tidied` refuses.
     """
     if config.layout not in READERS:
         raise ConfigError(unknown("dataset.layout", config.layout, READERS))
@@ -68,7 +69,7 @@ def _read(config: DatasetConfig) -> Listing:
     """List all images of a data set, fetched first where that is asked for."""
     read = READERS[config.layout]
     if not config.download or config.layout in ("digits", "huggingface"):  # they fetch themselves
-        return read(config)
+        return tidied(read(config))
     if config.layout not in OFFICIAL:
         raise ConfigError(
             f"dataset.download=true: no archive is known for {config.layout}; "
@@ -77,9 +78,9 @@ def _read(config: DatasetConfig) -> Listing:
     with suppress(MissingDataError):
         listing = read(config)
         if not missing_files(listing):
-            return listing
+            return tidied(listing)
     fetch(config.layout, root_path(config))
-    return read(config)
+    return tidied(read(config))
 
 
 def _of_splits(listing: Listing, splits: Sequence[str]) -> Listing:

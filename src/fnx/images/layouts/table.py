@@ -12,9 +12,11 @@ import polars as pl
 from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, DataError, reason, unknown
 from fnx.images.dataset import Listing
+from fnx.images.labels import tidy
 from fnx.images.layouts.cells import Cells
 from fnx.images.layouts.delimited import read_delimited
 from fnx.images.paths import Files, natural_key, to_text
+from fnx.utils.files import expand_user
 
 _IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 
@@ -32,7 +34,7 @@ def read(config: DatasetConfig) -> Listing:
             than two classes.
     """
     file = _file(config)
-    base = (Path(config.root).expanduser() if config.root else file.parent).absolute()
+    base = (Path(expand_user(config.root)) if config.root else file.parent).absolute()
     table = _table(file, config)
     names = [name for name in table.columns if name]
     label = _column(config.label_column, "label", names, "dataset.label_column")
@@ -49,7 +51,8 @@ def read(config: DatasetConfig) -> Listing:
     _check(rows, file)
     paths = _as_they_lie(rows["path"].to_list(), base)
     ordered = sorted(
-        zip(paths, rows["label"], rows["split"], strict=True), key=lambda row: natural_key(row[1])
+        zip(paths, rows["label"], rows["split"], strict=True),
+        key=lambda row: natural_key(tidy(row[1])),
     )
     return Listing(
         paths=[to_text(row[0]) for row in ordered],
@@ -63,9 +66,9 @@ def read(config: DatasetConfig) -> Listing:
 def _file(config: DatasetConfig) -> Path:
     if not config.file:
         raise ConfigError("dataset.file is missing: give it as dataset.file=TABLE.csv")
-    places = [Path(config.file).expanduser()]
+    places = [Path(expand_user(config.file))]
     if config.root:
-        places.append(Path(config.root).expanduser() / config.file)
+        places.append(Path(expand_user(config.root)) / config.file)
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         looked = " and ".join(repr(to_text(str(place))) for place in places)
