@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from fnx.images.dataset import Stamp, Stream
+from fnx.utils.files import open_file
 
 _DIGITS = re.compile(r"([0-9]+)")
 _LOOKS_ESCAPED = re.compile(r"\\(?=x[0-9a-f]{2})")
@@ -88,11 +89,12 @@ class Files:
         """Open the image; its pixels are decoded when they are first used."""
         # Given a name, Pillow maps an uncompressed TIFF into memory, and mixes up the pixels of
         # one that has to be turned by 90 degrees.
-        return Image.open(io.BytesIO(self.file(path).read_bytes()))
+        with open_file(self.file(path)) as file:
+            return Image.open(io.BytesIO(file.read()))
 
     def stream(self, path: str) -> Stream:
         """Open the file for reading."""
-        return self.file(path).open("rb")
+        return open_file(self.file(path))
 
     def identity(self, path: str) -> tuple[int, ...] | None:
         """Return what tells the file from all others, whatever leads to it; None without a file."""

@@ -14,7 +14,7 @@ from fnx.errors import ConfigError, DataError, reason, unknown
 from fnx.images.dataset import Listing, Stream
 from fnx.images.layouts.walk import walk
 from fnx.images.paths import natural_key, shown
-from fnx.utils.files import expand_user
+from fnx.utils.files import expand_user, open_file
 
 
 def read(config: DatasetConfig) -> Listing:
@@ -71,7 +71,7 @@ class Rows:
             raise ValueError("the row has no image")
         if value["bytes"] is not None:
             return io.BytesIO(value["bytes"])
-        return Path(value["path"]).open("rb")
+        return open_file(Path(value["path"]))
 
     def stamp(self, path: str) -> None:
         """Remember nothing: the tables do not say when a row was changed."""
