@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
-
-from PIL import Image
 
 from fnx.images.dataset import Stamp, Stream
 from fnx.utils.files import open_file
@@ -84,13 +81,6 @@ class Files:
     def file(self, path: str) -> Path:
         """Return where the image with this path in the table lies."""
         return Path(self.root) / from_text(path)
-
-    def __call__(self, path: str) -> Image.Image:
-        """Open the image; its pixels are decoded when they are first used."""
-        # Given a name, Pillow maps an uncompressed TIFF into memory, and mixes up the pixels of
-        # one that has to be turned by 90 degrees.
-        with open_file(self.file(path)) as file:
-            return Image.open(io.BytesIO(file.read()))
 
     def stream(self, path: str) -> Stream:
         """Open the file for reading."""
