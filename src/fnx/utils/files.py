@@ -88,6 +88,21 @@ def open_file(path: Path) -> io.BufferedReader:
     return open(path, "rb", opener=opener)
 
 
+def files_called(name: str, below: Path) -> Iterator[Path]:
+    """Yield the files of this name below a folder, however deep; no links to folders are followed.
+
+    Unlike `Path.rglob` it needs no recursion, which a thousand nested folders exceed.
+    """
+    folders = [str(below)]
+    while folders:
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif entry.name == name:
+                    yield Path(entry.path)
+
+
 def digest(chunks: Iterable[bytes]) -> str:
     """Return the BLAKE2b digest of the chunks, one after the other, as 32 hexadecimal digits.
 
