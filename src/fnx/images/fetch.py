@@ -15,9 +15,8 @@ from typing import IO, Any
 from urllib.parse import quote, urljoin
 
 from fnx.errors import DataError, reason
-from fnx.images.layouts.walk import FETCHED
 from fnx.images.official import OFFICIAL, Archive, how_to_fetch
-from fnx.images.paths import to_text
+from fnx.images.paths import FETCHED, to_text
 from fnx.utils.download import download
 from fnx.utils.files import file_digest, open_file
 from fnx.utils.progress import progress_bar

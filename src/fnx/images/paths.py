@@ -9,6 +9,7 @@ from pathlib import Path
 from fnx.images.dataset import Stamp, Stream
 from fnx.utils.files import open_file
 
+FETCHED = ".fetched-by-fnx"  # marks a folder that was made for a published data set
 _DIGITS = re.compile(r"([0-9]+)")
 _LOOKS_ESCAPED = re.compile(r"\\(?=x[0-9a-f]{2})")
 _ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
