@@ -198,6 +198,20 @@ def test_another_statistic_reuses_the_embedding(
         assert word in said
 
 
+def test_presence_and_absence_lie_about_the_neutral_value_of_the_statistic(
+    run: Run, tiny_at: Callable[..., Config]
+) -> None:
+    found = app.run(tiny_at(run.path.parent, "statistic=auroc"), run.path.parent / "auroc")
+    assert Run.open(found.path).neutral == 0.5
+    assert run.neutral == 0
+    assert found.kept["+"].threshold > 0.5 > found.kept["-"].threshold
+    assert found.kept["-"].kept == (found.distances < found.kept["-"].threshold).sum() / 10
+    for sign, side in (("+", 1), ("-", -1)):
+        assert (side * (found.layers.filter(sign=sign)["mode"].drop_nulls() - 0.5) > 0).all()
+        assert (side * (found.top_features.filter(sign=sign)["distance"] - 0.5) > 0).all()
+    assert (found.domain.low, found.domain.high) == (0, 1)
+
+
 def folder_of_images(root: Path, classes: int, each: int) -> None:
     from PIL import Image
 

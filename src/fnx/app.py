@@ -24,7 +24,7 @@ from fnx.embedding import Embedding, embed
 from fnx.images import LabelledImages, list_images, open_images
 from fnx.images.reference import open_reference, reference_crops
 from fnx.registry import statistics
-from fnx.report import summary, track, write_report
+from fnx.report import print_summary, track, write_report
 from fnx.report.notebook import Run
 from fnx.report.pictures.pictures import write_pictures
 from fnx.statistics import dask as on_dask
@@ -75,7 +75,8 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
     with stage("analysis"):  # distributions by layer, top features by class (Sections 5 to 7)
         features = embedding.feature_table.with_columns(constant=constant)
         names, top_k = embedding.class_names, config.report.top_k
-        found = analyse(embedding.images, names, features, real, random, thresholds, top_k)
+        neutral = statistics.get(config.statistic["name"]).neutral
+        found = analyse(embedding.images, names, features, real, random, thresholds, top_k, neutral)
         if embedding.network is not None:
             found["network"] = embedding.network
         write_tables(found, run_dir)
@@ -93,7 +94,7 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
     # A tracker that fails does not harm a finished run, so it comes after the record.
     record.write(run_dir)
     track(finished, config.logger, sweep=sweep)
-    print(summary(finished))  # noqa: T201
+    print_summary(finished)
     return finished
 
 
@@ -210,6 +211,7 @@ def make_record(
         tap=config.model.tap,
         crops=asdict(config.crops),
         statistic=config.statistic,
+        neutral=found["domain"].neutral,
         threshold=config.threshold,
         fingerprint=embedding.manifest.fingerprint,
         embedding=str(embedding.path),

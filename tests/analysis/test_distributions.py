@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import numpy as np
 import polars as pl
 import pytest
@@ -11,6 +13,7 @@ from scipy.stats import lognorm
 
 from fnx.analysis.distributions import (
     Domain,
+    Sign,
     Spread,
     beyond,
     domain,
@@ -19,6 +22,7 @@ from fnx.analysis.distributions import (
     layer_rows,
     lognormal_spread,
     percentages,
+    ranked,
     spread,
 )
 from fnx.errors import DataError
@@ -218,3 +222,41 @@ def test_zeros_have_no_sign_and_infinities_stay_at_the_end() -> None:
     only = float("inf")
     assert spread(np.float32([np.inf, 0.0]), "+") == Spread(only, only, only)
     assert spread(np.float32([-np.inf]), "-") == Spread(-only, -only, -only)
+
+
+@pytest.mark.parametrize("sign", ["+", "-"])
+def test_what_lies_about_a_neutral_value_is_what_lies_about_zero_moved(sign: Sign) -> None:
+    values = np.float32(np.random.default_rng(0).integers(-32, 33, 200) / 64)
+    moved = values + np.float32(0.5)
+    for found in (spread, lognormal_spread):
+        here, there = found(values, sign), found(moved, sign, 0.5)
+        assert here is not None
+        assert there is not None
+        for one, other in zip(astuple(here), astuple(there), strict=True):
+            assert other == pytest.approx(one + 0.5)
+    np.testing.assert_array_equal(farthest(moved, sign, 9, 0.5), farthest(values, sign, 9))
+    assert list(ranked(moved, 3, 0.5)) == [(s, i, at, d + 0.5) for s, i, at, d in ranked(values, 3)]
+    one, other = extent(values), extent(moved, 0.5)
+    assert (one.largest, one.negative, other.neutral) == (other.largest, other.negative, 0.5)
+    np.testing.assert_array_equal(one.sizes, other.sizes)
+
+
+@pytest.mark.parametrize(
+    ("values", "neutral", "expected"),
+    [
+        ([0.9, 0.1], 0.5, (0, 1, 0.5)),
+        ([1.0, 0.5], 0.5, (0.5, 1, 0.5)),
+        ([0.5, 1.5], 1.0, (0, 2, 1)),
+        ([0.5, 9.0], 1.0, (-7, 9, 1)),
+        ([1.0, 3.0], 1.0, (1, 3, 1)),
+        ([-1.0, -1.5], -1.0, (-2, 0, 1)),
+    ],
+)
+def test_the_domain_lies_about_the_neutral_value(
+    values: list[float], neutral: float, expected: tuple[float, float, float]
+) -> None:
+    found = domain(extent(np.float32([values]), neutral))
+    assert (found.low, found.high) == expected[:2]
+    assert (found.neutral, found.reach) == (neutral, found.high - neutral)
+    if found.low < neutral:
+        assert neutral in found.edges(100)

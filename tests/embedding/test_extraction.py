@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from fnx.config.schema import Config
 from fnx.embedding import Embedding, embed, extraction, store
 from fnx.embedding.embed import _progress
 from fnx.embedding.store import Manifest
+from fnx.errors import DataError
 from fnx.images import LabelledImages, open_images
 
 
@@ -61,6 +63,28 @@ def test_rows_equal_a_plain_loop_of_timm_and_torchvision(tiny: Callable[..., Con
         highest = normed[4].flatten(1).argmax(1)  # in the unmirrored centre, a map of 16 × 16
         middles = torch.stack([highest // 16, highest % 16], 1) * 16 + 8  # of cells, in 256ths
         assert (positions(embedding)[row] == middles.numpy()).mean() > 0.9
+
+
+def test_a_layer_that_overflows_is_named_in_the_first_batch(
+    tiny: Callable[..., Config], tmp_path: Path
+) -> None:
+    state = timm.create_model("test_resnet").state_dict()
+    for layer in ("layer1.0.conv1", "layer3.0.conv1"):
+        state[f"{layer}.weight"] = torch.full_like(state[f"{layer}.weight"], 1e38)
+    torch.save(state, tmp_path / "w.pth")
+    config = tiny(f"model.weights.path={tmp_path}/w.pth")
+    with pytest.raises(DataError, match=r"^values of layer layer1.0.conv1 are NaN or infinite: "):
+        embed(opened(config), config)
+    assert not list(Path(config.paths.cache).glob("*/shards/*"))
+
+
+def test_16_bits_are_blamed_where_they_are_too_few() -> None:
+    backbone = SimpleNamespace(feature_table=lambda: {"layer": ["a", "a", "b", "c"]})
+    values = torch.tensor([[0, 1, 2, torch.inf], [0, 1, torch.nan, 3]])
+    assert extraction._overflow(backbone, values, "16-true") == (
+        "trainer.precision=16-true: values of layer b are beyond what 16 bits hold; "
+        "choose bf16-mixed or 32-true"
+    )
 
 
 def test_the_second_run_reuses_the_first(

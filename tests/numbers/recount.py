@@ -25,10 +25,13 @@ class Recount:
         real, random: [F, C] and [R, F, C] distances.
         signs: "+-", or "+" for a statistic without sign.
         layers: the ids of each layer's features, by name.
+        neutral: between presence and absence.
     """
 
-    def __init__(self, folder: Path, signs: str = "+-", *, bounded: bool = True) -> None:
-        self.folder, self.signs, self.bounded = folder, signs, bounded
+    def __init__(
+        self, folder: Path, signs: str = "+-", *, bounded: bool = True, neutral: float = 0.0
+    ) -> None:
+        self.folder, self.signs, self.bounded, self.neutral = folder, signs, bounded, neutral
         self.real: Array = np.load(folder / "distances.npy")
         self.random: Array = np.load(folder / "distances_random.npy")
         images = pl.read_parquet(folder / "images.parquet")
@@ -50,16 +53,34 @@ class Recount:
 
     @cached_property
     def grid(self) -> Array:
-        """Candidates in thousandths; of an unbounded statistic until past the largest distance."""
+        """Candidates in thousandths of 1, or of what half of an unbounded statistic's do not reach.
+
+        The latter go on by a thousandth of themselves, or a little less, to the largest distance.
+        """
+        if self.bounded:
+            return np.arange(501 if self.neutral else 1001) / 1000
         every = np.concatenate([self.real.ravel(), self.random.ravel()]).astype(np.float64)
-        largest = np.abs(every[np.isfinite(every)]).max()
-        last = 1000 if self.bounded else int(np.floor((largest + 0.001) * 1000 + 1e-6))
-        return np.arange(last + 1) / 1000
+        size = np.abs(every[np.isfinite(every) & (every != 0)])
+        unit = next(2.0**e for e in range(-30, 30) if (size < 2.0**e).mean() >= 0.5)
+        count = int(np.ceil(np.log(size.max() / unit) / np.log(1.001)))
+        return np.append(unit * np.arange(1000) / 1000, np.geomspace(unit, size.max(), count + 1))
 
     def count(self, values: Array, x: Array, sign: str) -> Array:
-        """[C, X]: features with D > x (for "-": D < -x), compared in float32."""
-        size = values if sign == "+" else -values
-        return np.array([(size > np.float32(one)).sum(axis=0) for one in x]).T
+        """[C, X]: features with D > x (for "-": D < -x) from neutral, compared in float32."""
+        if sign == "+":
+            found = [(values > np.float32(self.neutral + one)).sum(axis=0) for one in x]
+        else:
+            found = [(values < np.float32(self.neutral - one)).sum(axis=0) for one in x]
+        return np.array(found).T
+
+    @property
+    def plus(self) -> bool:
+        """Whether distances are written with their sign, which tells presence from absence."""
+        return not self.neutral
+
+    def away(self, values: Array) -> Array:
+        """How far above (or, negative, below) the neutral value."""
+        return np.asarray(values, np.float64) - self.neutral
 
     @cached_property
     def excess(self) -> dict[str, Array]:
@@ -76,7 +97,9 @@ class Recount:
     def thresholds(self) -> dict[str, float]:
         """t of each sign: the smallest x with the largest d_avg."""
         found = {sign: float(self.grid[np.argmax(self.excess[sign])]) for sign in self.signs}
-        return {sign: t if sign == "+" or not t else -t for sign, t in found.items()}
+        return {
+            sign: self.neutral + (t if sign == "+" or not t else -t) for sign, t in found.items()
+        }
 
     def beyond(self, values: Array, sign: str) -> NDArray[np.bool_]:
         """Which distances the threshold keeps."""
@@ -118,8 +141,8 @@ class Recount:
         return self.beyond(self.real, sign).sum(axis=0)
 
     def ranked(self, values: Array, sign: str) -> list[int]:
-        """Places of the values of a sign, the farthest from 0 first, ties in order of place."""
-        size = values if sign == "+" else -values
+        """Places of the values of a sign, the farthest out first, ties in order of place."""
+        size = self.away(values) if sign == "+" else -self.away(values)
         return sorted((i for i in range(len(size)) if size[i] > 0), key=lambda i: (-size[i], i))
 
     def name(self, feature: int) -> str:
@@ -138,9 +161,10 @@ class Recount:
         """The same without random labels."""
         return self.axis_end(self.real)
 
-    @staticmethod
-    def axis_end(*arrays: Array) -> float:
+    def axis_end(self, *arrays: Array) -> float:
         """1, or for an unbounded statistic a round number that few distances pass."""
+        if self.neutral:
+            return 2 * self.neutral
         every = np.concatenate([one.ravel() for one in arrays]).astype(np.float64)
         size = np.sort(np.abs(every[np.isfinite(every) & (every != 0)]))
         if size[-1] <= 1:
@@ -153,7 +177,7 @@ class Recount:
 
     def edges(self, bins: int) -> Array:
         """Edges of equal bins over the axis."""
-        low = -self.high if min(self.real.min(), self.random.min()) < 0 else 0.0
+        low = 0.0 if self.neutral or "-" not in self.signs else -self.high
         return low + (self.high - low) * np.arange(bins + 1) / bins
 
     def histogram(self, values: Array, bins: int) -> Array:
@@ -164,7 +188,8 @@ class Recount:
 
     def spread(self, values: Array, sign: str, law: str = "empirical") -> list[float | None]:
         """Mode, and the ends of the bars that hold 68 % on each side of it."""
-        size = np.abs(values[values > 0 if sign == "+" else values < 0]).astype(np.float64)
+        values = self.away(values)
+        size = np.abs(values[values > 0 if sign == "+" else values < 0])
         finite = size[np.isfinite(size)]
         if not len(finite):
             return [None] * 3
@@ -179,14 +204,16 @@ class Recount:
             width = max(0.01 * max(1, ends[1]), (ends[1] - ends[0]) / np.sqrt(len(finite)))
             counts = np.bincount(np.floor(finite / width).astype(int))
             mode = (int(np.flatnonzero(counts == counts.max())[0]) + 0.5) * width
-            middle = np.float32(mode)  # the precision of the distances
+            middle = mode if self.neutral else np.float32(mode)  # the precision of the distances
             lower, upper = size[size <= middle], size[size >= middle]
             found = [
                 mode,
                 np.quantile(lower, 1 - 0.68, method="inverted_cdf") if len(lower) else mode,
                 np.quantile(upper, 0.68, method="inverted_cdf") if len(upper) else mode,
             ]
-        return found if sign == "+" else [-found[0], -found[2], -found[1]]
+        if sign == "-":
+            found = [-found[0], -found[2], -found[1]]
+        return [self.neutral + end for end in found]
 
     # ---- the answer
 
@@ -242,7 +269,7 @@ class Recount:
     @property
     def curve_x(self) -> Array:
         """Where the curves of Figure 9 are drawn."""
-        return np.linspace(0, self.high, 201)
+        return np.linspace(0, self.high - self.neutral, 201)
 
 
 def same(table: pl.DataFrame, expected: dict[str, Any]) -> None:

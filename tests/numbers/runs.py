@@ -1,4 +1,4 @@
-"""Three runs whose numbers are told apart: signed, without sign, and without sign or bound.
+"""Runs whose numbers are told apart: signed, about 0.5, without sign, and without sign or bound.
 
 Their distances lie on a coarse grid, so that many tie with the thresholds and with each other.
 """
@@ -47,16 +47,20 @@ def drawn_distances(kind: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
         real, random = np.abs(real), np.abs(random)
     step, most = (0.2, 28) if kind == "unbounded" else (0.02, 0.98)
     real, random = (np.clip(np.rint(a / step) * step, -most, most) for a in (real, random))
+    if kind == "centred":
+        real, random = (1 + real) / 2, (1 + random) / 2
     real[[20, 8], 4] = real[:, 4].max() + 0.004  # the best of a class, twice
     real[15, [2, 5]] = real[15].max() + 0.003  # the best class of a feature, twice
     if kind == "unbounded":
         real[[3, 25], [1, 6]] = random[1, 12, 0] = np.inf
-    real[list(CONSTANT)] = random[:, list(CONSTANT)] = 0
+    real[list(CONSTANT)] = random[:, list(CONSTANT)] = NEUTRAL.get(kind, 0)
     return real.astype(np.float32), random.astype(np.float32)
 
 
+NEUTRAL = {"centred": 0.5}
 KINDS: dict[str, dict[str, Any]] = {
     "signed": {"statistic": "ks", "limits": (-1.0, 1.0)},
+    "centred": {"statistic": "auroc", "limits": (0.0, 1.0), "neutral": 0.5},
     "unsigned": {"statistic": "hellinger", "limits": (0.0, 1.0)},
     "unbounded": {"statistic": "kl", "limits": (0.0, np.inf)},
 }
@@ -93,4 +97,5 @@ def make(folder: Path, kind: str) -> Recount:
     )  # fmt: skip
     write_run(folder, spec)
     report(folder, ReportConfig(formats=[]))
-    return Recount(folder, "+-" if kind == "signed" else "+", bounded=kind != "unbounded")
+    signs = "+-" if kind in ("signed", "centred") else "+"
+    return Recount(folder, signs, bounded=kind != "unbounded", neutral=NEUTRAL.get(kind, 0))

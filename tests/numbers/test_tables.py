@@ -137,14 +137,15 @@ def test_the_figures_tables(counted: Recount) -> None:
         real = counted.count(counted.real, x, sign)
         random = np.array([counted.count(one, x, sign) for one in counted.random])
         same(rows.filter(curve="class"), {
-            "class_id": np.repeat(range(7), 201), "x": np.tile(flip * x, 7),
+            "class_id": np.repeat(range(7), 201), "x": np.tile(counted.neutral + flip * x, 7),
             "real": real.ravel(), "random": random[0].ravel(),
         })  # fmt: skip
         same(rows.filter(curve="mean"), {
-            "x": flip * x, "real": real.mean(axis=0), "random": random.mean(axis=(0, 1)),
+            "x": counted.neutral + flip * x, "real": real.mean(axis=0),
+            "random": random.mean(axis=(0, 1)),
         })  # fmt: skip
         same(rows.filter(curve="davg"), {
-            "x": flip * counted.grid, "davg": counted.excess[sign],
+            "x": counted.neutral + flip * counted.grid, "davg": counted.excess[sign],
         })  # fmt: skip
         side = counted.side(sign)
         same(rows.filter(curve="threshold"), {

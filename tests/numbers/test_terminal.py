@@ -24,8 +24,8 @@ def closing_numbers(counted: Recount) -> list[str]:
         str(len(CLASSES)), written(sum(SIZES) / len(CLASSES), 1),
         str(len(counted.real)), str(len(CONSTANT)),
         *(text for sign in counted.signs for text in (
-            written(counted.thresholds[sign], 3, sign=True), written(counted.side(sign)["kept"]),
-            written(counted.side(sign)["kept_random"]),
+            written(counted.thresholds[sign], 3, sign=counted.plus),
+            written(counted.side(sign)["kept"]), written(counted.side(sign)["kept_random"]),
         )),
         *(written(one, 1) for one in seconds), written(sum(seconds), 1),
     ]  # fmt: skip
@@ -92,13 +92,17 @@ def test_show_a_class(counted: Recount, shown: Any, class_id: int) -> None:
             "sign": sign, "threshold": counted.thresholds[sign], "kept": kept,
             "kept_random": pytest.approx(chance),
         }  # fmt: skip
-        limit = written(counted.thresholds[sign], 3, sign=True)
+        limit = written(counted.thresholds[sign], 3, sign=counted.plus)
         expected += [str(kept), str(len(column)), limit, written(chance)]
     best = []
     for sign in "+-":
         for rank, i in enumerate(counted.ranked(column, sign)[:4], 1):
             best.append((sign, rank, i, counted.name(i), plain(column[i])))
-            expected += [str(rank), str(counted.units[i]), written(float(column[i]), 3, sign=True)]
+            expected += [
+                str(rank),
+                str(counted.units[i]),
+                written(float(column[i]), 3, sign=counted.plus),
+            ]
     found = [(row["sign"], row["rank"], row["feature_id"], f"{row['layer']}/{row['unit']}",
               row["distance"]) for row in told["strongest"]]  # fmt: skip
     assert found == best
@@ -125,9 +129,9 @@ def test_show_a_feature(counted: Recount, shown: Any, feature: int) -> None:
     assert text == [
         str(counted.units[feature]), str(feature), "0", str(len(counted.real) - 1),
         *(str(signs.count(sign)) for sign in counted.signs), str(len(CLASSES)),
-        *(written(counted.thresholds[sign], 3, sign=True) for sign in counted.signs),
-        written(float(low), 3, sign=True), written(float(high), 3, sign=True),
-        *(written(float(row[i]), 3, sign=True) for i in order),
+        *(written(counted.thresholds[sign], 3, sign=counted.plus) for sign in counted.signs),
+        written(float(low), 3, sign=counted.plus), written(float(high), 3, sign=counted.plus),
+        *(written(float(row[i]), 3, sign=counted.plus) for i in order),
     ]  # fmt: skip
 
 
@@ -146,7 +150,7 @@ def test_show_a_layer(counted: Recount, shown: Any, layer: str) -> None:
             [plain(end or 0) for end in ends], rel=1e-12
         ) or "inf" in map(str, ends)
         expected += [written(real, 2), written(random, 2)]
-        expected += [written(end, 3, sign=True) for end in ends]
+        expected += [written(end, 3, sign=counted.plus) for end in ends]
     assert told["edges"] == pytest.approx(counted.edges(40), abs=1e-12)
     bins = []
     for key, values in (("real", counted.real[rows]), ("random", counted.random[:, rows])):
@@ -156,7 +160,9 @@ def test_show_a_layer(counted: Recount, shown: Any, layer: str) -> None:
     step = counted.high / (20 if len(counted.signs) > 1 else 40)
     digits = max(0, min(6, 1 - int(np.floor(np.log10(step)))))
     for i in range(filled[0], filled[-1] + 1):
-        expected += [written(edge, digits, sign=True) for edge in counted.edges(40)[i : i + 2]]
+        expected += [
+            written(edge, digits, sign=counted.plus) for edge in counted.edges(40)[i : i + 2]
+        ]
         expected += [written(bins[0][i], 1), written(bins[1][i], 1)]
     pairs = []
     for sign in "+-":
@@ -168,7 +174,7 @@ def test_show_a_layer(counted: Recount, shown: Any, layer: str) -> None:
             expected += [
                 str(rank),
                 str(counted.units[feature]),
-                written(float(value), 3, sign=True),
+                written(float(value), 3, sign=counted.plus),
             ]
     assert [tuple(row.values()) for row in told["pairs"]] == pairs
     assert text == expected

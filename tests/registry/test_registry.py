@@ -29,6 +29,9 @@ def test_built_ins_are_there() -> None:
     assert {"ks", "ks_exact", "kl", "auroc", "cohen_d"} <= set(statistics.names())
     assert {"randomized_labels", "fixed", "quantile"} <= set(thresholds.names())
     assert [entry.name for entry in statistics] == statistics.names()
+    assert [one.name for one in statistics if one.neutral] == ["auroc"]
+    auroc = statistics.get("auroc")
+    assert (auroc.neutral, auroc.constant, auroc.signed) == (0.5, 0.5, True)
     ks = statistics.get("ks")
     assert (ks.range, ks.on, ks.kernel, ks.constant) == ((-1, 1), "histogram", "ks", 0)
     assert (ks.compiled, ks.counts, ks.package) == (True, False, "fnx")
@@ -65,10 +68,27 @@ def test_a_function_becomes_a_statistic_and_stays_as_it_is() -> None:
         entry.bind({"bins": None})
 
 
-@pytest.mark.parametrize(("low", "signed"), [(0, False), (-1e-9, True), (0.5, False)])
-def test_a_statistic_is_signed_if_its_range_begins_below_zero(low: float, signed: bool) -> None:
-    fnx.statistic("f", range=(low, 1), constant=1)(lambda inner, outer: 1)
-    assert statistics.get("f").signed is signed
+@pytest.mark.parametrize(
+    ("low", "neutral", "signed"),
+    [(0, 0, False), (-1e-9, 0, True), (0.5, 0, False), (0, 0.5, True), (0.5, 0.5, False)],
+)
+def test_a_statistic_is_signed_if_its_range_begins_below_its_neutral_value(
+    low: float, neutral: float, signed: bool
+) -> None:
+    fnx.statistic("f", range=(low, 1), neutral=neutral, constant=1)(lambda inner, outer: 1)
+    assert (statistics.get("f").signed, statistics.get("f").neutral) == (signed, neutral)
+
+
+def test_a_constant_feature_has_the_neutral_value_unless_told_otherwise() -> None:
+    fnx.statistic("f", range=(0, 1), neutral=1)(lambda inner, outer: 1)
+    assert (statistics.get("f").neutral, statistics.get("f").constant) == (1, 1)
+    fnx.statistic("f", range=(0, 1), neutral=0.5, constant=0)(lambda inner, outer: 1)
+    assert (statistics.get("f").neutral, statistics.get("f").constant) == (0.5, 0)
+    for neutral in (-0.1, 1.1, math.nan, math.inf):
+        with pytest.raises(PluginError, match=f"neutral={neutral:g} is not within its range$"):
+            fnx.statistic("g", range=(0, 1), neutral=neutral)
+    with pytest.raises(PluginError, match=r"neutral=inf is not within its range$"):
+        fnx.statistic("g", range=(0, math.inf), neutral=math.inf)
 
 
 def test_statistics_on_samples_have_no_bins_and_those_of_many_pairs_are_not_compiled() -> None:

@@ -43,6 +43,7 @@ class Synthetic:
     failed: Sequence[tuple[str, str]] = (("b/broken.jpg", "image file is truncated"),)
     unbounded: bool = False
     limits: tuple[float, float] | None = None
+    neutral: float = 0.0
     constant: Sequence[int] = ()
     arrays: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
     """Real and random distances that are given, not drawn."""
@@ -122,10 +123,10 @@ def write_run(folder: Path, spec: Synthetic | None = None) -> Path:
         }
     )
     limits = spec.limits or ((0.0, np.inf) if spec.unbounded else (-1.0, 1.0))
-    thresholds = find_thresholds(real, random, range=limits)
+    thresholds = find_thresholds(real, random, range=limits, neutral=spec.neutral)
     np.save(folder / "distances.npy", real)
     np.save(folder / "distances_random.npy", random)
-    found = tables.analyse(images, names, features, real, random, thresholds, 10)
+    found = tables.analyse(images, names, features, real, random, thresholds, 10, spec.neutral)
     written = {name: value for name, value in found.items() if isinstance(value, pl.DataFrame)}
     for name, table in written.items():
         table.write_parquet(folder / f"{name}.parquet")
@@ -152,6 +153,7 @@ def record(spec: Synthetic, written: dict[str, pl.DataFrame], found: Thresholds)
         "tap": "post",
         "crops": {"name": "ten", "resize": 256, "size": 224, "resize_mode": "short_side"},
         "statistic": {"name": spec.statistic, "bins": 100},
+        "neutral": spec.neutral,
         "threshold": {
             "name": "randomized_labels",
             "permutations": spec.permutations,

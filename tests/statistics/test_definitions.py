@@ -169,7 +169,7 @@ def test_signed_statistics_are_positive_where_the_class_is_higher(name: str) -> 
     values = np.array([[0.0], [0.3], [0.2], [0.7], [5.1], [5.0], [5.5]])
     found = fnx.distances(values, [0, 0, 0, 0, 1, 1, 1], statistic=name)[0]
     if statistics.get(name).signed:
-        assert found[0] < 0 < found[1]
+        assert found[0] < statistics.get(name).neutral < found[1]
     else:
         assert found[0] >= 0
         assert found[1] > 0

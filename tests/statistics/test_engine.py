@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import zarr
 
@@ -26,7 +28,7 @@ class Chunked:
 
     dtype = np.dtype(np.float32)
 
-    def __init__(self, shape: tuple[int, int], chunks: tuple[int, int]) -> None:
+    def __init__(self, shape: tuple[int, int], chunks: tuple[Any, ...]) -> None:
         self.shape, self.chunks = shape, chunks
 
 
@@ -188,14 +190,216 @@ def test_labels_may_be_any_integers_or_strings(values: Any, labels: Any) -> None
         np.testing.assert_array_equal(fnx.distances(values, same), expected)
 
 
+WORDS = [f"{i % 3}-word" for i in range(90)]
+
+
+def one_missing(value: Any, labels: Any = WORDS) -> list[Any]:
+    """Labels of which the fifth is missing."""
+    return [*labels[:4], value, *labels[5:]]
+
+
+def masked(values: Any, *places: Any) -> Any:
+    """An array with masked places, and values there that must not be read."""
+    array = np.ma.masked_array(values)
+    for place in places:
+        array[place] = np.ma.masked
+    return array
+
+
+@pytest.mark.parametrize("name", ["dask", "sparse", "torch", "grad", "bfloat16", "polars", "pandas",
+                                  "Float32", "objects", "h5py", "unmasked", "matrix"])  # fmt: skip
+def test_arrays_of_any_library_give_the_same(
+    name: str, values: Any, labels: Any, tmp_path: Path
+) -> None:
+    few = np.round(values[:, :5] * 16) / 16  # what bfloat16 holds
+    expected = fnx.distances(few, labels)
+    torch, pandas = import_module("torch"), import_module("pandas")
+    made: dict[str, Any] = {
+        "torch": lambda: torch.tensor(few),
+        "grad": lambda: torch.tensor(few, requires_grad=True),
+        "bfloat16": lambda: torch.tensor(few).bfloat16(),
+        "polars": lambda: pl.DataFrame(few),
+        "pandas": lambda: pandas.DataFrame(few),
+        "Float32": lambda: pandas.DataFrame(few).convert_dtypes(),
+        "objects": lambda: few.astype(object),
+        "unmasked": lambda: masked(few),
+        "matrix": lambda: np.asmatrix(few),
+        "sparse": lambda: import_module("scipy.sparse").coo_array(few),
+    }
+    if name in made:
+        same = made[name]()
+    elif name == "dask":
+        arrays = import_module("dask.array")
+        rows = arrays.from_array(few, chunks=(7, 2))
+        same = rows[arrays.ones(90, dtype=bool, chunks=7)]  # of unknown length
+    else:
+        file = import_module("h5py").File(tmp_path / "f.h5", "w")
+        same = file.create_dataset("f", data=few, chunks=(10, 2))
+    np.testing.assert_array_equal(fnx.distances(same, labels), expected)
+
+
+def test_a_block_is_as_wide_as_the_widest_chunk_within_limits() -> None:
+    def width(*chunks: Any) -> int:
+        return open_columns(Chunked((90, 5000), chunks)).width
+
+    assert [width((90,), (c,)) for c in (1, 64, 65, 512, 513)] == [64, 64, 65, 512, 512]
+    assert [width(90, c) for c in (1, 64, 65, 512, 513)] == [64, 64, 65, 512, 512]
+    assert width((45, 45), (70, 200, 30)) == 200
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        [np.str_(word) for word in WORDS],
+        np.array(WORDS, dtype=object),
+        np.array(WORDS, dtype="S"),
+        np.array(WORDS, dtype=np.dtypes.StringDType()),
+        [word.encode() for word in WORDS],
+        masked(WORDS),
+        pl.Series(WORDS),
+        pl.Series(WORDS, dtype=pl.Categorical),
+        [int(word[0]) for word in WORDS],
+        [np.int16(word[0]) for word in WORDS],
+        np.array([int(word[0]) for word in WORDS], dtype=object),
+        [2**40 * int(word[0]) for word in WORDS],
+    ],
+)
+def test_labels_are_texts_or_integers_of_any_library(values: Any, same: Any) -> None:
+    expected = fnx.distances(values[:, :3], np.array(WORDS))
+    np.testing.assert_array_equal(fnx.distances(values[:, :3], same), expected)
+
+
+def test_labels_may_be_truth_values(values: Any) -> None:
+    truth = np.arange(90) % 2 == 0
+    expected = fnx.distances(values[:, :3], truth.astype(int))
+    for same in (truth, truth.tolist(), truth.astype(object), list(truth)):
+        np.testing.assert_array_equal(fnx.distances(values[:, :3], same), expected)
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown"),
+    [
+        (one_missing(None), "None"),
+        (one_missing(float("nan")), "nan"),
+        (one_missing(np.float32("nan")), "nan"),
+        (one_missing(""), "''"),
+        (one_missing("  "), "'  '"),
+        (one_missing(b"", [word.encode() for word in WORDS]), "b''"),
+        (one_missing(np.datetime64("NaT")), "NaT"),
+        (one_missing(float("nan"), range(90)), "nan"),
+        (np.array(one_missing(float("nan"), range(90))), "nan"),
+        (np.array(one_missing("NaT", ["2020"] * 90), dtype="M8[Y]"), "None"),
+        (np.array(one_missing(None), dtype=object), "None"),
+        (np.array(one_missing(None), dtype=np.dtypes.StringDType(na_object=None)), "None"),
+        (pl.Series(one_missing(None)), "None"),
+        (pl.Series(one_missing(None, range(90))), "nan"),
+        (pl.Series(one_missing(None), dtype=pl.Categorical), "None"),
+    ],
+)
+def test_a_missing_label_is_never_a_class(values: Any, labels: Any, shown: str) -> None:
+    message = rf"^labels: 1 of 90 values are missing, the first \(.*{shown}.*\) at 4: leave "
+    with pytest.raises(DataError, match=message):
+        fnx.distances(values, labels)
+
+
+def test_a_missing_label_of_pandas_is_never_a_class(values: Any) -> None:
+    pandas = import_module("pandas")
+    for missing in (pandas.NA, pandas.NaT, None):
+        for labels in (
+            one_missing(missing),
+            pandas.Series(one_missing(missing)),
+            pandas.Series(one_missing(missing), dtype="category"),
+        ):
+            with pytest.raises(DataError, match=r"^labels: 1 of 90 values are missing"):
+                fnx.distances(values, labels)
+    numbers = pandas.Series(one_missing(None, range(90)), dtype="Int64")
+    with pytest.raises(DataError, match=r"^labels: 1 of 90 values are missing"):
+        fnx.distances(values, numbers)
+
+
+def test_missing_labels_that_numpy_made_text_are_known_by_their_width(values: Any) -> None:
+    coerced = np.array(one_missing(float("nan")))
+    assert coerced[4] == "nan"
+    with pytest.raises(DataError, match=r"^labels: NaN is among them, which NumPy made the text"):
+        fnx.distances(values, coerced)
+    for text in (np.array(one_missing("nan")), one_missing("nan"), one_missing("w" * 32)):
+        assert fnx.distances(values, text).shape == (150, 4)  # a bread
+    wide = np.array([*one_missing("nan")[:-1], "w" * 32])
+    assert fnx.distances(values, wide).shape == (150, 5)
+    with pytest.raises(DataError, match=r"^labels: some are empty: "):
+        fnx.distances(values, np.array(one_missing("")))
+
+
+@pytest.mark.parametrize(
+    ("place", "shown"), [((3, 1), "in row 3, column 1"), ((0, 0), "in row 0, column 0")]
+)
+def test_missing_values_are_not_read_whatever_lies_behind_them(
+    values: Any, labels: Any, place: Any, shown: str
+) -> None:
+    holes = masked(values.copy(), place)
+    objects = values.astype(object)
+    objects[place] = None
+    nested = objects.tolist()
+    for features, what in (
+        (holes, "1 of 13,500 values are masked, the first"),
+        (list(holes), "1 of 13,500 values are masked, the first"),
+        (objects, r"1 of 13,500 values are missing, the first \(None\)"),
+        (nested, r"1 of 13,500 values are missing, the first \(None\)"),
+    ):
+        with pytest.raises(DataError, match=rf"^features: {what} {shown}: leave them out, or fill"):
+            fnx.distances(features, labels)
+    with pytest.raises(DataError, match=r"^labels: 2 of 90 values are masked, the first at 7: "):
+        fnx.distances(values, masked(labels, 7, 9))
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (None, "features: None is not an array"),
+        ([[1.0, 2.0], [3.0]], "features: cannot be read as an array: its rows have different"),
+        ([[1, "2"], [3, 4]], "features are <U21: must be"),
+        (np.array([[1, "2"], [3, 4]], dtype=object), "features: '2' in row 0, column 1 is not a"),
+        (np.array([[1, 2j], [3, 4]], dtype=object), "features: 2j in row 0, column 1 is not a"),
+        (np.array([[1, 2j], [3, 4]]), "features are complex128: must be"),
+        ({"a": 1}, "features: {'a': 1} +is not a number"),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_refused(features: Any, message: str) -> None:
+    with pytest.raises(DataError, match=f"^{message}"):
+        fnx.distances(features, [0, 1])
+
+
+@pytest.mark.usefixtures("restored_registry")
+def test_a_statistic_may_be_the_function_that_was_registered(values: Any, labels: Any) -> None:
+    @fnx.statistic("first_bin", range=(-1, 1))
+    def first_bin(inner: Any, outer: Any) -> Any:
+        return outer[0] - inner[0]
+
+    expected = fnx.distances(values, labels, statistic="first_bin")
+    np.testing.assert_array_equal(fnx.distances(values, labels, statistic=first_bin), expected)
+    with pytest.raises(ConfigError, match=r"^statistic=None: must be the name of one, as 'auroc'$"):
+        fnx.distances(values, labels, statistic=None)  # type: ignore[arg-type]
+    message = (
+        r"^statistic=len: must .*, as 'auroc'; register the function with @fnx\.statistic\(…\)$"
+    )
+    with pytest.raises(ConfigError, match=message):
+        fnx.distances(values, labels, statistic=len)
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
         ([0] * 90, "labels have 1 class"),
         ([0, 1] * 40, "labels for 80 images, features of 90"),
-        ([0.5, 1.0] * 45, "labels are float64"),
-        ([None, "a"] * 45, "labels must be integers or strings"),
+        ([0.5, 1.0] * 45, "labels are float: must all be integers, or all strings"),
+        (np.arange(90) / 2, "labels are float64: must all be integers, or all strings"),
         ([[0, 1]] * 90, r"labels have shape \(90, 2\)"),
+        ([], "labels are empty"),
+        (None, "labels: None is not an array"),
+        ([1, "1"] * 45, "labels are int and str: must all be integers, or all strings"),
+        ([1, True] * 45, "labels are bool and int: must all"),
+        ([b"a", "a"] * 45, "labels are bytes and str: must all"),
+        (np.array([1, "1"] * 45, dtype=object), "labels are int and str: must all"),
     ],
 )
 def test_labels_that_make_no_sense_are_refused(values: Any, labels: Any, message: str) -> None:

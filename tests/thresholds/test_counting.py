@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 
 from fnx.errors import ConfigError, DataError
-from fnx.thresholds import counting
-from fnx.thresholds.counting import blocks, check_step, count_beyond, grid, largest
-from fnx.thresholds.evaluation import MAX_CANDIDATES, evaluate, extent
+from fnx.thresholds import counting, find_thresholds
+from fnx.thresholds.counting import (
+    MAX_CANDIDATES,
+    blocks,
+    check_step,
+    count_beyond,
+    grid,
+    reach,
+    relative_grid,
+)
+from fnx.thresholds.evaluation import candidates, evaluate
 
 D = np.float32([[0.1, -0.5], [0.3, 0.3], [-0.2, np.inf], [0.0, -np.inf]])
 
@@ -51,6 +59,13 @@ def test_both_inequalities_are_strict_and_counted_per_class() -> None:
     assert count_beyond(D, x, "-").tolist() == [[1, 1, 0, 0, 0], [2, 2, 2, 1, 1]]
 
 
+def test_presence_and_absence_are_counted_from_the_neutral_value() -> None:
+    d = np.float32([[0.6, 0.5], [0.4, 0.1], [0.9, 0.5]])
+    x = np.array([0.0, 0.1, 0.4])
+    assert count_beyond(d, x, "+", 0.5).tolist() == [[2, 1, 0], [0, 0, 0]]
+    assert count_beyond(d, x, "-", 0.5).tolist() == [[1, 0, 0], [1, 1, 0]]
+
+
 def test_distances_are_compared_in_their_own_type() -> None:
     """float32(0.15) is above the double 0.15, and float16 and integers are exact in float64."""
     x = np.array([0.15])
@@ -78,38 +93,108 @@ def test_blocks_hold_whole_features(
     np.testing.assert_array_equal(np.concatenate([block for _, block in found]), D)
     x = np.array([0.0, 0.2])
     assert count_beyond(D, x, "+").tolist() == [[2, 1], [2, 2]]
-    assert largest(D) == (-0.5, pytest.approx(0.3))
-
-
-def test_the_largest_distances_are_finite_and_reach_zero() -> None:
-    assert largest(np.array([[0.5, 2.0], [np.inf, 0.25]])) == (0, 2)
-    assert largest(np.array([[-0.5, -np.inf]])) == (-0.5, 0)
+    assert (reach([D]).below, reach([D, D]).above) == (0.5, pytest.approx(0.3))
 
 
 @pytest.mark.parametrize(
-    ("distances", "limits", "expected"),
+    ("values", "neutral", "below", "above", "typical"),
     [
-        ([0.5, -0.2], None, (True, 1.0)),
-        ([0.5, 0.2], None, (False, 1.0)),
-        ([1.0, -1.0], None, (True, 1.0)),
-        ([1.25, 0.2], None, (False, 1.75)),  # one step more than the largest
-        ([0.2, -2.5], None, (True, 3.0)),
-        ([0.5, 0.2], (-1, 1), (True, 1)),
-        ([0.5, 0.2], (0, 0.7), (False, 0.7)),
-        ([0.5, 0.2], (-2, 1), (True, 2)),
-        ([0.5, 3.0], (0, np.inf), (False, 3.5)),
-        ([0.5, 0.2], (0, np.inf), (False, 1.0)),
-        ([0.5, -3.0], (-np.inf, np.inf), (True, 3.5)),
-        ([0.5, -3.0], (0, np.inf), (False, 1.0)),
-        ([0.5, 1e9], (0, np.inf), (False, 0.5 * MAX_CANDIDATES)),
+        ([0.5, 2.0, np.inf, 0.0], 0.0, 0, 2, 1),
+        ([-0.5, -np.inf], 0.0, 0.5, 0, 0.5),
+        ([0.0, 0.0], 0.0, 0, 0, 1),
+        ([1e-300, -1e300, 1e-300, 1e308], 0.0, 1e300, 1e308, 100),
+        ([0.25, 0.75, 0.5, 1.0], 0.5, 0.25, 0.5, 32 ** (-1 / 3)),
+    ],
+)
+def test_distances_reach_as_far_as_the_finite_ones(
+    values: list[float], neutral: float, below: float, above: float, typical: float
+) -> None:
+    found = reach([np.array([values])], neutral)
+    assert (found.below, found.above) == (below, above)
+    assert found.typical == pytest.approx(typical)
+
+
+@pytest.mark.parametrize(
+    ("distances", "limits", "neutral", "expected"),
+    [
+        ([0.5, -0.2], None, 0, (True, 1.0)),
+        ([0.5, 0.2], None, 0, (False, 1.0)),
+        ([1.0, -1.0], None, 0, (True, 1.0)),
+        ([0.25, 0.011], None, 0, (False, 1.0)),
+        ([1.25, 0.2], None, 0, (False, 1.25)),
+        ([0.01, 0.002], None, 0, (False, 0.01)),  # of a range 0 … 1 that would be ten steps
+        ([0.2, -2.5], None, 0, (True, 2.5)),
+        ([0.5, 0.2], (-1, 1), 0, (True, 1)),
+        ([0.5, 0.2], (0, 0.7), 0, (False, 0.5)),
+        ([0.5, 0.2], (-2, 1), 0, (True, 2)),
+        ([0.5, 3.0], (0, np.inf), 0, (False, 3.0)),
+        ([0.5, 0.2], (0, np.inf), 0, (False, 0.5)),
+        ([0.5, -3.0], (-np.inf, np.inf), 0, (True, 3.0)),
+        ([0.5, -3.0], (0, np.inf), 0, (False, 0.5)),
+        ([0.5, 1e30], (0, np.inf), 0, (False, 1e30)),
+        ([0.0, np.inf], (0, np.inf), 0, (False, 1.0)),
+        ([0.6, 0.2], (0, 1), 0.5, (True, 0.5)),
+        ([0.6, 0.7], (0.5, 1), 0.5, (False, 0.5)),
+        ([0.6, 0.2], (-0.5, 0.9), 0.7, (True, 1.0)),
+        ([0.5, 7.0], (0, np.inf), 1, (True, 6.0)),
+        ([-0.5, 1.5], (-np.inf, np.inf), 1, (True, 1.5)),
+        ([0.6, 0.2], None, 0.5, (True, 1.0)),
+        ([0.6, 0.7], None, 0.5, (False, 1.0)),
     ],
 )
 def test_candidates_end_with_the_range_or_with_the_distances(
-    distances: Any, limits: Any, expected: tuple[bool, float]
+    distances: Any, limits: Any, neutral: float, expected: tuple[bool, float]
 ) -> None:
-    real, random = np.array([distances]), np.zeros((2, 1, 2))
-    assert extent(real, random, 0.5, limits) == expected
-    assert extent(random[0], [random[0], real], 0.5, limits) == expected
+    real, random = np.array([distances]), np.full((2, 1, 2), float(neutral))
+    for one, others in ((real, random), (random[0], [random[0], real])):
+        signed, x = candidates(one, others, 0.5, limits, neutral)
+        assert (signed, x[0], x[-1]) == (expected[0], 0, pytest.approx(expected[1], rel=1e-15))
+
+
+def test_relative_candidates_are_steps_up_to_the_unit_and_shares_beyond() -> None:
+    np.testing.assert_array_equal(relative_grid(0.25, 8, 8), [0, 2, 4, 6, 8])
+    np.testing.assert_array_equal(relative_grid(0.25, 8, 5), [0, 2, 4, 5])
+    np.testing.assert_allclose(relative_grid(0.5, 2, 4.5), [0, 1, 2, 3, 4.5], rtol=1e-15)
+    x = relative_grid(0.001, 0.25, 3e7)
+    assert x.size == 1001 + np.ceil(np.log(3e7 / 0.25) / np.log(1.001))
+    assert np.diff(x[:1001]) == pytest.approx(0.00025)
+    assert (x[1001:] / x[1000:-1] <= 1.001 + 1e-12).all()
+    assert x[-1] == 3e7
+    far = relative_grid(0.001, 1e-300, 1e300)
+    assert far.size == 1001 + MAX_CANDIDATES
+    assert (far[-1], (np.diff(far) > 0).all()) == (1e300, True)
+
+
+@pytest.mark.parametrize("strategy", ["randomized_labels", "quantile"])
+@pytest.mark.parametrize("neutral", [0.0, 4.0])
+def test_thresholds_of_an_unbounded_statistic_follow_its_unit(
+    strategy: str, neutral: float
+) -> None:
+    rng = np.random.default_rng(3)
+    real = np.float32(rng.laplace(0, 2, (60, 4)))
+    random = np.float32(rng.normal(0, 0.5, (19, 60, 4)))
+    real[5, 1], random[3, 7, 2] = np.inf, -np.inf
+
+    def find(unit: float) -> Any:
+        return find_thresholds(
+            np.float32(unit * real) + np.float32(unit * neutral),
+            np.float32(unit * random) + np.float32(unit * neutral),
+            strategy=strategy, range=(-np.inf, np.inf), neutral=unit * neutral,
+        )  # fmt: skip
+
+    one = find(1)
+    assert one.plus.kept > one.plus.kept_random
+    for unit in (2.0**-80, 2.0**-20, 2.0**9, 2.0**100):
+        scaled = find(unit)
+        for side, first in ((scaled.plus, one.plus), (scaled.minus, one.minus)):
+            assert side.threshold == pytest.approx(unit * first.threshold, rel=1e-13)
+            assert (side.kept, side.kept_random) == (first.kept, first.kept_random)
+        np.testing.assert_allclose(scaled.curve.x, unit * one.curve.x, rtol=1e-13)
+        np.testing.assert_array_equal(scaled.curve.davg_plus, one.curve.davg_plus)
+    for unit in (1e-8, 1e-3, 1000.0, 3e7):
+        scaled = find(unit)
+        assert scaled.plus.threshold == pytest.approx(unit * one.plus.threshold, rel=1e-5)
+        assert scaled.plus.kept == pytest.approx(one.plus.kept, abs=0.5)
 
 
 def test_numbers_of_kept_features_are_means_over_classes_and_permutations() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -77,13 +77,19 @@ def layer_rows(features: pl.DataFrame) -> list[LayerRows]:
 
 @dataclass(frozen=True)
 class Domain:
-    """The range in which distances are drawn."""
+    """The range in which distances are drawn, and their neutral value."""
 
     low: float
     high: float
+    neutral: float = 0.0
+
+    @property
+    def reach(self) -> float:
+        """How far it goes to each side of the neutral value."""
+        return self.high - self.neutral
 
     def edges(self, n_bins: int) -> NDArray[np.float64]:
-        """Return the edges of bins of equal width; 0 is one of them in a symmetric range."""
+        """Return the edges of bins of equal width; if symmetric, the neutral value is one."""
         return np.linspace(self.low, self.high, n_bins + 1)
 
 
@@ -92,52 +98,66 @@ class Extent:
     """How far distances reach: all that their domain depends on.
 
     Attributes:
-        largest: the largest finite |D|.
-        negative: whether any D is below 0.
-        sizes: number of finite distances in each of 32 bins per octave of |D|; not those of 0.
+        largest: the largest finite |D|, or |D - neutral|.
+        negative: whether any D is below the neutral value.
+        sizes: number of finite distances in each of 32 bins per octave of |D - neutral|; not those
+            that are neutral.
+        neutral: of the statistic.
     """
 
     largest: float
     negative: bool
     sizes: NDArray[np.int64]
+    neutral: float = 0.0
 
 
-def extent(distances: Distances) -> Extent:
+def from_neutral(distances: Distances, neutral: float) -> NDArray[np.floating[Any]]:
+    """Return D - neutral: as they are where that is 0, else in float64, which loses nothing."""
+    return distances if neutral == 0 else np.asarray(distances, np.float64) - neutral
+
+
+def extent(distances: Distances, neutral: float = 0.0) -> Extent:
     """Return how far distances [F, C] or [R, F, C] reach, reading them in blocks."""
     largest, negative = 0.0, False
     sizes = np.zeros(_OCTAVES * _PER_OCTAVE, np.int64)
     rows = distances.reshape(-1, distances.shape[-1])
     for start in range(0, len(rows), BLOCK):
-        block = rows[start : start + BLOCK]
+        block = from_neutral(rows[start : start + BLOCK], neutral)
         finite = np.abs(block[np.isfinite(block) & (block != 0)])
         largest = max(largest, float(finite.max(initial=0)))
         steps = np.log2(finite.astype(np.float64)) * _PER_OCTAVE
         sizes += np.bincount((steps + sizes.size // 2).astype(np.int64), minlength=sizes.size)
         negative = negative or bool((block < 0).any())
-    return Extent(largest, negative, sizes)
+    return Extent(largest, negative, sizes, neutral)
 
 
 def domain(*extents: Extent) -> Domain:
     """Return the range of drawing: −1…1 or 0…1 if it holds all distances, else one for most.
 
+    About a neutral value that is not 0 it is 0 … 2 neutral instead of −1…1, or the upper half.
+
     Of an unbounded statistic that is all but the `BEYOND` largest of the finite distances: a single
     one, far out, would leave no room for the others.
 
     >>> domain(extent(np.array([[0.2, -0.4]], np.float32)))
-    Domain(low=-1.0, high=1.0)
+    Domain(low=-1.0, high=1.0, neutral=0.0)
     >>> domain(extent(np.array([[0.2, np.inf, 7.3]], np.float32)))
-    Domain(low=0.0, high=8.0)
+    Domain(low=0.0, high=8.0, neutral=0.0)
+    >>> domain(extent(np.array([[0.7, 0.4]], np.float32), neutral=0.5))
+    Domain(low=0.0, high=1.0, neutral=0.5)
     """
+    neutral = extents[0].neutral
     largest = max(found.largest for found in extents)
-    high = 1.0
-    if largest > 1.0:
+    high = abs(neutral) or 1.0
+    if largest > high:
         counts = sum(found.sizes for found in extents)
         last = int(np.searchsorted(np.cumsum(counts), (1 - BEYOND) * np.sum(counts)))
         upper_edge = 2.0 ** ((last + 1 - _OCTAVES * _PER_OCTAVE // 2) / _PER_OCTAVE)
         high = min(largest, upper_edge)
         step = float(10.0 ** np.floor(np.log10(high)))
         high = float(np.ceil(high / step) * step)
-    return Domain(-high if any(found.negative for found in extents) else 0.0, high)
+    low = high if any(found.negative for found in extents) else 0.0
+    return Domain(neutral - low, neutral + high, neutral)
 
 
 @dataclass(frozen=True)
@@ -149,18 +169,19 @@ class Spread:
     high: float
 
 
-def spread(values: Distances, sign: Sign) -> Spread | None:
+def spread(values: Distances, sign: Sign, neutral: float = 0.0) -> Spread | None:
     """Return the mode of D⁺ or D⁻ with bars that hold 68 % of the mass on each side of it (Fig 5).
 
-    The mode is the centre of the fullest bin (the one nearest 0, if several) of a histogram with
-    bins of 0.01 from 0 outwards. The bins are wider where there are too few values for that (the
-    range of the values over the square root of their number), and where distances exceed 1 (a
-    hundredth of the largest finite one). The ends of the bars are observed values; an end may be
-    infinite.
+    The mode is the centre of the fullest bin (the one nearest the neutral value, if several) of a
+    histogram with bins of 0.01 from that value outwards. The bins are wider where there are too few
+    values for that (the range of the values over the square root of their number), and where
+    distances exceed 1 (a hundredth of the largest finite one). The ends of the bars are observed
+    values; an end may be infinite.
 
     Args:
         values: distances of any shape; only those of this sign count.
-        sign: "+" takes D > 0, "-" takes D < 0.
+        sign: "+" takes D > neutral, "-" takes D < neutral.
+        neutral: of the statistic.
 
     Returns:
         None if there is no value of this sign.
@@ -169,6 +190,7 @@ def spread(values: Distances, sign: Sign) -> Spread | None:
     >>> round(found.mode, 2), round(found.low, 3), round(found.high, 3)
     (0.21, 0.205, 0.3)
     """
+    values = from_neutral(values, neutral)
     magnitudes = np.abs(values[values > 0 if sign == "+" else values < 0])
     if not magnitudes.size:
         return None
@@ -182,16 +204,16 @@ def spread(values: Distances, sign: Sign) -> Spread | None:
         mode = (float(np.argmax(counts)) + 0.5) * width
         low = _quantile(magnitudes[magnitudes <= mode], 1 - BAR_MASS, mode)
         high = _quantile(magnitudes[magnitudes >= mode], BAR_MASS, mode)
-    return Spread(mode, low, high) if sign == "+" else Spread(-mode, -high, -low)
+    return _placed(mode, low, high, sign, neutral)
 
 
-def lognormal_spread(values: Distances, sign: Sign) -> Spread | None:
+def lognormal_spread(values: Distances, sign: Sign, neutral: float = 0.0) -> Spread | None:
     """Return the mode and bars of D⁺ or D⁻ as `spread` does, of a log-normal law fitted to them.
 
-    The law has the mean m and the standard deviation s of ln |D| (its maximum-likelihood fit); its
-    mode is exp(m − s²), below which lies a share Φ(−s) of it. Infinite distances are left out. Bars
-    of a bounded statistic can pass its bound, for the law has none. None if there is no finite
-    value of this sign.
+    The law has the mean m and the standard deviation s of ln |D - neutral| (its maximum-likelihood
+    fit); its mode is exp(m − s²), below which lies a share Φ(−s) of it. Infinite distances are left
+    out. Bars of a bounded statistic can pass its bound, for the law has none. None if there is no
+    finite value of this sign.
 
     >>> found = lognormal_spread(np.float32([0.1, 0.2, 0.4]), "+")
     >>> round(found.mode, 3), round(found.low, 3), round(found.high, 3)
@@ -199,6 +221,7 @@ def lognormal_spread(values: Distances, sign: Sign) -> Spread | None:
     """
     from scipy.special import ndtr, ndtri  # here, for a terminal wants no more than a histogram
 
+    values = from_neutral(values, neutral)
     magnitudes = np.abs(values[values > 0 if sign == "+" else values < 0])
     logarithms = np.log(magnitudes[np.isfinite(magnitudes)].astype(np.float64))
     if not logarithms.size:
@@ -208,10 +231,17 @@ def lognormal_spread(values: Distances, sign: Sign) -> Spread | None:
     ends = ndtri([(1 - BAR_MASS) * below, below + BAR_MASS * (1 - below)])
     low, high = (float(end) for end in np.exp(mean + deviation * ends))
     mode = float(np.exp(mean - deviation**2))
-    return Spread(mode, low, high) if sign == "+" else Spread(-mode, -high, -low)
+    return _placed(mode, low, high, sign, neutral)
 
 
-def _quantile(values: Distances, share: float, default: float) -> float:
+def _placed(mode: float, low: float, high: float, sign: Sign, neutral: float) -> Spread:
+    """Return a spread of D from one of |D - neutral|."""
+    if sign == "+":
+        return Spread(neutral + mode, neutral + low, neutral + high)
+    return Spread(neutral - mode, neutral - high, neutral - low)
+
+
+def _quantile(values: NDArray[np.floating[Any]], share: float, default: float) -> float:
     # "inverted_cdf" gives an observed value: nothing is interpolated towards infinity.
     return float(np.quantile(values, share, method="inverted_cdf")) if values.size else default
 
@@ -222,18 +252,20 @@ def beyond(values: Distances, threshold: Threshold, sign: Sign) -> NDArray[np.bo
     return values > limit if sign == "+" else values < limit
 
 
-def farthest(values: Distances, sign: Sign, count: int) -> NDArray[np.intp]:
-    """Return where the distances of one sign lie that are farthest from 0, the farthest first.
+def farthest(values: Distances, sign: Sign, count: int, neutral: float = 0.0) -> NDArray[np.intp]:
+    """Return where the distances of one sign lie that are farthest out, the farthest first.
 
     Args:
         values: (V,) distances; of equal ones, the first goes first.
-        sign: "+" takes D > 0, "-" takes D < 0.
+        sign: "+" takes D > neutral, "-" takes D < neutral.
         count: how many at most.
+        neutral: of the statistic.
 
     >>> farthest(np.float32([0.1, -0.3, 0.5, 0.5]), "+", 2).tolist()
     [2, 3]
     """
-    size = values if sign == "+" else -values
+    size = from_neutral(values, neutral)
+    size = size if sign == "+" else -size
     count = min(count, size.size)
     if not count:
         return np.empty(0, np.intp)
@@ -243,11 +275,13 @@ def farthest(values: Distances, sign: Sign, count: int) -> NDArray[np.intp]:
     return ranked
 
 
-def ranked(values: Distances, count: int) -> Iterator[tuple[Sign, int, int, np.float32]]:
+def ranked(
+    values: Distances, count: int, neutral: float = 0.0
+) -> Iterator[tuple[Sign, int, int, np.float32]]:
     """Yield sign, rank from 1, place and value of the values that are `farthest`, "+" first."""
     signs: tuple[Sign, Sign] = ("+", "-")
     for sign in signs:
-        for rank, place in enumerate(farthest(values, sign, count), 1):
+        for rank, place in enumerate(farthest(values, sign, count, neutral), 1):
             yield sign, rank, int(place), values[place]
 
 

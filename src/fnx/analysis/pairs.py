@@ -86,7 +86,7 @@ def find_pair(run: Run, text: str, key: str = "report.pair") -> Pair:
 
 
 def top_pair(run: Run) -> Pair | None:
-    """Return the pair of the highest D, the first of several; None if no D is above 0."""
+    """Return the pair of the highest D, the first of several; None if no D is above neutral."""
     first = run.top_features.filter(sign="+", rank=1).sort(
         "distance", descending=True, maintain_order=True
     )
@@ -120,7 +120,7 @@ def shown_pairs(run: Run) -> pl.DataFrame:
 
 def _asked_pair(run: Run, text: str) -> tuple[Sign, Pair]:
     pair = find_pair(run, text, "report.pairs")
-    absent = run.signed and run.distances[pair.feature_id, pair.class_id] < 0
+    absent = run.signed and run.distances[pair.feature_id, pair.class_id] < run.neutral
     return "-" if absent else "+", pair
 
 

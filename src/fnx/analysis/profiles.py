@@ -99,7 +99,7 @@ def class_profile(run: Run, class_id: int, top: int = 10) -> ClassProfile:
         row["n_images"],
         run.failed.filter(class_id=class_id).height,
         pl.DataFrame(kept, schema=dict(zip(names, types, strict=True)), orient="row"),
-        _ranked(real, top, "feature_id").join(
+        _ranked(run, real, top, "feature_id").join(
             run.features.select("feature_id", "layer", "unit"),
             on="feature_id",
             maintain_order="left",
@@ -111,10 +111,10 @@ def class_profile(run: Run, class_id: int, top: int = 10) -> ClassProfile:
     )
 
 
-def _ranked(values: NDArray[np.float32], top: int, name: str) -> pl.DataFrame:
+def _ranked(run: Run, values: NDArray[np.float32], top: int, name: str) -> pl.DataFrame:
     """Return the places of the largest and of the smallest values, those of a place in `name`."""
     schema = {"sign": pl.String, "rank": pl.Int64, name: pl.Int64, "distance": pl.Float64}
-    return pl.DataFrame(list(ranked(values, top)), schema=schema, orient="row")
+    return pl.DataFrame(list(ranked(values, top, run.neutral)), schema=schema, orient="row")
 
 
 def feature_profile(run: Run, feature_id: int) -> FeatureProfile:
@@ -162,7 +162,7 @@ def layer_profile(run: Run, layer: str, top: int = 10) -> LayerProfile:
     features = run.features[rows]
     real = np.asarray(run.distances[rows])
     # Pairs are counted along the layer's rows: feature by feature, class by class.
-    pairs = _ranked(real.ravel(), top, "pair").with_columns(
+    pairs = _ranked(run, real.ravel(), top, "pair").with_columns(
         feature_id=pl.col("pair") // real.shape[1] + rows.start,
         class_id=(pl.col("pair") % real.shape[1]).cast(pl.Int32),
     )

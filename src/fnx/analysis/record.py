@@ -89,8 +89,9 @@ class KeptBySign:
 class RunRecord:
     """All that is needed to repeat a run, or to trust it. Records of older versions lack keys.
 
-    `crops`, `statistic`, `threshold`: the name of the option and its parameters. `config`: the
-    whole configuration. `seconds`: wall time of each stage.
+    `crops`, `statistic`, `threshold`: the name of the option and its parameters. `neutral`: the
+    statistic's value where a class is like all others. `config`: the whole configuration.
+    `seconds`: wall time of each stage.
     """
 
     fnx_version: str = ""
@@ -103,6 +104,7 @@ class RunRecord:
     tap: str = ""
     crops: dict[str, Any] = field(default_factory=dict)
     statistic: dict[str, Any]
+    neutral: float = 0.0
     threshold: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
     embedding: str = ""

@@ -137,7 +137,7 @@ class Run:
     @cached_property
     def extents(self) -> tuple[Extent, Extent]:
         """How far the distances under the real and under random labels reach."""
-        return extent(self.distances), extent(self.distances_random)
+        return extent(self.distances, self.neutral), extent(self.distances_random, self.neutral)
 
     @cached_property
     def domain(self) -> Domain:
@@ -164,6 +164,11 @@ class Run:
     def statistic(self) -> str:
         """Name of the statistic."""
         return str(self.record.statistic["name"])
+
+    @property
+    def neutral(self) -> float:
+        """Value of the statistic where a class is like all others: presence lies above it."""
+        return self.record.neutral
 
     @property
     def signed(self) -> bool:

@@ -38,7 +38,7 @@ QUANTILES = (0.025, 0.975)
 """95 % of a feature's distances under random labels lie between these."""
 
 TopPairs = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]
-"""Ids of features, ids of classes and distances, the farthest from 0 first."""
+"""Ids of features, ids of classes and distances, the farthest from the neutral value first."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class SideScan:
         classes_kept: (F,) classes for which a feature is kept.
         best: (F,) the largest distance of a feature; for "-", the smallest.
         best_class: (F,) its class, the first of several.
-        counts: (C, X) features with D > x, for "-" with D < −x (Fig 9).
+        counts: (C, X) features with D > neutral + x, for "-" with D < neutral − x (Fig 9).
         counts_random: (R, C, X) the same under each of the random labellings.
         pairs: for each layer its top pairs.
         spreads: for each layer.
@@ -98,7 +98,7 @@ class Scan:
         histogram_random: (L, BINS) the same under random labels, all R together.
         random: (F, 4) of each feature's distances under random labels, over classes and
             labellings: the smallest, the quantiles, the largest. All are observed values.
-        x: (X,) where the curves are counted, from 0.
+        x: (X,) where the curves are counted, from 0: how far from the neutral value.
     """
 
     layers: list[LayerRows]
@@ -129,11 +129,14 @@ def scan(
         domain: the range of all distances.
     """
     real, random = np.asarray(real), np.asarray(random)
-    edges, x = domain.edges(BINS), np.linspace(0, domain.high, CURVE_POINTS)
+    edges, x = domain.edges(BINS), np.linspace(0, domain.reach, CURVE_POINTS)
     return Scan(
         layers,
         domain,
-        sides=[_scan_side(layers, real, random, sign, limits[sign], x) for sign in limits],
+        sides=[
+            _scan_side(layers, real, random, sign, limits[sign], x, domain.neutral)
+            for sign in limits
+        ],
         n_random=len(random),
         edges=edges,
         histogram=np.stack([np.histogram(real[layer.rows], edges)[0] for layer in layers]),
@@ -160,6 +163,7 @@ def _scan_side(
     sign: Sign,
     threshold: Threshold,
     x: NDArray[np.float64],
+    neutral: float,
 ) -> SideScan:
     """Count what lies beyond the thresholds of a sign."""
     limits = np.broadcast_to(np.asarray(threshold, np.float32), real.shape[1])
@@ -174,23 +178,26 @@ def _scan_side(
         classes_kept=kept.sum(axis=1),
         best=real.max(axis=1) if sign == "+" else real.min(axis=1),
         best_class=(real.argmax(axis=1) if sign == "+" else real.argmin(axis=1)).astype(np.int32),
-        counts=count_beyond(real, x, sign),
-        counts_random=np.stack([count_beyond(labelling, x, sign) for labelling in random]),
-        pairs=[_top_pairs(real[layer.rows], sign, layer.rows.start) for layer in layers],
-        spreads=[_spreads(real[layer.rows], random[:, layer.rows], sign) for layer in layers],
+        counts=count_beyond(real, x, sign, neutral),
+        counts_random=np.stack([count_beyond(one, x, sign, neutral) for one in random]),
+        pairs=[_top_pairs(real[layer.rows], sign, neutral, layer.rows.start) for layer in layers],
+        spreads=[
+            _spreads(real[layer.rows], random[:, layer.rows], sign, neutral) for layer in layers
+        ],
     )
 
 
-def _top_pairs(real: Distances, sign: Sign, first: int) -> TopPairs:
-    feature, of_class = np.unravel_index(farthest(real.ravel(), sign, TOP_PAIRS), real.shape)
+def _top_pairs(real: Distances, sign: Sign, neutral: float, first: int) -> TopPairs:
+    at = farthest(real.ravel(), sign, TOP_PAIRS, neutral)
+    feature, of_class = np.unravel_index(at, real.shape)
     ids = (feature + first).astype(np.int32), of_class.astype(np.int32)
     return *ids, real[feature, of_class]
 
 
-def _spreads(real: Distances, random: Distances, sign: Sign) -> Spreads:
+def _spreads(real: Distances, random: Distances, sign: Sign, neutral: float) -> Spreads:
     return Spreads(
-        spread(real, sign),
-        spread(random, sign),
-        lognormal_spread(real, sign),
-        lognormal_spread(random, sign),
+        spread(real, sign, neutral),
+        spread(random, sign, neutral),
+        lognormal_spread(real, sign, neutral),
+        lognormal_spread(random, sign, neutral),
     )

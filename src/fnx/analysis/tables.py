@@ -30,6 +30,7 @@ def analyse(
     random: Distances,
     thresholds: Thresholds,
     top_k: int,
+    neutral: float = 0.0,
 ) -> dict[str, Any]:
     """Count what the distances tell, and make a run's tables of it.
 
@@ -41,11 +42,12 @@ def analyse(
         random: [R, F, C] distances under random labels.
         thresholds: of these distances.
         top_k: features listed for each class and sign.
+        neutral: of the statistic.
 
     Returns:
         What a `fnx.analysis.Run` holds, by name: its arrays, its scan and its tables.
     """
-    extents = extent(real), extent(random)
+    extents = extent(real, neutral), extent(random, neutral)
     scanned = scan(layer_rows(features), real, random, limits(thresholds), domain(*extents))
     return {
         "distances": real,
@@ -61,7 +63,7 @@ def analyse(
         "thresholds": thresholds_table(thresholds),
         "davg": davg_table(thresholds),
         "layers": layers_table(scanned),
-        "top_features": top_features_table(real, top_k),
+        "top_features": top_features_table(real, top_k, neutral),
     }
 
 
@@ -143,12 +145,13 @@ def limits(thresholds: Thresholds) -> dict[Sign, Threshold]:
     }
 
 
-def top_features_table(real: Distances, k: int) -> pl.DataFrame:
-    """Return the k features that say most about each class by presence (D > 0) and absence (D < 0).
+def top_features_table(real: Distances, k: int, neutral: float = 0.0) -> pl.DataFrame:
+    """Return the k features that say most about each class by presence, and by absence.
 
     Args:
         real: [F, C] distances.
         k: features listed for each class and sign; fewer if fewer have that sign.
+        neutral: of the statistic: presence lies above it, absence below.
 
     Returns:
         ``class_id`` Int32, ``sign`` "+" or "-", ``rank`` Int32 from 1, ``feature_id`` Int64,
@@ -160,7 +163,7 @@ def top_features_table(real: Distances, k: int) -> pl.DataFrame:
     rows = [
         (class_id, *row)
         for class_id in range(real.shape[1])
-        for row in ranked(np.ascontiguousarray(real[:, class_id]), k)
+        for row in ranked(np.ascontiguousarray(real[:, class_id]), k, neutral)
     ]
     schema = {
         "class_id": pl.Int32,
@@ -210,8 +213,8 @@ def davg_table(thresholds: Thresholds) -> pl.DataFrame:
     """Return the average distance to random labels at every x (Eq. 4).
 
     Returns:
-        ``x`` from 0, ``davg_plus`` (features with D > x) and ``davg_minus`` (with D < −x; null for
-        an unsigned statistic), real minus random, mean over classes.
+        ``x`` from 0, ``davg_plus`` (features with D > neutral + x) and ``davg_minus`` (with
+        D < neutral − x; null for an unsigned statistic), real minus random, mean over classes.
     """
     columns = ("x", "davg_plus", "davg_minus")
     return pl.DataFrame(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from fnx import backbones
 from fnx.analysis.pairs import check_pair
 from fnx.backbones.architectures import known_layers
-from fnx.backbones.weights.locate import check_source
+from fnx.backbones.weights.locate import check_reachable, check_source
 from fnx.config.compose import reference_dataset
 from fnx.config.schema import Config, DatasetConfig, TrainerConfig
 from fnx.errors import ConfigError, unknown
@@ -67,10 +67,11 @@ def _check_keys(node: Any, prefix: str = "") -> None:
             _check_keys(value, f"{key}.")
             continue
         for item in value if isinstance(value, list) else [value]:
-            _check_value(key, item, **declared[key])
+            _check_value(key, item, declared[key])
 
 
-def _check_value(key: str, value: Any, choices: Sequence[str], minimum: Any, help: str) -> None:
+def _check_value(key: str, value: Any, declared: Mapping[str, Any]) -> None:
+    choices, minimum = declared["choices"], declared["minimum"]
     if value is None or value in choices:
         return
     if minimum is None:
@@ -130,7 +131,7 @@ def _check_statistic(config: Config) -> None:
     if permutations < 1:
         raise ConfigError(f"threshold.permutations={permutations}: must be at least 1")
     strategy.check_defined_for(statistic.name)
-    strategy.bind(config.threshold, range=statistic.range)
+    strategy.bind(config.threshold, range=statistic.range, neutral=statistic.neutral)
 
 
 def _check_packages(config: Config) -> None:
@@ -176,6 +177,7 @@ def _check_model(config: Config) -> None:
     for key, pair in _pairs(config):
         check_pair(pair, units=units, key=key)
     check_source(config.model)
+    check_reachable(config.model)
     oblong = config.crops.name == "dense" and config.crops.resize_mode != "squash"
     if oblong and known_layers(config.model.timm_name) is None:
         from fnx.backbones.networks import takes_oblong

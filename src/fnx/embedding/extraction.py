@@ -23,7 +23,7 @@ from fnx.embedding import ranks, store
 from fnx.embedding.fingerprint import fingerprint
 from fnx.embedding.manifest import Manifest
 from fnx.embedding.microbatches import IMAGES_PER_STEP, Microbatches, batching
-from fnx.errors import reason
+from fnx.errors import DataError, reason
 from fnx.images.crops import Crops
 from fnx.images.torch_dataset import Batch, ImageDataset, collate, leave_to_main
 from fnx.utils import launch
@@ -105,7 +105,10 @@ class Extractor(lightning.LightningModule):
     def predict_step(self, batch: Batch, _: int) -> tuple[Tensor, Tensor]:
         """Embed one batch of the loader: float32 (images, F), uint8 (images, F, 2)."""
         assert self.microbatches is not None
-        return self.microbatches(batch.images())
+        values, positions = self.microbatches(batch.images())
+        if not values.isfinite().all():
+            raise DataError(_overflow(self.backbone, values, self.config.precision))
+        return values, positions
 
     def close(self) -> None:
         """Leave no thread behind, whatever ended the loop."""
@@ -163,6 +166,21 @@ def extract(
         raise launch.NonZeroRankExit
     store.finish(path, manifest)
     return Extraction(rows_left, round(time.perf_counter() - start, 3))
+
+
+def _overflow(backbone: Backbone, values: Tensor, precision: str) -> str:
+    """Return the line that names the first layer with NaN or infinite values."""
+    first = int(values.isfinite().all(dim=0).int().argmin())
+    layer = backbone.feature_table()["layer"][first]
+    if precision.startswith("16"):
+        return (
+            f"trainer.precision={precision}: values of layer {layer} are beyond what 16 bits hold; "
+            "choose bf16-mixed or 32-true"
+        )
+    return (
+        f"values of layer {layer} are NaN or infinite: the weights are not this network's, or "
+        "model.preprocess is not that of their training"
+    )
 
 
 def _open_or_create(

@@ -20,6 +20,7 @@ from fnx.images.decode import Decoder
 from fnx.images.intensity import Ranges, few_levels, settle, unusual
 from fnx.images.layouts.readers import list_images
 from fnx.images.official import differences
+from fnx.images.paths import Files, shown
 from fnx.images.validate import Checked, check_images, known_checks
 
 log = logging.getLogger(__name__)
@@ -64,9 +65,12 @@ def open_images(
 def open_listing(config: DatasetConfig, cache: Path, listing: Listing) -> LabelledImages:
     """Check the images of a listing, up to `limit_per_class` of each class, and number them.
 
+    A file that is listed twice, by whatever path or link, is taken once.
+
     Raises:
-        DataError: an unreadable image, with on_error=raise.
+        DataError: a file of two classes; an unreadable image, with on_error=raise.
     """
+    listing = _each_file_once(listing)
     with known_checks(listing.root, cache, config.max_pixels) as known:
         checked = _check_up_to(listing, config, known)
     images = _labelled(config, listing, checked)
@@ -82,7 +86,59 @@ def open_listing(config: DatasetConfig, cache: Path, listing: Listing) -> Labell
         log.warning(
             "classes without a readable image are left out: %s", ", ".join(map(repr, unreadable))
         )
+    _warn_of_copies(images.ok())
     return images
+
+
+def _warn_of_copies(readable: pl.DataFrame) -> None:
+    """Warn of images with the same bytes in two classes."""
+    labelled = readable.drop_nulls("class_name")
+    two = labelled.filter(pl.col("class_name").n_unique().over("digest") > 1)
+    if two.height:
+        same = two.filter(digest=two["digest"][0]).unique("class_name", maintain_order=True)
+        log.warning(
+            "%d images have copies in another class, as %s and %s",
+            two.height,
+            *map(shown, same["path"][:2]),
+        )
+
+
+def _each_file_once(listing: Listing) -> Listing:
+    """Leave out paths that lead to a file which another one names, and refuse two classes of it."""
+    if not isinstance(listing.open, Files):
+        return listing
+    paths, names = listing.paths, listing.class_names
+    first_of: dict[tuple[int, ...], int] = {}
+    kept, again, of_two = [], [], []
+    for row, path in enumerate(paths):
+        identity = listing.open.identity(path)
+        first = row if identity is None else first_of.setdefault(identity, row)
+        if first == row:
+            kept.append(row)
+            continue
+        again.append((path, paths[first]))
+        if names[row] != names[first]:
+            of_two.append(
+                f"{shown(paths[first])} ({names[first]}) and {shown(path)} ({names[row]})"
+            )
+    if of_two:
+        raise DataError(
+            f"{len(of_two)} images are listed under two classes, as {of_two[0]}, which are the "
+            "same file: an image has one class; remove one of the two"
+        )
+    if not again:
+        return listing
+    log.warning(
+        "%d images are listed twice and taken once, as %s, which is the file %s",
+        len(again),
+        *map(shown, again[0]),
+    )
+    return replace(
+        listing,
+        paths=[paths[row] for row in kept],
+        class_names=[names[row] for row in kept],
+        splits=[listing.splits[row] for row in kept],
+    )
 
 
 def _check_up_to(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, make_dataclass
@@ -24,7 +25,7 @@ BUILT_IN = "fnx.statistics.definitions", "fnx.thresholds.strategies"
 HISTOGRAM, HISTOGRAMS, SAMPLES = "histogram", "histograms", "samples"
 COUNTS = ("n_inner", "n_outer")
 # What a strategy may ask for by name beside its own parameters.
-CONTEXT = ("range", "class_sizes", "statistic")
+CONTEXT = ("range", "class_sizes", "statistic", "neutral")
 MAX_BINS = 65_536  # the kernels' bin numbers are uint16
 
 failures: dict[str, str] = {}
@@ -66,7 +67,7 @@ class Entry:
         """Return all parameters: the given ones, checked, and the others' defaults.
 
         The key ``name``, which a config has beside the parameters, is left out. `context` is what
-        `check` may ask for by name: ``range``, that of the statistic that a strategy is for.
+        `check` may ask for by name: ``range`` and ``neutral``, of the statistic a strategy is for.
 
         Raises:
             ConfigError: an unknown parameter, or a value that is not allowed.
@@ -106,6 +107,7 @@ class Statistic(Entry):
 
     group = "statistic"
     range: tuple[float, float]
+    neutral: float  # value of two equal distributions: presence lies above it, absence below
     on: str
     compiled: bool
     constant: float  # value for a constant feature
@@ -115,7 +117,7 @@ class Statistic(Entry):
     @property
     def signed(self) -> bool:
         """Whether the statistic tells a class that is higher (+) from one that is lower (-)."""
-        return self.range[0] < 0
+        return self.range[0] < self.neutral
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,12 +163,21 @@ class Registry(Generic[E]):
         """Return the names, in alphabetical order."""
         return sorted(self._entries)
 
-    def get(self, name: str) -> E:
-        """Return the entry called ``NAME`` or ``PACKAGE/NAME``.
+    def get(self, name: str | Callable[..., Any]) -> E:
+        """Return the entry called ``NAME`` or ``PACKAGE/NAME``, or that of a registered function.
 
         Raises:
             ConfigError: no such entry; lists the names there are and the plugins that failed.
         """
+        if not isinstance(name, str):
+            known = next((one for one in self if one.function is name), None)
+            if known is not None:
+                return known
+            told = getattr(name, "__name__", None) or repr(name)
+            hint = f"; register the function with @fnx.{self.group}(…)" if callable(name) else ""
+            raise ConfigError(
+                f"{self.group}={told[:60]}: must be the name of one, as '{self.names()[0]}'{hint}"
+            )
         package, _, own = name.rpartition("/")
         entry = self._entries.get(own)
         if entry is not None and package in ("", entry.package):
@@ -211,10 +222,11 @@ def statistic(
     name: str,
     *,
     range: tuple[float, float],
+    neutral: float = 0.0,
     on: str = HISTOGRAM,
     compiled: bool = True,
     bins: int = 100,
-    constant: float = 0.0,
+    constant: float | None = None,
     check: Check | None = None,
     kernel: str | None = None,
 ) -> Callable[[F], F]:
@@ -222,16 +234,19 @@ def statistic(
 
     Args:
         name: what ``statistic=NAME`` and ``fnx.distances(..., statistic=NAME)`` call it.
-        range: smallest and largest value it can take (``-inf`` and ``inf`` allowed); a negative
-            smallest value makes it signed: positive where the class has the higher values.
-            A value outside, or NaN, stops the computation with the statistic's name.
+        range: smallest and largest value it can take (``-inf`` and ``inf`` allowed). A value
+            outside, or NaN, stops the computation with the statistic's name.
+        neutral: its value where the class is like all others. A smallest value below it makes the
+            statistic signed: above `neutral` where the class has the higher values (presence),
+            below where it has the lower ones (absence).
         on: ``"histogram"``: the function gets two probability vectors over the same ``bins``
             (float64, each sums to 1); ``"samples"``: it gets the two sorted samples (float64);
             ``"histograms"``: it gets the histograms of many pairs at once, two arrays (P, bins),
             and returns (P,): for NumPy code, never compiled.
         compiled: whether Numba compiles the function; ``False`` runs it as Python, slower.
         bins: default of the ``bins`` parameter that every statistic on histograms has.
-        constant: the value for a constant feature, for which the function is not called.
+        constant: the value for a constant feature, for which the function is not called; default
+            `neutral`.
         check: called with the parameters by name before any work; raises ConfigError for values
             that are not allowed.
         kernel: fnx's own: name of an all-pairs kernel that computes the same, faster.
@@ -255,6 +270,9 @@ def statistic(
     if on not in (HISTOGRAM, HISTOGRAMS, SAMPLES):
         allowed = ", ".join((HISTOGRAM, HISTOGRAMS, SAMPLES))
         raise PluginError(f"{kind}: on='{on}'; allowed: {allowed}")
+    if neutral != 0 and not (math.isfinite(neutral) and low <= neutral <= high):
+        raise PluginError(f"{kind}: neutral={neutral:g} is not within its range")
+    constant = neutral if constant is None else constant
     if not low <= constant <= high:
         raise PluginError(f"{kind}: constant={constant:g} is outside of its range")
     if not 1 <= (bins or 0) <= MAX_BINS:
@@ -273,6 +291,7 @@ def statistic(
                 parameters=parameters,
                 check=check,
                 range=(low, high),
+                neutral=float(neutral),
                 on=on,
                 compiled=compiled and on != HISTOGRAMS,
                 constant=constant,
@@ -302,8 +321,11 @@ def threshold(
         statistics: names of the statistics it is defined for; default all.
 
     A strategy is given, where it has parameters of these names: ``range``, the statistic's declared
-    range; ``class_sizes`` (C,), the images of each class; ``statistic``, its name (each of them
-    None where it is not known). `fnx.thresholds.evaluate` makes the `Thresholds` to return.
+    range; ``neutral``, its neutral value; ``class_sizes`` (C,), the images of each class;
+    ``statistic``, its name (each but ``neutral`` None where it is not known). A strategy that does
+    not ask for ``neutral`` is given all distances less that value, and the range too, and the
+    thresholds that it returns are moved back. `fnx.thresholds.evaluate` makes the `Thresholds` to
+    return.
 
     Raises:
         PluginError: the declaration cannot work, or another plugin has the name.

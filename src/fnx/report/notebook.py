@@ -79,7 +79,7 @@ def _top_features(run: analysis.Run, sign: str) -> list[dict[str, Any]]:
     top = (
         named_top_features(run)
         .filter(sign=sign)
-        .sort(pl.col("distance").abs(), descending=True, maintain_order=True)
+        .sort((pl.col("distance") - run.neutral).abs(), descending=True, maintain_order=True)
         .unique("feature_id", keep="first", maintain_order=True)
         .head(TOP_FEATURES)
     )

@@ -97,8 +97,8 @@ def _feature(
     profile = profiles.feature_profile(run, find_feature(run, feature))
     if class_name is not None:
         class_id = find_class(run, class_name)
-    else:  # the class of the largest |D|
-        most = profile.classes["distance"].abs().arg_max()
+    else:  # the class that it says most about
+        most = (profile.classes["distance"] - run.neutral).abs().arg_max()
         class_id = int(profile.classes["class_id"][most or 0])
     values: Values | str
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numbers
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,17 @@ from numpy.typing import ArrayLike, NDArray
 from fnx.errors import DataError
 from fnx.registry import load_installed, statistics
 from fnx.statistics.engine import all_distances
+from fnx.utils.arrays import as_array, is_missing
+
+COERCED = 32  # characters that NumPy gives texts among which a float was: NaN is then "nan"
 
 
 def distances(
-    features: Any, labels: ArrayLike, *, statistic: str = "ks", **parameters: Any
+    features: Any,
+    labels: ArrayLike,
+    *,
+    statistic: str | Callable[..., Any] = "ks",
+    **parameters: Any,
 ) -> NDArray[np.float32]:
     """Distance of every feature and every class (paper, Section 4).
 
@@ -21,10 +30,11 @@ def distances(
     of all other images. A signed statistic is positive where the class has the higher values.
 
     Args:
-        features: (N, F) real numbers: NumPy array, memory map, zarr array (read block by block), or
-            what `numpy.asarray` takes. float16, float32, float64 and integers.
+        features: (N, F) real numbers: NumPy array, memory map, zarr, h5py or Dask array (read block
+            by block), sparse matrix, torch tensor, data frame, or what `numpy.asarray` takes.
+            float16, float32, float64 and integers.
         labels: (N,) integers or strings; a class is a value that occurs.
-        statistic: name of a built-in or of a plugin.
+        statistic: name of a built-in or of a plugin, or the function that was registered.
         **parameters: the statistic's own, for example ``bins``.
 
     Returns:
@@ -32,8 +42,8 @@ def distances(
         which is 0 … C-1 for such labels. A constant feature has distance 0.
 
     Raises:
-        DataError: NaN or infinity (named by feature and image), fewer than 2 classes, shapes that
-            do not fit.
+        DataError: NaN or infinity (named by feature and image), missing or masked values, fewer
+            than 2 classes, shapes that do not fit.
         ConfigError: an unknown statistic or parameter, or a value that is not allowed.
         PluginError: a statistic that cannot be compiled, or that leaves its declared range.
 
@@ -52,18 +62,54 @@ def encode(labels: ArrayLike) -> tuple[NDArray[np.int32], int]:
     """Integers 0 … C-1 for any integer or string labels, and C.
 
     Raises:
-        DataError: labels of another kind or shape, or of one class only.
+        DataError: labels that are missing, or of another kind or shape, or of one class only.
     """
-    values = np.asarray(labels)
-    if values.dtype.kind == "O":
-        if not all(isinstance(value, str) for value in values.flat):
-            raise DataError("labels must be integers or strings, of one kind and none missing")
-        values = values.astype(np.str_)
+    if isinstance(labels, list | tuple) and all(map(np.isscalar, labels)):
+        labels = np.array(labels, dtype=object)  # else NumPy turns 1 and NaN into text
+    values = np.asarray(as_array("labels", labels))
     if values.ndim != 1:
         raise DataError(f"labels have shape {values.shape}: must be (N,), one for each image")
-    if values.dtype.kind not in "biuUST":
-        raise DataError(f"labels are {values.dtype}: must be integers or strings")
+    if not values.size:
+        raise DataError("labels are empty: there must be one for each image")
+    if values.dtype.kind == "O":
+        values = _of_one_kind(values)
+    if values.dtype.kind not in "biuUS":
+        as_array("labels", values.astype(object))  # names NaN and NaT
+        raise DataError(f"labels are {values.dtype}: must all be integers, or all strings")
     names, codes = np.unique(values, return_inverse=True)
+    _refuse_missing_names(names)
     if names.size < 2:
         raise DataError(f"labels have {names.size} class: a distance needs at least 2")
     return codes.astype(np.int32), int(names.size)
+
+
+def _of_one_kind(labels: NDArray[Any]) -> NDArray[Any]:
+    """Return labels that are Python objects as text or as integers."""
+    kinds = {
+        kind.__name__
+        for kind in map(type, labels)
+        for kind in (next((k for k in (str, bytes, bool) if issubclass(kind, k)), kind),)
+    }
+    if kinds <= {"str"}:
+        return labels.astype(np.str_)
+    if kinds <= {"bytes"}:
+        return labels.astype(np.bytes_)
+    if kinds <= {"bool", "bool_"}:
+        return labels.astype(np.bool_)
+    if all(isinstance(label, numbers.Integral) for label in labels) and "bool" not in kinds:
+        return np.array(labels.tolist())
+    raise DataError(
+        f"labels are {' and '.join(sorted(kinds))}: must all be integers, or all strings"
+    )
+
+
+def _refuse_missing_names(names: NDArray[Any]) -> None:
+    if names.dtype.kind not in "US":
+        return
+    if any(map(is_missing, names.tolist())):
+        raise DataError("labels: some are empty: leave those images out, or name their class")
+    coerced = names.dtype == np.dtype((np.str_, COERCED)) and "nan" in names
+    if coerced and max(map(len, names.tolist())) < COERCED:
+        raise DataError(
+            "labels: NaN is among them, which NumPy made the text 'nan': leave those images out"
+        )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnx.errors import DataError
+from fnx.utils.arrays import as_numbers
 
 WIDTH = 64  # columns of a block: the width of the embedding store's inner chunks
 MAX_WIDTH = 512  # of a block of an array whose own chunks are wider
@@ -31,20 +32,20 @@ class Columns:
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """(N, stop - start) float32 or float64; a view where the array is one already."""
-        return np.asarray(np.asarray(self.array[:, start:stop]), dtype=self.dtype)
+        block = self.array[:, start:stop]
+        dense = block.toarray() if hasattr(block, "toarray") else np.asarray(block)
+        return np.asarray(dense, dtype=self.dtype)
 
 
 def open_columns(features: Any) -> Columns:
-    """Wrap a NumPy array, a memory map, a zarr array, or what `numpy.asarray` takes.
+    """Wrap what `fnx.utils.arrays.as_array` takes.
 
     float16 is read as float32 and integers as float64, both without loss (integers to 2**53).
 
     Raises:
-        DataError: not two-dimensional, empty, or not of real numbers.
+        DataError: not two-dimensional, empty, of missing values, or not of real numbers.
     """
-    # Not so: lists, a data frame, a torch tensor, whose dtype is not NumPy's.
-    if not (hasattr(features, "shape") and isinstance(getattr(features, "dtype", 0), np.dtype)):
-        features = np.asarray(features)
+    features = as_numbers("features", features)
     shape = tuple(features.shape)
     if len(shape) != 2:
         raise DataError(f"features have shape {shape}: must be (N, F), images by features")
@@ -55,5 +56,9 @@ def open_columns(features: Any) -> Columns:
         raise DataError(f"features are {kind}: must be float16, float32, float64 or integers")
     single = kind.kind == "f" and kind.itemsize <= 4
     chunks = getattr(features, "chunks", None)
-    width = WIDTH if not chunks else min(max(int(chunks[1]), WIDTH), MAX_WIDTH)
+    if chunks:
+        across = chunks[1] if isinstance(chunks[1], int) else max(chunks[1])  # Dask names them all
+        width = min(max(across, WIDTH), MAX_WIDTH)
+    else:
+        width = WIDTH
     return Columns(features, *shape, width, np.dtype(np.float32 if single else np.float64))

@@ -63,15 +63,15 @@ def ks_exact(inner: Vector, outer: Vector) -> float:
     return float(low if -low > high + ROUNDING else high)
 
 
-@statistic("auroc", range=(0, 1), on="samples", constant=0.5, kernel="auroc")
+@statistic("auroc", range=(0, 1), neutral=0.5, on="samples", kernel="auroc")
 def auroc(inner: Vector, outer: Vector) -> float:
     """Probability that an image of the class has the higher value, ties half (Mann, Whitney 1947).
 
     A = U / (n_inner n_outer), with Mann and Whitney's U = number of (inner, outer) pairs in which
     the class is higher, plus half of those that tie: the area under the ROC curve. Range [0, 1]: 1
     where the class is always higher, 0 where it is always lower, 1/2 where neither (and for a
-    constant feature). The range has no negative part, so thresholds look for high values only;
-    `cliffs_delta` of the plugin fnx-features-rank is 2 A - 1, the same with a sign. The same as
+    constant feature). Presence lies above 1/2, absence below; `cliffs_delta` of the plugin
+    fnx-features-rank is 2 A - 1. The same as
     `scipy.stats.mannwhitneyu(inner, outer).statistic / (n_inner n_outer)` and
     `sklearn.metrics.roc_auc_score(in_class, values)`.
 

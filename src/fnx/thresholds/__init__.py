@@ -5,7 +5,8 @@ The strategies are in `fnx.thresholds.strategies`; nothing heavy is imported bef
 
 from __future__ import annotations
 
-from fnx.thresholds.api import Curve, Side, Thresholds, find_thresholds
+from fnx.thresholds.api import find_thresholds
 from fnx.thresholds.evaluation import evaluate
+from fnx.thresholds.result import Curve, Side, Thresholds
 
 __all__ = ["Curve", "Side", "Thresholds", "evaluate", "find_thresholds"]

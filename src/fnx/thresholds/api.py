@@ -1,9 +1,9 @@
-"""The public function and its result: thresholds from real and random distances."""
+"""The public function: thresholds from real and random distances."""
 
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,64 +11,24 @@ from numpy.typing import ArrayLike, NDArray
 
 from fnx.errors import ConfigError, DataError, FnxError, PluginError
 from fnx.registry import load_installed, statistics, thresholds
+from fnx.registry.registry import ThresholdStrategy
+from fnx.thresholds.counting import blocks
+from fnx.thresholds.evaluation import evaluate
+from fnx.thresholds.result import Thresholds
+from fnx.utils.arrays import as_array, as_numbers
 
-
-@dataclass(frozen=True)
-class Side:
-    """One sign's threshold and what it keeps.
-
-    `kept` is the mean number of features per class with a distance beyond the threshold, under real
-    labels; `kept_random` the same under random labels, averaged over the permutations, so the
-    expected number of false features among those kept, were none of them true; `spread` its
-    standard deviation over the permutations (NaN for one); `davg` = kept - kept_random (paper,
-    Eq. 4).
-
-    A strategy may have a threshold for each class: `by_class` (C,), else None; inf (-inf) for a
-    class that keeps nothing. It then determines what is kept, and `threshold` only summarises it:
-    the median over the classes that keep anything, and the end of the curve if there are none.
-    """
-
-    threshold: float
-    davg: float
-    kept: float
-    kept_random: float
-    spread: float
-    by_class: NDArray[np.float64] | None = None
-
-
-@dataclass(frozen=True)
-class Curve:
-    """The excess of real over random features at each candidate threshold (paper, Eq. 4).
-
-    `x` (K,) are the magnitudes of the candidates, from 0 up; `davg_minus` at `x` belongs to the
-    threshold -x, and is None for an unsigned statistic.
-    """
-
-    x: NDArray[np.float64]
-    davg_plus: NDArray[np.float64]
-    davg_minus: NDArray[np.float64] | None
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """What to keep: features with D above the threshold of `plus`, or below that of `minus`.
-
-    `minus` is None for an unsigned statistic.
-    """
-
-    plus: Side
-    minus: Side | None
-    curve: Curve
+Range = tuple[float, float]
 
 
 def find_thresholds(
-    real: NDArray[Any],
-    random: NDArray[Any],
+    real: Any,
+    random: Any,
     *,
-    strategy: str = "randomized_labels",
+    strategy: str | Callable[..., Any] = "randomized_labels",
     range: tuple[float, float] | None = None,
+    neutral: float | None = None,
     class_sizes: ArrayLike | None = None,
-    statistic: str | None = None,
+    statistic: str | Callable[..., Any] | None = None,
     **parameters: Any,
 ) -> Thresholds:
     """Thresholds beyond which distances tell more than noise does (paper, Section 7).
@@ -79,15 +39,19 @@ def find_thresholds(
             map, or R arrays (F, C). An (F, C) array is taken as one permutation.
         strategy: name of a built-in or of a plugin.
         range: smallest and largest value of the statistic; default: found from the data (signed if
-            any distance is negative). A statistic whose range starts at 0 or above is unsigned.
+            any distance is below `neutral`). A statistic whose range starts at `neutral` or above
+            is unsigned.
+        neutral: value of the statistic where a class is like all others; default that of
+            `statistic`, or 0.
         class_sizes: (C,) number of images of each class, for the strategies that need it.
         statistic: name of the statistic that gave the distances, for the strategies that only fit
-            some; its declared range is the default of `range`.
+            some; its declared range is the default of `range`. Thresholds of an unbounded statistic
+            do not depend on the unit of its distances.
         **parameters: the strategy's own, for example ``step``; ``permutations`` uses only that many
             of `random`.
 
     Raises:
-        DataError: shapes that do not fit, or distances that are NaN.
+        DataError: no arrays of numbers, shapes that do not fit, or distances that are NaN.
         ConfigError: an unknown strategy or parameter, or a value that is not allowed.
 
     >>> import numpy as np, fnx
@@ -98,17 +62,18 @@ def find_thresholds(
     """
     load_installed()
     entry = thresholds.get(strategy)
-    if getattr(random, "ndim", 3) == 2:
-        random = random[None]
     known = None if statistic is None else statistics.get(statistic)
-    of_statistic = range if range is not None or known is None else known.range
-    bound = entry.bind({"permutations": len(random), **parameters}, range=of_statistic)
+    limits = known and known.range if range is None else _read_range(range)
+    if neutral is None:
+        neutral = known.neutral if known else 0.0
+    real, random = _read("real", real), _read_random(random)
+    bound = entry.bind({"permutations": len(random), **parameters}, range=limits, neutral=neutral)
     wanted = bound.pop("permutations")
-    shapes = {tuple(np.shape(one)) for one in random}
-    if np.ndim(real) != 2 or shapes != {tuple(np.shape(real))}:
+    shapes = {one.shape for one in random}
+    if real.ndim != 2 or 0 in real.shape or shapes != {real.shape}:
         raise DataError(
-            f"real distances have shape {np.shape(real)}, random ones {sorted(shapes)}: must be "
-            "(F, C) and (R, F, C) with R of 1 or more"
+            f"real distances have shape {real.shape}, random ones {sorted(shapes)}: must be "
+            "(F, C) and (R, F, C) with F, C and R of 1 or more"
         )
     if "permutations" in parameters:
         if not 1 <= wanted <= len(random):
@@ -116,32 +81,96 @@ def find_thresholds(
                 f"threshold.permutations={wanted}: must lie in 1 … {len(random)}, the number given"
             )
         random = random[:wanted]
+    _refuse_nan("real", real)
+    for i, one in enumerate(random):
+        _refuse_nan(f"random[{i}]", one)
     if known is not None:
         entry.check_defined_for(known.name)
-    if class_sizes is not None:
-        class_sizes = np.asarray(class_sizes)
-        n_classes = np.shape(real)[1]
-        whole = class_sizes.dtype.kind in "iu"
-        if class_sizes.shape != (n_classes,) or not whole or (class_sizes < 1).any():
-            raise DataError(f"class_sizes: must be {n_classes} numbers of images, each 1 or more")
-        class_sizes = class_sizes.astype(np.int64)
     context = {
-        "range": of_statistic,
-        "class_sizes": class_sizes,
+        "class_sizes": None if class_sizes is None else _read_sizes(class_sizes, real.shape[1]),
         "statistic": None if known is None else known.name,
     }
     asked = inspect.signature(entry.function).parameters
-    bound |= {key: value for key, value in context.items() if key in asked}
+    if neutral == 0 or "neutral" in asked:
+        return _call(entry, real, random, bound, context | {"range": limits, "neutral": neutral})
+    # The strategy knows of no other neutral value than 0.
+    context["range"] = limits and (limits[0] - neutral, limits[1] - neutral)
+    moved = np.stack([one - neutral for one in random])
+    found = _call(entry, real - neutral, moved, bound, context)
+    t_plus, t_minus = (
+        side and neutral + (side.threshold if side.by_class is None else side.by_class)
+        for side in (found.plus, found.minus)
+    )
+    return evaluate(real, random, t_plus, t_minus, range=limits, neutral=neutral)
+
+
+def _call(
+    entry: ThresholdStrategy,
+    real: NDArray[Any],
+    random: Any,
+    bound: dict[str, Any],
+    context: dict[str, Any],
+) -> Thresholds:
+    """Call a strategy with its parameters and what of the context it asks for."""
+    asked = inspect.signature(entry.function).parameters
+    told = f"threshold '{entry.name}' ({entry.origin})"
     try:
-        found = entry.function(real, random, **bound)
+        known = {key: value for key, value in context.items() if key in asked}
+        found = entry.function(real, random, **bound, **known)
     except FnxError:
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise PluginError(f"threshold '{strategy}' ({entry.origin}) failed: {reason}") from error
+        raise PluginError(f"{told} failed: {reason}") from error
     if not isinstance(found, Thresholds):
         raise PluginError(
-            f"threshold '{strategy}' ({entry.origin}) returned {type(found).__name__}: must be "
-            "Thresholds, which fnx.thresholds.evaluate makes"
+            f"{told} returned {type(found).__name__}: must be Thresholds, which "
+            "fnx.thresholds.evaluate makes"
         )
     return found
+
+
+def _read(name: str, value: Any) -> NDArray[Any]:
+    """Return distances as a NumPy array; a memory map stays one."""
+    array = as_numbers(name, value)
+    if not isinstance(array, np.ndarray):
+        array = array.toarray() if hasattr(array, "toarray") else np.asarray(array)
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{name}: distances are {array.dtype}: must be real numbers")
+    return array
+
+
+def _read_random(value: Any) -> Any:
+    """Return R distances (F, C): one array, or a list where they were given as several."""
+    if not isinstance(value, list | tuple):
+        array = _read("random", value)
+        return array[None] if array.ndim == 2 else np.atleast_1d(array)
+    parts = [_read(f"random[{i}]", one) for i, one in enumerate(value)]
+    rows = {part.shape for part in parts}
+    return np.stack(parts)[None] if len(rows) == 1 and parts[0].ndim == 1 else parts
+
+
+def _refuse_nan(name: str, distances: NDArray[Any]) -> None:
+    for start, block in blocks(distances):
+        missing = np.isnan(block)
+        if missing.any():
+            feature, c = np.argwhere(missing)[0]
+            raise DataError(f"{name}: distance of feature {start + feature} and class {c} is NaN")
+
+
+def _read_range(value: Any) -> Range:
+    try:
+        low, high = map(float, value)
+    except (TypeError, ValueError):
+        low = high = float("nan")
+    if not low < high:
+        raise ConfigError(f"range={value!r}: must be the smallest and the largest value")
+    return low, high
+
+
+def _read_sizes(value: ArrayLike, n_classes: int) -> NDArray[np.int64]:
+    sizes = np.asarray(as_array("class_sizes", value))
+    whole = sizes.dtype.kind in "iu"
+    if sizes.shape != (n_classes,) or not whole or (sizes < 1).any():
+        raise DataError(f"class_sizes: must be {n_classes} numbers of images, each 1 or more")
+    return sizes.astype(np.int64)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +14,8 @@ from fnx.errors import ConfigError, DataError
 Sign = Literal["+", "-"]
 
 BLOCK_VALUES = 1 << 22  # distances read at a time: 16 MiB of float32
+MAX_CANDIDATES = 20_000  # beyond the typical distance of a statistic without bounds
+MAX_RATIO = 1e300
 
 
 def grid(step: float, limit: float = 1.0) -> NDArray[np.float64]:
@@ -41,8 +44,29 @@ def check_step(step: float, limit: float) -> None:
         raise ConfigError(f"threshold.step={step:g}: must be above 0 and at most {limit:g}")
 
 
-def count_beyond(distances: Any, x: NDArray[Any], sign: Sign) -> NDArray[np.int64]:
-    """Count the features with D > x (for the sign "-" with D < -x) per class, for every x.
+def relative_grid(step: float, unit: float, limit: float) -> NDArray[np.float64]:
+    """Return candidates from 0 to `limit` that are multiples of `unit`, whatever that is.
+
+    Up to the unit they are `step` units apart; beyond it, each is larger than the one before by a
+    share of at most `step`, or more where they would be more than `MAX_CANDIDATES`.
+
+    >>> relative_grid(0.5, 2.0, 6.0)
+    array([0.        , 1.        , 2.        , 2.88449914, 4.16016765,
+           6.        ])
+    """
+    near = unit * grid(step)
+    if limit <= unit:
+        return np.append(near[near < limit], limit)
+    ratio = min(limit / unit, MAX_RATIO)
+    count = min(int(np.ceil(np.log(ratio) / np.log1p(step))), MAX_CANDIDATES)
+    far = unit * ratio ** (np.arange(1, count + 1) / count)
+    return np.concatenate([near, far[:-1], [limit]])
+
+
+def count_beyond(
+    distances: Any, x: NDArray[Any], sign: Sign, neutral: float = 0.0
+) -> NDArray[np.int64]:
+    """Count the features with D > neutral + x ("-": D < neutral - x) per class, for every x.
 
     Both inequalities are strict. The grid is rounded to the distances' own type before comparing:
     a distance of three tenths is then not above 0.3, although float32(0.3) > float64(0.3).
@@ -57,7 +81,7 @@ def count_beyond(distances: Any, x: NDArray[Any], sign: Sign) -> NDArray[np.int6
     >>> count_beyond(np.float32([[0.1], [0.2], [-0.3]]), np.array([0.0, 0.1, 0.2]), "-")
     array([[1, 1, 1]])
     """
-    edges = np.asarray(x, comparison_type(distances))
+    edges = np.asarray(neutral + x if sign == "+" else x - neutral, comparison_type(distances))
     counts = np.zeros((distances.shape[1], edges.size), np.int64)
     for start, block in blocks(distances):
         values = np.asarray(block, edges.dtype)
@@ -75,15 +99,34 @@ def comparison_type(distances: Any) -> np.dtype[Any]:
     return dtype if dtype in (np.float32, np.float64) else np.dtype(np.float64)
 
 
-def largest(distances: Any) -> tuple[float, float]:
-    """Return the smallest and the largest finite distance, 0 included."""
-    low = high = 0.0
-    for _, block in blocks(distances):
-        values = np.asarray(block)
-        finite = np.isfinite(values)
-        low = float(np.min(values, where=finite, initial=low))
-        high = float(np.max(values, where=finite, initial=high))
-    return low, high
+@dataclass(frozen=True)
+class Reach:
+    """How far finite distances lie from their neutral value.
+
+    Attributes:
+        below: the farthest below it, 0 where there is none.
+        above: the farthest above it.
+        typical: the geometric mean of how far they lie on either side, those that are neutral left
+            out; 1 where there are no others.
+    """
+
+    below: float
+    above: float
+    typical: float
+
+
+def reach(arrays: Iterable[Any], neutral: float = 0.0) -> Reach:
+    """Return how far the distances of some arrays (F, C) reach together."""
+    below = above = logarithms = 0.0
+    count = 0
+    for _, block in (part for one in arrays for part in blocks(one)):
+        values = np.asarray(block, np.float64) - neutral
+        values = values[np.isfinite(values) & (values != 0)]
+        below = max(below, -float(values.min(initial=0)))
+        above = max(above, float(values.max(initial=0)))
+        logarithms += float(np.log(np.abs(values)).sum())
+        count += values.size
+    return Reach(below, above, float(np.exp(logarithms / max(count, 1))))
 
 
 def blocks(distances: Any) -> Iterator[tuple[int, Any]]:

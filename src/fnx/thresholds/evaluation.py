@@ -8,10 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fnx.thresholds.api import Curve, Side, Thresholds
-from fnx.thresholds.counting import Sign, blocks, comparison_type, count_beyond, grid, largest
+from fnx.thresholds.counting import (
+    Sign,
+    blocks,
+    comparison_type,
+    count_beyond,
+    grid,
+    reach,
+    relative_grid,
+)
+from fnx.thresholds.result import Curve, Side, Thresholds
 
-MAX_CANDIDATES = 100_000  # of a statistic without an upper bound
+LEAST_OF_BOUNDED = 0.01  # the largest distance below which ten steps would be all there is
 
 ByClass = NDArray[np.float64]
 # From the candidates (K,), and the number of distances beyond each under real (K,) and random
@@ -27,6 +35,7 @@ def evaluate(
     *,
     range: tuple[float, float] | None = None,
     step: float = 0.001,
+    neutral: float = 0.0,
 ) -> Thresholds:
     """Make the `Thresholds` that a strategy returns from the thresholds it found.
 
@@ -34,46 +43,54 @@ def evaluate(
         real: (F, C) distances.
         random: (R, F, C) distances under random labels.
         t_plus: keep D > t_plus: one number, or (C,) one for each class, inf to keep nothing.
-        t_minus: keep D < t_minus; default -t_plus. Ignored for an unsigned statistic.
+        t_minus: keep D < t_minus; default as far from `neutral` as t_plus. Ignored for an unsigned
+            statistic.
         range: of the statistic; default: found from the data.
-        step: distance of neighbouring points of the curve.
+        step: distance of neighbouring points of the curve, see `candidates`.
+        neutral: of the statistic.
 
     >>> found = evaluate(np.array([[0.9, 0.2]]), np.array([[[0.1, 0.3]]]), 0.25)
     >>> found.plus.kept, found.plus.kept_random, found.minus
     (0.5, 0.5, None)
     """
-    signed, limit = extent(real, random, step, range)
-    x = grid(step, limit)
+    signed, x = candidates(real, random, step, range, neutral)
 
     def side(t: float | ByClass, sign: Sign) -> tuple[Side, NDArray[np.float64]]:
-        kept, *noise = (count_beyond(one, x, sign).sum(axis=0) for one in (real, *random))
+        kept, *noise = (count_beyond(one, x, sign, neutral).sum(axis=0) for one in (real, *random))
         davg = (kept - np.mean(noise, axis=0)) / real.shape[1]
-        return _side(real, random, t, sign, limit), davg
+        return _side(real, random, t, sign, _threshold(x[-1], sign, neutral)), davg
 
     plus, davg_plus = side(t_plus, "+")
     minus, davg_minus = None, None
     if signed:
-        minus, davg_minus = side(-t_plus if t_minus is None else t_minus, "-")
+        minus, davg_minus = side(2 * neutral - t_plus if t_minus is None else t_minus, "-")
     return Thresholds(plus, minus, Curve(x, davg_plus, davg_minus))
 
 
 def on_grid(
-    real: Any, random: Any, choose: Choice, *, range: tuple[float, float] | None, step: float
+    real: Any,
+    random: Any,
+    choose: Choice,
+    *,
+    range: tuple[float, float] | None,
+    step: float,
+    neutral: float = 0.0,
 ) -> Thresholds:
     """Choose a threshold on each side from the numbers of distances beyond each candidate.
 
     `choose` is called for each side; all else is as in `evaluate`.
     """
-    signed, limit = extent(real, random, step, range)
-    x = grid(step, limit)
+    signed, x = candidates(real, random, step, range, neutral)
     classes, permutations = real.shape[1], len(random)
 
     def side(sign: Sign) -> tuple[Side, NDArray[np.float64]]:
-        kept, *counted = (count_beyond(one, x, sign).sum(axis=0) for one in (real, *random))
+        kept, *counted = (
+            count_beyond(one, x, sign, neutral).sum(axis=0) for one in (real, *random)
+        )
         noise = np.array(counted)
         k = choose(x, kept, noise)
         davg = (permutations * kept - noise.sum(axis=0)) / (permutations * classes)
-        t = float(x[k]) if sign == "+" else 0.0 - float(x[k])  # not -0.0
+        t = _threshold(x[k], sign, neutral)
         chance = _chance(noise[:, k] / classes)
         return Side(t, float(davg[k]), float(kept[k] / classes), *chance), davg
 
@@ -82,26 +99,37 @@ def on_grid(
     return Thresholds(plus, minus, Curve(x, davg_plus, davg_minus))
 
 
-def extent(
-    real: Any, random: Any, step: float, range: tuple[float, float] | None
-) -> tuple[bool, float]:
-    """Return whether there is a negative side, and where the candidates end.
+def candidates(
+    real: Any,
+    random: Any,
+    step: float,
+    range: tuple[float, float] | None = None,
+    neutral: float = 0.0,
+) -> tuple[bool, NDArray[np.float64]]:
+    """Return whether the statistic is signed, and candidates as distances from its neutral value.
 
-    They reach to the end of a bounded range, else to the largest finite distance.
+    Of a bounded statistic they are `step` apart and reach to the end of its range. Of an unbounded
+    one they follow the finite distances, so that these may be in any unit: `step` is then a share
+    of the typical distance (see `fnx.thresholds.counting.relative_grid`), and the last candidate is
+    the largest. Without a range, distances of which some exceed 0.01 and none 1 are of a bounded
+    statistic.
     """
     if range is not None and np.isfinite(range).all():
-        return range[0] < 0, max(abs(range[0]), abs(range[1]))
-    found = np.array([largest(one) for one in (real, *random)])
-    low, high = float(found[:, 0].min()), float(found[:, 1].max())
-    signed = low < 0 if range is None else range[0] < 0
-    limit = max(-low if signed else 0.0, high)
-    if range is None and limit <= 1:
-        return signed, 1.0
-    # The last candidate must not lie below the largest distance by more than a step.
-    return signed, min(limit + step, MAX_CANDIDATES * step)
+        return range[0] < neutral, grid(step, max(neutral - range[0], range[1] - neutral))
+    found = reach((real, *random), neutral)
+    signed = found.below > 0 if range is None else range[0] < neutral
+    limit = max(found.below if signed else 0.0, found.above)
+    if not limit or (range is None and LEAST_OF_BOUNDED < limit <= 1):
+        return signed, grid(step)
+    return signed, relative_grid(step, found.typical, limit)
 
 
-def _side(real: Any, random: Any, t: float | ByClass, sign: Sign, limit: float) -> Side:
+def _threshold(x: Any, sign: Sign, neutral: float) -> float:
+    """Return the threshold of a sign at a distance from the neutral value; 0 is not -0."""
+    return neutral + float(x) if sign == "+" else neutral - float(x)
+
+
+def _side(real: Any, random: Any, t: float | ByClass, sign: Sign, end: float) -> Side:
     kept, *noise = (_count(one, t, sign) for one in (real, *random))
     kept_random, spread = _chance(np.array([one.mean() for one in noise]))
     by_class = None if np.ndim(t) == 0 else np.array(t, np.float64)
@@ -110,7 +138,7 @@ def _side(real: Any, random: Any, t: float | ByClass, sign: Sign, limit: float) 
     elif kept.any():
         t = float(np.median(by_class[kept > 0]))
     else:
-        t = limit if sign == "+" else -limit
+        t = end
     mean = float(kept.mean())
     return Side(t, mean - kept_random, mean, kept_random, spread, by_class)
 

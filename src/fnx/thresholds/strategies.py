@@ -13,47 +13,62 @@ from numpy.typing import NDArray
 
 from fnx.errors import ConfigError
 from fnx.registry.registry import threshold
-from fnx.thresholds.api import Thresholds
 from fnx.thresholds.counting import check_step
 from fnx.thresholds.evaluation import evaluate, on_grid
+from fnx.thresholds.result import Thresholds
 
 Range = tuple[float, float]
 
 
-def _check_step(step: float, permutations: int, range: Range | None = None) -> None:
-    check_step(step, math.inf if range is None else max(map(abs, range)))
+def _check_step(
+    step: float, permutations: int, range: Range | None = None, neutral: float = 0.0
+) -> None:
+    low, high = range or (-math.inf, math.inf)
+    bounded = math.isfinite(low) and math.isfinite(high)
+    check_step(step, max(neutral - low, high - neutral) if bounded else 1.0)
 
 
 @threshold("randomized_labels", permutations=5, check=_check_step)
 def randomized_labels(
-    real: NDArray[Any], random: NDArray[Any], step: float = 0.001, range: Range | None = None
+    real: NDArray[Any],
+    random: NDArray[Any],
+    step: float = 0.001,
+    range: Range | None = None,
+    neutral: float = 0.0,
 ) -> Thresholds:
     """Maximise the excess of real over random features (paper, Section 7, Eq. 4).
 
     d_avg(x) = mean over classes of the number of features with D > x, under real labels minus under
     random ones (averaged over the permutations), on a grid of x from 0; t+ is the x where it is
-    largest, a tie going to the smallest x. t- is the mirror image, with D < x for x from 0 down.
+    largest, a tie going to the smallest x. t- is the mirror image, with D < x for x from 0 down; of
+    a statistic whose `neutral` value is not 0, x goes up and down from there.
 
-    Candidates are `step` apart and reach to the end of the statistic's `range`, or to the largest
-    finite distance.
+    Candidates are `step` apart and reach to the end of the statistic's `range`. Of an unbounded
+    statistic they reach to the largest finite distance, and `step` is a share: up to the typical
+    distance (a power of two that half of them do not reach) candidates are that share of it apart,
+    beyond it each is larger than the last by that share. So t does not depend on the unit of D.
     """
 
     def largest_excess(x: Any, kept: NDArray[np.int64], noise: NDArray[np.int64]) -> int:
         # Whole numbers, so that equal excesses are equal.
         return int(np.argmax(len(noise) * kept - noise.sum(axis=0)))
 
-    return on_grid(real, random, largest_excess, range=range, step=step)
+    return on_grid(real, random, largest_excess, range=range, step=step, neutral=neutral)
 
 
 def _check_fixed(
-    t_plus: float, t_minus: float | None, permutations: int, range: Range | None = None
+    t_plus: float,
+    t_minus: float | None,
+    permutations: int,
+    range: Range | None = None,
+    neutral: float = 0.0,
 ) -> None:
     low, high = range or (-math.inf, math.inf)
-    if not 0 <= t_plus <= high:
-        raise ConfigError(f"threshold.t_plus={t_plus:g}: must lie in 0 … {high:g}")
-    low = low if low < 0 else -math.inf  # an unsigned statistic has no use for t_minus
-    if t_minus is not None and not low <= t_minus <= 0:
-        raise ConfigError(f"threshold.t_minus={t_minus:g}: must lie in {low:g} … 0")
+    if not neutral <= t_plus <= high:
+        raise ConfigError(f"threshold.t_plus={t_plus:g}: must lie in {neutral:g} … {high:g}")
+    low = low if low < neutral else -math.inf  # an unsigned statistic has no use for t_minus
+    if t_minus is not None and not low <= t_minus <= neutral:
+        raise ConfigError(f"threshold.t_minus={t_minus:g}: must lie in {low:g} … {neutral:g}")
 
 
 @threshold("fixed", permutations=5, check=_check_fixed)
@@ -63,19 +78,22 @@ def fixed(
     t_plus: float = 0.3,
     t_minus: float | None = None,
     range: Range | None = None,
+    neutral: float = 0.0,
 ) -> Thresholds:
     """Take the thresholds that are given, for example those of another run.
 
-    D > `t_plus` and D < `t_minus` (null: -t_plus) are kept; thresholds outside of the statistic's
-    `range` are refused.
+    D > `t_plus` and D < `t_minus` (null: as far below the statistic's `neutral` value, so -t_plus
+    where that is 0) are kept; thresholds outside of the statistic's `range` are refused.
     """
-    return evaluate(real, random, t_plus, t_minus, range=range)
+    return evaluate(real, random, t_plus, t_minus, range=range, neutral=neutral)
 
 
-def _check_quantile(q: float, step: float, permutations: int, range: Range | None = None) -> None:
+def _check_quantile(
+    q: float, step: float, permutations: int, range: Range | None = None, neutral: float = 0.0
+) -> None:
     if not 0 < q < 1:
         raise ConfigError(f"threshold.q={q:g}: must lie between 0 and 1")
-    _check_step(step, permutations, range)
+    _check_step(step, permutations, range, neutral)
 
 
 @threshold("quantile", permutations=5, check=_check_quantile)
@@ -85,6 +103,7 @@ def quantile(
     q: float = 0.99,
     step: float = 0.001,
     range: Range | None = None,
+    neutral: float = 0.0,
 ) -> Thresholds:
     """Take a quantile of the distances under random labels: a known share of false features.
 
@@ -98,4 +117,4 @@ def quantile(
         below = np.flatnonzero(noise.sum(axis=0) <= allowed)
         return int(below[0]) if below.size else x.size - 1
 
-    return on_grid(real, random, first_allowed, range=range, step=step)
+    return on_grid(real, random, first_allowed, range=range, step=step, neutral=neutral)

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from scipy import stats
 from tests.analysis import runs
-from tests.report.synthetic import Synthetic, write_run
+from tests.report.synthetic import Synthetic, distances, write_run
 
 from fnx.analysis import Run
 from fnx.analysis.comparison.agreement import (
@@ -52,6 +52,46 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
 def compared(a: Run, b: Run) -> tuple[dict[str, Any], pl.DataFrame]:
     pairs, layers = agreement([a, b], ["a", "b"], [(0, 1)])
     return pairs.row(0, named=True), layers
+
+
+def about_a_half(spec: Synthetic) -> Synthetic:
+    """The same distances as a statistic has whose neutral value is 0.5."""
+    real, random = (np.float32((values + 1) / 2) for values in distances(spec))
+    return spec.but(statistic="auroc", limits=(0, 1), neutral=0.5, arrays=(real, random))
+
+
+def test_presence_above_a_half_agrees_with_presence_above_zero(tmp_path: Path) -> None:
+    spec = Synthetic()
+    a, b = opened(tmp_path / "a", spec), opened(tmp_path / "b", about_a_half(spec))
+    assert (a.neutral, b.neutral, b.signed) == (0, 0.5, True)
+    pair, layers = compared(a, b)
+    assert pair["spearman"] > 0.999
+    assert (pair["magnitudes"], pair["same_scale"]) == (False, False)
+    assert layers["pct_sign_flips"].to_list() == [0, 0, 0]
+    assert layers["jaccard_plus"].min() > 0.95
+    assert layers["jaccard_minus"].min() > 0.95
+    b.distances  # noqa: B018 (read, to be replaced)
+    vars(b)["distances"] = 1 - b.distances
+    flipped = compared(a, b)[1]
+    share = [100 * np.mean(a.distances[layer.rows] != 0) for layer in a.scan.layers]
+    np.testing.assert_allclose(flipped["pct_sign_flips"], share, atol=0.2)
+    assert flipped["spearman"].max() < -0.999
+
+
+def test_a_statistic_without_sign_is_compared_with_the_distance_from_the_neutral_value(
+    tmp_path: Path,
+) -> None:
+    spec = Synthetic()
+    real, random = (np.abs(values) for values in distances(spec))
+    unsigned = spec.but(statistic="hellinger", limits=(0, 1), arrays=(real, random))
+    a, b = opened(tmp_path / "a", unsigned), opened(tmp_path / "b", about_a_half(spec))
+    for one, other in ((a, b), (b, a)):
+        pair, _ = compared(one, other)
+        assert pair["magnitudes"]
+        assert pair["spearman"] > 0.999
+        assert (
+            "hellinger does not tell presence from absence: |D − 0.5| of auroc is" in pair["note"]
+        )
 
 
 def test_each_measure_is_what_an_independent_computation_gives(two: tuple[Run, Run]) -> None:

@@ -55,14 +55,17 @@ def test_small_multiples_fill_rows_from_the_left(count: int, columns: int, rows:
 
 
 @pytest.mark.parametrize(("value", "shown"), [(0.5, 1), (-0.5, 1), (0.9, 0), (np.inf, 0)])
-def test_a_threshold_is_named_within_the_limits(axes: Axes, value: float, shown: int) -> None:
+@pytest.mark.parametrize(("label", "side"), [("t⁺", "left"), ("t⁻", "right")])
+def test_a_threshold_is_named_within_the_limits(
+    axes: Axes, value: float, shown: int, label: str, side: str
+) -> None:
     axes.set_xlim(-0.8, 0.8)
-    style.threshold_line(axes, value, "t")
+    style.threshold_line(axes, value, label)
     assert len(axes.texts) == shown
     assert len(axes.lines) == (1 if np.isfinite(value) else 0)
     if shown:
-        assert axes.texts[0].get_text() == f"t = {value:.3f}".replace("-", "−")
-        assert axes.texts[0].get_horizontalalignment() == ("left" if value >= 0 else "right")
+        assert axes.texts[0].get_text() == f"{label} = {value:.3f}".replace("-", "−")
+        assert axes.texts[0].get_horizontalalignment() == side
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata, wasserstein_distance
 
 from fnx.analysis.comparison.shared import Shared, SharedLayer, same_data, shared
-from fnx.analysis.distributions import Sign, beyond, spread
+from fnx.analysis.distributions import Sign, beyond, from_neutral, spread
 from fnx.analysis.run import Run
 
 _HEAD = dict.fromkeys(("run_a", "run_b", "by"), pl.String())
@@ -103,9 +103,10 @@ def layer_agreement(a: Run, b: Run, common: Shared, layer: SharedLayer) -> dict[
     Returns:
         ``spearman``: rank correlation of D over the (feature, class) pairs; ``spearman_by_class``:
         the same over the features of a class, mean over classes; ``mean_abs_difference`` and
-        ``max_abs_difference`` of D; ``pct_sign_flips``: pairs with D > 0 in one and D < 0 in the
-        other, in percent; ``jaccard``: pairs that both keep over pairs that either keeps (a pair
-        counts once for each sign), and apart for each sign. These only where features correspond.
+        ``max_abs_difference`` of D; ``pct_sign_flips``: pairs that one tells by presence and the
+        other by absence, in percent; ``jaccard``: pairs that both keep over pairs that either keeps
+        (a pair counts once for each sign), and apart for each sign. These only where features
+        correspond.
 
         ``wasserstein``: mean distance between the sorted D of both; ``mode_plus_shift`` and
         ``mode_minus_shift``: of the modes of D⁺ and D⁻ (Fig 5); ``pct_kept_a``, ``pct_kept_b``:
@@ -129,7 +130,7 @@ def layer_agreement(a: Run, b: Run, common: Shared, layer: SharedLayer) -> dict[
     if common.same_scale:
         row["wasserstein"] = wasserstein(first.ravel(), second.ravel())
         for sign, name in _SIGNS:
-            of_a, of_b = spread(first, sign), spread(second, sign)
+            of_a, of_b = spread(first, sign, a.neutral), spread(second, sign, b.neutral)
             if of_a and of_b:
                 row[f"mode_{name}_shift"] = _number(of_b.mode - of_a.mode)
     if common.by_unit:
@@ -139,7 +140,9 @@ def layer_agreement(a: Run, b: Run, common: Shared, layer: SharedLayer) -> dict[
             row["jaccard"] = _jaccard(kept_a, kept_b)
             for i, (_, name) in enumerate(_SIGNS):
                 row[f"jaccard_{name}"] = _jaccard(kept_a[i], kept_b[i])
-            flips = ((first > 0) & (second < 0)) | ((first < 0) & (second > 0))
+            flips = ((first > a.neutral) & (second < b.neutral)) | (
+                (first < a.neutral) & (second > b.neutral)
+            )
             row["pct_sign_flips"] = 100 * float(flips.mean())
         if common.same_scale:
             both = np.isfinite(first) & np.isfinite(second)
@@ -148,7 +151,8 @@ def layer_agreement(a: Run, b: Run, common: Shared, layer: SharedLayer) -> dict[
                 row["mean_abs_difference"] = float(difference.mean(dtype=np.float64))
                 row["max_abs_difference"] = float(difference.max())
         if common.magnitudes:
-            first, second = np.abs(first), np.abs(second)
+            first = np.abs(from_neutral(first, a.neutral))
+            second = np.abs(from_neutral(second, b.neutral))
         row["spearman"] = spearman(first.ravel(), second.ravel())
         of_classes = [spearman(x, y) for x, y in zip(first.T, second.T, strict=True)]
         row["spearman_by_class"] = _over(np.mean, of_classes)

@@ -92,9 +92,10 @@ def shared(a: Run, b: Run) -> Shared:
         notes.append("The two statistics measure on the same scale.")
     if magnitudes:
         signed, unsigned = (a, b) if a.signed else (b, a)
+        size = f"|D − {signed.neutral:g}|" if signed.neutral else "|D|"
         notes.append(
-            f"{unsigned.statistic} does not tell presence from absence: |D| of {signed.statistic}"
-            " is taken."
+            f"{unsigned.statistic} does not tell presence from absence: {size} of"
+            f" {signed.statistic} is taken."
         )
     same_scale = scales[0] == scales[1]
     return Shared(

@@ -21,7 +21,7 @@ MANY = 300  # classes from which the lines are a picture in the SVG, not so many
 def table(run: Run, sign: str) -> pl.DataFrame:
     """Return what is drawn: the curves of each class, their means and d_avg, and the threshold.
 
-    The sign "+" counts features with D > x, "-" those with D < x.
+    The sign "+" counts features with D > x, "-" those with D < x, for x from the neutral value on.
 
     Returns:
         ``curve``: "class", "mean" (over the classes; of random labels over all permutations, too),
@@ -32,7 +32,7 @@ def table(run: Run, sign: str) -> pl.DataFrame:
     (side,) = (side for side in run.scan.sides if side.sign == sign)
     kept = run.kept[sign]
     direction = 1.0 if sign == "+" else -1.0
-    x = direction * run.scan.x
+    x = run.neutral + direction * run.scan.x
     curves: dict[str, dict[str, Any]] = {
         "class": {
             "class_id": np.repeat(run.classes["class_id"].to_numpy(), len(x)),
@@ -47,7 +47,7 @@ def table(run: Run, sign: str) -> pl.DataFrame:
             "random": side.counts_random.mean(axis=(0, 1)),
         },
         "davg": {
-            "x": run.davg["x"] * direction,
+            "x": run.neutral + run.davg["x"] * direction,
             "davg": run.davg[f"davg_{'plus' if sign == '+' else 'minus'}"],
         },
         "threshold": {
@@ -75,10 +75,10 @@ def draw(run: Run, sign: str, drawn: pl.DataFrame) -> Figure:
     top.plot([], [], color=style.MUTED, linewidth=0.8, label="thin lines: one class each")
     relation = "D > x" if sign == "+" else "D < x"
     top.set_ylabel(f"features with {relation} / number per class")
-    span = float(np.abs(drawn.filter(curve="class")["x"].to_numpy()).max())
-    top.set_xlim(*((0, span) if sign == "+" else (-span, 0)))
+    x, start = drawn.filter(curve="class")["x"].to_numpy(), run.neutral
+    top.set_xlim(*((start, x.max()) if sign == "+" else (x.min(), start)))
     if math.isfinite(row["x"]):
-        _gap(top, row, sign, span)
+        _gap(top, row, sign, abs(row["x"] - start) / float(np.abs(x - start).max()))
     style.threshold_line(top, row["x"], "t⁺" if sign == "+" else "t⁻")
     top.legend(loc="upper right" if sign == "+" else "upper left")
 
@@ -124,8 +124,8 @@ def _curves(axes: Axes, drawn: pl.DataFrame, *, many: bool) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: number(value))
 
 
-def _gap(axes: Axes, row: dict[str, float], sign: str, span: float) -> None:
-    """Mark the widest gap between the two mean lines, which is d_avg at the threshold."""
+def _gap(axes: Axes, row: dict[str, float], sign: str, place: float) -> None:
+    """Mark the widest gap between the two mean lines, d_avg, at a `place` 0 … 1 along the axis."""
     at, ends = row["x"], (row["random"], row["real"])
     axes.plot([at, at], ends, color=style.INK, linewidth=2, zorder=5, solid_capstyle="butt")
     axes.plot(
@@ -138,8 +138,8 @@ def _gap(axes: Axes, row: dict[str, float], sign: str, span: float) -> None:
         markersize=6,
         zorder=6,
     )
-    # The far corner is empty: the curves fall from 0 outwards.
-    away = min(abs(at) / span + 0.12, 0.55)
+    # The far corner is empty: the curves fall outwards.
+    away = min(place + 0.12, 0.55)
     axes.annotate(
         f"widest gap: {number(row['davg'])} features per class\n"
         f"kept {number(row['real'])}, under random labels {number(row['random'])}",

@@ -77,7 +77,7 @@ def draw(runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame) -> Fig
     styles = dict(zip(labels, style.series_styles(len(runs)), strict=True))
     for panel, kind in zip(panels, kinds, strict=True):
         rows = drawn.filter(kind=kind)
-        label_panel(panel, bin_edges(drawn), KINDS[kind], signed=runs[0].signed)
+        label_panel(panel, bin_edges(drawn), KINDS[kind], runs[0])
         if alone:
             _areas(panel, rows)
             style.run_thresholds(panel, runs[0])
@@ -135,12 +135,12 @@ def curves(panel: Axes, rows: pl.DataFrame, styles: dict[str, tuple[Any, str, An
     panel.set_ylim(bottom=0)
 
 
-def label_panel(panel: Axes, edges: NDArray[np.float64], heading: str, *, signed: bool) -> None:
+def label_panel(panel: Axes, edges: NDArray[np.float64], heading: str, run: Run) -> None:
     """Give the percentages of a distribution over bins their heading and label."""
     panel.set_ylabel(f"pairs / % per {edges[1] - edges[0]:.3g} of D")
     panel.set_title(heading, loc="left", fontsize=9)
-    if signed:
-        panel.axvline(0, color=style.MUTED, linewidth=0.6)
+    if run.signed:
+        panel.axvline(run.neutral, color=style.MUTED, linewidth=0.6)
 
 
 def bin_edges(rows: pl.DataFrame) -> NDArray[np.float64]:

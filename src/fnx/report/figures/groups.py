@@ -47,7 +47,7 @@ def draw(runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame) -> Fig
         rows = drawn.filter(group=name)
         distances.curves(panel, rows, styles)
         edges = distances.bin_edges(rows)
-        distances.label_panel(panel, edges, GROUPS[name], signed=runs[0].signed)
+        distances.label_panel(panel, edges, GROUPS[name], runs[0])
         panel.legend(loc="upper right")
     panels[-1].set_xlabel(distance_label(runs[0]))
     absent = [label for label in labels if label not in set(drawn["run"])]

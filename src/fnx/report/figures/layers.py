@@ -90,10 +90,10 @@ def draw(
         _several(axes, runs, labels, drawn, place)
     style.layer_axis(axes, names, kinds, height)
     if runs[0].signed:
-        axes.axvline(0, color=style.MUTED, linewidth=0.8)
-        style.centre(axes)
+        axes.axvline(runs[0].neutral, color=style.MUTED, linewidth=0.8)
+        style.centre(axes, runs[0].neutral)
     else:
-        axes.set_xlim(left=0)
+        axes.set_xlim(left=runs[0].neutral)
     law = " of a log-normal fit" if mode == "lognormal" else ""
     axes.set_xlabel(f"{distance_label(runs[0])}: mode{law}, and 68 % on each side of it")
     axes.set_ylabel("layer, input at the top")
@@ -111,8 +111,8 @@ def draw(
 def _one(axes: Axes, run: Run, drawn: pl.DataFrame, place: dict[str, int]) -> None:
     """Draw a single run in colours by sign, with its thresholds and the modes of random labels."""
     for sign in reversed(signs(run)):
-        rows = _finite(drawn.filter(sign=sign), "mode")
-        noise = _finite(drawn.filter(sign=sign), "mode_random")
+        rows = _finite(drawn.filter(sign=sign), "mode", run.neutral)
+        noise = _finite(drawn.filter(sign=sign), "mode_random", run.neutral)
         at = np.array([place[name] for name in noise["layer"]], np.float64)
         _bands(axes, noise, at, 0.72)
         modes = noise["mode_random"].to_numpy()
@@ -138,7 +138,7 @@ def _several(
     ):
         for sign in reversed(signs(run)):
             chosen = drawn.filter(run=label, sign=sign)
-            rows, noise = _finite(chosen, "mode"), _finite(chosen, "mode_random")
+            rows, noise = (_finite(chosen, name, run.neutral) for name in ("mode", "mode_random"))
             _bands(axes, noise, [place[name] + offset for name in noise["layer"]], step)
             positions = [place[name] + offset for name in rows["layer"]]
             _points(axes, rows, positions, colour, marker, label if sign == "+" else None, 4)
@@ -146,13 +146,13 @@ def _several(
         axes.axhline(i - 0.5, color=style.GRID, linewidth=0.6)
 
 
-def _finite(rows: pl.DataFrame, mode: str) -> pl.DataFrame:
+def _finite(rows: pl.DataFrame, mode: str, neutral: float) -> pl.DataFrame:
     """Drop layers that have no value of this sign; clip infinite ends to the largest finite one."""
     rows = rows.filter(pl.col(mode).is_finite())
     ends = [name for name in _ENDS if "mode" not in name]
-    finite = [abs(v) for name in ends for v in rows[name].drop_nulls() if np.isfinite(v)]
+    finite = [abs(v - neutral) for name in ends for v in rows[name].drop_nulls() if np.isfinite(v)]
     limit = max(finite, default=1.0)
-    return rows.with_columns(pl.col(name).clip(-limit, limit) for name in ends)
+    return rows.with_columns(pl.col(name).clip(neutral - limit, neutral + limit) for name in ends)
 
 
 def _bands(axes: Axes, noise: pl.DataFrame, positions: Any, height: float) -> None:

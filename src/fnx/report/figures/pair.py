@@ -30,7 +30,7 @@ def table(run: Run, pair: str | None = None) -> pl.DataFrame | None:
     The pair is "layer/unit:class"; None for the pair of the highest D.
 
     Returns:
-        ``layer``, ``unit``, ``class_name``, ``distance`` and ``threshold`` (t⁺ or, if D < 0, t⁻;
+        ``layer``, ``unit``, ``class_name``, ``distance`` and ``threshold`` (t⁺ or, by absence, t⁻;
         null if there is none), the same in every row; ``curve``, ``x``, ``x_end``, ``inner``,
         ``outer`` (see `fnx.analysis.pairs.pair_table`); None, with the reason logged, if there is
         nothing to draw.
@@ -40,7 +40,7 @@ def table(run: Run, pair: str | None = None) -> pl.DataFrame | None:
     """
     chosen = top_pair(run) if pair is None else find_pair(run, pair)
     if chosen is None:
-        log.warning("no Figure 1: no feature has a D above 0")
+        log.warning("no Figure 1: no feature has a D above %g", run.neutral)
         return None
     try:
         return _measured(run, chosen)
@@ -61,7 +61,7 @@ def _measured(run: Run, pair: Pair) -> pl.DataFrame:
     bins = run.record.statistic.get("bins")
     curves = pair_table(values, embedding.labels == pair.class_id, bins)
     distance = float(run.distances[pair.feature_id, pair.class_id])
-    limit = run.threshold("-" if distance < 0 else "+")
+    limit = run.threshold("-" if distance < run.neutral else "+")
     return curves.select(
         pl.lit(pair.layer).alias("layer"),
         pl.lit(pair.unit, dtype=pl.Int64).alias("unit"),
@@ -80,7 +80,7 @@ def draw(run: Run, drawn: pl.DataFrame) -> Figure:
     first = drawn.row(0, named=True)
     cumulative = run.statistic in ("ks", "ks_exact")
     feature = f"{first['layer']}/{first['unit']}"
-    words = _words(first["distance"], first["threshold"])
+    words = _words(first["distance"], first["threshold"], run.neutral)
     figure = style.new_figure(height=3.3)
     panels = figure.subplots(1, 2 if cumulative else 1, squeeze=False)[0]
     _densities(panels[0], drawn.filter(curve="density"))
@@ -96,13 +96,14 @@ def draw(run: Run, drawn: pl.DataFrame) -> Figure:
     return figure
 
 
-def _words(distance: float, threshold: float | None) -> str:
+def _words(distance: float, threshold: float | None, neutral: float) -> str:
     """Say the distance, and on which side of the threshold it lies."""
     text = f"D = {number(distance, 3)}"
     if threshold is None:
         return text
-    sign, beyond = ("⁻", distance < threshold) if distance < 0 else ("⁺", distance > threshold)
-    relation = ("<" if distance < 0 else ">") if beyond else "not beyond"
+    absent = distance < neutral
+    sign, beyond = ("⁻", distance < threshold) if absent else ("⁺", distance > threshold)
+    relation = ("<" if absent else ">") if beyond else "not beyond"
     return f"{text}\n{relation} t{sign} = {number(threshold, 3)}"
 
 

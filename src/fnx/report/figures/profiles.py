@@ -60,7 +60,7 @@ def draw_class(run: Run, profile: ClassProfile) -> Figure:
     for axes, sign in zip(grid[-len(signs(run)) :], signs(run), strict=True):
         part = profile.strongest.filter(sign=sign)
         labels = [f"{row['layer']}/{row['unit']}" for row in part.rows(named=True)]
-        _distances(axes, labels, part["distance"].to_list(), [sign] * part.height)
+        _distances(axes, run.neutral, labels, part["distance"].to_list(), [sign] * part.height)
         axes.set_title(by(run, sign), loc="left")
         axes.set_xlabel(_short_label(run))
         for limit in profile.kept.filter(sign=sign)["threshold"]:
@@ -102,7 +102,7 @@ def draw_feature(run: Run, profile: FeatureProfile, values: Values | str) -> Fig
     span = f"D under random labels: {number(low, 3)} to {number(high, 3)}"
     axes.axvspan(low, high, color=style.RANDOM_FILL, alpha=0.5, linewidth=0, label=span)
     names = [shorten(plain(name), 28) for name in classes["class_name"]]
-    _distances(axes, names, classes["distance"].to_list(), classes["sign"].to_list())
+    _distances(axes, run.neutral, names, classes["distance"].to_list(), classes["sign"].to_list())
     if classes["t_plus"].n_unique() == 1:  # not a line for each class
         for limit in {*classes["t_plus"].drop_nulls(), *classes["t_minus"].drop_nulls()}:
             _threshold(axes, limit)
@@ -151,7 +151,7 @@ def draw_layer(run: Run, profile: LayerProfile) -> Figure:
         part = profile.pairs.filter(sign=sign)
         names = part.select("class_name", "unit").rows()
         labels = [f"{shorten(plain(name), 20)}  {unit}" for name, unit in names]
-        _distances(panel, labels, part["distance"].to_list(), [sign] * part.height)
+        _distances(panel, run.neutral, labels, part["distance"].to_list(), [sign] * part.height)
         panel.set_title(f"top pairs {by(run, sign)}", loc="left")
         panel.set_xlabel(_short_label(run))
     style.title(figure, f"{profile.layer}: {number(profile.features)} features", describe(run))
@@ -180,15 +180,21 @@ def _picture(axes: Axes, path: Path, title: str) -> None:
 
 
 def _distances(
-    axes: Axes, labels: list[str], distances: list[float], signs: list[str | None]
+    axes: Axes,
+    neutral: float,
+    labels: list[str],
+    distances: list[float],
+    signs: list[str | None],
 ) -> None:
-    """Draw bars from 0 to each distance, downwards; those within noise are grey."""
+    """Draw bars from the neutral value to each distance; those within noise are grey."""
     colours = {"+": style.PRESENCE, "-": style.ABSENCE}
-    largest = max([1.0, *(abs(d) for d in distances if np.isfinite(d))])
+    lengths = np.array(distances) - neutral
+    largest = max([1.0, *np.abs(lengths[np.isfinite(lengths)])])
     axes.barh(
         np.arange(len(labels)),
-        np.clip(distances, -largest, largest),
+        np.clip(lengths, -largest, largest),
         0.75,
+        left=neutral,
         color=[colours.get(sign or "", style.MUTED) for sign in signs],
         zorder=2,
     )

@@ -123,10 +123,10 @@ def titles(figure: Figure, runs: Sequence[Run], heading: str, detail: str = "") 
     title(figure, heading, detail)
 
 
-def centre(axes: Axes) -> None:
-    """Make an x axis reach as far to the left of 0 as to the right."""
-    side = max(map(abs, axes.get_xlim()))
-    axes.set_xlim(-side, side)
+def centre(axes: Axes, middle: float = 0.0) -> None:
+    """Make an x axis reach as far to the left of its middle as to the right."""
+    side = max(abs(end - middle) for end in axes.get_xlim())
+    axes.set_xlim(middle - side, middle + side)
 
 
 def note(axes: Axes, text: str, **how: Any) -> None:
@@ -146,13 +146,14 @@ def threshold_line(axes: Axes, value: float, label: str, *, above: bool = False)
     low, high = axes.get_xlim()
     if not low <= value <= high:
         return
+    left = label == "t⁻"
     axes.annotate(
         f"{label} = {number(value, 3)}",
         (value, 1.0),
         xycoords=("data", "axes fraction"),
-        xytext=((0 if above else 4) * (1 if value >= 0 else -1), 3 if above else -2),
+        xytext=((0 if above else 4) * (-1 if left else 1), 3 if above else -2),
         textcoords="offset points",
-        ha="left" if value >= 0 else "right",
+        ha="right" if left else "left",
         va="bottom" if above else "top",
         fontsize=8,
         color=INK,

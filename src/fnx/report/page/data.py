@@ -51,6 +51,7 @@ def index(run: Run) -> dict[str, Any]:
         "model": run.model,
         "distance": distance_label(run),
         "signed": run.signed,
+        "neutral": run.neutral,
         "permutations": scan.n_random,
         "range": [scan.domain.low, scan.domain.high],
         "thresholds": {row["sign"]: row["threshold"] for row in run.thresholds.rows(named=True)},
@@ -223,7 +224,7 @@ def classes(run: Run) -> Iterator[dict[str, Any]]:
 
 
 def _class_of_sign(run: Run, side: SideScan, column: Distances, of_class: int) -> dict[str, Any]:
-    at = farthest(column, side.sign, TOP_OF_CLASS)
+    at = farthest(column, side.sign, TOP_OF_CLASS, run.neutral)
     return {
         "features": packed(at, "i4"),
         "distances": packed(column[at], "f4"),
@@ -258,5 +259,7 @@ def features(run: Run) -> Iterator[dict[str, Any]]:
 
 
 def _top_classes(run: Run, row: Distances) -> dict[str, Any]:
-    at = np.concatenate([farthest(row, side.sign, TOP_OF_FEATURE) for side in run.scan.sides])
+    at = np.concatenate(
+        [farthest(row, side.sign, TOP_OF_FEATURE, run.neutral) for side in run.scan.sides]
+    )
     return {"classes": packed(at, "i4"), "distances": packed(row[at], "f4")}

@@ -54,14 +54,14 @@ def show_class(run: Run, profile: ClassProfile) -> Iterator[RenderableType]:
         relation = ">" if row["sign"] == "+" else "<"
         kept = (
             f"{number(row['kept'])} of {number(run.features.height)} features"
-            f" {by(run, row['sign'])}, D {relation} {number(row['threshold'], 3, sign=True)};"
+            f" {by(run, row['sign'])}, D {relation} {_signed(row['threshold'], run.neutral)};"
             f" random labels keep {number(row['kept_random'])}"
         )
         known.append(("kept", kept))
     yield from _opening(
         run, f"{profile.name} {_place(profile.class_id, run.classes.height)}", known
     )
-    scale = _scale(profile.strongest["distance"])
+    scale = _scale(profile.strongest["distance"], run.neutral)
     limits = dict(profile.kept.select("sign", "threshold").iter_rows())
     for (sign,), part in profile.strongest.group_by("sign", maintain_order=True):
         yield from _section(f"top features {by(run, str(sign))}")
@@ -70,7 +70,13 @@ def show_class(run: Run, profile: ClassProfile) -> Iterator[RenderableType]:
                 [
                     number(row["rank"]),
                     f"{row['layer']}/{row['unit']}",
-                    *_distance(row["distance"], row["sign"], scale, limits.get(row["sign"])),
+                    *_distance(
+                        row["distance"],
+                        row["sign"],
+                        scale,
+                        limits.get(row["sign"]),
+                        neutral=run.neutral,
+                    ),
                 ]
                 for row in part.rows(named=True)
             ),
@@ -99,16 +105,16 @@ def show_feature(
     counts = ", ".join(f"{number(profile.spoken[sign])} {by(run, sign)}" for sign in signs(run))
     known = [
         ("kept for", f"{counts}, of {number(profile.classes.height)} classes"),
-        ("thresholds", _thresholds(profile.classes)),
+        ("thresholds", _thresholds(profile.classes, run.neutral)),
     ]
-    low, high = (number(v, 3, sign=True) for v in (profile.random_low, profile.random_high))
+    low, high = (_signed(v, run.neutral) for v in (profile.random_low, profile.random_high))
     known.append(("random labels", f"D from {low} to {high}"))
     if profile.constant:
         known.append(("constant", "the same value for every image: it tells nothing"))
     place = _place(profile.feature_id, run.features.height, profile.kind)
     yield from _opening(run, f"{profile.layer}/{profile.unit} {place}", known)
     yield from _section("D for each class, ┊ at the threshold")
-    yield table(_class_rows(profile.classes, every_class=every_class), "~><=")
+    yield table(_class_rows(profile.classes, run.neutral, every_class=every_class), "~><=")
     if profile.images is not None:
         yield from _section("top-activating images")
         columns = profile.images.select("rank", "activation", "class_name", "path").rows()
@@ -130,7 +136,7 @@ def show_layer(run: Run, profile: LayerProfile) -> Iterator[RenderableType]:
     if stage.get("receptive_field"):
         known.append(("receptive field", f"{number(stage['receptive_field'])} px"))
     for row in profile.shares.rows(named=True):
-        mode, low, high = (number(row[key], 3, sign=True) for key in ("mode", "low", "high"))
+        mode, low, high = (_signed(row[key], run.neutral) for key in ("mode", "low", "high"))
         known += [
             (
                 f"kept {by(run, row['sign'])}",
@@ -143,8 +149,8 @@ def show_layer(run: Run, profile: LayerProfile) -> Iterator[RenderableType]:
     place = f"({profile.kind}, layer {profile.number} of {layers})"
     yield from _opening(run, f"{profile.layer} {place}", known)
     yield from _section("distribution of D, ┊ under random labels")
-    yield _distribution(profile)
-    scale = _scale(profile.pairs["distance"])
+    yield _distribution(profile, run.neutral)
+    scale = _scale(profile.pairs["distance"], run.neutral)
     for (sign,), part in profile.pairs.group_by("sign", maintain_order=True):
         yield from _section(f"top pairs {by(run, str(sign))}")
         yield table(
@@ -153,7 +159,7 @@ def show_layer(run: Run, profile: LayerProfile) -> Iterator[RenderableType]:
                     number(row["rank"]),
                     row["class_name"],
                     f"{profile.layer}/{row['unit']}",
-                    *_distance(row["distance"], row["sign"], scale),
+                    *_distance(row["distance"], row["sign"], scale, neutral=run.neutral),
                 ]
                 for row in part.rows(named=True)
             ),
@@ -180,40 +186,50 @@ def _source(run: Run) -> str:
     return f"{run.dataset}, {run.model}, {run.statistic}"
 
 
-def _scale(distances: pl.Series) -> float:
-    """Return what a whole bar stands for: 1, or the largest finite distance beyond it."""
-    largest = distances.abs().filter(distances.is_finite()).max()
-    return max(1.0, float(largest)) if isinstance(largest, float) else 1.0
+def _signed(value: float | None, neutral: float) -> str:
+    """Write a distance, with its sign if that tells presence from absence."""
+    return number(value, 3, sign=neutral == 0)
 
 
-def _distance(value: float, role: str, scale: float, limit: float | None = None) -> list[Cell]:
-    mark = None if limit is None or not math.isfinite(limit) else abs(limit) / scale
-    return [(number(value, 3, sign=True), role), Bar(abs(value) / scale, role, mark)]
+def _scale(distances: pl.Series, neutral: float) -> float:
+    """Return what a whole bar stands for: the reach of a bounded statistic, or the farthest D."""
+    usual = abs(neutral) or 1.0
+    largest = (distances - neutral).abs().filter(distances.is_finite()).max()
+    return max(usual, float(largest)) if isinstance(largest, float) else usual
 
 
-def _thresholds(classes: pl.DataFrame) -> str:
+def _distance(
+    value: float, role: str, scale: float, limit: float | None = None, *, neutral: float
+) -> list[Cell]:
+    mark = None if limit is None or not math.isfinite(limit) else abs(limit - neutral) / scale
+    return [(_signed(value, neutral), role), Bar(abs(value - neutral) / scale, role, mark)]
+
+
+def _thresholds(classes: pl.DataFrame, neutral: float) -> str:
     """Name the thresholds, or their range where each class has its own."""
     told = []
     for mark, name in (("t+", "t_plus"), ("t−", "t_minus")):
         values = classes[name].drop_nulls()
         if values.is_empty():
             continue
-        low, high = (number(v, 3, sign=True) for v in (values.min(), values.max()))  # type: ignore[arg-type]
+        low, high = (_signed(v, neutral) for v in (values.min(), values.max()))  # type: ignore[arg-type]
         told.append(f"{mark} {low}" if low == high else f"{mark} {low} to {high} by class")
     return ", ".join(told)
 
 
-def _class_rows(classes: pl.DataFrame, *, every_class: bool) -> Iterator[list[Cell]]:
-    scale = _scale(classes["distance"])
+def _class_rows(
+    classes: pl.DataFrame, neutral: float, *, every_class: bool
+) -> Iterator[list[Cell]]:
+    scale = _scale(classes["distance"], neutral)
     left_out = 0 if every_class else max(0, classes.height - 2 * ENDS)
     for place, row in enumerate(classes.rows(named=True)):
         if place == ENDS and left_out:
             yield [(f"… {number(left_out)} more: --all", "dim")]
         if ENDS <= place < ENDS + left_out:
             continue
-        limit = row["t_plus"] if row["distance"] >= 0 else row["t_minus"]
+        limit = row["t_plus"] if row["distance"] >= neutral else row["t_minus"]
         role = row["sign"] or "dim"
-        distance, drawn = _distance(row["distance"], role, scale, limit)
+        distance, drawn = _distance(row["distance"], role, scale, limit, neutral=neutral)
         yield [row["class_name"], distance, (row["sign"] or "", role), drawn]
 
 
@@ -252,7 +268,7 @@ def _digits(step: float) -> int:
     return max(0, min(6, 1 - math.floor(math.log10(step)))) if step > 0 else 0
 
 
-def _distribution(profile: LayerProfile) -> RenderableType:
+def _distribution(profile: LayerProfile, neutral: float) -> RenderableType:
     """Set out one line per bin, without the empty bins at both ends."""
     edges, real, random = (a.tolist() for a in (profile.edges, profile.real, profile.random))
     filled = [i for i in range(len(real)) if real[i] or random[i]]
@@ -263,13 +279,14 @@ def _distribution(profile: LayerProfile) -> RenderableType:
     return table(
         (
             [
-                number(edges[i], digits, sign=True),
-                number(edges[i + 1], digits, sign=True),
+                number(edges[i], digits, sign=neutral == 0),
+                number(edges[i + 1], digits, sign=neutral == 0),
                 number(real[i], 1),
                 number(random[i], 1),
-                Bar(real[i] / largest, "+" if edges[i] >= 0 else "-", random[i] / largest, 48),
+                Bar(real[i] / largest, side, random[i] / largest, 48),
             ]
             for i in range(filled[0], filled[-1] + 1)
+            for side in ("+" if edges[i] >= neutral else "-",)
         ),
         ">>>>=",
         ("D from", "to", "real %", "random %", ""),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fnx.errors import FnxError, PluginError
 from fnx.registry.registry import COUNTS, HISTOGRAMS, Statistic
+from fnx.statistics.kernels.compilation import cached_njit
 from fnx.statistics.kernels.histogram import bin_column, count_bins, count_classes
 from fnx.statistics.kernels.sorting import sort_column, sort_scratch
 from fnx.statistics.kernels.tile import Features
@@ -146,7 +147,7 @@ def _signatures(*bound: Any) -> list[Any]:
     return [types.void(*grouping, *bound, features) for features in tiles]
 
 
-@njit(_signatures(), nogil=True, cache=True)
+@cached_njit(_signatures(), nogil=True)
 def samples_tile(labellings: Any, sizes: Any, function: Any, features: Any) -> None:
     """Call a function of two sorted samples for every pair.
 
@@ -178,7 +179,7 @@ def samples_tile(labellings: Any, sizes: Any, function: Any, features: Any) -> N
                 values[k, f, c] = function(inner[:size], outer[: n - size], size, n - size)
 
 
-@njit(_signatures(types.int64), nogil=True, cache=True)
+@cached_njit(_signatures(types.int64), nogil=True)
 def histogram_tile(labellings: Any, sizes: Any, function: Any, bins: int, features: Any) -> None:
     """Call a function of two histograms for every pair; `function` as in `samples_tile`."""
     columns, varying, low, high, values = features

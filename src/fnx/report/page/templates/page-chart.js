@@ -101,8 +101,8 @@ function limitLines(palette, { signs = SIGNS, across = "x", limitOf = commonLimi
     annotations: lines.map(({ sign, value }) => ({
       text: `t${POWER[sign]} = ${distance(value)}`, showarrow: false, font: { size: 12 }, bgcolor: palette.paper, opacity: 0.9,
       ...(across === "x"
-        ? { x: value, y: 1, yref: "paper", yanchor: "bottom", xanchor: value < 0 ? "right" : "left" }
-        : { y: value, x: 1, xref: "paper", xanchor: "right", yanchor: value < 0 ? "top" : "bottom" }),
+        ? { x: value, y: 1, yref: "paper", yanchor: "bottom", xanchor: value < run.neutral ? "right" : "left" }
+        : { y: value, x: 1, xref: "paper", xanchor: "right", yanchor: value < run.neutral ? "top" : "bottom" }),
     })),
   };
 }

@@ -84,7 +84,7 @@ function classLayersChart(found) {
 
 function classCurveChart(found, sign, id) {
   const points = found.curve.length;
-  const x = range(points).map((i) => (SIDE[sign] * run.range[1] * i) / (points - 1));
+  const x = range(points).map((i) => placed((REACH * i) / (points - 1), sign));
   const series = [
     { key: "real", title: "this class", colour: "real-line", mark: "line" },
     { key: "random", title: "random labels", colour: "random-line", mark: "dash" },

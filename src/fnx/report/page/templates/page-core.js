@@ -23,6 +23,10 @@ const COLOUR = { "+": "presence", "-": "absence" };
 const POWER = { "+": "⁺", "-": "⁻" };
 const RELATION = { "+": "D > x", "-": "D < x" };
 const SIDE = { "+": 1, "-": -1 };
+const REACH = run.range[1] - run.neutral; // how far distances go to each side
+
+/** Where a curve of a sign is counted, x away from the neutral value. */
+const placed = (x, sign) => run.neutral + SIDE[sign] * x;
 
 /** An element with attributes ("on…" are listeners) and children (strings become text). */
 function el(tag, attributes = {}, ...children) {

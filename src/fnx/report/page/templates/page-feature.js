@@ -74,7 +74,7 @@ function featureChart(label, order, distances, random) {
     return {
       height: 380,
       data: [{
-        type: "bar", x: shown.map((row) => row.place), y: shown.map((row) => distances[row.ofClass]),
+        type: "bar", base: run.neutral, x: shown.map((row) => row.place), y: shown.map((row) => distances[row.ofClass] - run.neutral),
         marker: { color: shown.map((row) => colour[row.sign]), line: { width: 0 } },
         customdata: shown.map((row) => [plain(shorten(run.classNames[row.ofClass], 60)), distance(distances[row.ofClass]), row.ofClass]),
         hovertemplate: "%{customdata[0]}<br>D = %{customdata[1]}<extra></extra>",

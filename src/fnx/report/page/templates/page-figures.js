@@ -19,10 +19,10 @@ function layerRows(ids) {
   };
 }
 
-/** Symmetric limits of an axis on which absence lies to the left. */
-function symmetric(values) {
-  const side = 1.05 * Math.max(1e-9, ...values.filter(Number.isFinite).map(Math.abs));
-  return run.signed ? [-side, side] : [0, side];
+/** Symmetric limits of an axis on which absence lies to the left of a middle. */
+function symmetric(values, middle = 0) {
+  const side = 1.05 * Math.max(1e-9, ...values.filter(Number.isFinite).map((value) => Math.abs(value - middle)));
+  return run.signed ? [middle - side, middle + side] : [middle, middle + side];
 }
 
 function figure5(data) {
@@ -68,7 +68,7 @@ function figure5(data) {
     }
     return {
       data: traces, height,
-      layout: { barmode: "overlay", yaxis: axis, xaxis: { title: { text: `${distanceName()}: mode, and 68 % on each side` }, range: symmetric(ends) } },
+      layout: { barmode: "overlay", yaxis: axis, xaxis: { title: { text: `${distanceName()}: mode, and 68 % on each side` }, range: symmetric(ends, run.neutral) } },
     };
   };
   return chart({ label: "Distribution of the distances of each layer", series, build, pick: toLayer });
@@ -183,9 +183,9 @@ function figure6(data) {
 }
 
 /** Curves of many classes as one line with gaps; every step-th point, so that it stays quick. */
-function manyCurves(data, counts, side, step) {
+function manyCurves(data, counts, sign, step) {
   const places = range(Math.ceil(data.x.length / step)).map((i) => i * step);
-  const x = [...places.map((i) => side * data.x[i]), null];
+  const x = [...places.map((i) => placed(data.x[i], sign)), null];
   const rows = Array.from(data.shown, (id, row) => ({ row, name: hoverName(id) }));
   return {
     connectgaps: false, x: rows.flatMap(() => x),
@@ -203,7 +203,6 @@ function curveTrace(x, y, name, sign, line, format = ",") {
 }
 
 function figure9(data, sign) {
-  const side = SIDE[sign];
   const curves = data.curves[sign];
   const step = Math.ceil((data.shown.length * data.x.length) / 30000);
   const picked = new Map();
@@ -213,12 +212,12 @@ function figure9(data, sign) {
     { key: "mean", title: "mean", colour: "real-line", mark: "line" },
     { key: "meanRandom", title: "mean, random labels", colour: "random-line", mark: "dash" },
   ];
-  const x = Array.from(data.x, (value) => side * value);
+  const x = Array.from(data.x, (value) => placed(value, sign));
   const build = (palette, on) => {
     const opacity = Math.min(0.6, Math.max(0.12, 4 / Math.sqrt(data.shown.length)));
     const [real, random] = [palette["real-line"], palette["random-line"]];
     const traces = [];
-    const many = (counts, name, color) => traces.push({ ...curveTrace([], [], name, sign, { width: 1, color }), ...manyCurves(data, counts, side, step), opacity });
+    const many = (counts, name, color) => traces.push({ ...curveTrace([], [], name, sign, { width: 1, color }), ...manyCurves(data, counts, sign, step), opacity });
     if (on.has("classes")) many(curves.real, "%{text}", real);
     if (on.has("random") && curves.random.length) many(curves.random, "%{text}, random labels", random);
     if (on.has("mean")) traces.push(curveTrace(x, curves.mean, "mean of the classes", sign, { width: 3, color: real }, ",.1f"));
@@ -230,14 +229,14 @@ function figure9(data, sign) {
       traces.push({ ...curveTrace(x, found[sign].curveRandom, "%{text}, random labels", sign, { width: 1.5, color, dash: "dot" }), text });
     });
     traces.push({
-      type: "scatter", mode: "lines", yaxis: "y2", x: Array.from(data.davgX, (value) => side * value), y: Array.from(curves.davg),
+      type: "scatter", mode: "lines", yaxis: "y2", x: Array.from(data.davgX, (value) => placed(value, sign)), y: Array.from(curves.davg),
       line: { width: 1.5, color: palette.ink }, hovertemplate: "d<sub>avg</sub> %{y:,.1f} features at x = %{x:.3f}<extra></extra>",
     });
     return {
       data: traces, height: 480,
       layout: {
         ...limitLines(palette, { signs: [sign] }),
-        xaxis: { title: { text: `threshold x on ${distanceName()}` }, range: sign === "+" ? [0, run.range[1]] : [-run.range[1], 0], anchor: "y2" },
+        xaxis: { title: { text: `threshold x on ${distanceName()}` }, range: [run.neutral, placed(REACH, sign)].sort((a, b) => a - b), anchor: "y2" },
         yaxis: { domain: [0.3, 1], title: { text: `features with ${plain(RELATION[sign])}` }, rangemode: "tozero", tickformat: "," },
         yaxis2: { domain: [0, 0.22], title: { text: "d<sub>avg</sub> / features" }, tickformat: "," },
       },

@@ -98,7 +98,7 @@ function unitsOfLayer(layer, found) {
         return [
           numberColumn(`classes ${WORDS[sign]}`, (place) => part.classesKept[place]),
           numberColumn(sign === "+" ? "highest D" : "lowest D", (place) => part.best[place], distance),
-          { title: "for", class: "name", cell: (place) => (part.best[place] * SIDE[sign] > 0 ? classLink(part.bestClass[place], 30) : "–"), value: (place) => run.classNames[part.bestClass[place]] },
+          { title: "for", class: "name", cell: (place) => ((part.best[place] - run.neutral) * SIDE[sign] > 0 ? classLink(part.bestClass[place], 30) : "–"), value: (place) => run.classNames[part.bestClass[place]] },
         ];
       }),
     ],

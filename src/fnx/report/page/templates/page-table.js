@@ -87,8 +87,9 @@ function ordered(rows, value, numeric, rising) {
 
 /** A bar from the middle, to the right for presence and to the left for absence. */
 function signedBar(value) {
-  const part = Math.min(1, Math.abs(value) / run.range[1]) * (run.signed ? 50 : 100);
-  const bar = el("i", { class: value < 0 ? "absent" : "present" });
-  bar.style.cssText = `${value < 0 ? "right:50%" : `left:${run.signed ? 50 : 0}%`};width:${part}%`;
+  const part = Math.min(1, Math.abs(value - run.neutral) / REACH) * (run.signed ? 50 : 100);
+  const absent = value < run.neutral;
+  const bar = el("i", { class: absent ? "absent" : "present" });
+  bar.style.cssText = `${absent ? "right:50%" : `left:${run.signed ? 50 : 0}%`};width:${part}%`;
   return el("span", { class: `strip${run.signed ? " signed" : ""}`, "aria-hidden": "true" }, bar);
 }
