@@ -49,7 +49,8 @@ def load_plugins() -> None:
     The folder is ``FNX_PLUGINS``, or ``plugins/`` of the working directory.
     """
     load_installed()
-    load_folder(Path(os.environ.get("FNX_PLUGINS") or "plugins"))
+    named = os.environ.get("FNX_PLUGINS")
+    load_folder(Path(named or "plugins"), asked_for="FNX_PLUGINS" if named else None)
 
 
 def prepare() -> None:
