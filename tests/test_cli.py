@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 from fnx import cli
 from fnx.config.schema import Config
 from fnx.errors import ConfigError, DataError
+from fnx.utils.lock import is_in_use, sole_use
 
 Ran = list[tuple[Config, Path, str | None]]
 
@@ -277,6 +279,102 @@ def test_a_sweep_goes_on_after_a_mistake(
     assert capsys.readouterr().err.count("fnx: seed 13\n") == 1
 
 
+@pytest.fixture
+def noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is always the same second."""
+    now = datetime(2026, 1, 2, 12, 0, 0)
+    monkeypatch.setattr("hydra.core.utils.datetime", SimpleNamespace(now=lambda: now))
+
+
+@pytest.mark.usefixtures("noon")
+def test_runs_and_sweeps_of_the_same_second_have_folders_of_their_own(
+    ran: Ran, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for _ in range(3):
+        start(monkeypatch, "paths.outputs=a (1)")
+    for _ in range(2):
+        start(monkeypatch, "-m", "seed=1,2", "paths.outputs=a (1)")
+    first = tmp_path / "a (1)/runs/2026-01-02/12-00-00-digits-efficientnet_lite0"
+    swept = tmp_path / "a (1)/sweeps/2026-01-02/12-00-00"
+    assert [str(folder) for _, folder, _ in ran] == [
+        *(f"{first}{suffix}" for suffix in ("", "-2", "-3")),
+        *(
+            f"{swept}{suffix}/{job}-digits-efficientnet_lite0-ks"
+            for suffix in ("", "-2")
+            for job in (0, 1)
+        ),
+    ]
+    assert [sweep for *_, sweep in ran[2:]] == [None, *["2026-01-02/12-00-00"] * 2] + [
+        "2026-01-02/12-00-00-2"
+    ] * 2
+    assert all((folder / "run.log").is_file() for _, folder, _ in ran)
+    assert (
+        sorted(path.name for path in swept.parent.rglob("multirun.yaml")) == ["multirun.yaml"] * 2
+    )
+
+
+def test_a_folder_that_is_named_is_that_folder_unless_a_run_is_writing_there(
+    ran: Ran, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    named = tmp_path / "home/mine"
+    for _ in range(2):
+        start(monkeypatch, "hydra.run.dir=~/mine")
+    with sole_use(named):
+        start(monkeypatch, "hydra.run.dir=~/mine")
+    assert [folder for _, folder, _ in ran] == [named, named, named.with_name("mine-2")]
+    assert not list(tmp_path.rglob(".lock"))
+
+
+def test_a_run_has_its_folder_to_itself(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fnx.app.run", lambda _, folder, **__: held.append(is_in_use(folder)))
+    held: list[bool] = []
+    start(monkeypatch)
+    assert held == [True]
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (["paths.outputs=file"], "file/runs"),
+        (["-m", "paths.outputs=file", "seed=1,2"], "file/sweeps"),
+        (["hydra.run.dir=file/a"], "file/a"),
+        (["hydra.run.dir=taken"], "taken/run.log"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_folder_that_cannot_be_written_is_one_line_that_names_the_key(
+    words: list[str],
+    place: str,
+    ran: Ran,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("file").touch()
+    Path("taken/run.log").mkdir(parents=True)
+    with pytest.raises(SystemExit, match="2"):
+        start(monkeypatch, *words)
+    said = capsys.readouterr().err
+    assert re.fullmatch(
+        rf"fnx: \S*{place}\S* cannot be written \((Not a directory|File exists|Is a directory)\): "
+        "choose another folder with paths.outputs=…\n",
+        said,
+    ), said
+    assert ran == []
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left", "a/run.log"), ValueError()]
+)
+def test_of_hydras_own_errors_a_full_disk_and_faults_stay_what_they_are(error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        cli._start(fail)
+    assert raised.value is error
+
+
 def test_a_rank_that_is_not_the_first_leaves_no_folder(
     ran: Ran,
     monkeypatch: pytest.MonkeyPatch,
@@ -320,16 +418,31 @@ def test_a_folder_of_plugins_may_be_elsewhere(tmp_path: Path) -> None:
     assert "seed: 77" in done.stdout, done.stderr
 
 
+def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "my conf/experiment").mkdir(parents=True)
+    (tmp_path / "my conf/experiment/mine.yaml").write_text(
+        "# @package _global_\ndefaults: [{override /statistic: kl}]\nseed: 77\n"
+    )
+    for where in (["--config-dir", "my conf"], ["--config-dir=~/my conf"]):
+        words = ["--cfg", "job", *where, "+experiment=mine"]
+        done = fnx(*words, cwd=tmp_path, HOME=str(tmp_path))
+        assert "seed: 77" in done.stdout, done.stderr
+        assert "name: kl\n" in done.stdout
+
+
 def test_the_process_of_a_launcher_hands_its_error_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    errors = [DataError("no images"), OSError(5, "I/O error", "a"), DataError("no images")]
+
     def fail(config: object) -> None:
-        raise DataError("no images")
+        raise errors.pop(0)
 
     monkeypatch.setattr(cli, "_run_job", fail)
     monkeypatch.setattr(cli, "_refused", None)
-    with pytest.raises(DataError, match=r"^no images$"):
-        cli.job(SimpleNamespace())
+    for line in (r"^no images$", r"^I/O error \(a\)$"):
+        with pytest.raises(DataError, match=line):
+            cli.job(SimpleNamespace())
     monkeypatch.setattr(cli, "_refused", [])
     cli.job(SimpleNamespace())
     assert cli._refused == ["no images"]

@@ -24,7 +24,7 @@ from fnx.embedding import Embedding, embed
 from fnx.images import LabelledImages, list_images, open_images
 from fnx.images.reference import open_reference, reference_crops
 from fnx.registry import statistics
-from fnx.report import summary, track, write_report
+from fnx.report import print_summary, track, write_report
 from fnx.report.notebook import Run
 from fnx.report.pictures.pictures import write_pictures
 from fnx.statistics import dask as on_dask
@@ -94,7 +94,7 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
     # A tracker that fails does not harm a finished run, so it comes after the record.
     record.write(run_dir)
     track(finished, config.logger, sweep=sweep)
-    print(summary(finished))  # noqa: T201
+    print_summary(finished)
     return finished
 
 

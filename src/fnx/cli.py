@@ -13,15 +13,18 @@ import re
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fnx.errors import ConfigError, FnxError, unknown
+from fnx.errors import ConfigError, DataError, FnxError, unknown
 from fnx.utils import launch
+from fnx.utils.ending import ended_when_told
+from fnx.utils.lock import sole_use
 from fnx.utils.redact import Redacting, redact_files, redacted
+from fnx.utils.streams import flush_output, prepare_streams
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -39,8 +42,9 @@ COMMANDS = {
 # launcher started for a job, which hands its error to the one that the user started.
 _refused: list[str] | None = None
 _asked_to_end = False
+_said_ended = False
 # What the system says of a disk that takes no more.
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main() -> None:
@@ -49,7 +53,7 @@ def main() -> None:
     if words and words[0] in COMMANDS:
         return command(words[0], words[1:])
     signal.signal(signal.SIGTERM, _terminate)
-    with exit_codes("fnx"):
+    with ended_when_told(_farewell), exit_codes("fnx"):
         if words and re.fullmatch(r"[a-z]\w*", words[0]):
             raise ConfigError(f"{unknown('command', words[0], COMMANDS)}, or KEY=VALUE")
         _run(words)
@@ -65,14 +69,15 @@ def command(name: str, words: Sequence[str] | None = None) -> None:
 @contextmanager
 def exit_codes(program: str) -> Iterator[None]:
     """End the process with one line and an exit code for what the user can fix, or has ended."""
+    prepare_streams()
     try:
-        yield
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        try:
+            yield
+        finally:
+            flush_output()
     except KeyboardInterrupt:
-        word, code = ("terminated", TERMINATED) if _asked_to_end else ("interrupted", INTERRUPTED)
-        advice = "; the same command goes on where this one stopped" if program == "fnx" else ""
-        _write_error(program, word + advice)
+        code = TERMINATED if _asked_to_end else INTERRUPTED
+        _say_ended(code - 128, program)
         sys.exit(code)
     except (FnxError, OSError) as error:
         if debugging():
@@ -102,6 +107,7 @@ def _run(words: Sequence[str]) -> None:
 
     from fnx.config import compose, messages
     from fnx.config.help import help_text
+    from fnx.config.words import prepared
 
     compose.load_plugins()
     compose.prepare()
@@ -112,13 +118,38 @@ def _run(words: Sequence[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     _refused = []
     start = hydra.main(version_base="1.3", config_path=str(compose.CONF), config_name="config")
+    swept = any(
+        re.fullmatch(r"--multirun|-[a-z]*m[a-z]*|hydra.mode=multirun", w, re.I) for w in words
+    )
+    sys.argv[1:] = prepared(words, sweep=swept)
     with messages.in_one_line(), ExitStack() as stack:
         if not launch.is_rank_zero():  # it ends after the extraction, and leaves no folder
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fnx-rank-"))
             sys.argv += [f"hydra.run.dir={folder}", "hydra.output_subdir=null"]
-        start(job)()
+        _start(start(job))
     if _refused:
         sys.exit(USER_ERROR)
+
+
+def _start(run: Callable[[], None]) -> None:
+    """Have Hydra make the folder and run the jobs, whose own errors are no `OSError` any more.
+
+    Raises:
+        ConfigError: a folder that cannot be made or written.
+    """
+    try:
+        run()
+    except (OSError, ValueError) as error:
+        # logging.config raises a ValueError where its file cannot be opened.
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(cause, OSError):
+            raise
+        if cause.errno in _NO_SPACE:
+            raise cause from None
+        raise ConfigError(
+            f"{cause.filename} cannot be written ({cause.strerror}): choose another folder with"
+            " paths.outputs=…"
+        ) from error
 
 
 def job(config: DictConfig) -> None:
@@ -131,8 +162,12 @@ def job(config: DictConfig) -> None:
     except launch.NonZeroRankExit:
         return
     except (FnxError, OSError) as error:
-        if debugging() or _refused is None:
+        if debugging():
             raise
+        if _refused is None:
+            if isinstance(error, FnxError):
+                raise
+            raise DataError(one_line(error)) from error
         # Raised through Hydra it would come with a line of Hydra's own.
         _refused.append(one_line(error))
         _write_error("fnx", _refused[-1])
@@ -158,7 +193,8 @@ def _run_job(config: DictConfig) -> None:
     sweep = "/".join(Path(hydra_config.sweep.dir).parts[-2:]) if swept else None
     from fnx import app  # torch and all that: only now, when there is work
 
-    app.run(typed, run_dir, sweep=sweep)
+    with sole_use(run_dir):
+        app.run(typed, run_dir, sweep=sweep)
 
 
 def _terminate(*_: object) -> None:
@@ -166,6 +202,20 @@ def _terminate(*_: object) -> None:
     global _asked_to_end
     _asked_to_end = True
     raise KeyboardInterrupt
+
+
+def _say_ended(number: int, program: str = "fnx") -> None:
+    """Say that the process was ended by the signal with this number, and how it goes on."""
+    global _said_ended
+    _said_ended = True
+    word = "terminated" if number == signal.SIGTERM else "interrupted"
+    advice = "; the same command goes on where this one stopped" if program == "fnx" else ""
+    _write_error(program, word + advice)
+
+
+def _farewell(number: int) -> None:
+    if not _said_ended:
+        _say_ended(number)
 
 
 def _write_error(program: str, message: str) -> None:

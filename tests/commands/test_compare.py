@@ -3,7 +3,9 @@ from __future__ import annotations
 import io
 import json
 import re
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -11,7 +13,8 @@ from tests.report.synthetic import Synthetic, write_run
 
 from fnx.analysis import Run
 from fnx.cli import command
-from fnx.commands.compare import find_runs
+from fnx.commands.compare import find_runs, make_folder
+from fnx.errors import DataError
 from fnx.report.comparison.gather import gather, labels
 from fnx.report.comparison.text import summary
 from fnx.report.terminal.terminal import Terminal
@@ -53,6 +56,19 @@ def test_a_sweep_gives_table_3_fits_and_figures(
 def test_globs_and_folders_stand_for_each_run_once(sweep: Path) -> None:
     runs = find_runs([f"{sweep}/[01]", str(sweep), str(sweep / "0")])
     assert [run.dataset for run in runs] == ["big", "small", "middle"]
+
+
+def test_a_folder_without_a_finished_run_is_skipped_with_a_line(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a shell hands on ``outputs/runs/*/*``."""
+    unfinished = str(sweep / "unfinished")
+    runs = find_runs([str(sweep / "0"), unfinished, f"{sweep}/[12]"])
+    assert [run.dataset for run in runs] == ["big", "small", "middle"]
+    line = f"skipped {unfinished}: holds no finished run (run.json is missing)\n"
+    assert capsys.readouterr().err == line
+    assert [run.dataset for run in find_runs([f"{sweep}/*"])] == ["big", "small", "middle"]
+    assert capsys.readouterr().err == line
 
 
 def test_one_run_has_no_fit_and_says_so(
@@ -165,6 +181,25 @@ def test_without_options_it_goes_to_a_folder_of_its_own(
     assert {path.suffix for path in folder.glob("fig05*")} == {".csv", ".parquet", ".png", ".svg"}
     table = pl.read_parquet(folder / "table3.parquet")
     assert sorted(table["dataset"]) == ["big", "small"]  # the reference stands there once
+
+
+def test_comparisons_of_the_same_second_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime(2026, 1, 2, 12, 0, 0)
+    monkeypatch.setattr("fnx.commands.compare.datetime", SimpleNamespace(now=lambda: now))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    made = [str(make_folder(out)) for out in (None, None, "a (1)", "a (1)", "~/b")]
+    assert made == [
+        "outputs/compare/2026-01-02-120000",
+        "outputs/compare/2026-01-02-120000-2",
+        *("a (1)", "a (1)", f"{tmp_path}/home/b"),
+    ]
+    Path("file").touch()
+    line = r"^file/a cannot be written \(Not a directory\): choose another folder with --out$"
+    with pytest.raises(DataError, match=line):
+        make_folder("file/a")
 
 
 def test_runs_of_a_folder_are_in_the_order_of_their_paths(

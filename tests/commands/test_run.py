@@ -44,7 +44,8 @@ def test_a_run_of_the_same_second_has_a_folder_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(config: Any, folder: Path) -> Path:
-        folder.mkdir(parents=True)
+        assert not list(folder.iterdir())
+        (folder / "run.json").touch()
         return folder
 
     monkeypatch.setattr(runs, "app", SimpleNamespace(run=run))
@@ -52,9 +53,16 @@ def test_a_run_of_the_same_second_has_a_folder_of_its_own(
     monkeypatch.setattr(runs, "compose_keywords", lambda keywords: (config, tmp_path / "a/b"))
     names = [fnx.run().name for _ in range(3)]  # type: ignore[attr-defined]
     assert names == ["b", "b-2", "b-3"]
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(runs, "compose_keywords", lambda _: (config, tmp_path / "file/runs/b"))
+    line = (
+        r"file/runs/b cannot be written \((Not a directory|File exists)\): choose .* paths.outputs$"
+    )
+    with pytest.raises(ConfigError, match=line):
+        fnx.run()
 
 
 def test_a_refused_run_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^statistic.bins=0: must lie in 1 … 65,536$"):
         fnx.run(bins=0, outputs=tmp_path / "out")
-    assert not (tmp_path / "out/runs").exists()
+    assert list((tmp_path / "out").iterdir()) == []

@@ -65,6 +65,47 @@ def altered(config: Config, words: str) -> Config:
         ),
         ("report.formats=[png,gif]", "report.formats=gif: allowed are png, svg, pdf"),
         ("dataset.depth=0", "dataset.depth=0: must be at least 1"),
+        (
+            "dataset.intensity_range=full",
+            "dataset.intensity_range=full: must be auto or [LOW,HIGH]",
+        ),
+        (
+            "dataset.intensity_range=null",
+            "dataset.intensity_range=None: must be auto or [LOW,HIGH]",
+        ),
+        (
+            "dataset.intensity_range=4095",
+            "dataset.intensity_range=4095: must be auto or [LOW,HIGH]",
+        ),
+        (
+            "dataset.intensity_range=[0]",
+            "dataset.intensity_range=[0]: must be auto or [LOW,HIGH]",
+        ),
+        (
+            "dataset.intensity_range=[0,1,2]",
+            "dataset.intensity_range=[0, 1, 2]: must be auto or [LOW,HIGH]",
+        ),
+        (
+            "dataset.intensity_range=[5,5]",
+            "dataset.intensity_range=[5, 5]: must be auto or [LOW,HIGH]",
+        ),
+        (
+            "dataset.intensity_range=[5,0]",
+            "dataset.intensity_range=[5, 0]: must be auto or [LOW,HIGH]",
+        ),
+        (
+            "dataset.intensity_range=[0,x]",
+            "dataset.intensity_range=[0, 'x']: must be auto or [LOW,HIGH]",
+        ),
+        (
+            "dataset.intensity_range=[0,.inf]",
+            "dataset.intensity_range=[0, inf]: must be auto or [LOW,HIGH]",
+        ),
+        (
+            "dataset.intensity_range=[false,1]",
+            "dataset.intensity_range=[False, 1]: must be auto or [LOW,HIGH]",
+        ),
+        ("dataset.max_pixels=0", "dataset.max_pixels=0: must be at least 1"),
         ("foo=1", "unknown key 'foo'; allowed: crops, dataset, debug, engine, logger, model,"),
         (
             "model.weights.pth=1",

@@ -22,6 +22,7 @@ from fnx.config.compose import (
     options,
     reference_dataset,
 )
+from fnx.config.compose import compose as compose_words
 from fnx.config.schema import Config, DatasetConfig
 from fnx.errors import ConfigError
 
@@ -201,9 +202,7 @@ def test_a_reference_data_set_is_a_folder(
     expected = DatasetConfig("birds", "folder", root=str(tmp_path / "birds"))
     assert reference_dataset(config) == replace(expected, limit_per_class=50)
     monkeypatch.setenv("HOME", str(tmp_path))
-    config.report.reference_dataset = "~/birds"
-    config.report.reference_limit_per_class = None
-    assert reference_dataset(config) == expected
+    assert reference_dataset(compose("report.reference_dataset=~/birds")) == expected
 
 
 def test_no_reference_data_set_is_the_images_of_the_run(compose: Compose) -> None:
@@ -222,7 +221,75 @@ def test_no_reference_data_set_is_the_images_of_the_run(compose: Compose) -> Non
         ("/a/x (1)!", "x-1"),
         ("v1.2_é", "v1.2_é"),
         (None, "folder"),
+        (".", "robin"),
+        ("..", "birds"),
+        ("../", "birds"),
+        ("../../birds/wren/..", "birds"),
+        ("link/..", "birds"),
+        ("link", "link"),
+        ("~", "birds"),
+        ("~/wren/", "wren"),
+        ("~nobody-of-this-name", "nobody-of-this-name"),
+        ("caf\udce9", "caf"),
+        ("x" * 100, "x" * 100),
+        ("x" * 101, "x" * 100),
+        ("a" + "é" * 99, "a" + "é" * 49),
     ],
 )
-def test_a_data_set_is_called_as_its_folder(root: str | None, name: str) -> None:
+def test_a_data_set_is_called_as_its_folder(
+    root: str | None, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for bird in ("robin", "wren"):
+        (tmp_path / "birds" / bird).mkdir(parents=True)
+    (tmp_path / "birds/robin/link").symlink_to(tmp_path / "birds/wren")
+    monkeypatch.chdir(tmp_path / "birds/robin")
+    monkeypatch.setenv("HOME", str(tmp_path / "birds"))
     assert folder_name(root) == name
+
+
+PATHS = ["dataset.root", "dataset.file", "dataset.source", "model.weights.path"]
+PATHS += ["model.weights.folder", "report.reference_dataset"]
+PATHS += ["paths.data", "paths.outputs", "paths.cache"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("~/a", "/home/me/a"), ("~", "/home/me"), ("~no one/a", "./~no one/a"), ("a/~", "a/~")],
+)
+def test_a_tilde_is_expanded_in_every_path(
+    given: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    for config in (compose_words([f"{k}={given}" for k in PATHS]), keywords(given)):
+        for key in PATHS:
+            assert value_of(config, key) == expected, key
+    assert compose_keywords({"hydra.run.dir": given})[1] == Path(expected)
+    assert compose_words([f"logger.project={given}"]).logger.project == given
+
+
+def keywords(path: str) -> Config:
+    return compose_keywords(dict.fromkeys(PATHS, path))[0]
+
+
+def value_of(config: Any, key: str) -> Any:
+    for part in key.split("."):
+        config = getattr(config, part)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("variable", "key", "usual"),
+    [
+        ("FNX_DATA", "paths.data", "data"),
+        ("FNX_CACHE", "paths.cache", "outputs/embeddings"),
+    ],
+)
+def test_folders_of_the_environment_are_expanded_and_an_empty_one_is_none(
+    variable: str, key: str, usual: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    for value, expected in (("~/x", "/home/me/x"), ("é (1)", "é (1)"), ("", usual)):
+        monkeypatch.setenv(variable, value)
+        assert value_of(compose_words(), key) == expected
+    monkeypatch.delenv(variable)
+    assert value_of(compose_words(), key) == usual

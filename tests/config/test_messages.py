@@ -50,6 +50,16 @@ from fnx.errors import ConfigError
         ),
         (["~threshold"], "threshold is missing: give it as threshold=…"),
         (["model=timm"], "model.name is missing: give it as model.name=…"),
+        (
+            ["model.layers=[a(1), it's]"],
+            "model.layers=[a(1), it's]: its value has characters that must be in quotes, as in"
+            """ 'model.layers=["a(1)","it'"'"'s"]'""",
+        ),
+        (
+            ["seed=a(1)"],
+            "seed=a(1): its value has characters that must be in quotes, as in 'seed=\"a(1)\"'",
+        ),
+        (["seed='a"], "'seed='a' is not KEY=VALUE: "),
         (["shwo"], "'shwo' is not KEY=VALUE: missing EQUAL at '<EOF>'"),
         (["statistic=ks,kl"], "statistic=ks,kl names several values: add -m to sweep over them"),
         (["hydra.foo=1"], "hydra.foo: Key 'foo' not in 'HydraConf'"),

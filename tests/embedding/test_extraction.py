@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from fnx.config.schema import Config
 from fnx.embedding import Embedding, embed, extraction, store
 from fnx.embedding.embed import _progress
 from fnx.embedding.store import Manifest
+from fnx.errors import DataError
 from fnx.images import LabelledImages, open_images
 
 
@@ -60,6 +63,28 @@ def test_rows_equal_a_plain_loop_of_timm_and_torchvision(tiny: Callable[..., Con
         highest = normed[4].flatten(1).argmax(1)  # in the unmirrored centre, a map of 16 × 16
         middles = torch.stack([highest // 16, highest % 16], 1) * 16 + 8  # of cells, in 256ths
         assert (positions(embedding)[row] == middles.numpy()).mean() > 0.9
+
+
+def test_a_layer_that_overflows_is_named_in_the_first_batch(
+    tiny: Callable[..., Config], tmp_path: Path
+) -> None:
+    state = timm.create_model("test_resnet").state_dict()
+    for layer in ("layer1.0.conv1", "layer3.0.conv1"):
+        state[f"{layer}.weight"] = torch.full_like(state[f"{layer}.weight"], 1e38)
+    torch.save(state, tmp_path / "w.pth")
+    config = tiny(f"model.weights.path={tmp_path}/w.pth")
+    with pytest.raises(DataError, match=r"^values of layer layer1.0.conv1 are NaN or infinite: "):
+        embed(opened(config), config)
+    assert not list(Path(config.paths.cache).glob("*/shards/*"))
+
+
+def test_16_bits_are_blamed_where_they_are_too_few() -> None:
+    backbone = SimpleNamespace(feature_table=lambda: {"layer": ["a", "a", "b", "c"]})
+    values = torch.tensor([[0, 1, 2, torch.inf], [0, 1, torch.nan, 3]])
+    assert extraction._overflow(backbone, values, "16-true") == (
+        "trainer.precision=16-true: values of layer b are beyond what 16 bits hold; "
+        "choose bf16-mixed or 32-true"
+    )
 
 
 def test_the_second_run_reuses_the_first(
@@ -244,6 +269,32 @@ def test_a_core_is_left_to_the_network(
 ) -> None:
     monkeypatch.setattr(extraction, "_cores", lambda: cores)
     assert extraction._workers(configured, ranks) == workers
+
+
+@pytest.mark.parametrize(
+    ("pixels", "local_ranks", "expected"),
+    # Three tenths of the memory, over ten bytes for each pixel.
+    [(0, 1, 4), (7, 1, 4), (8, 1, 3), (10, 1, 3), (11, 1, 2), (30, 1, 1), (3000, 1, 1), (8, 2, 1)],
+)
+def test_few_processes_decode_images_that_need_much_memory(
+    pixels: int, local_ranks: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extraction, "available_memory", lambda: 1000)
+    assert extraction._with_memory_for(pixels, 4, local_ranks) == expected
+    assert extraction._with_memory_for(pixels, 0, local_ranks) == 0
+
+
+def test_without_locks_between_processes_images_are_decoded_in_this_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def missing() -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(multiprocessing, "Lock", missing)
+    assert extraction._workers(0, 1) == 0
+    assert caplog.text == ""
+    assert extraction._workers(3, 1) == 0
+    assert "without processes of their own: No such file or directory" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from PIL import Image
 
 from fnx.config.schema import Config
 from fnx.embedding.fingerprint import fingerprint, shaping_inputs
@@ -61,3 +62,56 @@ def test_a_changed_label_changes_it(tiny: Callable[..., Config]) -> None:
     other = dataclasses.replace(images, table=swapped)
     before = shaping_inputs(images, config, "d")
     assert fingerprint(shaping_inputs(other, config, "d")) != fingerprint(before)
+
+
+def of_folder(tiny: Callable[..., Config], root: Path) -> Config:
+    return tiny("dataset=folder", f"dataset.root={root}", "dataset.limit_per_class=null")
+
+
+def save(root: Path, orientation: int, ending: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for name in ("a", "b"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 7), name.replace("a", "red").replace("b", "blue")).save(
+            root / name / f"1.{ending}", exif=exif
+        )
+
+
+@pytest.mark.parametrize(
+    ("orientation", "ending", "expected"),
+    [(6, "tif", {"upright_tiff": True}), (1, "tif", None), (6, "png", None)],
+)
+def test_embeddings_of_older_versions_are_found_unless_they_turned_a_tiff_twice(
+    tiny: Callable[..., Config],
+    tmp_path: Path,
+    orientation: int,
+    ending: str,
+    expected: dict[str, bool] | None,
+) -> None:
+    save(tmp_path / "own", orientation, ending)
+    config = of_folder(tiny, tmp_path / "own")
+    images = open_images(config.dataset, Path(config.paths.cache))
+    inputs = shaping_inputs(images, config, "w")
+    assert inputs.pop("decoding", None) == expected
+    # The keys, and thus the fingerprint, that older versions gave every embedding.
+    keys = "format images n_images network weights tap layers preprocess crops precision"
+    assert set(inputs) == set(keys.split())
+
+
+def test_the_range_changes_it_where_images_have_more_than_8_bits(
+    tiny: Callable[..., Config], tmp_path: Path
+) -> None:
+    save(tmp_path / "own", 1, "png")
+    config = of_folder(tiny, tmp_path / "own")
+    before = mark(config)
+    config.dataset.intensity_range = [0, 9]
+    assert mark(config) == before
+    Image.new("I;16", (9, 7), 4000).save(tmp_path / "own/a/1.png")
+    config.dataset.intensity_range = "auto"
+    marks = [mark(config)]
+    for chosen in ([0, 4095], [0, 4094], [1, 4095]):
+        config.dataset.intensity_range = chosen
+        marks.append(mark(config))
+    assert marks[0] == marks[1]
+    assert len(set(marks)) == 3

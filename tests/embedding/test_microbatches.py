@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import threading
-from pathlib import Path
 
 import pytest
 import timm
@@ -183,21 +182,6 @@ def widest(backbone: Backbone) -> int:
     for handle in handles:
         handle.remove()
     return max(sizes)
-
-
-def test_free_memory_is_the_control_group_s_if_that_has_less(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    class Free:
-        available = 1000
-
-    monkeypatch.setattr(microbatches.psutil, "virtual_memory", Free)
-    monkeypatch.setattr(microbatches, "_CONTROL_GROUP", tmp_path / "memory")
-    assert microbatches.available_memory() == 1000  # there is none
-    (tmp_path / "memory.current").write_text("300\n")
-    for most, expected in (("max\n", 1000), ("900\n", 600), ("5000\n", 1000), ("200\n", 0)):
-        (tmp_path / "memory.max").write_text(most)
-        assert microbatches.available_memory() == expected
 
 
 def test_replicas_share_their_weights(backbone: Backbone) -> None:

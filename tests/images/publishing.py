@@ -69,9 +69,9 @@ def publish(name: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def here(archive: Archive) -> Archive:
         if not archive.public:
-            return replace(archive, md5=md5(server.folder / archive.name))
+            return replace(archive, md5=md5(server.folder / archive.name), sha256=None)
         url = server.url + archive.name
-        return replace(archive, url=url, md5=md5(server.folder / archive.name))
+        return replace(archive, url=url, md5=md5(server.folder / archive.name), sha256=None)
 
     moved = tuple(here(archive) for archive in OFFICIAL[name].archives)
     monkeypatch.setitem(OFFICIAL, name, replace(OFFICIAL[name], archives=moved))

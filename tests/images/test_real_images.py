@@ -35,11 +35,13 @@ def test_all_can_be_read_in_natural_order(pets: LabelledImages) -> None:
 
 
 @pytest.mark.parametrize(("name", "kind"), [("Abyssinian_34", "GIF"), ("Abyssinian_5", "PNG")])
-def test_a_gif_and_an_rgba_png_under_jpg_names(pets: LabelledImages, name: str, kind: str) -> None:
+def test_a_gif_and_an_rgba_png_under_jpg_names(
+    pets: LabelledImages, shared_data: Path, name: str, kind: str
+) -> None:
     path = f"Abyssinian/{name}.jpg"
-    with pets.open(path) as image:
+    with Image.open(shared_data / "pets3/images" / f"{name}.jpg") as image:
         assert image.format == kind
-        expected = np.asarray(image.convert("RGB")).mean(axis=(0, 1))
+    expected = np.asarray(pets.open(path)).mean(axis=(0, 1))
     row = pets.ok()["path"].to_list().index(path)
     _, pixels = ImageDataset(pets, Crops("ten"))[row]
     assert min(pixels.shape[1:]) == 256

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -14,9 +16,16 @@ from torch.utils.data import DataLoader
 
 from fnx.config.schema import DatasetConfig
 from fnx.errors import DataError
-from fnx.images import LabelledImages, open_images
+from fnx.images import LabelledImages, open_images, torch_dataset
 from fnx.images.crops import Crops
-from fnx.images.torch_dataset import ImageDataset, VanishedImageError, collate, leave_to_main
+from fnx.images.torch_dataset import (
+    Batch,
+    ImageDataset,
+    VanishedImageError,
+    collate,
+    handed_over,
+    leave_to_main,
+)
 
 CROPS = Crops("ten", 16, 12)
 
@@ -57,13 +66,60 @@ def test_batches_are_ragged(images: LabelledImages, workers: int) -> None:
         ImageDataset(images, CROPS), batch_size=4, collate_fn=collate, num_workers=workers
     )
     batches = list(loader)
-    rows = torch.cat([batch.rows for batch in batches])
-    assert rows.dtype == torch.int64
-    assert rows.tolist() == list(range(7))
-    shapes = [tuple(image.shape) for batch in batches for image in batch.images()]
-    assert shapes == [(3, 16, 21)] * 6 + [(3, 52, 16)]
+    assert [batch.rows for batch in batches] == [[0, 1, 2, 3], [4, 5, 6]]
+    assert sizes_of(batches) == [(16, 21)] * 6 + [(52, 16)]
     for row, image in enumerate(image for batch in batches for image in batch.images()):
         assert torch.equal(image, ImageDataset(images, CROPS)[row][1])
+
+
+def sizes_of(batches: Iterable[Batch]) -> list[tuple[int, int]]:
+    return [size for batch in batches for size in batch.sizes]
+
+
+@pytest.mark.parametrize(
+    ("free", "kind"),
+    # The first batch has 4 images of 3 × 16 × 21 bytes, and as much again is left to others.
+    [(8063, np.ndarray), (8064, torch.Tensor), (None, torch.Tensor)],
+)
+def test_batches_are_piped_where_shared_memory_is_small(
+    images: LabelledImages, free: int | None, kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that decodes is a fork, which inherits what is injected here."""
+
+    def usage(path: Path) -> object:
+        assert path == Path("/dev/shm")
+        if free is None:
+            raise FileNotFoundError(path)
+        return SimpleNamespace(free=free)
+
+    monkeypatch.setattr(torch_dataset, "disk_usage", usage)
+    dataset = ImageDataset(images, CROPS)
+    loader = DataLoader(
+        dataset,
+        batch_size=4,
+        collate_fn=collate,
+        num_workers=1,
+        multiprocessing_context="fork",
+    )
+    first, _ = loader
+    assert type(first.pixels) is kind
+    assert type(first.with_tensor().pixels) is torch.Tensor
+    for row, image in enumerate(first.with_tensor().images()):
+        assert torch.equal(image, dataset[row][1])
+    for given, again in zip(first.images(), first.with_tensor().images(), strict=True):
+        assert torch.equal(given, again)
+
+
+def test_batches_are_piped_where_memory_cannot_be_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: torch.Tensor) -> None:
+        raise RuntimeError("unable to allocate shared memory(shm): No space left on device (28)")
+
+    pixels = torch.arange(5, dtype=torch.uint8)
+    assert isinstance(handed_over(pixels.clone()), torch.Tensor)
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+    found = handed_over(pixels)
+    assert isinstance(found, np.ndarray)
+    assert found.tolist() == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -76,7 +132,7 @@ def test_an_image_that_fails_after_the_check_is_named_in_one_line(
         list(loader)
     assert str(caught.value) == (
         "image 'cat/2.jpg' could be read when it was checked and now cannot: "
-        "not an image, or of a format that Pillow does not know"
+        "it was replaced in the meantime; the same command takes it as it is now"
     )
 
 

@@ -16,19 +16,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import PIL
 import polars as pl
 import pytest
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from fnx.config.schema import DatasetConfig
-from fnx.images import LabelledImages, open_images
+from fnx.images import LabelledImages, list_images, open_images
 from fnx.images import validate as check
 from fnx.images.dataset import Listing, Stream
+from fnx.images.decode import UnreadableImageError
+from fnx.images.intensity import Extent
 from fnx.images.paths import Files
-from fnx.images.validate import check_images, why_unreadable
-from fnx.utils import lock
+from fnx.images.validate import check_images, known_checks, why_unreadable
+from fnx.utils import lock, memory
 
 
 def opened(root: Path, **options: Any) -> LabelledImages:
@@ -53,7 +56,7 @@ def test_a_second_run_reads_no_file_again(root: Path, reads: Counter[str]) -> No
 
 def test_checks_are_remembered_for_a_folder_and_a_version_of_pillow(root: Path) -> None:
     opened(root)
-    key = b"\0".join([os.fsencode(root.resolve()), PIL.__version__.encode(), b"1"])
+    key = b"\0".join([os.fsencode(root.resolve()), PIL.__version__.encode(), b"2", b"178956970"])
     name = hashlib.blake2b(key, digest_size=16).hexdigest()
     table = pl.read_parquet(root.parent / f"cache/checked/{name}.parquet")
     stat = (root / "dog/b.bmp").stat()
@@ -63,6 +66,86 @@ def test_checks_are_remembered_for_a_folder_and_a_version_of_pillow(root: Path) 
         stat.st_mtime_ns,
         stat.st_ctime_ns,
     )
+
+
+def test_what_an_image_holds_is_remembered_with_it(
+    root: Path, reads: Counter[str], write: Callable[..., Path]
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    write(root / "dog/turned.jpg", size=(30, 20))
+    Image.new("RGB", (3, 5)).save(root / "dog/turned.png", exif=exif)
+    for name, orientation in (("upright", 1), ("turned", 2), ("rotated", 8), ("odd", 9)):
+        exif[0x0112] = orientation
+        Image.new("RGB", (3, 5)).save(root / f"dog/{name}.tif", exif=exif)
+    Image.fromarray(np.array([[3, 900]], np.uint16)).save(root / "dog/wide.png")
+    Image.fromarray(np.array([[-0.5, 0.25]], np.float32)).save(root / "dog/float.tif")
+    (root / "dog/none.png").write_bytes(b"no")
+    listing = list_images(DatasetConfig("own", "folder", root=str(root)))
+    for _ in range(2):
+        with known_checks(root, root.parent) as known:
+            found = check_images(listing, listing.paths, known)
+        assert {path for path in found if found[path].turned_tiff} == {
+            "dog/turned.tif",
+            "dog/rotated.tif",
+        }
+        extents = {path: checked.extent for path, checked in found.items() if checked.extent}
+        assert extents == {
+            "dog/wide.png": Extent("integer", 3, 900),
+            "dog/float.tif": Extent("float", -0.5, 0.25),
+        }
+        sizes = {path: checked.pixels for path, checked in found.items()}
+        assert (sizes["dog/turned.jpg"], sizes["dog/wide.png"], sizes["dog/none.png"]) == (
+            600,
+            2,
+            0,
+        )
+    assert set(reads.values()) == {1}
+
+
+def test_an_image_may_have_max_pixels_and_no_more(root: Path, reads: Counter[str]) -> None:
+    """A lower or a higher limit than before is asked of every image again."""
+    Image.new("RGB", (10, 11)).save(root / "cat/110.png")
+    for limit, failed in ((109, ["cat/110.png"]), (110, [])):
+        table = opened(root, max_pixels=limit, limit_per_class=9).table.filter(status="failed")
+        assert table["path"].to_list() == failed
+        assert table["error"].to_list() == [
+            f"110 pixels: more than dataset.max_pixels={limit}" for _ in failed
+        ]
+    assert set(reads.values()) == {2}
+
+
+def test_an_image_too_large_for_the_memory_may_fit_the_next_time(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "_ALWAYS_THERE", 0)
+        patch.setattr(memory, "available_memory", lambda: 12 * 9 * 4)
+        Image.new("RGB", (12, 10)).save(root / "dog/large.png")
+        failed = opened(root).table.filter(status="failed")
+    assert failed.select("path", "error").rows() == [
+        ("dog/large.png", "it needs 0 MB of memory, 0 are free")
+    ]
+    assert opened(root).ok().height == 7
+    assert opened(root).largest == 120
+
+
+def test_a_file_that_changes_while_it_is_checked_is_checked_again(
+    root: Path, reads: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest_of = check.file_digest
+
+    def changing(stream: Stream) -> str:
+        if getattr(stream, "name", "").endswith("cat/1.png"):
+            os.utime(root / "cat/1.png")
+        return digest_of(stream)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(check, "file_digest", changing)
+        opened(root)
+    opened(root)
+    assert reads.pop("cat/1.png") == 2
+    assert set(reads.values()) == {1}
 
 
 def test_a_jpeg_is_checked_at_its_smallest_scale(
@@ -195,11 +278,7 @@ class Unwilling:
         (MemoryError(), "MemoryError", False),
         (OSError("broken data stream\nwhen reading"), "broken data stream when reading", True),
         (SyntaxError("not a \udcff file"), "SyntaxError: not a \\udcff file", True),
-        (
-            UnidentifiedImageError("x"),
-            "not an image, or of a format that Pillow does not know",
-            True,
-        ),
+        (UnreadableImageError("too long"), "too long", True),
     ],
 )
 def test_reasons_are_one_line_and_last_if_they_lie_in_the_file(

@@ -5,11 +5,19 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from fnx.utils.files import atomic_path, digest, file_digest, write_atomically
+from fnx.utils.files import (
+    atomic_path,
+    digest,
+    expand_user,
+    file_digest,
+    new_folder,
+    write_atomically,
+)
 
 
 @pytest.mark.parametrize("content", ["é\n", "é\n".encode()])
@@ -69,3 +77,23 @@ def test_digests_are_those_of_hashlib(tmp_path: Path) -> None:
     assert file_digest(tmp_path / "a", "sha256") == hashlib.sha256(content).hexdigest()
     assert file_digest(tmp_path / "a", "md5") == hashlib.md5(content).hexdigest()
     assert file_digest(io.BytesIO(content)) == blake2b
+
+
+def test_a_folder_is_new_with_a_number_after_its_name_if_need_be(tmp_path: Path) -> None:
+    path = tmp_path / "a/b.c"
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: new_folder(path), range(8)))
+    assert sorted(folder.name for folder in made) == ["b.c", *(f"b.c-{n}" for n in range(2, 9))]
+    assert all(folder.parent == path.parent and folder.is_dir() for folder in made)
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"Not a directory|File exists"):
+        new_folder(tmp_path / "file/a")
+    assert new_folder(tmp_path / "file") == tmp_path / "file-2"
+
+
+def test_a_tilde_is_a_home_or_the_name_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    root = os.path.expanduser("~root")  # noqa: PTH111
+    assert [expand_user(path) for path in ("~", "~/a b", "~root/a", "a~", "~~", "")] == [
+        *("/home/me", "/home/me/a b", f"{root}/a", "a~", "./~~", ""),
+    ]

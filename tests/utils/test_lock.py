@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from fnx.errors import DataError
 from fnx.utils import lock
-from fnx.utils.lock import exclusive_lock
+from fnx.utils.lock import exclusive_lock, is_in_use, sole_use
 
 
 def test_the_holder_leaves_a_note_and_takes_it_away(tmp_path: Path) -> None:
@@ -84,3 +85,17 @@ def test_and_says_it_again_after_half_a_minute(
 ) -> None:
     found = waiting("{}", ["1 of 9", "1 of 9"], [100.0, 100.0 + seconds])
     assert found[:-1] == ["waiting for another run, which extracts x: 1 of 9"] * lines
+
+
+def test_a_runs_folder_is_its_own_until_it_ends(tmp_path: Path) -> None:
+    assert not is_in_use(tmp_path / "nowhere")
+    with sole_use(tmp_path):
+        assert is_in_use(tmp_path)
+        with pytest.raises(DataError, match=r"another run is writing there"), sole_use(tmp_path):
+            pytest.fail("both hold it")
+        assert is_in_use(tmp_path)
+    with pytest.raises(ZeroDivisionError), sole_use(tmp_path):
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / ".lock").touch()  # of a run that was killed
+    assert not is_in_use(tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import glob
 import sys
+import tempfile
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,8 @@ from pathlib import Path
 from fnx.analysis import Run
 from fnx.analysis.record import RECORD
 from fnx.config.schema import FORMATS
-from fnx.errors import DataError
+from fnx.errors import DataError, reason
+from fnx.utils.files import expand_user, new_folder
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -36,7 +38,6 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument(
         "--out",
-        type=Path,
         help="folder of the results; default: outputs/compare/<date>-<time>",
     )
     parser.add_argument(
@@ -54,7 +55,6 @@ def main(arguments: Sequence[str]) -> None:
     )
     options = parser.parse_args(arguments)
     runs = find_runs(options.runs)
-    folder = options.out or Path("outputs/compare") / f"{datetime.now():%Y-%m-%d-%H%M%S}"
     reference = None
     if options.reference is not None:
         found = find_runs([options.reference])
@@ -68,28 +68,57 @@ def main(arguments: Sequence[str]) -> None:
     from fnx.report.comparison.write import write
     from fnx.report.terminal.terminal import Terminal
 
+    folder = make_folder(options.out)  # before the work
     compared = gather(runs, reference)
     write(compared, folder, options.formats)
     Terminal(sys.stdout).print(summary(compared, folder))
 
 
+def make_folder(out: str | None) -> Path:
+    """Make the folder of the results: that of ``--out``, or a new one below ``outputs/compare``.
+
+    Raises:
+        DataError: a folder that cannot be written.
+    """
+    folder = Path(expand_user(out) if out else f"outputs/compare/{datetime.now():%Y-%m-%d-%H%M%S}")
+    try:
+        if not out:
+            return new_folder(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot be written ({reason(error)}): choose another folder with --out"
+        ) from error
+
+
 def find_runs(patterns: Sequence[str]) -> list[Run]:
     """Return the finished runs that folders and globs name, each once, in the order of paths.
 
+    A folder without one is skipped with a line on standard error, for a shell expands globs.
+
     Raises:
-        DataError: a path or glob that names no finished run.
+        DataError: a path or glob that names nothing, or no finished run at all.
     """
     found: dict[Path, None] = {}
-    for pattern in patterns:
+    unfinished = []
+    for pattern in map(expand_user, patterns):
         # A path that exists is itself, even if it holds the signs of a glob.
         # Path.glob takes no absolute patterns.
         matches = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern))  # noqa: PTH207
         if not matches:
             raise DataError(f"{pattern}: no such folder, and no folder matches it")
-        folders = [run for match in matches for run in _runs_below(Path(match))]
-        if not folders:
-            raise DataError(f"{pattern}: holds no finished run of fnx ({RECORD} is missing)")
-        found |= dict.fromkeys(folder.resolve() for folder in folders)
+        for match in matches:
+            folders = _runs_below(Path(match))
+            found |= dict.fromkeys(folder.resolve() for folder in folders)
+            unfinished += [] if folders else [match]
+    if not found:
+        raise DataError(
+            f"{', '.join(patterns)}: holds no finished run of fnx ({RECORD} is missing)"
+        )
+    for match in unfinished:
+        sys.stderr.write(f"skipped {match}: holds no finished run ({RECORD} is missing)\n")
     here = Path.cwd()
     return [
         Run.open(path.relative_to(here) if path.is_relative_to(here) else path) for path in found

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from fnx import app
 from fnx.config.compose import compose_keywords
+from fnx.errors import ConfigError, reason
 from fnx.report.notebook import Run
+from fnx.utils.files import new_folder
 
 
 def run(**overrides: Any) -> Run:
@@ -28,8 +31,15 @@ def run(**overrides: Any) -> Run:
     fnx.errors.ConfigError: crops.size=0: must be at least 1
     """
     config, folder = compose_keywords(overrides)
-    first, number = folder, 1
-    while folder.exists():  # a run that began in the same second
-        number += 1
-        folder = first.with_name(f"{first.name}-{number}")
-    return app.run(config, folder)
+    try:
+        folder = new_folder(folder)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot be written ({reason(error)}): choose another folder as paths.outputs"
+        ) from error
+    try:
+        return app.run(config, folder)
+    finally:
+        for empty in (folder, *folder.parents[:2]):  # nothing was begun
+            with suppress(OSError):
+                empty.rmdir()

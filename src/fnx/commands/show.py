@@ -14,6 +14,7 @@ from fnx.config.schema import FORMATS
 from fnx.errors import DataError
 from fnx.report.subjects import subject
 from fnx.report.terminal.terminal import Terminal
+from fnx.utils.files import expand_user
 
 OUTPUTS = Path("outputs")
 
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str]) -> None:
         DataError: a run, class, feature or layer that is not there.
     """
     options = _parser().parse_args(arguments)
-    run = Run.open(last() if options.run == "last" else options.run)
+    run = Run.open(last() if options.run == "last" else expand_user(options.run))
     _check_picture(options.picture)
     found = subject(
         run,
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
     else:
         Terminal(sys.stdout).print(found.text)
     if options.picture is not None:
-        path = Path(options.picture or f"{found.file_name}.png")
+        path = Path(expand_user(options.picture) or f"{found.file_name}.png")
         found.save_picture(path)
         (sys.stderr if options.json else sys.stdout).write(f"picture: {path}\n")
     sys.stdout.flush()  # a closed pipe is noticed here, not as Python ends
@@ -106,7 +107,7 @@ def _check_picture(name: str | None) -> None:
     """Refuse a picture that could not be written, before any work."""
     if not name:
         return
-    path = Path(name)
+    path = Path(expand_user(name))
     if path.suffix.lower().removeprefix(".") not in FORMATS:
         raise DataError(f"--picture {name}: the name must end with .png, .svg or .pdf")
     if not path.parent.is_dir():

@@ -7,8 +7,9 @@ an image is decoded. Each refusal is one line: what was found, and what is allow
 from __future__ import annotations
 
 import importlib.util
+import math
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from fnx import backbones
 from fnx.analysis.pairs import check_pair
 from fnx.backbones.architectures import known_layers
-from fnx.backbones.weights.locate import check_source
+from fnx.backbones.weights.locate import check_reachable, check_source
 from fnx.config.compose import reference_dataset
 from fnx.config.schema import Config, DatasetConfig, TrainerConfig
 from fnx.errors import ConfigError, unknown
@@ -67,10 +68,11 @@ def _check_keys(node: Any, prefix: str = "") -> None:
             _check_keys(value, f"{key}.")
             continue
         for item in value if isinstance(value, list) else [value]:
-            _check_value(key, item, **declared[key])
+            _check_value(key, item, declared[key])
 
 
-def _check_value(key: str, value: Any, choices: Sequence[str], minimum: Any, help: str) -> None:
+def _check_value(key: str, value: Any, declared: Mapping[str, Any]) -> None:
+    choices, minimum = declared["choices"], declared["minimum"]
     if value is None or value in choices:
         return
     if minimum is None:
@@ -102,8 +104,23 @@ def _check_dataset(where: str, dataset: DatasetConfig) -> None:
     key = _NEEDED.get(dataset.layout)
     if key is not None and not getattr(dataset, key):
         raise ConfigError(f"{where}dataset.{key} is missing: give it as dataset.{key}=…")
+    chosen = dataset.intensity_range
+    if chosen != "auto" and not _is_range(chosen):
+        raise ConfigError(
+            f"{where}dataset.intensity_range={chosen}: must be auto or [LOW,HIGH], two numbers of "
+            "which the second is higher"
+        )
     if dataset.layout == "huggingface":
         _need("datasets", f"{where}dataset=huggingface", "huggingface")
+
+
+def _is_range(chosen: Any) -> bool:
+    return (
+        isinstance(chosen, list)
+        and len(chosen) == 2
+        and all(type(value) in (int, float) and math.isfinite(value) for value in chosen)
+        and chosen[0] < chosen[1]
+    )
 
 
 def _check_statistic(config: Config) -> None:
@@ -162,6 +179,7 @@ def _check_model(config: Config) -> None:
     for key, pair in _pairs(config):
         check_pair(pair, units=units, key=key)
     check_source(config.model)
+    check_reachable(config.model)
     oblong = config.crops.name == "dense" and config.crops.resize_mode != "squash"
     if oblong and known_layers(config.model.timm_name) is None:
         from fnx.backbones.networks import takes_oblong

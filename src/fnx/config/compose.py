@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,16 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fnx.config.messages import in_one_line
 from fnx.config.schema import Config, DatasetConfig
+from fnx.config.words import literal, prepared
 from fnx.errors import ConfigError
 from fnx.registry import discovery, load_folder, load_installed, statistics, thresholds
+from fnx.utils.files import expand_user
 
 # In an installed wheel conf/ lies inside the package; in a checkout at the top level.
 _INSTALLED = Path(__file__).parents[1] / "conf"
 CONF = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[3] / "conf"
 
+_LONGEST_NAME = 100  # bytes
 # Names of folders that say nothing about the images in them.
 _GENERIC = {"images", "image", "img", "imgs", "jpg", "train", "test", "val", "data"}
 
@@ -50,7 +54,8 @@ def load_plugins() -> None:
     """
     load_installed()
     named = os.environ.get("FNX_PLUGINS")
-    load_folder(Path(named or "plugins"), asked_for="FNX_PLUGINS" if named else None)
+    folder = Path(expand_user(named or "plugins"))
+    load_folder(folder, asked_for="FNX_PLUGINS" if named else None)
 
 
 def prepare() -> None:
@@ -64,6 +69,7 @@ def prepare() -> None:
                 node = entry.config_class()
                 store.store(group=group, name=entry.name, node=node, package=registry.group)
     OmegaConf.register_new_resolver("fnx.folder_name", folder_name, replace=True)
+    OmegaConf.register_new_resolver("fnx.environment", _environment, replace=True)
     Plugins.instance().register(_PluginConfigs)
 
 
@@ -77,7 +83,7 @@ def compose(overrides: Sequence[str] = ()) -> Config:
     'center'
     """
     with in_one_line(), _hydra():
-        return typed(hydra.compose("config", overrides=list(overrides)))
+        return typed(hydra.compose("config", overrides=prepared(overrides, sweep=False)))
 
 
 def compose_keywords(keywords: Mapping[str, Any]) -> tuple[Config, Path]:
@@ -101,7 +107,7 @@ def compose_keywords(keywords: Mapping[str, Any]) -> tuple[Config, Path]:
         for key, value in keywords.items():
             if key not in groups:
                 OmegaConf.update(config, _full_key(config, key), _node(value))
-        folder = Path(config.hydra.run.dir)
+        folder = Path(expand_user(config.hydra.run.dir))
         with open_dict(config):
             del config["hydra"]
         return typed(config), folder
@@ -123,8 +129,8 @@ def _full_key(config: DictConfig, key: str) -> str:
 
 def _node(value: Any) -> Any:
     """Return a value as OmegaConf takes it; a text is that text, whatever it holds."""
-    if isinstance(value, (str, Path)):  # OmegaConf would resolve ${…}
-        return re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", str(value))
+    if isinstance(value, (str, Path)):
+        return literal(str(value))
     if isinstance(value, (list, tuple)):
         return [_node(item) for item in value]
     return value.item() if isinstance(value, np.generic) else value
@@ -150,7 +156,7 @@ def reference_dataset(config: Config) -> DatasetConfig | None:
         return None
     known = options("dataset")["dataset"]
     if name not in known:
-        folder = Path(name).expanduser().absolute()
+        folder = Path(name).absolute()
         if not folder.is_dir():
             raise ConfigError(
                 f"report.reference_dataset={name}: no folder and no data set of this name; allowed "
@@ -174,6 +180,8 @@ def default_options() -> dict[str, str]:
 def typed(config: DictConfig) -> Config:
     """Return the composed config as `Config`; ``statistic`` and ``threshold`` are plain dicts.
 
+    In every path ``~`` and ``~user`` are expanded; what names no user is a folder of that name.
+
     Raises:
         OmegaConfBaseException: a mandatory value that is missing.
     """
@@ -182,7 +190,22 @@ def typed(config: DictConfig) -> Config:
     for group in ("statistic", "threshold"):
         node = OmegaConf.to_container(config[group], resolve=True, throw_on_missing=True)
         setattr(found, group, node)
+    _expand_user(found)
     return found
+
+
+def _expand_user(node: Any) -> None:
+    for item in fields(node):
+        value = getattr(node, item.name)
+        if is_dataclass(value):
+            _expand_user(value)
+        elif item.metadata["path"] and value is not None:
+            setattr(node, item.name, expand_user(value))
+
+
+def _environment(name: str, default: str) -> str:
+    """Return a variable of the environment; an empty one is as none."""
+    return os.environ.get(name) or default
 
 
 def folder_name(root: str | None) -> str:
@@ -193,9 +216,13 @@ def folder_name(root: str | None) -> str:
     """
     if root is None:
         return "folder"  # the checks will say that the root is missing
-    path = Path(root).absolute()
+    path = Path(expand_user(root)).absolute()
+    if ".." in path.parts:  # of a link, the folder above is that of where it leads to
+        path = path.resolve()
     parts = path.parts[-2:] if path.name.lower() in _GENERIC else path.parts[-1:]
-    return re.sub(r"[^\w.-]+", "-", "-".join(parts)).strip("-") or "folder"
+    name = re.sub(r"[^\w.-]+", "-", "-".join(parts)).strip("-")
+    # With a time and a model it names a folder, which may be 255 bytes long.
+    return name.encode()[:_LONGEST_NAME].decode(errors="ignore") or "folder"
 
 
 @contextmanager

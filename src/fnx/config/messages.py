@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,7 @@ from hydra.errors import (
 from omegaconf.errors import OmegaConfBaseException
 
 from fnx.config import schema
+from fnx.config.words import quoted
 from fnx.errors import ConfigError, unknown
 from fnx.registry import statistics, thresholds
 
@@ -42,7 +44,7 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, MissingConfigException):
         return _unknown_option(error)
     if isinstance(error, OverrideParseException):
-        return f"'{error.override}' is not KEY=VALUE: {' '.join(str(error).splitlines()[1:2])}"
+        return _not_parsed(error)
     ambiguous = re.search(r"Ambiguous value for argument '([^']+)'", str(error))
     if ambiguous:
         return f"{ambiguous[1]} names several values: add -m to sweep over them"
@@ -59,6 +61,19 @@ def _one_line(error: Exception) -> str:
     typed = re.search(r"Error merging override (\S+)", str(error))
     where = typed[1] if typed else key
     return f"{where}: {detail}" if where and where not in detail else detail
+
+
+def _not_parsed(error: OverrideParseException) -> str:
+    """Print a word in quotes whose value has characters that mean something to Hydra's grammar."""
+    key, equals, value = error.override.partition("=")
+    if not equals or value[:1] in "\"'":
+        return f"'{error.override}' is not KEY=VALUE: {' '.join(str(error).splitlines()[1:2])}"
+    words = re.split(r"\s*,\s*", value[1:-1]) if value[:1] + value[-1:] == "[]" else None
+    text = quoted(value) if words is None else f"[{','.join(map(quoted, words))}]"
+    return (
+        f"{error.override}: its value has characters that must be in quotes, as in"
+        f" {shlex.quote(f'{key}={text}')}"
+    )
 
 
 def _first_line(error: BaseException) -> str:

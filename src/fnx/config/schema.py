@@ -13,6 +13,7 @@ from typing import Any
 
 MISSING: Any = "???"  # OmegaConf's marker of a mandatory value
 FORMATS = ("png", "svg", "pdf")
+MAX_PIXELS = 178_956_970  # of an image: more are refused by Pillow too
 
 
 def option(
@@ -21,6 +22,7 @@ def option(
     help: str,
     choices: tuple[str, ...] = (),
     minimum: float | None = None,
+    path: bool = False,
 ) -> Any:
     """Make a dataclass field with its one-line help and the values that it allows.
 
@@ -29,8 +31,9 @@ def option(
         help: one line for ``--help``.
         choices: the values allowed; of a list, the items allowed.
         minimum: the smallest number allowed; a field may allow some `choices` beside numbers.
+        path: whether it is a file or folder, in which ``~`` is expanded.
     """
-    metadata = {"help": help, "choices": choices, "minimum": minimum}
+    metadata = {"help": help, "choices": choices, "minimum": minimum, "path": path}
     if isinstance(default, list):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -42,13 +45,15 @@ class DatasetConfig:
 
     name: str = option(help="name of the data set in folders, tables and figures")
     layout: str = option(help="the reader of this on-disk layout")
-    root: str | None = option(None, help="folder that holds the images")
+    root: str | None = option(None, help="folder that holds the images", path=True)
     depth: int | None = option(
         1, minimum=1, help="levels of folders that name a class; null: every folder with images"
     )
-    file: str | None = option(None, help="csv: table of paths and labels (.csv, .tsv or .parquet)")
+    file: str | None = option(
+        None, help="csv: table of paths and labels (.csv, .tsv or .parquet)", path=True
+    )
     source: str | None = option(
-        None, help="huggingface: name of a data set on its hub, or a local path"
+        None, help="huggingface: name of a data set on its hub, or a local path", path=True
     )
     path_column: str = option("path", help="csv: column of the images' paths")
     image_column: str | None = option(
@@ -60,10 +65,23 @@ class DatasetConfig:
     split_column: str | None = option(
         None, help="csv: column of the official split; null: split, if there is one"
     )
+    splits: list[str] = option(
+        [], help="use these official splits only, as [train,test]; []: all of them"
+    )
     download: bool = option(False, help="fetch and unpack the authors' archive when it is missing")
     include_background: bool = option(False, help="keep the background or clutter class")
     limit_per_class: int | None = option(
         None, minimum=1, help="use at most this many images per class"
+    )
+    intensity_range: Any = option(
+        "auto",
+        help="values that become black and white in images of more than 8 bits, as [0,4095]; auto: "
+        "what the images of the data set fit in",
+    )
+    max_pixels: int = option(
+        MAX_PIXELS,
+        minimum=1,
+        help="an image of more pixels counts as unreadable",
     )
     on_error: str = option(
         "skip", choices=("skip", "raise"), help="an unreadable image: leave it out, or stop"
@@ -80,10 +98,12 @@ class WeightsConfig:
         help="timm's hub, a URL, an installed package, a local file, or untrained (seeded)",
     )
     url: str | None = option(None, help="source=url: address of the weights file")
-    folder: str | None = option(None, help="source=url: folder that keeps the file")
+    folder: str | None = option(None, help="source=url: folder that keeps the file", path=True)
     package: str | None = option(None, help="source=package: name of the Python package")
     file: str | None = option(None, help="source=package: the file inside the package")
-    path: str | None = option(None, help="a file (.pth, .safetensors, .caffemodel, .h5) instead")
+    path: str | None = option(
+        None, help="a file (.pth, .ckpt, .safetensors, .caffemodel, .h5) instead", path=True
+    )
     sha256: str | None = option(None, help="refuse a weights file with another SHA-256")
 
 
@@ -217,6 +237,7 @@ class ReportConfig:
     reference_dataset: str | None = option(
         None,
         help="images that illustrate features: an option of dataset or a folder; null: the run's",
+        path=True,
     )
     reference_limit_per_class: int | None = option(
         None, minimum=1, help="use at most this many reference images per class"
@@ -234,11 +255,11 @@ class ReportConfig:
 
 @dataclass
 class PathsConfig:
-    """Folders; a relative path is below the working directory."""
+    """Folders; a relative path is below the working directory, ~ is the home."""
 
-    data: str = option(help="data sets (FNX_DATA)")
-    outputs: str = option(help="runs and sweeps")
-    cache: str = option(help="embeddings, shared by all runs (FNX_CACHE)")
+    data: str = option(help="data sets (FNX_DATA)", path=True)
+    outputs: str = option(help="runs and sweeps", path=True)
+    cache: str = option(help="embeddings, shared by all runs (FNX_CACHE)", path=True)
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import multiprocessing
 import os
 import sys
 import time
@@ -22,9 +23,11 @@ from fnx.embedding import ranks, store
 from fnx.embedding.fingerprint import fingerprint
 from fnx.embedding.microbatches import IMAGES_PER_STEP, Microbatches, batching
 from fnx.embedding.store import Manifest
+from fnx.errors import DataError, reason
 from fnx.images.crops import Crops
 from fnx.images.torch_dataset import Batch, ImageDataset, collate, leave_to_main
 from fnx.utils import launch
+from fnx.utils.memory import available_memory
 
 if TYPE_CHECKING:
     from fnx.backbones.backbone import Backbone
@@ -37,6 +40,8 @@ log = logging.getLogger(__name__)
 # An interrupted run keeps its finished shards, so one should not hold more than a minute's work.
 SECONDS_PER_SHARD = 60.0
 FEWEST_ROWS, MOST_ROWS = 64, 2048
+_BYTES_PER_PIXEL = 10  # of the image being decoded, libjpeg's coefficients included
+_DECODING_SHARE = 0.3  # of the free memory, of which the network takes most
 
 
 class Extractor(lightning.LightningModule):
@@ -77,7 +82,9 @@ class Extractor(lightning.LightningModule):
         )
         backend = "inductor" if self.config.compile else None
         self.microbatches = Microbatches(self.backbone, self.crops, cut, compile_with=backend)
-        workers = _workers(self.config.num_workers, ranks.local_ranks(trainer))
+        local_ranks = ranks.local_ranks(trainer)
+        workers = _workers(self.config.num_workers, local_ranks)
+        workers = _with_memory_for(self.images.largest, workers, local_ranks)
         return DataLoader(
             ImageDataset(self.images, self.crops),
             batch_sampler=ranks.ShardBatches(
@@ -91,10 +98,17 @@ class Extractor(lightning.LightningModule):
             pin_memory=self.device.type == "cuda",
         )
 
+    def on_before_batch_transfer(self, batch: Batch, _: int) -> Batch:
+        """Have pixels that came through a pipe moved to the device as others are."""
+        return batch.with_tensor()
+
     def predict_step(self, batch: Batch, _: int) -> tuple[Tensor, Tensor]:
         """Embed one batch of the loader: float32 (images, F), uint8 (images, F, 2)."""
         assert self.microbatches is not None
-        return self.microbatches(batch.images())
+        values, positions = self.microbatches(batch.images())
+        if not values.isfinite().all():
+            raise DataError(_overflow(self.backbone, values, self.config.precision))
+        return values, positions
 
     def close(self) -> None:
         """Leave no thread behind, whatever ended the loop."""
@@ -152,6 +166,21 @@ def extract(
         raise launch.NonZeroRankExit
     store.finish(path, manifest)
     return Extraction(rows_left, round(time.perf_counter() - start, 3))
+
+
+def _overflow(backbone: Backbone, values: Tensor, precision: str) -> str:
+    """Return the line that names the first layer with NaN or infinite values."""
+    first = int(values.isfinite().all(dim=0).int().argmin())
+    layer = backbone.feature_table()["layer"][first]
+    if precision.startswith("16"):
+        return (
+            f"trainer.precision={precision}: values of layer {layer} are beyond what 16 bits hold; "
+            "choose bf16-mixed or 32-true"
+        )
+    return (
+        f"values of layer {layer} are NaN or infinite: the weights are not this network's, or "
+        "model.preprocess is not that of their training"
+    )
 
 
 def _open_or_create(
@@ -215,8 +244,27 @@ def _threads(trainer: lightning.Trainer) -> int:
     return max(1, min(torch.get_num_threads(), _cores() // ranks.local_ranks(trainer)))
 
 
+def _with_memory_for(pixels: int, workers: int, local_ranks: int) -> int:
+    """Return of how many processes each may decode the largest image at the same time."""
+    each = max(1, pixels * _BYTES_PER_PIXEL * local_ranks)
+    fitting = max(1, int(_DECODING_SHARE * available_memory() / each))
+    if fitting < workers:
+        log.info(
+            "images of up to %s pixels: %d processes decode in place of %d, for memory",
+            f"{pixels:,}",
+            fitting,
+            workers,
+        )
+    return min(workers, fitting)
+
+
 def _workers(configured: int | None, local_ranks: int) -> int:
     """Return how many processes decode images for one rank; one core is left to the network."""
-    if configured is not None:
-        return configured
-    return min(8, max(1, _cores() // local_ranks - 1))
+    workers = min(8, max(1, _cores() // local_ranks - 1)) if configured is None else configured
+    if workers:
+        try:
+            multiprocessing.Lock()
+        except OSError as error:  # no /dev/shm, as in some sandboxes
+            log.warning("images are decoded without processes of their own: %s", reason(error))
+            return 0
+    return workers

@@ -33,6 +33,8 @@ def shaping_inputs(images: LabelledImages, config: Config, weights_digest: str) 
         **({"class_token": True} if model.class_token else {}),  # as older stores have it
         "preprocess": dataclasses.asdict(model.preprocess),
         "crops": dataclasses.asdict(config.crops),
+        # What older versions did not know, or did in another way, where an image needs it.
+        **({"decoding": dict(images.decoding)} if images.decoding else {}),
         "precision": config.trainer.precision,
         **({"compile": True} if config.trainer.compile else {}),  # rounds differently
     }

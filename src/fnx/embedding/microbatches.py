@@ -16,14 +16,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import psutil
 import torch
 from torch import Tensor
 
 from fnx.images.crops import Crops
+from fnx.utils.memory import available_memory
 
 if TYPE_CHECKING:
     from fnx.backbones.backbone import Backbone
@@ -39,7 +38,6 @@ _MICROBATCHES_PER_THREAD = 4  # in a batch: what one thread waits for another at
 _VIEWS_ON_GPU = 256  # more bring no speed
 _VIEWS_ELSEWHERE = 64
 _MEMORY_SHARE = 0.6  # of what is free, for activations
-_CONTROL_GROUP = Path("/sys/fs/cgroup/memory")
 
 
 @dataclass(frozen=True)
@@ -207,18 +205,6 @@ class Microbatches:
             part = torch.cat([part, part[:1].expand(missing, -1, -1, -1)])
         rows, positions = backbone.with_positions(part, located)
         return rows[:views], positions[: len(range(views)[located])]
-
-
-def available_memory() -> int:
-    """Return the bytes this process may take: the machine's, or its control group's if less."""
-    free = int(psutil.virtual_memory().available)
-    try:
-        most, current = (
-            int(_CONTROL_GROUP.with_suffix(suffix).read_text()) for suffix in (".max", ".current")
-        )
-    except (OSError, ValueError):  # no such group, or one without a limit ("max")
-        return free
-    return max(0, min(free, most - current))
 
 
 def _activation_bytes(backbone: Backbone, crops: Crops) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -41,12 +41,15 @@ Stamp = tuple[int, int, int]
 class Opener(Protocol):
     """Opens an image by its path in the table; picklable, so that worker processes can hold it."""
 
-    def __call__(self, path: str) -> Image.Image:
-        """Open the image, its pixels not yet decoded; may raise what Pillow or the system does."""
+    def __call__(self, path: str, content_digest: str | None = None) -> Image.Image:
+        """Return the image as 8-bit RGB, upright; may raise what Pillow or the system does.
+
+        With `content_digest`, the table's, a file of other content is an error.
+        """
 
 
-class Source(Opener, Protocol):
-    """An `Opener` that also gives an image's encoded bytes, for the check before any work."""
+class Source(Protocol):
+    """Gives the encoded bytes of an image by its path in the table; picklable."""
 
     def stream(self, path: str) -> Stream:
         """Open the image's encoded bytes, seekable."""
@@ -96,6 +99,8 @@ class LabelledImages:
         class_names: names in order of class_id.
         open: opens an image by its path.
         warnings: what differs from the paper's Table 2, one line each.
+        decoding: how their pixels depend on more than each file, for the fingerprint.
+        largest: pixels of the largest image.
     """
 
     name: str
@@ -103,6 +108,8 @@ class LabelledImages:
     class_names: tuple[str, ...]
     open: Opener
     warnings: tuple[str, ...] = ()
+    decoding: Mapping[str, Any] = field(default_factory=dict)
+    largest: int = 0
 
     def ok(self) -> pl.DataFrame:
         """Return the rows of readable images, in order: row i is row i of the embedding."""

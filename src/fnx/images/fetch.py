@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
+import re
 import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote, urljoin
 
 from fnx.errors import DataError, reason
+from fnx.images.layouts.walk import FETCHED
 from fnx.images.official import OFFICIAL, Archive, how_to_fetch
 from fnx.images.paths import to_text
 from fnx.utils.download import download
@@ -22,6 +25,9 @@ from fnx.utils.progress import progress_bar
 log = logging.getLogger(__name__)
 
 _MB = 1_000_000
+_MOST_EXPANSION = 100  # times an archive's size: photographs are compressed already
+_LARGEST = 1000 * _MB  # of what is unpacked in any case
+_DRIVE = re.compile(r"[A-Za-z]:")
 
 
 def fetch(layout: str, root: Path) -> None:
@@ -46,17 +52,20 @@ def fetch(layout: str, root: Path) -> None:
     unpacked = root / ".unpacking"
     try:
         root.mkdir(parents=True, exist_ok=True)
+        if not any(root.iterdir()):  # it is ours: whoever lists the folder above leaves it out
+            (root / FETCHED).touch()
         if unpacked.exists():
             shutil.rmtree(unpacked)  # left by an interrupted run
         for archive in data_set.archives:
             file = root / archive.name
             if archive not in brought:
-                download(archive.url, file, md5=archive.md5, size=archive.size)
-            elif archive.md5 and (found := file_digest(file, "md5")) != archive.md5:
-                raise DataError(
-                    f"{to_text(str(file))!r} is not what its authors published: its md5 is {found} "
-                    f"where {archive.md5} is expected; remove it"
-                )
+                download(archive.url, file, **archive.checksum)
+            for algorithm, expected in archive.checksum.items() if archive in brought else ():
+                if (found := file_digest(file, algorithm)) != expected:
+                    raise DataError(
+                        f"{to_text(str(file))!r} is not what its authors published: its "
+                        f"{algorithm} is {found} where {expected} is expected; remove it"
+                    )
             _prepare(archive, file, unpacked / archive.into)
         _move(unpacked, root)
         for archive in data_set.archives:
@@ -132,43 +141,94 @@ def is_archive(name: str) -> bool:
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack an archive into `folder`, and nothing outside of it.
 
+    Only files and folders are unpacked, and read to the archive's last byte: a checksum at its end
+    counts. What Python's own filters let pass differs between its versions, so none is relied on.
+
     Raises:
-        DataError: an archive that is damaged, truncated, or has members that leave the folder.
+        DataError: an archive that is damaged or cut short; links and special members; names that
+            leave the folder or occur twice; far more content than the archive could hold.
+        OSError: a folder that cannot be written, or a full disk.
     """
-    total = round(archive.stat().st_size / _MB)
-    bar = progress_bar(f"unpacking {archive.name}", total=total, unit="MB")
-    extract = _unzip if archive.name.lower().endswith(".zip") else _untar
+    size = archive.stat().st_size
+    bar = progress_bar(f"unpacking {archive.name}", total=round(size / _MB), unit="MB")
+    members = _zip_members if archive.name.lower().endswith(".zip") else _tar_members
+    left = _LARGEST + _MOST_EXPANSION * size
+    seen: set[Path] = set()
     try:
         with bar:
-            extract(archive, folder, bar)
-    except tarfile.FilterError as error:
-        raise DataError(f"{archive.name} is refused: {reason(error)}") from error
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError) as error:
+            for name, content in members(archive, bar):
+                place = folder / _inside(archive, name)
+                if content is None:
+                    place.mkdir(parents=True, exist_ok=True)
+                    continue
+                if place in seen:
+                    raise DataError(f"{archive.name} is refused: it holds {name!r} twice")
+                seen.add(place)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with place.open("wb") as file:
+                    while block := content.read(_MB):
+                        left -= len(block)
+                        if left < 0:
+                            raise DataError(
+                                f"{archive.name} is refused: it unpacks to more than "
+                                f"{_MOST_EXPANSION} times its size"
+                            )
+                        file.write(block)
+    except DataError:
+        raise
+    except Exception as error:  # a parser may fail in any way in a damaged file
+        if isinstance(error, OSError) and error.errno is not None:  # the disk, not the archive
+            raise
         raise DataError(f"cannot unpack {archive.name}: {reason(error)}") from error
 
 
-def _untar(archive: Path, folder: Path, bar: Any) -> None:
-    with archive.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:*") as tar:
-        for member in tar:
-            _refuse_outside(archive, member.name)
-            # This filter refuses links that lead outside, devices, and too generous permissions.
-            tar.extract(member, folder, filter="data")
-            bar.update(round(raw.tell() / _MB) - bar.n)
+#: The name and content of each member of an archive; None of a folder.
+_Members = Iterator[tuple[str, IO[bytes] | None]]
 
 
-def _unzip(archive: Path, folder: Path, bar: Any) -> None:
+def _tar_members(archive: Path, bar: Any) -> _Members:
+    with archive.open("rb") as raw:
+        is_gzip = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        stream = gzip.GzipFile(fileobj=raw) if is_gzip else raw
+        with tarfile.open(fileobj=stream, mode="r:") as tar:
+            for member in tar:
+                if not (member.isdir() or member.isreg()) or member.issparse():
+                    raise DataError(
+                        f"{archive.name} is refused: its member {member.name!r} is a link or "
+                        "another special file"
+                    )
+                yield member.name, tar.extractfile(member)
+                bar.update(round(raw.tell() / _MB) - bar.n)
+            # A damaged header in the middle looks like the end to Python.
+            stream.seek(tar.offset)
+            if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise DataError(f"cannot unpack {archive.name}: it is damaged or cut short")
+            while stream.read(_MB):  # gzip's checksum stands at its end
+                pass
+
+
+def _zip_members(archive: Path, bar: Any) -> _Members:
     done = 0
     with zipfile.ZipFile(archive) as zipped:
         for member in zipped.infolist():
-            _refuse_outside(archive, member.filename)
-            if stat.S_ISLNK(member.external_attr >> 16):
-                raise DataError(f"{archive.name} is refused: {member.filename!r} is a link")
-            zipped.extract(member, folder)
+            if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise DataError(
+                    f"{archive.name} is refused: its member {member.filename!r} is a link or "
+                    "another special file"
+                )
+            if member.is_dir():
+                yield member.filename, None
+            else:
+                with zipped.open(member) as content:
+                    yield member.filename, content
             done += member.compress_size
             bar.update(round(done / _MB) - bar.n)
 
 
-def _refuse_outside(archive: Path, name: str) -> None:
+def _inside(archive: Path, name: str) -> PurePosixPath:
+    """Return a member's place below the folder, whatever system the archive was made on."""
     path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in (path.parts or ("",))[0]:
+    if path.is_absolute() or any(part == ".." or _DRIVE.match(part) for part in path.parts):
         raise DataError(f"{archive.name} is refused: its member {name!r} leaves the folder")
+    return path

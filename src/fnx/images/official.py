@@ -29,8 +29,8 @@ class Archive:
 
     Attributes:
         url: its address; without a scheme (the name alone) where a form or an account is asked for.
-        md5: its published checksum; None where none is published.
-        size: its published size in bytes, likewise.
+        md5: its published checksum; None where none is published. Then the address has TLS.
+        sha256: likewise.
         into: folder below the data set's root that it is unpacked, or put, into.
         inner: archives inside it that are unpacked where they lie.
         each: a text file whose lines begin with the names of files that lie beside it and are
@@ -39,7 +39,7 @@ class Archive:
 
     url: str
     md5: str | None = None
-    size: int | None = None
+    sha256: str | None = None
     into: str = ""
     inner: tuple[str, ...] = ()
     each: bool = False
@@ -48,6 +48,12 @@ class Archive:
     def name(self) -> str:
         """Return the file's name, the last part of its address."""
         return self.url.rsplit("/", 1)[-1]
+
+    @property
+    def checksum(self) -> dict[str, str]:
+        """Return the published checksum by its algorithm, if there is one."""
+        known = {"md5": self.md5, "sha256": self.sha256}
+        return {algorithm: digest for algorithm, digest in known.items() if digest is not None}
 
     @property
     def public(self) -> bool:
@@ -87,7 +93,8 @@ _MIT = "https://web.mit.edu/torralba/www/"
 _DOGS = "http://vision.stanford.edu/aditya86/ImageNetDogs/"
 
 # In the paper's order: by average number of images per class. Checksums are those of torchvision's
-# data sets (and, for cub200, of its authors); where none is published there is none here.
+# data sets (for cub200 of its authors, for stanforddogs of TensorFlow's); where none is published
+# there is none here, and the address has TLS.
 OFFICIAL: dict[str, DataSet] = {
     "imagenet": DataSet(
         "ImageNet 2012 (validation)",
@@ -119,7 +126,9 @@ OFFICIAL: dict[str, DataSet] = {
         "names.txt (a line per image: file and class) beside its images, or <class>/<image>",
         (
             Archive(
-                "http://www.ee.oulu.fi/research/imag/knots/KNOTS/names.txt", into="KNOTS", each=True
+                "https://www.ee.oulu.fi/research/imag/knots/KNOTS/names.txt",
+                into="KNOTS",
+                each=True,
             ),
         ),
     ),
@@ -154,7 +163,7 @@ OFFICIAL: dict[str, DataSet] = {
         Counts(6_700, 67, 100, 100),
         "Images/<class>/*.jpg, TrainImages.txt and TestImages.txt",
         (
-            Archive("http://groups.csail.mit.edu/vision/LabelMe/NewImages/indoorCVPR_09.tar"),
+            Archive("https://groups.csail.mit.edu/vision/LabelMe/NewImages/indoorCVPR_09.tar"),
             Archive(f"{_MIT}TrainImages.txt"),
             Archive(f"{_MIT}TestImages.txt"),
         ),
@@ -184,7 +193,16 @@ OFFICIAL: dict[str, DataSet] = {
         _DOGS,
         Counts(20_580, 120, 150, 200),
         "Images/<synset>-<class>/*.jpg, file_list.mat, train_list.mat and test_list.mat",
-        (Archive(f"{_DOGS}images.tar"), Archive(f"{_DOGS}lists.tar")),
+        (
+            Archive(
+                f"{_DOGS}images.tar",
+                sha256="a443fc2f9a851aa1a7b8e4fa4af94b8459fce2c9f5a2f4dd4669cf9673a4ec58",
+            ),
+            Archive(
+                f"{_DOGS}lists.tar",
+                sha256="34b47cacd9a98b5d150e084f24d29391c084c55272295ec65c85651bc35f4d6c",
+            ),
+        ),
         note="the authors' lists hold 148 to 252 images per class",
     ),
     "catsdogs": DataSet(

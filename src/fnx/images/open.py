@@ -5,16 +5,22 @@ from __future__ import annotations
 import errno
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from fnx.config.schema import DatasetConfig
 from fnx.errors import DataError
 from fnx.images.dataset import TABLE_SCHEMA, LabelledImages, Listing
+from fnx.images.decode import Decoder
+from fnx.images.intensity import Ranges, few_levels, settle, unusual
 from fnx.images.layouts.readers import list_images
 from fnx.images.official import differences
+from fnx.images.paths import Files, shown
 from fnx.images.validate import Checked, check_images, known_checks
 
 log = logging.getLogger(__name__)
@@ -59,12 +65,15 @@ def open_images(
 def open_listing(config: DatasetConfig, cache: Path, listing: Listing) -> LabelledImages:
     """Check the images of a listing, up to `limit_per_class` of each class, and number them.
 
+    A file that is listed twice, by whatever path or link, is taken once.
+
     Raises:
-        DataError: an unreadable image, with on_error=raise.
+        DataError: a file of two classes; an unreadable image, with on_error=raise.
     """
-    with known_checks(listing.root, cache) as known:
-        checked = _check_up_to(listing, config.limit_per_class, known)
-    images = _labelled(config.name, listing, checked)
+    listing = _each_file_once(listing)
+    with known_checks(listing.root, cache, config.max_pixels) as known:
+        checked = _check_up_to(listing, config, known)
+    images = _labelled(config, listing, checked)
     failed = images.table.filter(status="failed")
     if failed.height:
         first = f"{failed['path'][0]!r} ({failed['error'][0]})"
@@ -77,35 +86,91 @@ def open_listing(config: DatasetConfig, cache: Path, listing: Listing) -> Labell
         log.warning(
             "classes without a readable image are left out: %s", ", ".join(map(repr, unreadable))
         )
+    _warn_of_copies(images.ok())
     return images
 
 
+def _warn_of_copies(readable: pl.DataFrame) -> None:
+    """Warn of images with the same bytes in two classes."""
+    labelled = readable.drop_nulls("class_name")
+    two = labelled.filter(pl.col("class_name").n_unique().over("digest") > 1)
+    if two.height:
+        same = two.filter(digest=two["digest"][0]).unique("class_name", maintain_order=True)
+        log.warning(
+            "%d images have copies in another class, as %s and %s",
+            two.height,
+            *map(shown, same["path"][:2]),
+        )
+
+
+def _each_file_once(listing: Listing) -> Listing:
+    """Leave out paths that lead to a file which another one names, and refuse two classes of it."""
+    if not isinstance(listing.open, Files):
+        return listing
+    paths, names = listing.paths, listing.class_names
+    first_of: dict[tuple[int, ...], int] = {}
+    kept, again, of_two = [], [], []
+    for row, path in enumerate(paths):
+        identity = listing.open.identity(path)
+        first = row if identity is None else first_of.setdefault(identity, row)
+        if first == row:
+            kept.append(row)
+            continue
+        again.append((path, paths[first]))
+        if names[row] != names[first]:
+            of_two.append(
+                f"{shown(paths[first])} ({names[first]}) and {shown(path)} ({names[row]})"
+            )
+    if of_two:
+        raise DataError(
+            f"{len(of_two)} images are listed under two classes, as {of_two[0]}, which are the "
+            "same file: an image has one class; remove one of the two"
+        )
+    if not again:
+        return listing
+    log.warning(
+        "%d images are listed twice and taken once, as %s, which is the file %s",
+        len(again),
+        *map(shown, again[0]),
+    )
+    return replace(
+        listing,
+        paths=[paths[row] for row in kept],
+        class_names=[names[row] for row in kept],
+        splits=[listing.splits[row] for row in kept],
+    )
+
+
 def _check_up_to(
-    listing: Listing, limit: int | None, known: dict[str, Checked]
+    listing: Listing, config: DatasetConfig, known: dict[str, Checked]
 ) -> dict[str, Checked]:
-    """Check all images, or of each class as many as it takes to have `limit` readable ones.
+    """Check all images, or of each class as many as `limit_per_class` readable ones take.
 
     Images without a class have no limit.
     """
+    check = partial(check_images, listing, known=known, max_pixels=config.max_pixels)
+    limit = config.limit_per_class
     if limit is None:
-        return check_images(listing, listing.paths, known)
+        return check(listing.paths)
     waiting: dict[str | None, list[str]] = {}
     for path, name in zip(listing.paths, listing.class_names, strict=True):
         waiting.setdefault(name, []).append(path)
     missing = dict.fromkeys(waiting, limit)
-    checked = check_images(listing, waiting.pop(None, []), known)
+    checked = check(waiting.pop(None, []))
     while True:
         chosen = {name: paths[: missing[name]] for name, paths in waiting.items()}
         batch = [path for paths in chosen.values() for path in paths]
         if not batch:
             return checked
-        checked |= check_images(listing, batch, known)
+        checked |= check(batch)
         for name, paths in chosen.items():
             waiting[name] = waiting[name][len(paths) :]
             missing[name] -= sum(checked[path].error is None for path in paths)
 
 
-def _labelled(name: str, listing: Listing, checked: dict[str, Checked]) -> LabelledImages:
+def _labelled(
+    config: DatasetConfig, listing: Listing, checked: dict[str, Checked]
+) -> LabelledImages:
     """Give the checked images and their classes numbers, in order of the listing."""
     rows = [row for row, path in enumerate(listing.paths) if path in checked]
     results = [checked[listing.paths[row]] for row in rows]
@@ -126,4 +191,26 @@ def _labelled(name: str, listing: Listing, checked: dict[str, Checked]) -> Label
         },
         schema=TABLE_SCHEMA,
     )
-    return LabelledImages(name, table, class_names, listing.open)
+    used = [result for result in results if result.error is None]
+    ranges, decoding = _ranges(config, used)
+    if any(result.turned_tiff for result in used):
+        decoding["upright_tiff"] = True  # older versions turned them twice
+    return LabelledImages(
+        config.name,
+        table,
+        class_names,
+        Decoder(listing.open, config.max_pixels, ranges),
+        decoding=decoding,
+        largest=max((result.pixels for result in used), default=0),
+    )
+
+
+def _ranges(config: DatasetConfig, used: Sequence[Checked]) -> tuple[Ranges, dict[str, Any]]:
+    """Settle the range of images of more than 8 bits; the second is for the fingerprint."""
+    extents = [checked.extent for checked in used if checked.extent is not None]
+    chosen = config.intensity_range
+    ranges = settle(extents, None if chosen == "auto" else tuple(chosen))
+    for line in few_levels(ranges, extents):
+        log.warning("%s: %s", config.name, line)
+    shaping = {kind: list(ranges[kind]) for kind in unusual(ranges, extents)}
+    return ranges, {"intensity_range": shaping} if shaping else {}

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
-
-from PIL import Image
 
 from fnx.images.dataset import Stamp, Stream
 
@@ -15,9 +12,10 @@ _DIGITS = re.compile(r"([0-9]+)")
 _LOOKS_ESCAPED = re.compile(r"\\(?=x[0-9a-f]{2})")
 _ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
 _UNDECODED = re.compile("[\udc80-\udcff]")  # bytes that are not UTF-8, as Python's os hands them on
+_LONGEST = 200  # characters of a path in a message
 
 #: How the parts of a name compare: words without case, numbers by value, then the name itself.
-NaturalKey = tuple[tuple[tuple[str | int, ...], str], ...]
+NaturalKey = tuple[tuple[tuple[str | tuple[int, str], ...], str], ...]
 
 
 def natural_key(path: str) -> NaturalKey:
@@ -30,13 +28,19 @@ def natural_key(path: str) -> NaturalKey:
         # Words stand at even places and numbers at odd ones, so that like meets like.
         (
             tuple(
-                int(part) if place % 2 else part.casefold()
+                _by_value(part) if place % 2 else part.casefold()
                 for place, part in enumerate(_DIGITS.split(name))
             ),
             name,
         )
         for name in path.split("/")
     )
+
+
+def _by_value(digits: str) -> tuple[int, str]:
+    """Return a key that sorts digits as their number, of which Python reads only 4,300 digits."""
+    significant = digits.lstrip("0")
+    return len(significant), significant
 
 
 def to_text(name: str) -> str:
@@ -61,6 +65,12 @@ def from_text(text: str) -> str:
     return _ESCAPED.sub(character, text)
 
 
+def shown(path: Path | str) -> str:
+    """Return a path or name for a message: quoted, in one line, and a long one cut short."""
+    text, half = to_text(str(path)) if isinstance(path, Path) else path, _LONGEST // 2
+    return repr(text if len(text) <= _LONGEST else f"{text[:half]}…{text[-half:]}")
+
+
 @dataclass(frozen=True)
 class Files:
     """Source of images that are files below `root` (see `fnx.images.dataset.Source`)."""
@@ -71,15 +81,17 @@ class Files:
         """Return where the image with this path in the table lies."""
         return Path(self.root) / from_text(path)
 
-    def __call__(self, path: str) -> Image.Image:
-        """Open the image; its pixels are decoded when they are first used."""
-        # Given a name, Pillow maps an uncompressed TIFF into memory, and mixes up the pixels of
-        # one that has to be turned by 90 degrees.
-        return Image.open(io.BytesIO(self.file(path).read_bytes()))
-
     def stream(self, path: str) -> Stream:
         """Open the file for reading."""
         return self.file(path).open("rb")
+
+    def identity(self, path: str) -> tuple[int, ...] | None:
+        """Return what tells the file from all others, whatever leads to it; None without a file."""
+        try:
+            stat = self.file(path).stat()
+        except OSError:
+            return None
+        return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
 
     def stamp(self, path: str) -> Stamp:
         """Return size, mtime and ctime of the file that a link leads to."""

@@ -10,6 +10,7 @@ import polars as pl
 from fnx.config.schema import Config, CropsConfig, DatasetConfig
 from fnx.errors import DataError
 from fnx.images.dataset import LabelledImages
+from fnx.images.labels import tidied
 from fnx.images.layouts import folder
 from fnx.images.open import open_images, open_listing
 
@@ -37,7 +38,7 @@ def open_reference(
     cache = Path(config.paths.cache)
     if dataset.layout != "folder":
         return open_images(dataset, cache)
-    found = open_listing(dataset, cache, folder.read_all(dataset))
+    found = open_listing(dataset, cache, tidied(folder.read_all(dataset)))
     if found.ok().is_empty():
         raise DataError(
             f"report.reference_dataset={dataset.root}: no images in {found.table.height} files"

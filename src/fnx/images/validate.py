@@ -1,4 +1,4 @@
-"""The check of every image before any work: can it be decoded to its end, and what is its digest?
+"""The check of every image before any work: can it be decoded to its end, and what does it hold?
 
 Its result is remembered below the cache folder, so that the next run does not read the files again;
 a file counts as unchanged while its size, mtime and ctime stay the same.
@@ -6,29 +6,39 @@ a file counts as unchanged while its size, mtime and ctime stay the same.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import PIL
 import polars as pl
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 
+from fnx.config.schema import MAX_PIXELS
 from fnx.errors import reason
-from fnx.images.dataset import Listing, Source, Stamp
-from fnx.images.decode import to_rgb
+from fnx.images.dataset import Listing, Source, Stamp, Stream
+from fnx.images.decode import (
+    UnreadableImageError,
+    budget,
+    bytes_needed,
+    open_image,
+    to_rgb,
+    turn_upright,
+)
+from fnx.images.intensity import Extent, extent_of, lower_tiles
 from fnx.utils.files import atomic_path, digest, file_digest
 from fnx.utils.lock import exclusive_lock
 from fnx.utils.progress import progress_bar
 
 log = logging.getLogger(__name__)
 
-_VERSION = 1  # of the check: a higher one forgets what was remembered
+_VERSION = 2  # of the check: a higher one forgets what was remembered
 _AT_ONCE = 256  # images that an interruption waits for at most
 _LONGEST = 1000  # long side over short: resized to 256 pixels, 200 MB; nothing to see in it either
 _SCHEMA = pl.Schema(
@@ -39,31 +49,48 @@ _SCHEMA = pl.Schema(
         "ctime_ns": pl.Int64,
         "digest": pl.String,
         "error": pl.String,
+        "pixels": pl.Int64,
+        "kind": pl.String,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "turned_tiff": pl.Boolean,
     }
 )
 
 
 @dataclass(frozen=True, slots=True)  # there is one for each image
 class Checked:
-    """The digest of an image's bytes, or why it cannot be used.
+    """What an image holds, or why it cannot be used.
 
-    `stamp` is the state of the file for which it holds; None if it should not be remembered.
+    Attributes:
+        digest: of its bytes; None if it cannot be used.
+        error: why it cannot.
+        stamp: the state of the file for which this holds; None if it should not be remembered.
+        pixels: how many it has.
+        extent: of an image of more than 8 bits.
+        turned_tiff: whether it is a TIFF with an orientation, which older versions turned twice.
     """
 
-    digest: str | None
-    error: str | None
+    digest: str | None = None
+    error: str | None = None
     stamp: Stamp | None = None
+    pixels: int = 0
+    extent: Extent | None = None
+    turned_tiff: bool = False
 
 
 def check_images(
-    listing: Listing, paths: Sequence[str], known: dict[str, Checked]
+    listing: Listing,
+    paths: Sequence[str],
+    known: dict[str, Checked],
+    max_pixels: int = MAX_PIXELS,
 ) -> dict[str, Checked]:
     """Check the images of `paths` in threads, except those that `known` holds and are unchanged.
 
     Each result is put into `known` at once, so that it is not lost if the check is interrupted.
     """
     Image.init()  # Pillow's formats, before threads would load them side by side
-    check = partial(_check, listing.open, known)
+    check = partial(_check, listing.open, known, max_pixels)
     found: dict[str, Checked] = {}
     bar = progress_bar("checking images", total=len(paths), unit="images", delay=1.0)
     # Decoding releases Python's lock only in part, and network disks want several requests at once.
@@ -80,13 +107,13 @@ def check_images(
 
 def why_unreadable(error: BaseException) -> str:
     """Return why an image cannot be read, in one short line."""
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image, or of a format that Pillow does not know"
-    return reason(error)
+    return str(error) if isinstance(error, UnreadableImageError) else reason(error)
 
 
 @contextmanager
-def known_checks(root: Path | None, cache: Path) -> Iterator[dict[str, Checked]]:
+def known_checks(
+    root: Path | None, cache: Path, max_pixels: int = MAX_PIXELS
+) -> Iterator[dict[str, Checked]]:
     """Yield what earlier runs found of the images below `root`, by path, to be added to.
 
     It is remembered below `cache` when the block ends, also by an interruption: what has been read
@@ -96,7 +123,8 @@ def known_checks(root: Path | None, cache: Path) -> Iterator[dict[str, Checked]]
         yield {}
         return
     # Another version of Pillow may read other files.
-    key = b"\0".join([os.fsencode(root.resolve()), PIL.__version__.encode(), b"%d" % _VERSION])
+    versions = f"{PIL.__version__}\0{_VERSION}\0{max_pixels}".encode()
+    key = b"\0".join([os.fsencode(root.resolve()), versions])
     file = cache / "checked" / f"{digest([key])}.parquet"
     with ExitStack() as stack:
         with suppress(OSError):  # a folder that cannot be written, which `_remember` will report
@@ -124,14 +152,31 @@ def _remembered(root: Path, file: Path) -> dict[str, Checked]:
         log.warning("what was known of %s is unreadable, checking anew: %s", root, reason(error))
         return {}
     return {
-        path: Checked(digest, error, (size, mtime, ctime))
-        for path, size, mtime, ctime, digest, error in table.iter_rows()
+        path: Checked(
+            digest,
+            error,
+            (size, mtime, ctime),
+            pixels,
+            None if kind is None else Extent(kind, low, high),
+            turned,
+        )
+        for path, size, mtime, ctime, digest, error, pixels, kind, low, high, turned in (
+            table.iter_rows()
+        )
     }
 
 
 def _remember(known: dict[str, Checked], file: Path) -> None:
     rows = [
-        (path, *checked.stamp, checked.digest, checked.error)
+        (
+            path,
+            *checked.stamp,
+            checked.digest,
+            checked.error,
+            checked.pixels,
+            *(checked.extent or (None, None, None)),
+            checked.turned_tiff,
+        )
         for path, checked in known.items()
         if checked.stamp is not None
     ]
@@ -142,33 +187,58 @@ def _remember(known: dict[str, Checked], file: Path) -> None:
         log.warning("the next run will check the images again: %s", reason(error))
 
 
-def _check(source: Source, known: dict[str, Checked], path: str) -> Checked:
+def _check(source: Source, known: dict[str, Checked], max_pixels: int, path: str) -> Checked:
     stamp = None
     try:
         stamp = source.stamp(path)
         before = known.get(path)
         if before is not None and before.stamp == stamp:
             return before
-        return Checked(_digest_if_readable(source, path), None, stamp)
+        checked = _read(source, path, max_pixels)
+        # A file that was replaced while it was read is read again by the next run.
+        return replace(checked, stamp=stamp if source.stamp(path) == stamp else None)
     except Exception as error:
         # Failures of the system (permission, disk, memory) may be gone the next time.
         of_the_content = not isinstance(error, MemoryError) and not getattr(error, "errno", None)
-        return Checked(None, why_unreadable(error), stamp if of_the_content else None)
+        return Checked(error=why_unreadable(error), stamp=stamp if of_the_content else None)
 
 
-def _digest_if_readable(source: Source, path: str) -> str:
+def _read(source: Source, path: str, max_pixels: int) -> Checked:
     with source.stream(path) as stream:
         if not stream.read(1):
-            raise ValueError("the file is empty")
+            raise UnreadableImageError("the file is empty")
         # The image is decoded first: a file that is none is refused without reading all of it.
-        with Image.open(stream) as image:
-            short, long = sorted(image.size)
-            if long > _LONGEST * short:
-                raise ValueError(f"{image.width} × {image.height} pixels: too long for its width")
-            if image.format == "JPEG":
-                # libjpeg then reads the whole stream but skips most of the inverse transform. Real
-                # decoding never does this: it changes the pixels.
-                image.draft(None, (1, 1))
-            to_rgb(image)
+        image = open_image(stream, max_pixels)
+        with image, budget().take(bytes_needed(image)):
+            checked = _decode(image, stream, max_pixels)
         stream.seek(0)
-        return file_digest(stream)
+        return replace(checked, digest=file_digest(stream))
+
+
+def _decode(image: Image.Image, stream: Stream, max_pixels: int) -> Checked:
+    """Decode an image to its end; whether it becomes RGB is tried on one pixel of it."""
+    short, long = sorted(image.size)
+    if long > _LONGEST * short:
+        raise UnreadableImageError(f"{image.width} × {image.height} pixels: too long for its width")
+    checked = Checked(pixels=short * long, turned_tiff=image.format == "TIFF" and _turned(image))
+    if image.format == "JPEG":
+        # libjpeg then reads the whole stream but skips most of the inverse transform. Real
+        # decoding never does this: it changes the pixels.
+        image.draft(None, (1, 1))
+    tiles, lower = lower_tiles(image), None
+    turn_upright(image)
+    if tiles is not None:
+        stream.seek(0)
+        lower = open_image(io.BytesIO(stream.read()), max_pixels)
+        lower.tile = tiles
+        turn_upright(lower)
+    extent = extent_of(image, lower)
+    to_rgb(image.crop((0, 0, 1, 1)))
+    return replace(checked, extent=extent)
+
+
+def _turned(image: Image.Image) -> bool:
+    try:
+        return bool(image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9))
+    except Exception:  # broken metadata turns nothing
+        return False

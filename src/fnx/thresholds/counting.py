@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,7 +17,6 @@ Sign = Literal["+", "-"]
 BLOCK_VALUES = 1 << 22  # distances read at a time: 16 MiB of float32
 MAX_CANDIDATES = 20_000  # beyond the typical distance of a statistic without bounds
 MAX_RATIO = 1e300
-OCTAVES = 1100  # float64 spans 2**-1074 … 2**1024
 
 
 def grid(step: float, limit: float = 1.0) -> NDArray[np.float64]:
@@ -107,33 +107,32 @@ class Reach:
     Attributes:
         below: the farthest below it, 0 where there is none.
         above: the farthest above it.
-        octaves: how many lie 2**(i - OCTAVES - 1) … 2**(i - OCTAVES) away on either side, for each
-            i; those that are neutral are left out.
+        typical: the geometric mean of how far they lie on either side, those that are neutral left
+            out; 1 where there are no others.
     """
 
     below: float
     above: float
-    octaves: NDArray[np.int64]
-
-    @property
-    def typical(self) -> float:
-        """The power of two that half of the distances do not reach; 1 where there are none."""
-        total = int(self.octaves.sum())
-        middle = int(np.searchsorted(np.cumsum(self.octaves), (total + 1) // 2))
-        return 2.0 ** (middle - OCTAVES) if total else 1.0
+    typical: float
 
 
 def reach(arrays: Iterable[Any], neutral: float = 0.0) -> Reach:
     """Return how far the distances of some arrays (F, C) reach together."""
-    below = above = 0.0
-    octaves = np.zeros(2 * OCTAVES, np.int64)
+    below = above = mantissas = 0.0
+    exponents = count = 0
     for _, block in (part for one in arrays for part in blocks(one)):
         values = np.asarray(block, np.float64) - neutral
         values = values[np.isfinite(values) & (values != 0)]
         below = max(below, -float(values.min(initial=0)))
         above = max(above, float(values.max(initial=0)))
-        octaves += np.bincount(np.frexp(values)[1] + OCTAVES, minlength=octaves.size)
-    return Reach(below, above, octaves)
+        # Apart, so that distances that are scaled by a power of two scale it exactly.
+        mantissa, exponent = np.frexp(np.abs(values))
+        mantissas += float(np.log2(mantissa).sum())
+        exponents += int(exponent.sum())
+        count += values.size
+    whole, rest = divmod(exponents, max(count, 1))
+    typical = math.ldexp(2.0 ** ((rest + mantissas) / max(count, 1)), whole)
+    return Reach(below, above, typical)
 
 
 def blocks(distances: Any) -> Iterator[tuple[int, Any]]:

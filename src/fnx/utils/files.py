@@ -7,8 +7,9 @@ import io
 import os
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 
 _blake2b = partial(hashlib.blake2b, digest_size=16)
@@ -33,6 +34,34 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def expand_user(path: str) -> str:
+    """Expand ``~`` and ``~user``; what names no user is a file of that name, here.
+
+    >>> expand_user("~no one/a"), expand_user("a/~")
+    ('./~no one/a', 'a/~')
+    """
+    expanded = os.path.expanduser(path)  # noqa: PTH111 - Path's raises without such a user
+    return f"./{expanded}" if expanded.startswith("~") else expanded
+
+
+def new_folder(path: Path) -> Path:
+    """Make a folder that no other process has made, and return its path.
+
+    Returns:
+        `path`, or where that is taken, `path` with ``-2``, ``-3``, … after its name.
+
+    Raises:
+        OSError: a folder that cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = chain([path.name], (f"{path.name}-{number}" for number in count(2)))
+    while True:
+        folder = path.with_name(next(names))
+        with suppress(FileExistsError):
+            folder.mkdir()
+            return folder
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

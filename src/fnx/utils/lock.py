@@ -1,6 +1,6 @@
-"""An exclusive lock on a path: one run does the work, others wait and find it done.
+"""Exclusive locks: on a path, whose work one run does and others find done, and on a run's folder.
 
-The lock is the system's own on an open file, so it ends with the process that held it, however that
+A lock is the system's own on an open file, so it ends with the process that held it, however that
 ended. What a waiting run logs about the holder comes from a note beside it.
 """
 
@@ -17,6 +17,8 @@ from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from fnx.errors import DataError
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,38 @@ def exclusive_lock(path: Path, doing: str, progress: Callable[[], str]) -> Itera
     finally:
         note.unlink(missing_ok=True)
         lock.release()
+
+
+@contextmanager
+def sole_use(folder: Path) -> Iterator[None]:
+    """Hold a run's folder for this run alone.
+
+    Raises:
+        DataError: another run holds it.
+        OSError: a folder that cannot be written.
+    """
+    file = folder / ".lock"
+    lock = FileLock(file, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise DataError(f"{folder}: another run is writing there; choose another folder") from None
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+        lock.release()
+
+
+def is_in_use(folder: Path) -> bool:
+    """Return whether a run holds the folder."""
+    if not (folder / ".lock").exists():
+        return False
+    try:
+        with sole_use(folder):
+            return False
+    except DataError:
+        return True
 
 
 def _acquire(lock: FileLock, note: Path, doing: str, progress: Callable[[], str]) -> None:

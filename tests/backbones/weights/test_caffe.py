@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fnx.backbones.build import build
+from fnx.backbones.weights import caffe
 from fnx.backbones.weights.caffe import read_caffemodel
 from fnx.backbones.weights.load import read_state_dict
 from fnx.backbones.weights.locate import locate
@@ -227,4 +229,70 @@ def test_a_blob_that_does_not_fill_its_shape_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.caffemodel"
     path.write_bytes(net.SerializeToString())
     with pytest.raises(WeightsError, match=r"blob 0 of layer conv1_1 has 5 values .* \(2, 3\)"):
+        read_state_dict(path)
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A field of protobuf that holds bytes; its length in three groups of seven bits."""
+    size = len(content)
+    return bytes([number << 3 | 2, size & 127 | 128, size >> 7 & 127 | 128, size >> 14]) + content
+
+
+def test_tags_that_alternate_take_no_longer_than_others(tmp_path: Path) -> None:
+    """Floats of two tags in turn: each would be a look at all that follows."""
+    alternating = b"\x2dABCD\x35ABCD" * 60_000
+    path = tmp_path / "w.caffemodel"
+    path.write_bytes(field(2, field(6, alternating)))
+    with pytest.raises(WeightsError, match=r"has 60000 values where its shape"):
+        read_state_dict(path)
+
+
+@pytest.mark.parametrize("run", [1, 2, 15, 16, 17, 47, 48, 49, 1000])
+def test_a_run_of_floats_ends_where_another_tag_stands(tmp_path: Path, run: int) -> None:
+    values = b"".join(b"\x2d" + np.float32(value).tobytes() for value in range(run))
+    shape = field(7, field(1, bytes([run & 127 | 128, run >> 7])))
+    for rest in (b"", b"\x35ABCD", b"\x00"):
+        path = tmp_path / "w.caffemodel"
+        path.write_bytes(field(2, field(4, b"conv") + field(6, shape + values + rest)))
+        if rest == b"\x00":
+            with pytest.raises(WeightsError, match="damaged at byte"):
+                read_state_dict(path)
+        else:
+            assert read_state_dict(path)[""]["conv.weight"].tolist() == list(range(run))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x08\x01" * 21, "it has more than 20 fields, or is no .caffemodel"),
+        (field(2, field(6, b"\x08\x01" * 19)), "it has more than 20 fields"),
+        (field(2, field(4, b"a" * 1_001)), "a layer's name has 1,001 letters"),
+        (field(2, field(6, field(7, field(1, b"\x01" * 33)))), "layer  has more than 32 axes"),
+        (
+            field(2, field(6, field(7, field(1, b"\x01" * 32)))),
+            "has 0 values where its shape (1, 1",
+        ),
+    ],
+)
+def test_what_no_network_has_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, said: str
+) -> None:
+    monkeypatch.setattr(caffe, "_MOST_FIELDS", 20)
+    path = tmp_path / "w.caffemodel"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError) as caught:
+        read_state_dict(path)
+    assert said in str(caught.value)
+
+
+def test_as_many_fields_and_letters_as_allowed_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caffe, "_MOST_FIELDS", 6)
+    path = tmp_path / "w.caffemodel"
+    blob = field(7, field(1, b"\x01")) + b"\x2d" + np.float32(3).tobytes()  # 3 fields
+    path.write_bytes(field(2, field(4, b"a" * 1_000) + field(6, blob)))
+    assert read_state_dict(path)[""]["a" * 1_000 + ".weight"].tolist() == [3]
+    monkeypatch.setattr(caffe, "_MOST_FIELDS", 5)
+    with pytest.raises(WeightsError, match="more than 5 fields"):
         read_state_dict(path)

@@ -85,3 +85,12 @@ def test_a_damaged_file_is_refused_in_one_line(
         with pytest.raises(WeightsError, match=r"cut.h5 cannot be read as weights") as caught:
             read_state_dict(tmp_path / "cut.h5")
         assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_far_more_values_than_it_could_hold_is_refused(tmp_path: Path) -> None:
+    """Chunks that were never written take no space, and any number of values."""
+    h5py = pytest.importorskip("h5py", reason="the extra keras is not installed")
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file.create_dataset("a/kernel:0", (10**6, 10**6), np.float32, chunks=(100, 100))
+    with pytest.raises(WeightsError, match=r"w.h5 cannot .* it holds more than 20 times its size"):
+        read_state_dict(tmp_path / "w.h5")

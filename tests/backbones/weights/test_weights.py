@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from fnx.backbones.architectures import NAME_MAPS
 from fnx.backbones.build import build
 from fnx.backbones.networks import create, untrained
 from fnx.backbones.weights.load import read_state_dict
-from fnx.backbones.weights.locate import check_source, locate
+from fnx.backbones.weights.locate import check_reachable, check_source, locate
 from fnx.config.schema import Config, ModelConfig, WeightsConfig
 from fnx.errors import ConfigError, FnxError, WeightsError
 
@@ -31,6 +30,13 @@ def model(timm_name: str = "test_resnet", layers: object = "all", **weights: Any
     return ModelConfig(
         name=timm_name, timm_name=timm_name, layers=layers, weights=WeightsConfig(**weights)
     )
+
+
+NO_NETWORK = (
+    "model={}: its weights are not on this machine, and {} does not answer; without a network: "
+    "model.weights.path=FILE, or model=efficientnet_lite0, whose weights are a package (the "
+    "default: `python -m fnx` without options, or `make run`)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +92,7 @@ def test_the_digest_is_recorded_and_checked(tmp_path: Path, state: dict[str, Ten
         locate(model(path=str(path), sha256="00"), 0)
 
 
-class Harmful:
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (os.mkdir, ("harm",))
-
-
-def test_damaged_and_harmful_files_are_refused_in_one_line(
+def test_damaged_files_are_refused_in_one_line(
     tmp_path: Path, state: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -99,13 +100,11 @@ def test_damaged_and_harmful_files_are_refused_in_one_line(
     Path("cut.pth").write_bytes(Path("whole.pth").read_bytes()[:20_000])
     Path("empty.pth").touch()
     Path("text.safetensors").write_text("no tensors at all\n" * 9)
-    torch.save({"weights": Harmful()}, "harmful.pth")
     torch.save({"epoch": 3}, "bare.pth")
-    for name in ("cut.pth", "empty.pth", "text.safetensors", "harmful.pth", "bare.pth"):
+    for name in ("cut.pth", "empty.pth", "text.safetensors", "bare.pth"):
         with pytest.raises(WeightsError, match=name) as caught:
             read_state_dict(Path(name))
         assert "\n" not in str(caught.value)
-    assert not Path("harm").exists()
 
 
 @pytest.mark.parametrize(
@@ -130,6 +129,11 @@ def test_damaged_and_harmful_files_are_refused_in_one_line(
             {"source": "url", "url": "https://a.org/w.zip", "folder": "f"},
             WeightsError,
             "w.zip: weights files end in",
+        ),
+        (
+            {"source": "url", "url": "https://[a/w.pth", "folder": "f"},
+            ConfigError,
+            r"model.weights.url=https://\[a/w.pth: not an address \(Invalid IPv6 URL\)",
         ),
         (
             {"source": "path"},
@@ -173,6 +177,7 @@ def test_the_hub_s_file_is_used_and_its_absence_said_in_one_line(
         raise LocalEntryNotFoundError("no route\nto the host")
 
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: None)
+    monkeypatch.setattr("fnx.backbones.weights.locate.answers", lambda _: True)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     assert rows(model("test_resnet.r160_in1k")).shape[0] == 1
     assert asked == [("timm/test_resnet.r160_in1k", "model.safetensors", None)]
@@ -183,6 +188,19 @@ def test_the_hub_s_file_is_used_and_its_absence_said_in_one_line(
     assert str(caught.value) == (
         "the hub's timm/vgg16.tv_in1k cannot be reached: model.weights.path=FILE takes a local file"
     )
+    monkeypatch.setattr("fnx.backbones.weights.locate.answers", lambda address: "hugg" in address)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://mirror.example.org")
+    for refuse in (check_reachable, partial(locate, seed=0)):
+        with pytest.raises(WeightsError) as caught:
+            refuse(model("vgg16.tv_in1k"))
+        assert str(caught.value) == NO_NETWORK.format("vgg16.tv_in1k", "mirror.example.org")
+    monkeypatch.setattr(
+        huggingface_hub,
+        "try_to_load_from_cache",
+        lambda _, name, **__: str(tmp_path / name) if name.endswith(".safetensors") else None,
+    )
+    check_reachable(model("vgg16.tv_in1k"))
+    assert locate(model("vgg16.tv_in1k"), 0).path == tmp_path / "model.safetensors"
 
 
 def test_tensors_that_do_not_fit_are_listed(tmp_path: Path, state: dict[str, Tensor]) -> None:
@@ -261,9 +279,14 @@ def test_the_file_of_a_url_is_fetched_once_and_checked(
             locate(absent, 0)
     assert locate(config, 0) == expected  # the server is gone
     assert [path.name for path in kept.iterdir()] == ["wA.pth"]
-    with pytest.raises(WeightsError, match="cannot be fetched") as caught:
-        locate(model(source="url", url=f"{address}/x.pth", folder=str(kept)), 0)
-    assert "\n" not in str(caught.value)
+    for refuse in (check_reachable, partial(locate, seed=0)):
+        with pytest.raises(WeightsError) as caught:
+            refuse(model(source="url", url=f"{address}/x.pth", folder=str(kept)))
+        assert str(caught.value) == NO_NETWORK.format("test_resnet", "127.0.0.1")
+    with pytest.raises(WeightsError, match="begin with http"):
+        locate(model(source="url", url="file:///x.pth", folder=str(kept)), 0)
+    check_reachable(config)  # it is here
+    check_reachable(model(source="url", url=f"{address}/x.pth", folder=str(kept), path="mine.pth"))
     assert not (tmp_path / "wA.pth").exists()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -113,19 +115,198 @@ def test_links_are_followed(tmp_path: Path) -> None:
     assert found.paths == ["a/1.png", "a/deep/2.png", "b/3.png", "b/4.png"]
 
 
-def test_circles_of_links_end(tmp_path: Path) -> None:
+def test_circles_of_links_are_not_followed_and_the_first_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     make(tmp_path, "a/1.png", "b/2.png")
     (tmp_path / "a/up").symlink_to(tmp_path)
     (tmp_path / "a/self").symlink_to(tmp_path / "a")
     (tmp_path / "b/relative").symlink_to("../b")
     assert listing(tmp_path).paths == ["a/1.png", "b/2.png"]
+    assert (
+        f"3 links in '{tmp_path}' are not followed, for they lead to a folder that they lie in: "
+        "'a/self' …" in caplog.text
+    )
 
 
-def test_two_folders_that_link_to_each_other(tmp_path: Path) -> None:
-    make(tmp_path, "a/1.png", "b/2.png")
-    (tmp_path / "a/b").symlink_to(tmp_path / "b")
-    (tmp_path / "b/a").symlink_to(tmp_path / "a")
-    assert listing(tmp_path).paths == ["a/1.png", "a/b/2.png", "b/2.png", "b/a/1.png"]
+@pytest.mark.parametrize(
+    ("links", "depth", "refused"),
+    [
+        ({"a/b": "b", "b/a": "a"}, 1, "'a/b' and 'b'"),
+        ({"c": "a"}, 1, "'c' and 'a'"),
+        ({"a/x": "elsewhere", "b/x": "elsewhere"}, 1, "'b/x' and 'a/x'"),
+        ({"a/again": "a/deep"}, None, "'a/again' and 'a/deep'"),
+        ({"a/again": "a/deep", "a/deep/more": "empty", "b/more": "empty"}, 1, None),
+    ],
+)
+def test_a_folder_that_links_make_a_part_of_two_classes_is_refused_by_name(
+    tmp_path: Path, links: dict[str, str], depth: int | None, refused: str | None
+) -> None:
+    """Within one class its images count once."""
+    root = tmp_path / "root"
+    make(root, "a/1.png", "a/deep/2.png", "b/3.png")
+    make(tmp_path, "elsewhere/4.png")
+    (tmp_path / "empty").mkdir()
+    for link, target in links.items():
+        (root / link).symlink_to((root if (root / target).exists() else tmp_path) / target)
+    if refused is None:
+        assert listing(root, depth).paths == ["a/1.png", "a/deep/2.png", "b/3.png"]
+        return
+    with pytest.raises(DataError) as caught:
+        listing(root, depth)
+    assert str(caught.value) == (
+        f"{refused} in '{root}' are the same folder, by a link: its images would be of two "
+        "classes; remove one of the two"
+    )
+
+
+@pytest.mark.parametrize("levels", [24, 200])
+def test_links_that_multiply_are_followed_once(tmp_path: Path, levels: int) -> None:
+    """Two links in each folder to the next: 2²⁴ paths lead to the last image of 24 levels."""
+    make(tmp_path, "b/2.png", *(f"a/{level}/image.png" for level in range(levels + 1)))
+    for level in range(levels):
+        for name in "xy":
+            (tmp_path / f"a/{level}/{name}").symlink_to(f"../{level + 1}")
+    assert len(listing(tmp_path).paths) == levels + 2
+    with pytest.raises(DataError, match=r"'a/0/y' and 'a/0/x'|'a/0/x' and 'a/1' in .* same folder"):
+        listing(tmp_path, depth=None)
+
+
+def test_folders_as_deep_as_the_system_takes_paths(tmp_path: Path) -> None:
+    make(tmp_path, "b/2.png")
+    place = os.getcwd()  # noqa: PTH109
+    os.chdir(make(tmp_path, "a/1.png") / "a")
+    try:
+        for _ in range(1100):  # more than Python's own recursion takes
+            os.mkdir("d")  # noqa: PTH102
+            os.chdir("d")
+        Path("deep.png").write_bytes(b"x")
+        found = listing(tmp_path)
+        assert found.paths == ["a/1.png", "a/" + "d/" * 1100 + "deep.png", "b/2.png"]
+        assert found.class_names == ["a", "a", "b"]
+        for _ in range(20):
+            os.mkdir("d" * 200)  # noqa: PTH102
+            os.chdir("d" * 200)
+        with pytest.raises(DataError, match=r"cannot list the folder .{203}: File name too lo"):
+            listing(tmp_path)
+    finally:
+        os.chdir(place)
+        subprocess.run(["rm", "-r", tmp_path / "a"], check=True)  # Python's own has no such depth
+
+
+SPLITS = ["test/a/1.png", "test/b/2.png", "train/a/10.png", "train/a/9.png", "train/c/deep/1.png"]
+
+
+@pytest.mark.parametrize(
+    ("names", "depth", "expected"),
+    [
+        (SPLITS, 1, {"a": ["test", "train", "train"], "b": ["test"], "c": ["train"]}),
+        # Whoever counts the split as a level means the same.
+        (SPLITS, None, {"a": ["test", "train", "train"], "b": ["test"], "c/deep": ["train"]}),
+        (SPLITS[:-1], 2, {"a": ["test", "train", "train"], "b": ["test"]}),
+        (["Training Set/a/x/1", "VALID/b/y/2", "dev/b/3"], 2, {"a/x": ["Training Set"]}),
+        (["train /a/1", "holdout-images/b/2"], 1, {"a": ["train"], "b": ["holdout-images"]}),
+        (["test/1", "train/a/1", "train/b/2", "list.csv"], 1, {"a": ["train"], "b": ["train"]}),
+        (["val/a/1", "val/b/2"], 1, {"a": ["val"], "b": ["val"]}),
+        # Classes, for there are no folders below, or another one beside them.
+        (["test/1", "train/2"], 1, {"test": [None], "train": [None]}),
+        (["train/a/1", "bus/b/2"], 1, {"train": [None], "bus": [None]}),
+        (["test1/a/1", "test2/b/2"], 1, {"test1": [None], "test2": [None]}),
+    ],
+)
+def test_splits_above_the_classes_are_no_classes(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    names: list[str],
+    depth: int | None,
+    expected: dict[str, list[str | None]],
+) -> None:
+    make(tmp_path, *names)
+    with caplog.at_level(logging.INFO):
+        found = listing(tmp_path, depth)
+    for name, splits in expected.items():
+        rows = [row for row, other in enumerate(found.class_names) if other == name]
+        assert [found.splits[row] for row in rows] == splits
+    line = "are taken for splits, not for classes; dataset.depth counts the folders in them"
+    assert (line in caplog.text) == (set(found.splits) != {None})
+
+
+def test_splits_are_named_once_and_merged_class_by_class(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        found = listing(make(tmp_path, *SPLITS))
+    assert found.paths == [
+        "test/a/1.png",
+        "train/a/9.png",
+        "train/a/10.png",
+        "test/b/2.png",
+        "train/c/deep/1.png",
+    ]
+    assert found.class_names == ["a", "a", "a", "b", "c"]
+    assert caplog.text.count(f"test, train in '{tmp_path}' are taken for splits") == 1
+    everything = folder.read_all(DatasetConfig("own", "folder", root=str(tmp_path)))
+    assert everything.splits == ["test", "test", "train", "train", "train"]
+
+
+RUN = ["run.json", "distances.npy", "figures/layers.png", "pictures/l/1.jpg", "report/x.js"]
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        (RUN, []),
+        ([".hydra/config.yaml", "run.log", "figures/1.png", "more/2.png"], []),
+        ([".hydra/config.yaml", "1.png"], ["1.png"]),
+        (["run.log", "1.png", "other.log", "w.caffemodel", "x.part"], ["1.png"]),
+        ([".fetched-by-fnx", "CUB_200_2011/images/1.png"], []),
+        (["distances.npy", "distances_random.npy", "figures/1.png"], []),
+        (["multirun.yaml", "0-digits/figures/1.png"], []),
+        (["features.zarr/c/0", "shards/0"], []),
+        (["table3.parquet", "fits.parquet", "figures/1.png"], []),
+        (["fits.parquet", "figures/1.png"], ["fits.parquet", "figures/1.png"]),
+        (["wandb/run-20261125_185702-1a2b3c4d/files/media/1.png", "wandb/latest"], []),
+        (["wandb/offline-run-20261125_185702-1a2b3c4d/files/1.png"], []),
+        (["wandb/run-1.png"], ["wandb/run-1.png"]),
+        (["wb/run-20261125_185702-1a2b3c4d/1.png"], ["wb/run-20261125_185702-1a2b3c4d/1.png"]),
+        (["checked/0123456789abcdef0123456789abcdef.parquet"], []),
+        (["checked/0123456789abcdef.parquet"], ["checked/0123456789abcdef.parquet"]),
+        (["seen/0123456789abcdef0123456789abcdef.parquet"],) * 2,
+        (["run.json", "1.png"], ["1.png", "run.json"]),
+        (["distances.npy", "1.png"], ["1.png", "distances.npy"]),
+        # Of a folder that is a user's too, only what fnx wrote.
+        ([*RUN, "1.PNG", "more/2.png", "x.html", "x.csv"], ["1.PNG", "more/2.png"]),
+        ([".hydra/config.yaml", "run.log", "1.png", "tables/2.png"], ["1.png"]),
+    ],
+)
+@pytest.mark.parametrize("place", ["a", "a/outputs/runs/2026-11-25/18-57-02-x", "outputs"])
+def test_what_fnx_wrote_is_not_listed(
+    tmp_path: Path, place: str, written: list[str], kept: list[str]
+) -> None:
+    """Whatever its folder is called and whoever's run it was: it is known by what lies in it."""
+    make(tmp_path, "b/2.png", "c/3.png")
+    make(tmp_path / place, *written)
+    expected = [f"{place}/{path}" for path in kept] + ["b/2.png", "c/3.png"]
+    assert sorted(listing(tmp_path).paths) == sorted(expected)
+
+
+def test_what_fnx_wrote_is_said_in_a_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make(tmp_path, "b/2.png", "c/3.png", *(f"outputs/{run}/{name}" for run in "12" for name in RUN))
+    with caplog.at_level(logging.INFO):
+        listing(tmp_path)
+    line = f"2 folders in '{tmp_path}' left out, which fnx wrote: 'outputs/1' …"
+    assert line in caplog.text
+
+
+def test_a_run_in_the_folder_of_the_images_itself(tmp_path: Path) -> None:
+    """With hydra.run.dir=. its folders lie beside the classes."""
+    names = ["figures/1.png", "pictures/2.png", "report/3.png", "tables/4.png", "wandb/5.png"]
+    make(tmp_path, "a/1.png", "b/2.png", *names, "tensorboard/6.png")
+    assert len(listing(tmp_path).classes) == 8, "classes may be called so"
+    make(tmp_path, "run.json", "distances.npy", "run.log", "images.parquet", "metrics.csv")
+    everything = folder.read_all(DatasetConfig("own", "folder", root=str(tmp_path)))
+    assert everything.paths == ["a/1.png", "b/2.png"]
+    assert listing(tmp_path).paths == ["a/1.png", "b/2.png"]
 
 
 def test_links_that_lead_nowhere_are_candidates(tmp_path: Path) -> None:
@@ -156,7 +337,7 @@ def test_any_name_that_the_file_system_takes(tmp_path: Path, name: bytes) -> Non
     found = listing(tmp_path)
     (path,) = set(found.paths) - {"a/1.png", "b/2.png"}
     path.encode()
-    with found.open(path) as image:
+    with Image.open(found.open.stream(path)) as image:
         assert image.size == (3, 2)
 
 

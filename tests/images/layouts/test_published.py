@@ -124,6 +124,7 @@ def test_download_check_unpack_read(
     assert not [name for name in left if "unpacking" in name or name.endswith((".part", ".files"))]
     if published != "imagenet":
         assert not [name for name in left if name.endswith((".tar", "gz", ".zip"))]
+    assert (".fetched-by-fnx" in left) == (published != "imagenet"), "but not where a user's lie"
     server.asked.clear()
     again = opened(published, tmp_path)
     assert server.asked == []
@@ -500,6 +501,10 @@ def test_wood_in_folders_or_converted(tmp_path: Path) -> None:
     for name in ("dry_knot/1.jpg", "dry_knot/2.jpg", "edge_knot/3.jpg", "edge_knot/notes.txt"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(picture(name))
+    for name in ("figures/4.jpg", "a/5.jpg", "a/run.log", "a/.hydra/x", "run.json"):  # of runs
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(picture(name))
+    (root / "distances.npy").touch()
     assert opened("wood", tmp_path).labels().tolist() == [0, 0, 1]
     (root / "names.txt").write_text("a.ppm dry_knot 1\nb.ppm leaf_knot 2\n")
     (root / "images").mkdir()

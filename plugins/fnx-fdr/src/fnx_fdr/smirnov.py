@@ -7,8 +7,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from fnx.statistics.kernels.compilation import cached_njit
 
 
 @lru_cache(maxsize=100_000)
@@ -26,7 +27,7 @@ def p_value(n: int, m: int, z: int) -> float:
     return float(_touching(small, large, z)) if z > 0 else 1.0
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _touching(n: int, m: int, z: int) -> float:
     """Probability of touching |i n - j m| >= z on the way; i counts the larger sample m."""
     total = n + m

@@ -11,9 +11,12 @@ from urllib.parse import unquote, urlsplit
 from fnx.backbones.weights.load import READERS, first_line, unknown_ending
 from fnx.config.schema import ModelConfig
 from fnx.errors import ConfigError, FnxError, WeightsError
+from fnx.utils.download import answers, download
 from fnx.utils.files import file_digest
 
 log = logging.getLogger(__name__)
+
+_ADVICE = "model.weights.path=FILE takes a local file"
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def locate(config: ModelConfig, seed: int) -> WeightsFile:
     elif weights.source == "url":
         path, source = _from_url(config), str(weights.url)
     else:
-        path, source = _from_hub(config.timm_name)
+        path, source = _from_hub(config)
     try:
         digest = file_digest(path, "sha256")
     except OSError as error:
@@ -96,19 +99,28 @@ def check_source(config: ModelConfig) -> None:
 
 
 def _file_name(url: str) -> str:
-    return PurePosixPath(unquote(urlsplit(url).path)).name
+    try:
+        return PurePosixPath(unquote(urlsplit(url).path)).name
+    except ValueError as error:
+        raise ConfigError(f"model.weights.url={url}: not an address ({error})") from error
+
+
+def _url_target(config: ModelConfig) -> Path:
+    """Return where the file of a URL is kept."""
+    weights = config.weights
+    assert weights.url is not None  # both checked by check_source
+    assert weights.folder is not None
+    return Path(weights.folder).expanduser() / _file_name(weights.url)
 
 
 def _from_url(config: ModelConfig) -> Path:
     """Return the file of a URL, from ``weights.folder`` or fetched into it."""
     weights = config.weights
     assert weights.url is not None  # checked by check_source
-    assert weights.folder is not None
-    target = Path(weights.folder).expanduser() / _file_name(weights.url)
+    target = _url_target(config)
     if target.is_file():
         return target
-    from fnx.utils.download import download
-
+    check_reachable(config)
     log.info("fetching %s to %s", weights.url, target)
     try:
         return download(weights.url, target, sha256=weights.sha256)
@@ -136,46 +148,96 @@ def _in_package(package: str | None, file: str | None) -> Path:
     raise WeightsError(f"the package {package} holds no file {file}")
 
 
-def _from_hub(timm_name: str) -> tuple[Path, str]:
-    """Return the weights file of a timm tag, from the local cache or the hub."""
+def check_reachable(config: ModelConfig) -> None:
+    """Refuse weights that would have to be fetched while nothing answers, within seconds.
+
+    Raises:
+        WeightsError: naming what works without a network.
+    """
+    weights = config.weights
+    address = None
+    if weights.path is None and weights.source == "url":
+        assert weights.url is not None  # checked by check_source
+        is_web = weights.url.startswith(("http://", "https://"))  # else `download` refuses it
+        address = weights.url if is_web and not _url_target(config).is_file() else None
+    elif weights.path is None and weights.source == "hub":
+        address = _hub_file(config.timm_name).address
+    if address is not None and not answers(address):
+        raise WeightsError(
+            f"model={config.name}: its weights are not on this machine, and "
+            f"{urlsplit(address).hostname} does not answer; without a network: "
+            "model.weights.path=FILE, or model=efficientnet_lite0, whose weights are a package "
+            "(the default: `python -m fnx` without options, or `make run`)"
+        )
+
+
+@dataclass(frozen=True)
+class _HubFile:
+    """The weights of a timm tag on the hub: in its cache (`path`), or to be fetched."""
+
+    repo: str
+    revision: str | None
+    names: tuple[str, ...]
+    path: Path | None
+
+    @property
+    def address(self) -> str | None:
+        """Return the address that has to answer; None if the file is here."""
+        from huggingface_hub import constants
+
+        return None if self.path is not None else constants.ENDPOINT
+
+
+def _hub_file(timm_name: str) -> _HubFile:
+    """Find where the hub keeps the weights of a timm tag, asking nobody."""
     from timm.models import get_pretrained_cfg
 
     from fnx.backbones.networks import check_name
 
     check_name(timm_name)
-    advice = "model.weights.path=FILE takes a local file"
     info = get_pretrained_cfg(timm_name)
     if info is None or not info.has_weights:
         raise WeightsError(
-            f"timm has no weights for {timm_name}: {advice}, model.weights.source=random none"
+            f"timm has no weights for {timm_name}: {_ADVICE}, model.weights.source=random none"
         )
     if not info.hf_hub_id:
         raise WeightsError(
-            f"the weights of {timm_name} are not on the hub but at {info.url}: {advice}"
+            f"the weights of {timm_name} are not on the hub but at {info.url}: {_ADVICE}"
         )
     repo, _, revision = info.hf_hub_id.partition("@")
     own = info.hf_hub_filename
-    names = [own] if own else ["model.safetensors", "pytorch_model.bin"]
+    names = (own,) if own else ("model.safetensors", "pytorch_model.bin")
 
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = (try_to_load_from_cache(repo, name, revision=revision or None) for name in names)
+    path = next((Path(file) for file in cached if isinstance(file, str)), None)
+    return _HubFile(repo, revision or None, names, path)
+
+
+def _from_hub(config: ModelConfig) -> tuple[Path, str]:
+    """Return the weights file of a timm tag, from the local cache or the hub."""
+    file = _hub_file(config.timm_name)
+    repo = file.repo
+    if file.path is not None:  # taken without asking, so that no network is needed
+        return file.path, f"hub {repo}"
+    check_reachable(config)
+
+    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    for name in names:  # what lies here is taken without asking, so that no network is needed
-        cached = try_to_load_from_cache(repo, name, revision=revision or None)
-        if isinstance(cached, str):
-            return Path(cached), f"hub {repo}"
     log.info("asking the hub for %s", repo)
     # The library says each of its six tries twice; what comes of them is said below in one line.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    for name in names:
+    for name in file.names:
         try:
-            path = hf_hub_download(repo, name, revision=revision or None)
+            path = hf_hub_download(repo, name, revision=file.revision)
         except LocalEntryNotFoundError as error:  # no answer, and nothing in the cache
-            raise WeightsError(f"the hub's {repo} cannot be reached: {advice}") from error
+            raise WeightsError(f"the hub's {repo} cannot be reached: {_ADVICE}") from error
         except EntryNotFoundError:
             continue
         except Exception as error:  # no route, no permission, a full disk: each its own class
             why = first_line(error)
-            raise WeightsError(f"the hub's {repo} cannot be fetched ({why}): {advice}") from error
+            raise WeightsError(f"the hub's {repo} cannot be fetched ({why}): {_ADVICE}") from error
         return Path(path), f"hub {repo}"
-    raise WeightsError(f"the hub's {repo} holds none of {', '.join(names)}: {advice}")
+    raise WeightsError(f"the hub's {repo} holds none of {', '.join(file.names)}: {_ADVICE}")

@@ -14,8 +14,10 @@ from typing import Any
 from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, DataError, MissingDataError, reason
 from fnx.images.dataset import Listing
+from fnx.images.layouts.walk import ENDINGS, LEFT_BY_RUN, names_in, written_by_fnx
 from fnx.images.official import OFFICIAL, how_to_fetch
 from fnx.images.paths import Files, natural_key, to_text
+from fnx.utils.files import expand_user
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ def root_path(config: DatasetConfig) -> Path:
     """Return `dataset.root`, which a user has to give, as an absolute path; it need not exist."""
     if not config.root:
         raise ConfigError("dataset.root is missing: give it as dataset.root=PATH")
-    return Path(config.root).expanduser().absolute()
+    return Path(expand_user(config.root)).absolute()
 
 
 def existing_root(config: DatasetConfig) -> Path:
@@ -102,18 +104,28 @@ def read_mat(file: Path) -> dict[str, Any]:
 
 def images_in(folder: Path, prefix: str = "") -> list[str]:
     """Return the images directly in `folder`, told by their endings, hidden ones left out."""
-    endings = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".gif", ".webp")
     return [
         prefix + to_text(file.name)
         for file in folder.iterdir()
-        if file.name.lower().endswith(endings) and not file.name.startswith(".")
+        if file.name.lower().endswith(ENDINGS) and not file.name.startswith(".")
     ]
 
 
 def folders_in(folder: Path) -> list[str]:
-    """Return the names of the folders in `folder` in natural order, hidden ones left out."""
-    names = (to_text(item.name) for item in folder.iterdir() if item.is_dir())
-    return sorted((name for name in names if not name.startswith(".")), key=natural_key)
+    """Return the names of the folders in `folder` in natural order.
+
+    Hidden ones are left out, and those that fnx wrote.
+    """
+    left = LEFT_BY_RUN if written_by_fnx(folder.name, names_in(folder)) else ()
+    names = [
+        to_text(item.name)
+        for item in folder.iterdir()
+        if item.is_dir()
+        and item.name not in left
+        and not item.name.startswith(".")
+        and not written_by_fnx(item.name, names_in(item))
+    ]
+    return sorted(names, key=natural_key)
 
 
 def spaced(name: str) -> str:

@@ -8,7 +8,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from fnx.config.schema import DatasetConfig
 from fnx.images.dataset import Listing, Stream
@@ -28,10 +27,6 @@ def read(config: DatasetConfig) -> Listing:
 @dataclass(frozen=True)
 class Digits:
     """Source of the digits as 8-bit grey images (see `fnx.images.dataset.Source`)."""
-
-    def __call__(self, path: str) -> Image.Image:
-        """Return the image with this path."""
-        return Image.fromarray(self._pixels(path))
 
     def stream(self, path: str) -> Stream:
         """Return the image as a PGM file in memory."""

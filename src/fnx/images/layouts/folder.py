@@ -3,67 +3,90 @@
 from __future__ import annotations
 
 import logging
-import os
+import re
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from fnx.config.schema import DatasetConfig
-from fnx.errors import ConfigError, DataError, reason
+from fnx.errors import ConfigError, DataError
 from fnx.images.dataset import Listing
-from fnx.images.paths import Files, natural_key, to_text
+from fnx.images.labels import tidy
+from fnx.images.layouts.walk import Walk, walk
+from fnx.images.paths import Files, natural_key, shown, to_text
+from fnx.utils.files import expand_user
 
 log = logging.getLogger(__name__)
+
+_SPLIT = re.compile(
+    r"(train|training|trainval|test|testing|val|valid|validation|dev|eval|evaluation|holdout)"
+    r"([-_ ]?(set|data|images|split))?",
+    re.IGNORECASE,
+)
+
+
+class Image(NamedTuple):
+    """A file, the split that its folder at the top names, and its class, if it lies in one's."""
+
+    path: str
+    split: str | None
+    class_name: str | None
 
 
 def read(config: DatasetConfig) -> Listing:
     """List all files below `root` that lie in a class's folder, sorted as people sort names.
 
     `depth` levels of folders name a class (`a/b` for 2) and every file below belongs to it; with
-    depth=None each folder that directly holds files is a class. Files outside of a class and hidden
-    names (beginning with a dot) are left out; links are followed, but not in circles.
+    depth=None each folder that directly holds files is a class. If all folders at the top are
+    splits (train, test …), classes are named by the folders below them. Files outside of a class,
+    hidden names (beginning with a dot) and what fnx wrote are left out; links are followed, but
+    not in circles.
 
     Raises:
         ConfigError: no root given.
-        DataError: no such folder, nothing in it, or fewer than two classes.
+        DataError: no such folder, nothing in it, fewer than two classes, or a folder that links
+            make a part of two classes.
     """
     root, layout = _root(config), _layout(config.depth)
-    files = _files_below(root)
-    classes = [_class_name(path, config.depth) for path in files]
-    kept = [(path, name) for path, name in zip(files, classes, strict=True) if name is not None]
+    images = _images_below(root, config.depth)
     # Class by class, where a class's name ends before a longer one's begins (depth=null).
-    kept.sort(key=lambda row: natural_key(row[1]))
-    outside = len(files) - len(kept)
+    kept = sorted(
+        (image for image in images if image.class_name is not None),
+        key=lambda image: natural_key(str(image.class_name)),
+    )
+    outside = len(images) - len(kept)
     if not kept:
         found = f"{outside} files outside of such folders" if outside else "no files"
         raise DataError(
-            f"no images of any class in {_name(root)}: expected {layout}, found {found}"
+            f"no images of any class in {shown(root)}: expected {layout}, found {found}"
         )
-    names = {name for _, name in kept}
+    names = {str(image.class_name) for image in kept}
     if len(names) == 1:
         raise DataError(
-            f"only one class, {names.pop()!r}, in {_name(root)}: expected {layout}, with at least "
-            f"two classes{_deeper([path for path, _ in kept], config.depth)}"
+            f"only one class, {shown(names.pop())}, in {shown(root)}: expected {layout}, with at "
+            f"least two classes{_deeper(kept, config.depth)}"
         )
     if outside:
-        log.warning("%d files in %s ignored: not in a class's folder", outside, _name(root))
-    return _listing(root, [path for path, _ in kept], [name for _, name in kept])
+        log.warning("%d files in %s ignored: not in a class's folder", outside, shown(root))
+    return _listing(root, kept)
 
 
 def read_all(config: DatasetConfig) -> Listing:
     """List all files below `root`, also those outside of a class's folder, which have no class."""
     root = _root(config)
-    files = _files_below(root)
-    return _listing(root, files, [_class_name(path, config.depth) for path in files])
+    return _listing(root, _images_below(root, config.depth))
 
 
-def _listing(root: Path, paths: Sequence[str], class_names: Sequence[str | None]) -> Listing:
-    return Listing(paths, class_names, [None] * len(paths), Files(str(root)), root)
-
-
-def _files_below(root: Path) -> list[str]:
-    """Return the paths of all files below `root`, relative to it, sorted as people sort names."""
-    return sorted((to_text(path) for path in _files(root, "", ())), key=natural_key)
+def _listing(root: Path, images: Sequence[Image]) -> Listing:
+    return Listing(
+        paths=[image.path for image in images],
+        class_names=[image.class_name for image in images],
+        splits=[image.split for image in images],
+        open=Files(str(root)),
+        root=root,
+    )
 
 
 def _root(config: DatasetConfig) -> Path:
@@ -72,53 +95,83 @@ def _root(config: DatasetConfig) -> Path:
         raise ConfigError(
             f"dataset.root is not set: give dataset.root=PATH, a folder with {layout}"
         )
-    root = Path(config.root).expanduser()
+    root = Path(expand_user(config.root)).absolute()
     if not root.exists():
-        raise DataError(f"no folder {_name(root)} (dataset.root): expected a folder with {layout}")
+        raise DataError(f"no folder {shown(root)} (dataset.root): expected a folder with {layout}")
     if not root.is_dir():
-        raise DataError(f"{_name(root)} (dataset.root) is no folder: expected one with {layout}")
-    return root.absolute()
+        raise DataError(f"{shown(root)} (dataset.root) is no folder: expected one with {layout}")
+    return root
 
 
-def _files(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
-    """Yield the paths of the files below `folder`; `above`: the folders on the way, by identity."""
-    try:
-        stat = folder.stat()
-        with os.scandir(folder) as scan:
-            entries = [entry for entry in scan if not entry.name.startswith(".")]
-    except OSError as error:
-        raise DataError(f"cannot list the folder {_name(folder)}: {reason(error)}") from error
-    identity = (stat.st_dev, stat.st_ino)
-    if identity in above:
-        return
-    for entry in entries:
-        path = prefix + entry.name
-        if _leads_to_folder(entry):
-            yield from _files(folder / entry.name, f"{path}/", (*above, identity))
-        elif _is_candidate(entry):
-            yield path
+def _images_below(root: Path, depth: int | None) -> list[Image]:
+    """Return all files below `root` with their classes, sorted as people sort names."""
+    found = walk(root)
+    if found.written:
+        log.info(
+            "%d folders in %s left out, which fnx wrote: %s%s",
+            len(found.written),
+            shown(root),
+            shown(found.written[0]),
+            " …" if len(found.written) > 1 else "",
+        )
+    paths = sorted(map(to_text, found.files), key=natural_key)
+    tops = _splits(paths)
+    if tops:
+        # Whoever counts the split as a level means the level above.
+        if depth is not None and depth > 1 and not any(_image(p, depth, tops)[2] for p in paths):
+            depth -= 1
+        log.info(
+            "%s in %s are taken for splits, not for classes; dataset.depth counts the folders in "
+            "them",
+            ", ".join(tops),
+            shown(root),
+        )
+    _check_links(root, found, depth, tops)
+    return [_image(path, depth, tops) for path in paths]
 
 
-def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link in circles, or out of reach
-        return False
+def _splits(paths: Sequence[str]) -> list[str]:
+    """Return the folders at the top if all of them are splits, and one of them holds folders."""
+    inside = [path.split("/", 2) for path in paths if "/" in path]
+    tops = list(dict.fromkeys(parts[0] for parts in inside))
+    deep = any(len(parts) > 2 for parts in inside)
+    return tops if deep and all(_SPLIT.fullmatch(tidy(top)) for top in tops) else []
 
 
-def _is_candidate(entry: os.DirEntry[str]) -> bool:
-    """Return whether it is a file, or a link that leads nowhere: an image too, but no device."""
-    try:
-        return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
-    except OSError:
-        return True  # the check will say why it cannot be read
-
-
-def _class_name(path: str, depth: int | None) -> str | None:
+def _image(path: str, depth: int | None, splits: Sequence[str]) -> Image:
     folders = path.split("/")[:-1]
-    if not folders or (depth is not None and len(folders) < depth):
-        return None
-    return "/".join(folders[:depth])
+    split = tidy(folders.pop(0)) if splits and folders else None
+    outside = not folders or (depth is not None and len(folders) < depth)
+    return Image(path, split, None if outside else "/".join(map(tidy, folders[:depth])))
+
+
+def _check_links(root: Path, found: Walk, depth: int | None, splits: Sequence[str]) -> None:
+    """Refuse links by which the images of a folder would be of another class too."""
+    files = sorted(found.files) if found.again else []
+    circles = []
+    for link, folder in found.again:
+        below = f"{folder}/" if folder else ""
+        if f"{link}/".startswith(below):
+            circles.append(link)
+            continue
+        place = bisect_left(files, below)
+        if place == len(files) or not files[place].startswith(below):
+            continue
+        there = to_text(files[place])
+        here = to_text(f"{link}/{files[place][len(below) :]}")
+        if _image(there, depth, splits)[2] != _image(here, depth, splits)[2]:
+            raise DataError(
+                f"{shown(link)} and {shown(folder)} in {shown(root)} are the same folder, by a "
+                "link: its images would be of two classes; remove one of the two"
+            )
+    if circles:
+        log.warning(
+            "%d links in %s are not followed, for they lead to a folder that they lie in: %s%s",
+            len(circles),
+            shown(root),
+            shown(circles[0]),
+            " …" if len(circles) > 1 else "",
+        )
 
 
 def _layout(depth: int | None) -> str:
@@ -127,17 +180,13 @@ def _layout(depth: int | None) -> str:
     return f"{'<class>/' if depth == 1 else '<folder>/' * depth}<image> (dataset.depth={depth})"
 
 
-def _deeper(paths: list[str], depth: int | None) -> str:
+def _deeper(images: Sequence[Image], depth: int | None) -> str:
     """Return a hint if there would be classes one folder further down."""
     if depth is None:
         return ""
-    counts = Counter(_class_name(path, depth + 1) for path in paths)
+    splits = [image.split for image in images if image.split is not None]
+    counts = Counter(_image(image.path, depth + 1, splits).class_name for image in images)
     del counts[None]
     if len(counts) < 2:
         return ""
     return f"; dataset.depth={depth + 1} would find {len(counts)}"
-
-
-def _name(folder: Path) -> str:
-    """Return a folder's path as one line of text."""
-    return repr(to_text(str(folder)))

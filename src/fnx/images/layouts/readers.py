@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, MissingDataError, unknown
 from fnx.images.dataset import Listing
 from fnx.images.fetch import fetch
+from fnx.images.labels import tidied
 from fnx.images.layouts import (
     caltech,
     catsdogs,
@@ -56,13 +58,18 @@ def list_images(config: DatasetConfig) -> Listing:
     Raises:
         ConfigError: an unknown layout, or a key that the layout needs.
         DataError: images that are not where, or not as, the layout expects them, or that could not
-            be fetched.
+            be fetched; names of classes that `tidied` refuses.
     """
     if config.layout not in READERS:
         raise ConfigError(unknown("dataset.layout", config.layout, READERS))
+    return _of_splits(_read(config), config.splits)
+
+
+def _read(config: DatasetConfig) -> Listing:
+    """List all images of a data set, fetched first where that is asked for."""
     read = READERS[config.layout]
     if not config.download or config.layout in ("digits", "huggingface"):  # they fetch themselves
-        return read(config)
+        return tidied(read(config))
     if config.layout not in OFFICIAL:
         raise ConfigError(
             f"dataset.download=true: no archive is known for {config.layout}; "
@@ -71,9 +78,26 @@ def list_images(config: DatasetConfig) -> Listing:
     with suppress(MissingDataError):
         listing = read(config)
         if not missing_files(listing):
-            return listing
+            return tidied(listing)
     fetch(config.layout, root_path(config))
-    return read(config)
+    return tidied(read(config))
+
+
+def _of_splits(listing: Listing, splits: Sequence[str]) -> Listing:
+    """Return the candidates of these splits; all without any."""
+    if not splits:
+        return listing
+    there = sorted({split for split in listing.splits if split is not None})
+    for split in splits:
+        if split not in there:
+            raise ConfigError(unknown("split in dataset.splits", split, there))
+    rows = [row for row, split in enumerate(listing.splits) if split in splits]
+    return replace(
+        listing,
+        paths=[listing.paths[row] for row in rows],
+        class_names=[listing.class_names[row] for row in rows],
+        splits=[listing.splits[row] for row in rows],
+    )
 
 
 def missing_files(listing: Listing) -> list[str]:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, DataError, reason, unknown
 from fnx.images.dataset import Listing
+from fnx.images.labels import tidy
+from fnx.images.layouts.cells import Cells
+from fnx.images.layouts.delimited import read_delimited
 from fnx.images.paths import Files, natural_key, to_text
+from fnx.utils.files import expand_user
+
+_IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 
 
 def read(config: DatasetConfig) -> Listing:
     """List the images of `dataset.file`, classes in natural order, images in the table's order.
 
     Paths are relative to `dataset.root`, or, without one, to the table's folder; absolute ones stay
-    as they are.
+    as they are. In Parquet the images themselves may stand in the cells: their paths then are the
+    numbers of their rows.
 
     Raises:
         ConfigError: no file given, or no such column.
@@ -24,34 +34,41 @@ def read(config: DatasetConfig) -> Listing:
             than two classes.
     """
     file = _file(config)
-    table = _table(file)
-    path, label = config.path_column, config.label_column or "label"
-    split = config.split_column or ("split" if "split" in table.columns else None)
-    for key, column in (("path", path), ("label", label), ("split", split)):
-        if column is not None and column not in table.columns:
-            raise ConfigError(unknown(f"dataset.{key}_column", column, table.columns))
-    splits = pl.lit(None, pl.String) if split is None else pl.col(split).cast(pl.String)
+    base = (Path(expand_user(config.root)) if config.root else file.parent).absolute()
+    table = _table(file, config)
+    names = [name for name in table.columns if name]
+    label = _column(config.label_column, "label", names, "dataset.label_column")
+    path = _path_column(config.path_column, table.drop(""), label)
+    split = config.split_column and _column(config.split_column, "", names, "dataset.split_column")
+    split = split or _like("split", names)
+    in_cells = _holds_images(table.schema[path])
     rows = table.select(
-        path=pl.col(path).cast(pl.String), label=pl.col(label).cast(pl.String), split=splits
+        number="",
+        path=pl.col("").sub(1).cast(pl.String) if in_cells else _texts(table, path, file),
+        label=_class_names(file, label, _texts(table, label, file)),
+        split=pl.lit(None, pl.String) if split is None else _texts(table, split, file),
     )
     _check(rows, file)
-    ordered = sorted(rows.iter_rows(), key=lambda row: natural_key(row[1]))
-    base = Path(config.root).expanduser() if config.root else file.parent
+    paths = _as_they_lie(rows["path"].to_list(), base)
+    ordered = sorted(
+        zip(paths, rows["label"], rows["split"], strict=True),
+        key=lambda row: natural_key(tidy(row[1])),
+    )
     return Listing(
         paths=[to_text(row[0]) for row in ordered],
         class_names=[row[1] for row in ordered],
         splits=[row[2] for row in ordered],
-        open=Files(str(base.absolute())),
-        root=base.absolute(),
+        open=Cells(table[path], base) if in_cells else Files(str(base)),
+        root=None if in_cells else base,
     )
 
 
 def _file(config: DatasetConfig) -> Path:
     if not config.file:
         raise ConfigError("dataset.file is missing: give it as dataset.file=TABLE.csv")
-    places = [Path(config.file).expanduser()]
+    places = [Path(expand_user(config.file))]
     if config.root:
-        places.append(Path(config.root).expanduser() / config.file)
+        places.append(Path(expand_user(config.root)) / config.file)
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         looked = " and ".join(repr(to_text(str(place))) for place in places)
@@ -59,25 +76,112 @@ def _file(config: DatasetConfig) -> Path:
     return found.absolute()
 
 
-def _table(file: Path) -> pl.DataFrame:
+def _table(file: Path, config: DatasetConfig) -> pl.DataFrame:
+    """Return the table with a column ``""`` that counts its rows from 1."""
     try:
-        if file.suffix.lower() == ".parquet":
-            return pl.read_parquet(file)
-        separator = "\t" if file.suffix.lower() == ".tsv" else ","
-        # All columns as text: a label 007 is no 7, whatever the other labels are.
-        return pl.read_csv(file, separator=separator, infer_schema=False)
+        with file.open("rb") as opened:
+            is_parquet = opened.read(4) == b"PAR1"
+        if is_parquet or file.suffix.lower() == ".parquet":
+            table = pl.read_parquet(file)
+            return table.select(pl.exclude("")).with_row_index("", offset=1)
+        known = (config.path_column, config.label_column or "label", config.split_column or "split")
+        return read_delimited(file, known)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"cannot read the table {to_text(str(file))!r}: {reason(error)}") from error
+
+
+def _like(name: str, names: Sequence[str]) -> str | None:
+    """Return the column of this name, or the only one that differs from it in letter case."""
+    alike = [other for other in names if other.casefold() == name.casefold()]
+    return name if name in names else alike[0] if len(alike) == 1 else None
+
+
+def _column(chosen: str | None, usual: str, names: Sequence[str], key: str) -> str:
+    wanted = chosen or usual
+    found = _like(wanted, names)
+    if found is not None:
+        return found
+    hint = ""
+    if any(name.lower().endswith(_IMAGE_ENDINGS) for name in names):
+        hint = " (the table's first line must name its columns, as: path,label)"
+    elif len(names) == 1:
+        hint = " (is it separated by something else than , ; | or tabs?)"
+    raise ConfigError(unknown(key, wanted, names) + hint)
+
+
+def _path_column(chosen: str, table: pl.DataFrame, label: str) -> str:
+    """Return the column of the paths, or without it the only one that holds images."""
+    found = _like(chosen, table.columns)
+    images = [name for name, kind in table.schema.items() if _holds_images(kind)]
+    if found is None and len(images) == 1 and images[0] != label:
+        return images[0]
+    return found or _column(chosen, chosen, table.columns, "dataset.path_column")
+
+
+def _holds_images(kind: pl.DataType) -> bool:
+    """Return whether a column's cells are bytes, or the hub's {bytes, path}."""
+    return kind == pl.Binary or (
+        isinstance(kind, pl.Struct) and {field.name for field in kind.fields} >= {"bytes", "path"}
+    )
+
+
+def _texts(table: pl.DataFrame, name: str, file: Path) -> pl.Series:
+    """Return a column as texts, null where a value is missing; lists and the like are refused."""
+    column = table[name]
+    if column.dtype.is_nested() or column.dtype == pl.Object:
+        several = ": each image needs one class" if isinstance(column.dtype, pl.List) else ""
+        raise DataError(
+            f"{to_text(str(file))!r}: column {name!r} holds {column.dtype}, expected texts or "
+            f"numbers{several}"
+        )
+    if column.dtype.is_float():
+        column = column.fill_nan(None)
+    try:
+        return column.cast(pl.String)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(
+            f"{to_text(str(file))!r}: column {name!r} holds {column.dtype}, expected texts"
+        ) from error
+
+
+def _class_names(file: Path, label: str, ids: pl.Series) -> pl.Series:
+    """Return the names of the hub's class ids, which its Parquet files keep beside the table."""
+    if file.suffix.lower() != ".parquet":
+        return ids
+    try:
+        about: Any = json.loads(pl.read_parquet_metadata(file)["huggingface"])
+        names = about["info"]["features"][label]["names"]
+        return ids.replace_strict({str(n): str(name) for n, name in enumerate(names)}, default=None)
+    except (AttributeError, KeyError, TypeError, ValueError):  # no file of the hub's, no ids
+        return ids
+
+
+def _as_they_lie(paths: list[str], base: Path) -> list[str]:
+    r"""Return paths as they lie on this disk: where none with `\` is a file, it stands for `/`.
+
+    So it is in tables from Windows. Blanks around a path are dropped where it is then a file.
+    """
+
+    def is_file(path: str) -> bool:
+        try:
+            return (base / path).is_file()
+        except OSError:  # a name that is too long
+            return False
+
+    from_windows = [path for path in paths if "\\" in path]
+    if from_windows and not any(map(is_file, from_windows)):
+        paths = [path.replace("\\", "/") for path in paths]
+    return [path.strip() if path != path.strip() and not is_file(path) else path for path in paths]
 
 
 def _check(rows: pl.DataFrame, file: Path) -> None:
     name = repr(to_text(str(file)))
     for column in ("path", "label"):
-        empty = rows.with_row_index("row", offset=1).filter(pl.col(column).fill_null("") == "")
+        empty = rows.filter(pl.col(column).fill_null("") == "")
         if empty.height:
             raise DataError(
                 f"{name}: {empty.height} rows without a {column}, the first is row "
-                f"{empty['row'][0]}"
+                f"{empty['number'][0]}"
             )
     twice = rows.filter(pl.col("path").is_duplicated())
     if twice.height:

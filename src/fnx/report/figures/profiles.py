@@ -173,7 +173,7 @@ def _stacked(figure: Figure, upper: float, lower: float) -> tuple[SubFigure, Sub
 
 
 def _picture(axes: Axes, path: Path, title: str) -> None:
-    with Image.open(path) as image:
+    with Image.open(path, formats=["JPEG"]) as image:
         axes.imshow(np.asarray(image.convert("RGB")))
     axes.set_axis_off()
     axes.set_title(title, loc="left")

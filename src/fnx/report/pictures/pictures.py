@@ -52,7 +52,7 @@ def tiles(sprite: Path) -> list[Pixels]:
     """Return the tiles of a picture in order, uint8 (TILE, TILE, 3); none without a picture."""
     if not sprite.is_file():
         return []
-    with Image.open(sprite) as image:
+    with Image.open(sprite, formats=["JPEG"]) as image:
         pixels = np.asarray(image.convert("RGB"))
     rows, columns = pixels.shape[0] // TILE, pixels.shape[1] // TILE
     grid = pixels.reshape(rows, TILE, columns, TILE, 3).swapaxes(1, 2)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+
 from fnx.analysis import Run
 from fnx.analysis.summary import summarize
-from fnx.report.text import by
+from fnx.report.terminal.terminal import encodable
+from fnx.report.text import by, plain
+
+
+def print_summary(run: Run) -> None:
+    """Print what came out, in the characters that standard output has."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(encodable(summary(run), encoding))  # noqa: T201
 
 
 def summary(run: Run) -> str:
     """Say what came out in a few aligned lines of plain text."""
-    head = f"{run.dataset}, {run.model}, {run.statistic}"
-    return "\n".join([head, *(f"  {name:<9} {text}" for name, text in closing_facts(run))])
+    head = plain(f"{run.dataset}, {run.model}, {run.statistic}")
+    return "\n".join([head, *(f"  {name:<9} {plain(text)}" for name, text in closing_facts(run))])
 
 
 def closing_facts(run: Run) -> list[tuple[str, str]]:

@@ -54,7 +54,7 @@ class TensorBoardTracker(Tracker):
 
     def log_figure(self, name: str, path: Path) -> None:
         """Log the picture as it was drawn."""
-        with Image.open(path) as image:
+        with Image.open(path, formats=["JPEG", "PNG"]) as image:
             self._writer.add_image(name, np.asarray(image.convert("RGB")), dataformats="HWC")
 
     def log_embedding(self, embedding: StoredEmbedding) -> None:

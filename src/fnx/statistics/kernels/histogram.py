@@ -17,14 +17,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from fnx.statistics.kernels.compilation import cached_njit
 
 UNROLL, LANES = 4, 16  # bins and classes that are taken together
 
 Array = Any  # Numba's arrays: their types are the callers'
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@cached_njit(nogil=True, error_model="numpy")
 def bin_column(column: Array, low: float, high: float, bins: int, index: Array) -> None:
     """Find the bin of every value, as ``numpy.histogram(column.astype(float64), bins)`` has it.
 
@@ -48,7 +49,7 @@ def bin_column(column: Array, low: float, high: float, bins: int, index: Array) 
         index[i] = np.int32(k + np.int32((k < last) & (x >= above)))
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def count_classes(index: Array, labels: Array, counts: Array) -> None:
     """Count the images per bin and class: `counts` (bins, C) from `index` and `labels` (N,)."""
     counts[:] = 0
@@ -72,7 +73,7 @@ def count_classes(index: Array, labels: Array, counts: Array) -> None:
         flat[np.uint64(index[last]) * classes + np.uint64(labels[last])] += 1
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def count_bins(counts: Array, totals: Array) -> None:
     """Count the images per bin: sums over the classes of `counts` (bins, C)."""
     for b in range(counts.shape[0]):
@@ -82,7 +83,7 @@ def count_bins(counts: Array, totals: Array) -> None:
         totals[b] = total
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def binned_extremes(counts: Array, totals: Array, sizes: Array, n: int, state: Array) -> None:
     """Find the largest and smallest N_c n - N n_c over the bins' upper edges.
 
@@ -120,7 +121,7 @@ def binned_extremes(counts: Array, totals: Array, sizes: Array, n: int, state: A
             low[c] = v3 if v3 < bottom else bottom
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def signed_distances(high: Array, low: Array, sizes: Array, n: int, values: Array) -> None:
     """Write the side of larger magnitude, as a distance; a tie goes to +."""
     for c in range(values.size):
@@ -129,7 +130,7 @@ def signed_distances(high: Array, low: Array, sizes: Array, n: int, values: Arra
         values[c] = np.float64(bottom if -bottom > top else top) / scale
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def ks_tile(labellings: Array, sizes: Array, bins: int, counts: Array, features: Any) -> None:
     """Compute the signed KS on equal-width bins for the features of a tile.
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from fnx.errors import FnxError, PluginError
 from fnx.registry.registry import COUNTS, HISTOGRAMS, Statistic
+from fnx.statistics.kernels.compilation import cached_njit
 from fnx.statistics.kernels.histogram import bin_column, count_bins, count_classes
 from fnx.statistics.kernels.sorting import sort_column, sort_scratch
 from fnx.statistics.kernels.tile import CallError, Features
@@ -168,13 +169,13 @@ def _signatures(*bound: Any) -> list[Any]:
     return [types.void(*grouping, *bound, types.int64[::1], features) for features in tiles]
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def beyond_float32(value: float, least: float) -> bool:
     """Return whether a number becomes infinite as float32, or is 0 … `least` away from 0."""
     return 0 < abs(value) < least or (np.isinf(np.float32(value)) and not np.isinf(value))
 
 
-@njit(_signatures(types.float64), nogil=True, cache=True)
+@cached_njit(_signatures(types.float64), nogil=True)
 def samples_tile(
     labellings: Any, sizes: Any, function: Any, least: float, place: Any, features: Any
 ) -> None:
@@ -212,7 +213,7 @@ def samples_tile(
                     raise OverflowError(OUT_OF_FLOAT32)
 
 
-@njit(_signatures(types.int64), nogil=True, cache=True)
+@cached_njit(_signatures(types.int64), nogil=True)
 def histogram_tile(
     labellings: Any, sizes: Any, function: Any, bins: int, place: Any, features: Any
 ) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from fnx.statistics.kernels.compilation import cached_njit
 from fnx.statistics.kernels.histogram import signed_distances
 from fnx.statistics.kernels.sorting import sort_column, sort_scratch
 
@@ -19,7 +19,7 @@ SEEN, HIGH, LOW = range(3)  # rows of the state of the classes
 Array = Any  # Numba's arrays: their types are the callers'
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def ks_exact_tile(labellings: Array, sizes: Array, features: Any) -> None:
     """Compute the exact signed KS for the features of a tile."""
     columns, varying, low, high, values = features
@@ -34,7 +34,7 @@ def ks_exact_tile(labellings: Array, sizes: Array, features: Any) -> None:
             signed_distances(state[HIGH], state[LOW], sizes[k], n, values[k, f])
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def exact_extremes(
     rows: Array, front: int, starts: Array, ends: Array, labels: Array, sizes: Array, state: Array
 ) -> None:
@@ -80,7 +80,7 @@ def exact_extremes(
             low[own] = after
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def auroc_tile(labellings: Array, sizes: Array, features: Any) -> None:
     """Compute the area under the ROC curve: rank sums in one pass over the sorted images.
 
@@ -108,7 +108,7 @@ def auroc_tile(labellings: Array, sizes: Array, features: Any) -> None:
                 values[k, f, c] = 0.5 * np.float64(doubled) / np.float64(size * (n - size))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@cached_njit(nogil=True, error_model="numpy")
 def cohen_d_tile(labellings: Array, sizes: Array, features: Any) -> None:
     """Compute Cohen's d for the features of a tile.
 
@@ -142,7 +142,7 @@ def cohen_d_tile(labellings: Array, sizes: Array, features: Any) -> None:
                 count += size
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@cached_njit(nogil=True, error_model="numpy")
 def moments(
     column: Array, labels: Array, sizes: Array, first: Array, mean: Array, square: Array
 ) -> None:
@@ -166,7 +166,7 @@ def moments(
         square[own] += deviation * deviation
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@cached_njit(nogil=True, error_model="numpy")
 def merged(n: int, mean: float, square: float, m: int, other: float, others: float) -> Any:
     """Merge mean and sum of squares of two groups."""
     if n == 0:
@@ -178,7 +178,7 @@ def merged(n: int, mean: float, square: float, m: int, other: float, others: flo
     return mean + difference * share, square + others + difference * difference * share * n
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@cached_njit(nogil=True, error_model="numpy")
 def effect(difference: float, squares: float, n: int) -> float:
     """Compute Cohen's d from the difference of the means and both samples' sum of squares."""
     if difference == 0:

@@ -6,8 +6,10 @@ import warnings
 from typing import Any
 
 import numpy as np
-from numba import njit, objmode, types
+from numba import objmode, types
 from numba.extending import overload
+
+from fnx.statistics.kernels.compilation import cached_njit
 
 # Of a digit. Fewer, wider digits take longer: what is written must stay in the nearest cache.
 RADIX_BITS = 8
@@ -38,7 +40,7 @@ def _integer_view(column: Any) -> Any:
     return view
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def sign_mask(bits: Array) -> Any:
     """Return all bits but the sign.
 
@@ -48,7 +50,7 @@ def sign_mask(bits: Array) -> Any:
     return bits.dtype.type((np.uint64(1) << np.uint64(8 * bits.itemsize - 1)) - np.uint64(1))
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def sort_column(
     column: Array, low: float, high: float, scratch: Array, rows: Array, starts: Array, ends: Array
 ) -> int:
@@ -67,13 +69,13 @@ def sort_column(
     return 0
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def sort_scratch(n: int) -> Any:
     """Return memory that `sort_column` works in."""
     return np.empty(n, np.float32), np.empty(n, np.uint32), np.empty((2, n), np.uint64)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def narrow(column: Array, single: Array) -> bool:
     """Write the column as float32, -0 as 0; return whether nothing was lost."""
     lost = np.int32(0)
@@ -83,7 +85,7 @@ def narrow(column: Array, single: Array) -> bool:
     return bool(lost == 0)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def sort_single(
     column: Array, low: float, high: float, pairs: Array, keys: Array, rows: Array
 ) -> int:
@@ -126,7 +128,7 @@ def sort_single(
     return front
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def sort_double(column: Array, rows: Array, starts: Array, ends: Array) -> None:
     """Sort values into row numbers and tie groups, all (N,) uint32."""
     with objmode(order="int64[:]"):
@@ -135,7 +137,7 @@ def sort_double(column: Array, rows: Array, starts: Array, ends: Array) -> None:
     tie_groups(column[order], starts, ends)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def begin_buckets(counts: Array) -> None:
     """Turn numbers of elements into the position of the first, in place."""
     position = counts.dtype.type(0)
@@ -145,7 +147,7 @@ def begin_buckets(counts: Array) -> None:
         position += count
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def sort_pairs(pairs: Array, count: int, span: int) -> int:
     """Sort `pairs[0, :count]` (2, N) uint64, made of key and row; return where they are then.
 
@@ -172,7 +174,7 @@ def sort_pairs(pairs: Array, count: int, span: int) -> int:
     return now
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def three_passes(pairs: Array, now: int, count: int, first_bit: int) -> int:
     """Sort `pairs[now, :count]` by three digits, stably; return where they are then."""
     places = np.zeros((3, BUCKETS), np.uint32)
@@ -191,7 +193,7 @@ def three_passes(pairs: Array, now: int, count: int, first_bit: int) -> int:
     return now
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def distribute(source: Array, target: Array, count: int, shift: Any, counts: Array) -> None:
     """Put the elements into the buckets of their digit, of which `counts` are the sizes."""
     begin_buckets(counts)
@@ -204,7 +206,7 @@ def distribute(source: Array, target: Array, count: int, shift: Any, counts: Arr
         target[np.uint64(to)] = pair
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def insertion_sort(values: Array, moves: int) -> bool:
     """Sort what is nearly sorted; gives up, and says so, after that many moves."""
     for i in range(1, values.size):
@@ -222,7 +224,7 @@ def insertion_sort(values: Array, moves: int) -> bool:
     return True
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def tie_groups(keys: Array, starts: Array, ends: Array) -> None:
     """Count, for each sorted position, the values below its value, and those not above it."""
     n = keys.size

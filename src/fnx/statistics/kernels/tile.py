@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from fnx.statistics.kernels.compilation import cached_njit
 from fnx.statistics.kernels.sorting import integer_view, sign_mask
 
 Array = Any  # Numba's arrays: their types are the callers'
@@ -30,7 +30,7 @@ class Features(NamedTuple):
     values: Array  # (L, width, C) float32: the result
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def transpose(block: Array, tile: Array) -> None:
     """Copy the columns of `block` (N, width) into the rows of `tile` (width or more, N or more)."""
     n, width = block.shape
@@ -39,7 +39,7 @@ def transpose(block: Array, tile: Array) -> None:
             tile[j, i] = block[i, j]
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def extremes(columns: Array, n: int, low: Array, high: Array) -> None:
     """Find the smallest and the largest value of each row of `columns` (width, N or more).
 
