@@ -14,7 +14,7 @@ from fnx.analysis import Run
 from fnx.analysis.record import RECORD
 from fnx.config.schema import FORMATS
 from fnx.errors import DataError, reason
-from fnx.utils.files import expand_user, new_folder
+from fnx.utils.files import expand_user, files_called, new_folder
 from fnx.utils.text import printable
 
 
@@ -130,4 +130,4 @@ def find_runs(patterns: Sequence[str]) -> list[Run]:
 def _runs_below(folder: Path) -> list[Path]:
     if (folder / RECORD).is_file():
         return [folder]
-    return sorted(file.parent for file in folder.rglob(RECORD))
+    return sorted(file.parent for file in files_called(RECORD, folder))

@@ -62,7 +62,7 @@ def load_plugins(*, here: bool = True) -> None:
     if named == "" or (named is None and not here):
         return
     folder, before = Path(expand_user(named or "plugins")), discovery.number_loaded()
-    load_folder(folder)
+    load_folder(folder, asked_for="FNX_PLUGINS" if named else None)
     number = discovery.number_loaded() - before
     if number and named is None and folder.resolve() != CONF.parent / "plugins":
         sys.stderr.write(f"plugins: {number} from ./plugins\n")
