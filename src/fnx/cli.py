@@ -174,9 +174,11 @@ def _start(run: Callable[[], None]) -> None:
             raise
         if cause.errno in _NO_SPACE:
             raise cause from None
+        long = cause.errno == errno.ENAMETOOLONG
+        choose = "a shorter dataset.name" if long else "another folder with paths.outputs"
+        folder = cause.filename or "the folder of the run"
         raise ConfigError(
-            f"{cause.filename} cannot be written ({cause.strerror}): choose another folder with"
-            " paths.outputs=…"
+            f"{folder} cannot be written ({cause.strerror}): choose {choose}=…"
         ) from error
 
 

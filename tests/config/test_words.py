@@ -111,6 +111,7 @@ def test_a_comma_of_a_sweep_that_may_be_a_texts_is_refused_with_both_ways_to_wri
     monkeypatch.chdir(tmp_path)
     assert prepared(["dataset.root=a,b"], sweep=True) == ["dataset.root=a,b"]
     Path("a,b").mkdir()
+    assert prepared(["dataset.root=a,b"], sweep=False) == ['dataset.root="a,b"']
     line = (
         "dataset.root=a,b: a comma separates the values of a sweep; write 'dataset.root=\"a,b\"'"
         ' for one value, or \'dataset.root="a","b"\' for several'

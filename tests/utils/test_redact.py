@@ -122,7 +122,7 @@ def test_a_log_keeps_its_lines_without_secrets_and_what_steers_a_terminal(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     log = logging.getLogger("of anybody")
-    before = logging.getLogRecordFactory()
+    before, shows = logging.getLogRecordFactory(), warnings.showwarning
     with clean_logs():
         log.warning("from %s\n\x1b[31m%d\u202e", "https://a:b@h", 7)
         log.warning("%d", "no number")
@@ -131,7 +131,8 @@ def test_a_log_keeps_its_lines_without_secrets_and_what_steers_a_terminal(
         except ValueError:
             log.exception("it failed")
         with clean_logs():
-            warnings.warn("of \x1b[31m", stacklevel=1)
+            pass
+        warnings.warn("of \x1b[31m", stacklevel=1)
         assert not logging.raiseExceptions
         log.warning("token=ab")
     assert caplog.records[-1].getMessage() == "token=[secret]"
@@ -141,6 +142,7 @@ def test_a_log_keeps_its_lines_without_secrets_and_what_steers_a_terminal(
     assert "a:b" not in caplog.text
     assert logging.raiseExceptions
     assert logging.getLogRecordFactory() is before
+    assert warnings.showwarning is shows
 
 
 def test_files_that_match_are_rewritten_if_they_hold_a_secret(tmp_path: Path) -> None:

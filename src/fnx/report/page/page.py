@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -173,7 +174,7 @@ def settings(run: Run) -> list[tuple[str, str]]:
     """Return what was run, for someone who wants to run it again."""
     record = run.record
     return [
-        ("command", " ".join(record.command)),
+        ("command", shlex.join(record.command)),
         ("started", record.started),
         ("data set", run.dataset),
         ("backbone", f"{run.model}, read {record.tap}-activation"),
