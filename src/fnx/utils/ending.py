@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-GRACE = 7.0  # seconds that a process has to end by itself
+GRACE = 5.0  # seconds that a process has to end by itself
 
 
 @contextmanager
