@@ -216,10 +216,16 @@ SPLITS = ["test/a/1.png", "test/b/2.png", "train/a/10.png", "train/a/9.png", "tr
         (["train /a/1", "holdout-images/b/2"], 1, {"a": ["train"], "b": ["holdout-images"]}),
         (["test/1", "train/a/1", "train/b/2", "list.csv"], 1, {"a": ["train"], "b": ["train"]}),
         (["val/a/1", "val/b/2"], 1, {"a": ["val"], "b": ["val"]}),
+        # In the only folder there, beside others without images.
+        (["data/train/a/1", "data/test/b/2"], 1, {"a": ["train"], "b": ["test"]}),
+        (["x/y/train/a/1", "x/y/test/b/2", "x/3"], 4, {"a": ["train"], "b": ["test"]}),
+        (["train/a/1.jpg", "test/b/2.PNG", "notes/c/1.xml"], 1, {"a": ["train"], "b": ["test"]}),
         # Classes, for there are no folders below, or another one beside them.
         (["test/1", "train/2"], 1, {"test": [None], "train": [None]}),
         (["train/a/1", "bus/b/2"], 1, {"train": [None], "bus": [None]}),
         (["test1/a/1", "test2/b/2"], 1, {"test1": [None], "test2": [None]}),
+        (["a/train/x/1", "b/test/y/2"], 1, {"a": [None], "b": [None]}),
+        (["data/train/1", "data/test/2"], 2, {"data/train": [None], "data/test": [None]}),
     ],
 )
 def test_splits_above_the_classes_are_no_classes(
