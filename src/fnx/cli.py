@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,7 +53,8 @@ def main() -> None:
     """Run ``python -m fnx``."""
     words = sys.argv[1:]
     if words and words[0] in COMMANDS:
-        return command(words[0], words[1:])
+        with ended_when_told(partial(_farewell, program=f"fnx {words[0]}")):
+            return command(words[0], words[1:])
     signal.signal(signal.SIGTERM, _terminate)
     with ended_when_told(_farewell), exit_codes("fnx"):
         if words and re.fullmatch(r"[a-z]\w*", words[0]):
@@ -218,9 +220,9 @@ def _say_ended(number: int, program: str = "fnx") -> None:
     _write_error(program, word + advice)
 
 
-def _farewell(number: int) -> None:
+def _farewell(number: int, program: str = "fnx") -> None:
     if not _said_ended:
-        _say_ended(number)
+        _say_ended(number, program)
 
 
 def _write_error(program: str, message: str) -> None:
