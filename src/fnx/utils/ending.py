@@ -14,7 +14,7 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
-GRACE = 7.0  # seconds that a process has to end by itself
+GRACE = 5.0  # seconds that a process has to end by itself
 
 _NAMES = {"INT": "interrupted", "TERM": "terminated", "HUP": "hung up", "QUIT": "quit"}
 ENDINGS: dict[int, str] = {  # Windows does not have all of them
@@ -85,8 +85,8 @@ def ended_when_told(farewell: Callable[[int], None], grace: float = GRACE) -> It
                 _end(number[0], farewell)
 
     before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    # A child process would write its own signals there.
-    os.register_at_fork(after_in_child=partial(signal.set_wakeup_fd, -1))
+    if hasattr(os, "register_at_fork"):  # a child process would write its own signals there
+        os.register_at_fork(after_in_child=partial(signal.set_wakeup_fd, -1))
     threading.Thread(target=watch, daemon=True).start()
     try:
         yield

@@ -103,6 +103,18 @@ def test_mistakes_take_one_line(
     assert "\n" not in str(error.value)
 
 
+def test_a_table_whose_name_is_not_utf8(root: Path) -> None:
+    file = root / "caf\udce9.parquet"
+    try:
+        with file.open("wb") as opened:
+            pl.DataFrame({"path": ["cat/1.png", "dog/a.png"], "label": ["x", "y"]}).write_parquet(
+                opened
+            )
+    except OSError as error:
+        pytest.skip(f"this file system takes no such name: {error}")
+    assert list_images(DatasetConfig("own", "csv", file=str(file))).class_names == ["x", "y"]
+
+
 def test_a_table_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^no table '[^']*/t.csv' \(dataset.file\): expected .csv"):
         opened(tmp_path / "t.csv")

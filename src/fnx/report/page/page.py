@@ -23,6 +23,7 @@ from fnx.report.page.chunks import script_json
 from fnx.report.page.html import TEMPLATES, environment, inline
 from fnx.report.tables import condensed, datasets_table, named_top_features
 from fnx.report.text import signs, statistic_name
+from fnx.utils.files import write_atomically
 
 STYLES = ("report.css", "page.css")
 
@@ -64,7 +65,7 @@ def write(
     pagedata.write(run, folder / "data", mode)
     (folder / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
     path = run.path / "report.html"
-    path.write_text(render(run, figures, formats), encoding="utf-8")
+    write_atomically(path, render(run, figures, formats))
     return path
 
 
