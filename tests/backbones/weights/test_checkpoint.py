@@ -76,6 +76,8 @@ BESIDE = {
     "optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}, "groups": [{"lr": 1}]},
     "loss": torch.tensor(0.3),
     "type": torch.float32,
+    "complex": torch.ones(2, dtype=torch.complex64),
+    "sparse": torch.eye(2).to_sparse(),
 }
 
 
@@ -354,9 +356,16 @@ def test_programs_are_refused_by_what_they_are(tmp_path: Path) -> None:
         read_state_dict(tmp_path / "script.pt")
 
 
+def test_quantised_tensors_beside_the_weights_do_not_matter(state: State, tmp_path: Path) -> None:
+    quantised = torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)
+    torch.save({"quantised": quantised, "model": state}, tmp_path / "a.pth")
+    assert same(loaded(tmp_path / "a.pth"), state)
+
+
 def test_names_of_parameters_and_kinds_of_numbers_are_kept(tmp_path: Path) -> None:
     kinds = [torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16]
-    kinds += [torch.int8, torch.uint8, torch.bool, torch.float8_e4m3fn]
+    kinds += [torch.int8, torch.uint8, torch.bool, torch.float8_e4m3fn, torch.uint16]
+    kinds += [torch.complex64, torch.complex128]
     tensors = OrderedDict((str(kind), torch.arange(6).to(kind).view(2, 3).T) for kind in kinds)
     tensors["parameter"] = nn.Parameter(torch.ones(2))
     tensors["empty"] = torch.ones(0, 3)
@@ -365,7 +374,7 @@ def test_names_of_parameters_and_kinds_of_numbers_are_kept(tmp_path: Path) -> No
     assert list(found) == list(tensors)
     for name, value in tensors.items():
         assert found[name].dtype == value.dtype
-        assert torch.equal(found[name].double(), value.double())
+        assert torch.equal(found[name].cfloat(), value.cfloat())
     assert type(found["parameter"]) is Tensor
 
 

@@ -18,6 +18,7 @@ from fnx.images.paths import to_text
 log = logging.getLogger(__name__)
 
 _SEPARATORS = (",", ";", "\t", "|")
+_LONGEST_HEADER = 100_000  # letters in which the separator is looked for
 _NAMES_ITS_SEPARATOR = re.compile(r'"?sep=([^\s"\\])"?[^\n\r]*[\n\r]+|"?sep=(\t)"?[\n\r]+', re.I)
 _MARKS = (  # of UTF-32 first, whose mark begins as that of UTF-16 does
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -98,7 +99,8 @@ def _separator(text: str, known: Collection[str], usual: str) -> str:
 
     def columns(separator: str) -> tuple[int, int]:
         try:
-            names = [name.strip().casefold() for name in next(_rows(text, separator), [])]
+            header = next(_rows(text[:_LONGEST_HEADER], separator), [])
+            names = [name.strip().casefold() for name in header]
         except csv.Error:  # a quote that another separator leaves open
             return 0, 0
         return len({name.casefold() for name in known}.intersection(names)), len(names)
