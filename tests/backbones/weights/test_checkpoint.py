@@ -109,11 +109,14 @@ def test_what_stands_beside_the_weights_does_not_matter(
         (lambda s: {"state_dict": before("a.b.c.d._orig_mod.", s)}, ["'a.b.c.d._orig_mod.' b"]),
         (
             lambda s: {"state_dict": before("model.", s) | {"loss_fn.weight": torch.ones(2)}},
-            ["'model.' before", "left out are 1 other tensors: loss_fn.weight"],
+            [
+                "'model.' before",
+                "a.pt: tensors that are not the network's are left out: loss_fn.weight",
+            ],
         ),
         (
             lambda s: before("module.", s) | {"n_averaged": torch.tensor(4)},
-            ["'module.' before", "1 other tensors: n_averaged"],
+            ["'module.' before", "are left out: n_averaged"],
         ),
         (lambda s: {"state_dict_ema": s}, []),
         (
