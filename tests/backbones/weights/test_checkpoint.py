@@ -111,7 +111,7 @@ def test_what_stands_beside_the_weights_does_not_matter(
             lambda s: {"state_dict": before("model.", s) | {"loss_fn.weight": torch.ones(2)}},
             [
                 "'model.' before",
-                "a.pt: tensors that are not the network's are left out: loss_fn.weight",
+                "that are not the network's are left out: loss_fn.weight",
             ],
         ),
         (
