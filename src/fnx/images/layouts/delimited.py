@@ -58,8 +58,7 @@ def read_delimited(file: Path, known: Collection[str]) -> pl.DataFrame:
         separator = _separator(text, known, separator)
     try:
         rows = _rows(text, separator)
-        header = next(rows, [])
-        names = [name.strip() for name in header]
+        names = _header(rows)
         while names and not names[-1]:
             names.pop()
         if not names:
@@ -94,13 +93,17 @@ def _rows(text: str, separator: str) -> Iterator[list[str]]:
     return csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
 
 
+def _header(rows: Iterator[list[str]]) -> list[str]:
+    """Return the first row that is not empty, without blanks around the names."""
+    return [name.strip() for name in next(filter(any, rows), [])]
+
+
 def _separator(text: str, known: Collection[str], usual: str) -> str:
     """Return the separator with which the first line names most known columns, or most columns."""
 
     def columns(separator: str) -> tuple[int, int]:
         try:
-            header = next(_rows(text[:_LONGEST_HEADER], separator), [])
-            names = [name.strip().casefold() for name in header]
+            names = [name.casefold() for name in _header(_rows(text[:_LONGEST_HEADER], separator))]
         except csv.Error:  # a quote that another separator leaves open
             return 0, 0
         return len({name.casefold() for name in known}.intersection(names)), len(names)
