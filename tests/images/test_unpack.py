@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import shutil
 import tarfile
@@ -210,3 +211,15 @@ def test_a_disk_that_cannot_be_written_is_not_the_archive_s_fault(tmp_path: Path
     (tmp_path / "out").touch()
     with pytest.raises(FileExistsError):
         unpack(tmp_path / "a.tar", tmp_path / "out")
+
+
+def test_a_zip_that_points_before_its_start_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seek(*_: object) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    small(tmp_path / "a.zip")
+    monkeypatch.setattr(zipfile.ZipFile, "open", seek)
+    with pytest.raises(DataError, match=r"^cannot unpack a.zip: Invalid argument$"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
