@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 import yaml
 
+import fnx
 from fnx.config import checks
 from fnx.config.checks import check, check_listing
 from fnx.config.compose import compose
 from fnx.config.schema import Config
-from fnx.errors import ConfigError, WeightsError
+from fnx.errors import ConfigError, PluginError, WeightsError
 from fnx.registry import load_installed, thresholds
 
 
@@ -139,7 +140,7 @@ def altered(config: Config, words: str) -> Config:
         ),
         (
             "statistic={name:kl} threshold.step=0",
-            "threshold.step=0: must be above 0 and at most inf",
+            "threshold.step=0: must be above 0 and at most 1",
         ),
         (
             "threshold={name:fixed,t_plus:1.5,permutations:1}",
@@ -203,7 +204,7 @@ def test_a_mistake_is_refused(words: str, line: str, config: Config) -> None:
         "threshold={name:fixed,t_plus:1,t_minus:-1,permutations:1}",
         "threshold={name:fixed,t_plus:0,t_minus:0,permutations:1}",
         "threshold={name:fixed,t_plus:5,t_minus:-5,permutations:1} statistic={name:kl}",
-        "statistic={name:kl} threshold.step=3",
+        "statistic={name:kl} threshold.step=1",
         "report.reference_dataset=no/where report.pictures=none",
         "model.weights.source=random",
         "model.weights.source=path model.weights.path=weights.pth model.weights.sha256=abc",
@@ -217,6 +218,18 @@ def test_what_is_allowed_is_not_refused(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weights.pth").touch()
     check(altered(config, words))
+
+
+@pytest.mark.usefixtures("restored_registry")
+def test_a_statistic_that_cannot_be_compiled_is_refused_before_any_work(config: Config) -> None:
+    @fnx.statistic("not_compiled", range=(0, 1))
+    def not_compiled(inner: Any, outer: Any, power: int = 1) -> Any:
+        return [print, inner][0]("x")
+
+    changed = altered(config, "seed=0")
+    changed.statistic = {"name": "not_compiled", "bins": 10, "power": 2}
+    with pytest.raises(PluginError, match=r"'not_compiled' .* cannot be compiled: "):
+        check(changed)
 
 
 def test_a_strategy_of_other_statistics_is_refused(

@@ -53,7 +53,7 @@ class Recount:
 
     @cached_property
     def grid(self) -> Array:
-        """Candidates in thousandths of 1, or of what half of an unbounded statistic's do not reach.
+        """Candidates in thousandths of 1, or of the mean magnitude of an unbounded statistic.
 
         The latter go on by a thousandth of themselves, or a little less, to the largest distance.
         """
@@ -61,7 +61,7 @@ class Recount:
             return np.arange(501 if self.neutral else 1001) / 1000
         every = np.concatenate([self.real.ravel(), self.random.ravel()]).astype(np.float64)
         size = np.abs(every[np.isfinite(every) & (every != 0)])
-        unit = next(2.0**e for e in range(-30, 30) if (size < 2.0**e).mean() >= 0.5)
+        unit = stats.gmean(size)
         count = int(np.ceil(np.log(size.max() / unit) / np.log(1.001)))
         return np.append(unit * np.arange(1000) / 1000, np.geomspace(unit, size.max(), count + 1))
 

@@ -78,7 +78,7 @@ def test_the_pages_index(counted: Recount) -> None:
     page = Document(counted.folder / "report.html")
     index = unpacked(json.loads(page.scripts["run-index"]))
     assert index["range"] == [counted.edges(1)[0], counted.high]
-    assert index["thresholds"] == counted.thresholds
+    assert index["thresholds"] == pytest.approx(counted.thresholds, rel=1e-12)
     assert (index["signed"], index["permutations"]) == (len(counted.signs) > 1, 3)
     assert list(index["classImages"]) == list(SIZES)
     assert [(row["name"], row["first"], row["size"]) for row in index["layers"]] == [

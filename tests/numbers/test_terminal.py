@@ -89,8 +89,8 @@ def test_show_a_class(counted: Recount, shown: Any, class_id: int) -> None:
         kept = int(counted.beyond(column, sign).sum())
         chance = counted.beyond(counted.random[:, :, class_id], sign).sum(axis=1).mean()
         assert row == {
-            "sign": sign, "threshold": counted.thresholds[sign], "kept": kept,
-            "kept_random": pytest.approx(chance),
+            "sign": sign, "threshold": pytest.approx(counted.thresholds[sign], rel=1e-12),
+            "kept": kept, "kept_random": pytest.approx(chance),
         }  # fmt: skip
         limit = written(counted.thresholds[sign], 3, sign=counted.plus)
         expected += [str(kept), str(len(column)), limit, written(chance)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +94,70 @@ def test_a_folder_that_is_not_there_has_no_plugins(tmp_path: Path) -> None:
     before = statistics.names()
     load_folder(tmp_path / "none")
     assert statistics.names() == before
+    message = f"^FNX_PLUGINS={re.escape(str(tmp_path / 'none'))}: no such folder$"
+    with pytest.raises(ConfigError, match=message):
+        load_folder(tmp_path / "none", asked_for="FNX_PLUGINS")
+
+
+@pytest.mark.parametrize("name", ["statistics", "test", "numpy", "colorsys"])
+@pytest.mark.parametrize("where", ["{name}", "project-{name}/src/{name}"])
+def test_a_package_may_have_the_name_of_another_module(
+    name: str, where: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is loaded by another name, and what else uses that module goes on using it."""
+    folder = tmp_path / where.format(name=name)
+    write(folder / "__init__.py", "from .inside import shadowed")
+    write(folder / "inside.py", STATISTIC.format(name="shadowed"))
+    load_folder(tmp_path)
+    assert registry.failures == {}
+    assert caplog.text == ""
+    assert statistics.get("shadowed").package == f"fnx_plugin_{name}"
+    assert fnx.distances([[0.0], [1.0]], [0, 1], statistic="shadowed").tolist() == [[1, 1]]
+    assert not str(importlib.import_module(name).__file__).startswith(str(tmp_path))
+
+
+def test_modules_of_one_name_in_two_projects_are_both_loaded(tmp_path: Path) -> None:
+    for project in ("a", "b"):
+        text = STATISTIC.format(name=f"of_{project}")
+        write(tmp_path / f"{project}/src/third_twin/__init__.py", text)
+    load_folder(tmp_path)
+    assert {"of_a", "of_b"} <= set(statistics.names())
+    assert statistics.get("of_a").package == "third_twin"
+    assert statistics.get("of_b").package == "fnx_plugin_third_twin"
+
+
+def test_an_installed_plugin_is_not_loaded_again_from_the_folder(tmp_path: Path) -> None:
+    install(tmp_path / "site", "third_both", STATISTIC.format(name="both"))
+    sys.path.append(str(tmp_path / "site"))
+    write(tmp_path / "plugins/x/src/third_both/__init__.py", STATISTIC.format(name="both"))
+    load_installed()
+    load_folder(tmp_path / "plugins")
+    assert registry.failures == {}
+    assert statistics.get("both").package == "third_both"
+    assert str(tmp_path / "site") in statistics.get("both").origin
+
+
+@pytest.mark.parametrize("file", ["mine/measure.py", "mine/src/measure.py", "mine/src/a/b.py"])
+def test_a_folder_of_python_files_that_is_no_package_is_named(
+    file: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path / file, STATISTIC.format(name="unreached"))
+    write(tmp_path / "data/table.csv", "a,b")
+    load_folder(tmp_path)
+    load_folder(tmp_path)
+    assert failed() == {"mine": "it has no __init__.py: add one that imports its modules"}
+    assert caplog.text.count(f"plugin {tmp_path / 'mine'} was not loaded: it has no __init__") == 1
+    with pytest.raises(ConfigError, match=r"plugins that failed to load: .*mine"):
+        statistics.get("unreached")
+
+
+def test_a_module_that_is_declared_and_has_the_name_of_another_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "p/src/colorsys.py", STATISTIC.format(name="hidden_module"))
+    points = '[project.entry-points."fnx.plugins"]\nx = "colorsys"\n'
+    write(tmp_path / "p/pyproject.toml", points)
+    load_folder(tmp_path)
+    (reason,) = failed().values()
+    assert reason == ("PluginError: its module colorsys has the name of another one: rename it")
 
 
 def test_a_broken_plugin_is_named_and_the_others_go_on(

@@ -23,6 +23,7 @@ from fnx.config.schema import Config, DatasetConfig, TrainerConfig
 from fnx.errors import ConfigError, unknown
 from fnx.images.crops import Crops
 from fnx.registry import statistics, thresholds
+from fnx.statistics.tiles import NO_IMAGES, prepare
 
 # Layouts that need a key which no option can give.
 _NEEDED = {"folder": "root", "csv": "file", "huggingface": "source"}
@@ -132,6 +133,7 @@ def _check_statistic(config: Config) -> None:
         raise ConfigError(f"threshold.permutations={permutations}: must be at least 1")
     strategy.check_defined_for(statistic.name)
     strategy.bind(config.threshold, range=statistic.range, neutral=statistic.neutral)
+    prepare(statistic, config.statistic, NO_IMAGES)  # compiles it, which can fail
 
 
 def _check_packages(config: Config) -> None:

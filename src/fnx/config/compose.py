@@ -53,7 +53,9 @@ def load_plugins() -> None:
     The folder is ``FNX_PLUGINS``, or ``plugins/`` of the working directory.
     """
     load_installed()
-    load_folder(Path(expand_user(os.environ.get("FNX_PLUGINS") or "plugins")))
+    named = os.environ.get("FNX_PLUGINS")
+    folder = Path(expand_user(named or "plugins"))
+    load_folder(folder, asked_for="FNX_PLUGINS" if named else None)
 
 
 def prepare() -> None:

@@ -13,6 +13,7 @@ from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
 from types import ModuleType
 
+from fnx.errors import ConfigError, PluginError
 from fnx.registry.registry import failures, load_built_in, statistics, thresholds
 
 log = logging.getLogger(__name__)
@@ -30,20 +31,25 @@ def load_installed() -> None:
     with the reason, and the others go on working.
     """
     load_built_in()
-    path = tuple(p for p in sys.path if not (Path(p).exists() and Path(p).samefile(".")))
-    for point in _entry_points(path):
+    for point in _entry_points(_path()):
         plugin = f"entry point {point.name} ({point.value})"
         _load(plugin, point.module, partial(importlib.import_module, point.module))
 
 
-def load_folder(folder: Path) -> None:
+def load_folder(folder: Path, *, asked_for: str | None = None) -> None:
     """Load the files and packages of a plugins folder, if there is one; for the command line.
 
     A ``.py`` file is a plugin; so is a package, and a project (a folder with ``src/`` or
     ``pyproject.toml``), which need not be installed. As in `load_installed`, a plugin that fails
-    is a warning.
+    is a warning; so is a folder of Python files that is none of these. `asked_for` is the variable
+    that names the folder.
+
+    Raises:
+        ConfigError: a folder that is asked for is not there.
     """
     if not folder.is_dir():
+        if asked_for is not None:
+            raise ConfigError(f"{asked_for}={folder}: no such folder")
         return
     for path in sorted(folder.resolve().iterdir()):
         if path.name.startswith((".", "_")):
@@ -52,14 +58,22 @@ def load_folder(folder: Path) -> None:
             name = f"fnx_plugin_{path.stem}"
             _load(str(path), name, partial(_import_file, name, path))
         elif path.is_dir():
-            for name, root in _modules_of(path):
+            modules = list(_modules_of(path))
+            for name, root in modules:
                 _load(f"{path} ({name})", name, partial(_import_from, name, root), path)
+            if not modules and any(path.glob("*.py")) | any(path.glob("src/**/*.py")):
+                _fail(str(path), "it has no __init__.py: add one that imports its modules")
 
 
 def conf_folders() -> list[Path]:
     """Return the ``conf`` folders of loaded plugins: in the package, or in its project."""
     folders = [place / "conf" for places in _loaded.values() for place in places]
     return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+
+
+def _path() -> tuple[str, ...]:
+    """Return where modules are looked for, without the working directory."""
+    return tuple(p for p in sys.path if not (Path(p).exists() and Path(p).samefile(".")))
 
 
 @lru_cache(maxsize=1)
@@ -79,12 +93,17 @@ def _load(plugin: str, name: str, load: Callable[[], ModuleType], *places: Path)
     except (Exception, SystemExit) as error:
         for registry in (statistics, thresholds):
             registry.discard(name.partition(".")[0])
-        failures[plugin] = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        log.warning("plugin %s was not loaded: %s", plugin, failures[plugin])
+        _fail(plugin, f"{type(error).__name__}: {' '.join(str(error).split())}")
         return
     # Of a package, not of a file that lies beside others.
     inside = [Path(path) for path in getattr(module, "__path__", ())]
     _loaded[plugin] = [*inside, *places]
+
+
+def _fail(plugin: str, why: str) -> None:
+    if plugin not in failures:  # told once
+        failures[plugin] = why
+        log.warning("plugin %s was not loaded: %s", plugin, why)
 
 
 def _modules_of(project: Path) -> Iterator[tuple[str, Path]]:
@@ -111,7 +130,8 @@ def _declared_modules(project: Path) -> list[str]:
 
 
 def _import_file(name: str, path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
+    inside = [str(path.parent)] if path.name == "__init__.py" else None
+    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=inside)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -125,8 +145,28 @@ def _import_file(name: str, path: Path) -> ModuleType:
 
 
 def _import_from(name: str, root: Path) -> ModuleType:
-    # Appended, not put first: an installed package of that name wins, and is then the same plugin.
+    # Appended, not put first: an installed plugin of that name wins, and is then the same plugin.
     if str(root) not in sys.path:
         sys.path.append(str(root))
         importlib.invalidate_caches()
-    return importlib.import_module(name)
+    top = name.partition(".")[0]
+    if not _is_elsewhere(top, root):
+        return importlib.import_module(name)
+    if not (root / top / "__init__.py").is_file():
+        raise PluginError(f"its module {name} has the name of another one: rename it")
+    # The name is that of a module of Python's or of a library: the plugin goes by another one.
+    other = f"fnx_plugin_{top}"
+    _import_file(other, root / top / "__init__.py")
+    return importlib.import_module(other + name.removeprefix(top))
+
+
+def _is_elsewhere(top: str, root: Path) -> bool:
+    """Return whether a module of that name, other than an installed plugin, is not of `root`."""
+    if any(point.module.partition(".")[0] == top for point in _entry_points(_path())):
+        return False
+    module = sys.modules.get(top)
+    spec = importlib.util.find_spec(top) if module is None else module.__spec__
+    if spec is None:
+        return False
+    places = [*(spec.submodule_search_locations or ()), spec.origin or ""]
+    return not any(Path(place).resolve().is_relative_to(root.resolve()) for place in places)

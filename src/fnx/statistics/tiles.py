@@ -29,6 +29,9 @@ class Grouping:
     sizes: NDArray[np.int64]  # (L, C)
 
 
+NO_IMAGES = Grouping(np.empty((0, 0), np.uint16), np.empty((0, 0), np.int64))
+
+
 Kernel = Callable[[Any], None]  # of the `Features` of `fnx.statistics.kernels.tile`
 # (first feature, values (L, features, C), constant): takes the results of a tile.
 Sink = Callable[[int, NDArray[np.float32], NDArray[np.bool_]], None]
@@ -48,9 +51,10 @@ class Task:
 
         Raises:
             DataError: a value that is not finite, or a range of values that overflows.
-            PluginError: a result that is NaN or outside of the statistic's range.
+            PluginError: the statistic's function raised, or returned NaN or a value outside of the
+                statistic's range.
         """
-        from fnx.statistics.kernels.tile import Features, extremes
+        from fnx.statistics.kernels.tile import CallError, Features, extremes
 
         n, width = block.shape
         labellings, classes = self.grouping.sizes.shape
@@ -65,7 +69,14 @@ class Task:
             constant = low == high
             values = np.empty((labellings, len(columns), classes), dtype=np.float32)
             values[:, constant] = self.statistic.constant
-            self.kernel(Features(columns, np.flatnonzero(~constant), low, high, values))
+            try:
+                self.kernel(Features(columns, np.flatnonzero(~constant), low, high, values))
+            except CallError as failed:
+                of_class = f" and class {failed.of_class}" if failed.of_class >= 0 else ""
+                raise PluginError(
+                    f"statistic '{self.statistic.name}' ({self.statistic.origin}) failed for "
+                    f"feature {start + first + failed.feature}{of_class}: {failed.reason}"
+                ) from failed
             self._refuse_values(start + first, values)
             sink(start + first, values, constant)
 

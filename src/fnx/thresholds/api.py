@@ -63,7 +63,9 @@ def find_thresholds(
     load_installed()
     entry = thresholds.get(strategy)
     known = None if statistic is None else statistics.get(statistic)
-    limits = known and known.range if range is None else _read_range(range)
+    limits = None if known is None else known.range
+    if range is not None:
+        limits = _read_range(range)
     if neutral is None:
         neutral = known.neutral if known else 0.0
     real, random = _read("real", real), _read_random(random)
@@ -86,7 +88,7 @@ def find_thresholds(
         _refuse_nan(f"random[{i}]", one)
     if known is not None:
         entry.check_defined_for(known.name)
-    context = {
+    context: dict[str, Any] = {
         "class_sizes": None if class_sizes is None else _read_sizes(class_sizes, real.shape[1]),
         "statistic": None if known is None else known.name,
     }
@@ -97,11 +99,12 @@ def find_thresholds(
     context["range"] = limits and (limits[0] - neutral, limits[1] - neutral)
     moved = np.stack([one - neutral for one in random])
     found = _call(entry, real - neutral, moved, bound, context)
-    t_plus, t_minus = (
-        side and neutral + (side.threshold if side.by_class is None else side.by_class)
+    ends = [
+        neutral + (side.threshold if side.by_class is None else side.by_class)
         for side in (found.plus, found.minus)
-    )
-    return evaluate(real, random, t_plus, t_minus, range=limits, neutral=neutral)
+        if side is not None
+    ]
+    return evaluate(real, random, *ends, range=limits, neutral=neutral)
 
 
 def _call(
@@ -132,9 +135,8 @@ def _call(
 
 def _read(name: str, value: Any) -> NDArray[Any]:
     """Return distances as a NumPy array; a memory map stays one."""
-    array = as_numbers(name, value)
-    if not isinstance(array, np.ndarray):
-        array = array.toarray() if hasattr(array, "toarray") else np.asarray(array)
+    held = as_numbers(name, value)
+    array: NDArray[Any] = held.toarray() if hasattr(held, "toarray") else np.asarray(held)
     if array.dtype.kind not in "fiub":
         raise DataError(f"{name}: distances are {array.dtype}: must be real numbers")
     return array

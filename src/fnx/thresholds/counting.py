@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -117,16 +118,21 @@ class Reach:
 
 def reach(arrays: Iterable[Any], neutral: float = 0.0) -> Reach:
     """Return how far the distances of some arrays (F, C) reach together."""
-    below = above = logarithms = 0.0
-    count = 0
+    below = above = mantissas = 0.0
+    exponents = count = 0
     for _, block in (part for one in arrays for part in blocks(one)):
         values = np.asarray(block, np.float64) - neutral
         values = values[np.isfinite(values) & (values != 0)]
         below = max(below, -float(values.min(initial=0)))
         above = max(above, float(values.max(initial=0)))
-        logarithms += float(np.log(np.abs(values)).sum())
+        # Apart, so that distances that are scaled by a power of two scale it exactly.
+        mantissa, exponent = np.frexp(np.abs(values))
+        mantissas += float(np.log2(mantissa).sum())
+        exponents += int(exponent.sum())
         count += values.size
-    return Reach(below, above, float(np.exp(logarithms / max(count, 1))))
+    whole, rest = divmod(exponents, max(count, 1))
+    typical = math.ldexp(2.0 ** ((rest + mantissas) / max(count, 1)), whole)
+    return Reach(below, above, typical)
 
 
 def blocks(distances: Any) -> Iterator[tuple[int, Any]]:

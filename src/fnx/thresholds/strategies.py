@@ -45,7 +45,7 @@ def randomized_labels(
 
     Candidates are `step` apart and reach to the end of the statistic's `range`. Of an unbounded
     statistic they reach to the largest finite distance, and `step` is a share: up to the typical
-    distance (a power of two that half of them do not reach) candidates are that share of it apart,
+    distance (the geometric mean of how far they lie from neutral) candidates are that share apart,
     beyond it each is larger than the last by that share. So t does not depend on the unit of D.
     """
 

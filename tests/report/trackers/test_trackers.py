@@ -3,7 +3,11 @@ from __future__ import annotations
 import csv
 import dataclasses
 import logging
+import os
 import shutil
+import sys
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,7 +18,10 @@ from fnx.analysis.record import Extraction
 from fnx.config.schema import LoggerConfig
 from fnx.report import track
 from fnx.report.trackers import track as tracking
+from fnx.report.trackers.csv import CsvTracker
+from fnx.report.trackers.open import open_tracker
 from fnx.report.trackers.track import metrics, stored_embedding, tracked_tables
+from fnx.report.trackers.tracker import Tracker
 
 
 @pytest.fixture
@@ -174,3 +181,29 @@ def test_a_tracker_that_fails_takes_nothing_from_a_finished_run(
     with caplog.at_level(logging.WARNING):
         track(run, LoggerConfig(name="csv"))
     assert "logger=csv failed, the run's folder is complete" in caplog.text
+
+
+def test_a_tracker_is_told_no_secret(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GH_PAT", "hidden-" + 70 * "x")
+    secret = f"a-{os.environ['GH_PAT']}"
+    told: dict[str, Any] = {}
+    fake = SimpleNamespace(WandbTracker=lambda *_, **options: told.update(options) or Tracker())
+    monkeypatch.setitem(sys.modules, "fnx.report.trackers.wandb", fake)
+    config = LoggerConfig("wandb", project=secret, group=secret, tags=[secret, "b"])
+    open_tracker(
+        config, run.path, run_config={"x": secret}, name=secret, job_type="c", tags=[secret]
+    )
+    assert told == {
+        "project": "a-[secret]",
+        "name": "a-[secret]",
+        "job_type": "c",
+        "group": "a-[secret]",
+        "tags": ["a-[secret]", "b"],
+        "mode": "offline",
+    }
+
+
+def test_the_values_of_metrics_csv_are_no_formulas(run: Run) -> None:
+    tracker = CsvTracker(run.path)
+    tracker.log_summary({"dataset": "=1+1", "t_minus": -0.5})
+    assert (run.path / "metrics.csv").read_text() == "name,value\ndataset,'=1+1\nt_minus,-0.5\n"

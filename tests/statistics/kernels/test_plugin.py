@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
+from numba.core.errors import NumbaNotImplementedError
 
 import fnx
 from fnx.errors import ConfigError, PluginError
 from fnx.registry import statistics
 from fnx.statistics.definitions import ks, ks_exact
+from fnx.statistics.kernels import plugin
 
 pytestmark = pytest.mark.usefixtures("restored_registry")
 
@@ -61,6 +64,121 @@ def test_what_numba_cannot_compile_is_refused_with_a_way_out() -> None:
     with pytest.raises(PluginError, match=r"'cannot' .*compiled: .*compiled=False") as caught:
         fnx.distances(VALUES, LABELS, statistic="cannot")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("returned", "reason"),
+    [
+        ("inner - outer", "it returns array.float64, 1d, C., not a number"),
+        ("None", "it returns none, not a number"),
+        ("(inner[0], 1.0)", "it returns .*, not a number"),
+        ("nothing(inner)", "NameError: name 'nothing' is not defined"),
+        ("np.abs(inner).sum(axis=1)[0]", r"No implementation .*getitem.* found for signature: \S"),
+    ],
+)
+def test_why_numba_cannot_compile_is_said_with_what_to_do(returned: str, reason: str) -> None:
+    scope: dict[str, Any] = {"__name__": "wrong", "np": np}
+    exec(f"def wrong(inner, outer):\n    return {returned}", scope)
+    fnx.statistic("wrong", range=(0, 1))(scope["wrong"])
+    way_out = r" \(declare it with .*compiled=False.*, slower, or with on=\"histograms\" for .*\)$"
+    with pytest.raises(PluginError, match=f"cannot be compiled: {reason}.*{way_out}"):
+        fnx.distances(VALUES, LABELS, statistic="wrong")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AssertionError(),
+        AssertionError("\n \n"),
+        NotImplementedError("<numba.core.base.OverloadSelector object at 0x7f>, (none,)"),
+        NumbaNotImplementedError("\n"),
+    ],
+)
+def test_an_error_of_numbas_own_that_tells_nothing_is_said_in_words(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(plugin, "njit", fail)
+    fnx.statistic("wordless", range=(0, 1))(lambda inner, outer: 0.0)
+    message = f"Numba has no code for something in it .{type(error).__name__}. .declare it"
+    with pytest.raises(PluginError, match=message):
+        fnx.distances(VALUES, LABELS, statistic="wordless")
+
+
+def beyond_end(values):  # type: ignore[no-untyped-def]
+    return values[values.size + 3]
+
+
+@numba.njit
+def decorated_beyond(values):  # type: ignore[no-untyped-def]
+    return beyond_end(values)
+
+
+@pytest.mark.parametrize("on", ["histogram", "samples"])
+@pytest.mark.parametrize("at", ["inner[inner.size]", "inner[-inner.size - 1]", "helper(outer)",
+                                "write(inner)", "decorated(inner)"])  # fmt: skip
+def test_an_index_out_of_bounds_is_named_with_feature_and_class(on: str, at: str) -> None:
+    """Without bounds checks it reads foreign memory, and the distances look plausible."""
+    scope: dict[str, Any] = {
+        "__name__": "third_beyond", "helper": beyond_end, "decorated": decorated_beyond,
+    }  # fmt: skip
+    exec(
+        "def write(values):\n    values[values.size] = 1.0\n    return 0.0\n"
+        "def beyond(inner, outer, n_inner, n_outer):\n"
+        f"    return {at} if n_inner == 17 else 0.5\n",
+        scope,
+    )
+    fnx.statistic("beyond", range=(-9, 9), on=on)(scope["beyond"])
+    labels = np.repeat([0, 1, 2], [20, 23, 17])
+    message = r"'beyond' \(third_beyond.*\) failed for feature 65 and class 2: IndexError: "
+    values = VALUES.copy()
+    values[:, :65] = 1  # constant: the function is not called
+    with pytest.raises(PluginError, match=message):
+        fnx.distances(
+            values, labels, statistic="beyond", **({"bins": 9} if on != "samples" else {})
+        )
+    with pytest.raises(PluginError, match=message):
+        fnx.distances(values.astype(np.float64), labels, statistic="beyond")
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize(("value", "fits"), [(1e39, False), (-1e39, False), (1e38, True),
+                         (1e-39, False), (-1e-39, False), (2e-38, True), (0.0, True),
+                         (np.inf, True)])  # fmt: skip
+def test_results_that_float32_cannot_hold_are_refused(
+    compiled: bool, value: float, fits: bool
+) -> None:
+    @fnx.statistic("far", range=(-np.inf, np.inf), on="samples", compiled=compiled)
+    def far(inner, outer, k: float = 0.0):  # type: ignore[no-untyped-def]
+        return k
+
+    one = VALUES[:, :1]
+    if fits:
+        assert (fnx.distances(one, LABELS, statistic="far", k=value) == np.float32(value)).all()
+        return
+    message = r"'far' .* failed for feature 0 and class 0: OverflowError: its result does not fit"
+    with pytest.raises(PluginError, match=message):
+        fnx.distances(one, LABELS, statistic="far", k=value)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_bounded_statistic_may_be_as_good_as_zero(compiled: bool) -> None:
+    @fnx.statistic("near", range=(0, 1), on="samples", compiled=compiled)
+    def near(inner, outer):  # type: ignore[no-untyped-def]
+        return 1e-60
+
+    assert (fnx.distances(VALUES[:, :1], LABELS, statistic="near") == 0).all()
+
+
+def test_what_is_raised_for_many_histograms_is_of_no_class() -> None:
+    @fnx.statistic("many", range=(0, 1), on="histograms")
+    def many(inner, outer):  # type: ignore[no-untyped-def]
+        raise KeyError("x")
+
+    with pytest.raises(PluginError, match=r"failed for feature 0: KeyError: 'x'$"):
+        fnx.distances(VALUES, LABELS, statistic="many")
 
 
 @pytest.mark.parametrize("value", [np.nan, 1.5, -0.5, np.inf])
@@ -158,7 +276,8 @@ def test_what_a_function_raises_is_told_under_its_name(compiled: bool) -> None:
             raise ValueError("no such luck")
         return 0.5
 
-    with pytest.raises(PluginError, match=r"'raiser' .* failed: ValueError: no such luck"):
+    message = r"'raiser' .* failed for feature 0 and class 0: ValueError: no such luck$"
+    with pytest.raises(PluginError, match=message):
         fnx.distances(VALUES, LABELS, statistic="raiser")
     assert fnx.distances(VALUES, LABELS, statistic="raiser", bins=1).max() == 0.5
 

@@ -6,12 +6,14 @@ See `fnx.statistics.kernels.histogram` for the arguments of a kernel.
 from __future__ import annotations
 
 import inspect
+import re
 from functools import partial
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 from numba import njit, types
+from numba.core.dispatcher import Dispatcher
 from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 
@@ -20,9 +22,10 @@ from fnx.registry.registry import COUNTS, HISTOGRAMS, Statistic
 from fnx.statistics.kernels.compilation import cached_njit
 from fnx.statistics.kernels.histogram import bin_column, count_bins, count_classes
 from fnx.statistics.kernels.sorting import sort_column, sort_scratch
-from fnx.statistics.kernels.tile import Features
+from fnx.statistics.kernels.tile import CallError, Features
 
 VECTOR = types.float64[::1]
+OUT_OF_FLOAT32 = "its result does not fit float32, in which distances are held: change the unit"
 # Of every plugin: inner, outer, n_inner, n_outer. One type, so that the loops compile once.
 SIGNATURE = types.float64(VECTOR, VECTOR, types.int64, types.int64)
 
@@ -44,28 +47,29 @@ def plugin_kernel(
         PluginError: the function cannot be compiled.
     """
     kernel: Any
+    # An unbounded statistic may have a unit, in which its distances could all vanish.
+    least = 0.0 if np.isfinite(statistic.range).all() else float(np.finfo(np.float32).tiny)
     if not statistic.compiled:
-        kernel = partial(_call_python, labellings, sizes, statistic, parameters, bins)
+        kernel = partial(_call_python, labellings, sizes, statistic, parameters, bins, least)
     elif bins is None:
-        kernel = partial(samples_tile, labellings, sizes, compile_once(statistic, parameters))
+        function = compile_once(statistic, parameters)
+        kernel = partial(samples_tile, labellings, sizes, function, least)
     else:
         function = compile_once(statistic, parameters)
         kernel = partial(histogram_tile, labellings, sizes, function, bins)
-    return partial(_named, statistic, kernel)
+    return partial(_placed, kernel)
 
 
-def _named(statistic: Statistic, kernel: Any, features: Features) -> None:
-    """Run a kernel, and tell whatever the plugin's function raises under the plugin's name."""
+def _placed(kernel: Any, features: Features) -> None:
+    """Run a kernel, and tell for which feature and class the plugin's function raises."""
+    place = np.zeros(2, np.int64)
     try:
-        kernel(features)
+        kernel(place, features)
     except FnxError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())
-        raise PluginError(
-            f"statistic '{statistic.name}' ({statistic.origin}) failed: "
-            f"{type(error).__name__}: {reason}"
-        ) from error
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise CallError(int(place[0]), int(place[1]), reason) from error
 
 
 def compile_once(statistic: Statistic, parameters: dict[str, Any]) -> Any:
@@ -99,36 +103,51 @@ def compile_function(statistic: Statistic, parameters: dict[str, Any]) -> Any:
         return compiled(lambda inner, outer, n, m: function(inner, outer))
     # Numba lets errors of many kinds through from the code it reads.
     except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        told = [line.removeprefix(">>> ") for line in lines if not line.startswith("Failed in")]
-        # Numba says "… found for signature:" and the call on a line of its own.
-        reason = " ".join(told[: 2 if told and told[0].endswith(":") else 1])
-        if not isinstance(error, NumbaError):
-            reason = f"{type(error).__name__}: {reason}"
         raise PluginError(
-            f"statistic '{statistic.name}' ({statistic.origin}) cannot be compiled: {reason} "
-            "(declare it with @statistic(..., compiled=False) to run it as Python, slower)"
+            f"statistic '{statistic.name}' ({statistic.origin}) cannot be compiled: "
+            f"{_compile_reason(error)} (declare it with @statistic(..., compiled=False) to run it "
+            'as Python, slower, or with on="histograms" for NumPy code on all classes at once)'
         ) from error
 
 
-def _jit(function: Any, seen: dict[Any, Any]) -> Any:
-    """Prepare a function for Numba, and with it the plain functions of its module that it calls.
+def _compile_reason(error: Exception) -> str:
+    """Return what Numba cannot compile, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line.removeprefix(">>> ") for line in lines if not line.startswith("Failed in")]
+    # Numba says "… found for signature:" and the call on a line of its own.
+    reason = " ".join(told[: 2 if told and told[0].endswith(":") else 1])
+    returned = re.match(r"No conversion from (.*) to float64 for '\$\S*return_value", reason)
+    if returned:
+        return f"it returns {returned[1]}, not a number"
+    if not reason or "<numba." in reason:  # an assertion, or an object of Numba's own
+        return f"Numba has no code for something in it ({type(error).__name__})"
+    return reason if isinstance(error, NumbaError) else f"{type(error).__name__}: {reason}"
 
-    So a helper needs no decorator, and a plugin no import of Numba.
+
+def _jit(function: Any, seen: dict[Any, Any]) -> Any:
+    """Prepare a function for Numba, and with it the functions of its module that it calls.
+
+    So a helper needs no decorator, and a plugin no import of Numba. All of them check their
+    indices: without, one out of bounds reads and writes foreign memory.
     """
+    options: Any = {"error_model": "numpy"}
+    if isinstance(function, Dispatcher):  # decorated by the plugin itself
+        kept = ("error_model", "fastmath")
+        options = {key: value for key, value in function.targetoptions.items() if key in kept}
+        function = function.py_func
     if not isinstance(function, FunctionType):
         return function
     if function not in seen:
         seen[function] = function  # a function that calls itself stays as it is
         scope = dict(function.__globals__)
         for name in _names(function.__code__):
-            if isinstance(scope.get(name), FunctionType):
+            if isinstance(scope.get(name), FunctionType | Dispatcher):
                 scope[name] = _jit(scope[name], seen)
         copy = FunctionType(
             function.__code__, scope, function.__name__, function.__defaults__, function.__closure__
         )
         copy.__kwdefaults__ = function.__kwdefaults__
-        seen[function] = njit(error_model="numpy")(copy)
+        seen[function] = njit(boundscheck=True, **options)(copy)
     return seen[function]
 
 
@@ -139,16 +158,27 @@ def _names(code: Any) -> set[str]:
 
 
 def _signatures(*bound: Any) -> list[Any]:
-    """Return a tile's signature for float32 and for float64, from the types that come between."""
+    """Return a tile's signature for float32 and for float64, from the types that come between.
+
+    Last before the features is where a tile notes which feature and class it is at.
+    """
     grouping = types.uint16[:, ::1], types.int64[:, ::1], types.FunctionType(SIGNATURE)
     rest = types.int64[::1], types.float64[::1], types.float64[::1], types.float32[:, :, ::1]
     named: Any = types.NamedTuple
     tiles = (named((real[:, ::1], *rest), Features) for real in (types.float32, types.float64))
-    return [types.void(*grouping, *bound, features) for features in tiles]
+    return [types.void(*grouping, *bound, types.int64[::1], features) for features in tiles]
 
 
-@cached_njit(_signatures(), nogil=True)
-def samples_tile(labellings: Any, sizes: Any, function: Any, features: Any) -> None:
+@cached_njit(nogil=True)
+def beyond_float32(value: float, least: float) -> bool:
+    """Return whether a number becomes infinite as float32, or is 0 … `least` away from 0."""
+    return 0 < abs(value) < least or (np.isinf(np.float32(value)) and not np.isinf(value))
+
+
+@cached_njit(_signatures(types.float64), nogil=True)
+def samples_tile(
+    labellings: Any, sizes: Any, function: Any, least: float, place: Any, features: Any
+) -> None:
     """Call a function of two sorted samples for every pair.
 
     `function` is a Numba first-class function, so this is compiled once, whatever the plugin. A
@@ -176,11 +206,17 @@ def samples_tile(labellings: Any, sizes: Any, function: Any, features: Any) -> N
                     inside = int(labels[i] == c)
                     n_inner += inside
                     n_outer += 1 - inside
-                values[k, f, c] = function(inner[:size], outer[: n - size], size, n - size)
+                place[0], place[1] = f, c
+                value = function(inner[:size], outer[: n - size], size, n - size)
+                values[k, f, c] = value
+                if beyond_float32(value, least):
+                    raise OverflowError(OUT_OF_FLOAT32)
 
 
 @cached_njit(_signatures(types.int64), nogil=True)
-def histogram_tile(labellings: Any, sizes: Any, function: Any, bins: int, features: Any) -> None:
+def histogram_tile(
+    labellings: Any, sizes: Any, function: Any, bins: int, place: Any, features: Any
+) -> None:
     """Call a function of two histograms for every pair; `function` as in `samples_tile`."""
     columns, varying, low, high, values = features
     n, classes = labellings.shape[1], sizes.shape[1]
@@ -199,6 +235,7 @@ def histogram_tile(labellings: Any, sizes: Any, function: Any, bins: int, featur
                 for b in range(bins):
                     inner[b] = counts[b, c] / size
                     outer[b] = (totals[b] - np.int64(counts[b, c])) / (n - size)
+                place[0], place[1] = f, c
                 values[k, f, c] = function(inner, outer, size, n - size)
 
 
@@ -208,9 +245,14 @@ def _call_python(
     statistic: Statistic,
     parameters: dict[str, Any],
     bins: int | None,
+    least: float,
+    place: NDArray[np.int64],
     features: Features,
 ) -> None:
-    """Call the function as Python: pair by pair, or with the histograms of all classes at once."""
+    """Call the function as Python: pair by pair, or with the histograms of all classes at once.
+
+    The latter are of no class: -1 in `place`.
+    """
     columns, varying, low, high, values = features
     (n_labellings, classes), n = sizes.shape, labellings.shape[1]
 
@@ -235,8 +277,13 @@ def _call_python(
                 pairs = zip(inner, outer, strict=True)
             if statistic.on != HISTOGRAMS:
                 for c, (inside, outside) in enumerate(pairs):
-                    values[k, f, c] = call(inside, outside, int(sizes[k, c]))
+                    place[:] = f, c
+                    value = float(call(inside, outside, int(sizes[k, c])))
+                    if beyond_float32(value, least):
+                        raise OverflowError(OUT_OF_FLOAT32)
+                    values[k, f, c] = value
                 continue
+            place[:] = f, -1
             found = np.asarray(call(inner, outer, sizes[k]))
             if found.shape != (classes,):
                 raise PluginError(

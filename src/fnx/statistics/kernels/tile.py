@@ -12,6 +12,14 @@ from fnx.statistics.kernels.sorting import integer_view, sign_mask
 Array = Any  # Numba's arrays: their types are the callers'
 
 
+class CallError(Exception):
+    """A plugin's function raised, for a feature of the tile and a class (-1: of none)."""
+
+    def __init__(self, feature: int, of_class: int, reason: str) -> None:
+        super().__init__(reason)
+        self.feature, self.of_class, self.reason = feature, of_class, reason
+
+
 class Features(NamedTuple):
     """A tile of features, and where their distances go: the last argument of every kernel."""
 
