@@ -107,6 +107,12 @@ def test_a_command_has_its_help_and_a_module_of_its_name(
             "goes on once there is space\n",
             2,
         ),
+        (
+            OSError(errno.EFBIG, "File too large"),
+            "fnx show: File too large: what is finished is kept; the same command goes on once "
+            "files may be larger (ulimit -f)\n",
+            2,
+        ),
         (KeyboardInterrupt(), "fnx show: interrupted\n", 130),
     ],
     ids=lambda value: type(value).__name__,

@@ -270,6 +270,19 @@ def test_another_format_is_refused_by_name(path: Path) -> None:
         store.is_whole(path)
 
 
+@pytest.mark.parametrize(("limit", "refused"), [(None, False), (4096, False), (4095, True)])
+def test_shards_that_files_may_not_hold_are_refused_before_any_is_computed(
+    tmp_path: Path, manifest: Manifest, limit: int | None, refused: bool, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(store, "largest_file", lambda: limit)
+    if not refused:  # 8 rows of two chunks of 64 features, of 4 bytes each
+        store.create(tmp_path / "e", manifest, *tables())
+        return
+    with pytest.raises(DataError, match=r"4,095 bytes here, .* has 4,096: raise .*ulimit -f"):
+        store.create(tmp_path / "e", manifest, *tables())
+    assert not (tmp_path / "e").exists()
+
+
 @pytest.mark.parametrize(
     "content",
     [
