@@ -304,30 +304,33 @@ def test_a_manifest_that_is_none_is_refused(path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "words"),
     [
-        {"rows": "23"},
-        {"rows": 0},
-        {"features": 70.0},
-        {"rows_per_shard": True},
-        {"rows_per_shard": 7},
-        {"shards": ["0f", "1f"]},
-        {"shards": [1, 2, 3]},
-        {"shards": "0f1"},
-        {"shards": None},
-        {"positions": ["0f"]},
-        {"positions": {}},
-        {"inputs": []},
-        {"complete": 1},
-        {"complete": False},
-        {"files": ["images.parquet"]},
-        {"fingerprint": 12},
-        {"fingerprints": "a key of another version"},
+        ({"rows": "23"}, "rows is '23'"),
+        ({"rows": 0}, "rows is 0"),
+        ({"features": 70.0}, "features is 70.0"),
+        ({"rows_per_shard": True}, "rows_per_shard is True"),
+        ({"rows_per_shard": 7}, "shards are not 4 digests"),
+        ({"shards": ["0f", "1f"]}, "shards are not 3 digests"),
+        ({"shards": [1, 2, 3]}, "shards are not 3 digests"),
+        ({"shards": "0f1"}, "shards are not 3 digests"),
+        ({"shards": None}, "TypeError"),
+        ({"positions": ["0f"]}, "positions are not 3 digests"),
+        ({"positions": {}}, "positions are not 3 digests"),
+        ({"inputs": []}, "fingerprint, inputs, complete or files"),
+        ({"complete": 1}, "fingerprint, inputs, complete or files"),
+        ({"complete": False}, "shards are not 0 digests"),
+        ({"files": ["images.parquet"]}, "fingerprint, inputs, complete or files"),
+        ({"fingerprint": 12}, "fingerprint, inputs, complete or files"),
+        (
+            {"fingerprints": "of another version"},
+            "unexpected keyword argument 'fingerprints'",
+        ),
     ],
 )
 @pytest.mark.parametrize("signed", [True, False])
 def test_a_manifest_with_other_values_is_refused(
-    full: Path, changes: dict[str, object], signed: bool
+    full: Path, changes: dict[str, object], words: str, signed: bool
 ) -> None:
     """Whether it has no digest of itself, as an older one, or one that was made for it."""
     content = json.loads((full / "manifest.json").read_text()) | changes
@@ -337,7 +340,8 @@ def test_a_manifest_with_other_values_is_refused(
         content["digest"] = hashlib.blake2b(text, digest_size=16).hexdigest()
     (full / "manifest.json").write_text(json.dumps(content))
     for use in (Embedding.open, store.is_whole):
-        with pytest.raises(DataError, match=r"not an embedding, or damaged: .*; delete the folder"):
+        found = rf"not an embedding, or damaged: manifest.json: .*{words}.*; delete the folder"
+        with pytest.raises(DataError, match=found):
             use(full)
 
 

@@ -232,9 +232,7 @@ def reopen(path: Path, manifest: Manifest, damaged: Sequence[int]) -> Manifest:
         # The table of the network is made again by whoever finds it missing.
         if not is_sound(path, manifest, "network.parquet"):
             (path / "network.parquet").unlink(missing_ok=True)
-        manifest = dataclasses.replace(
-            manifest, complete=False, shards=(), positions=positions, files={}
-        )
+        manifest = dataclasses.replace(manifest, complete=False, shards=(), positions=positions)
         manifest.write(path)
     for shard in damaged:
         _marker(path, shard).unlink(missing_ok=True)
