@@ -6,6 +6,8 @@ import logging
 import os
 import shutil
 import sys
+from itertools import product
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -85,6 +87,28 @@ def test_every_class_has_its_first_features_in_a_table_of_limited_size(
     assert tracked_tables(run)["top_features"]["rank"].to_list() == [1, 1, 1]
 
 
+def test_a_table_has_ten_thousand_rows_and_two_hundred_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def top(classes: int) -> pl.DataFrame:
+        ranks = range(1, 11)
+        names = ("class_id", "sign", "rank")
+        every = pl.DataFrame(product(range(classes), "+-", ranks), schema=names, orient="row")
+        ids = pl.int_range(pl.len()) % 300
+        rows = every.with_columns(feature_id=ids, layer=pl.lit("a"), unit=ids)
+        monkeypatch.setattr(tracking, "named_top_features", lambda _: rows)
+        run: Any = SimpleNamespace(path=tmp_path, classes=SimpleNamespace(height=classes))
+        return tracking._top_features(run)
+
+    monkeypatch.setattr(tracking, "sprite_path", lambda *_: tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").touch()
+    few = top(600)  # of 1,200 lists eight each
+    assert (few.height, few["rank"].max()) == (9600, 8)
+    assert few.drop_nulls("picture")["feature_id"].n_unique() == 200
+    many = top(6000)
+    assert (many.height, many["rank"].max()) == (10_000, 1)
+
+
 def test_a_speed_is_told_where_the_run_itself_extracted(run: Run) -> None:
     told = metrics(run)
     assert told["images_per_second"] == 150 / 60
@@ -153,7 +177,7 @@ def test_tensorboard_has_the_first_rows_of_a_table_as_text(run: Run) -> None:
 
     from fnx.report.trackers.tensorboard import TensorBoardTracker, flat
 
-    tracker = TensorBoardTracker(run.path, {"seed": 3})
+    tracker = TensorBoardTracker(run.path, {"seed": 3, "dataset": "Käfer"})
     tracker.log_table("long", pl.DataFrame({"a|b": range(201), "c": ["x"] * 201}))
     tracker.log_summary({"model": "tinynet", "kept": 2})
     tracker.close()
@@ -168,7 +192,7 @@ def test_tensorboard_has_the_first_rows_of_a_table_as_text(run: Run) -> None:
     lines = text("long").splitlines()
     assert lines[:3] == ["| a\\|b | c |", "| --- | --- |", "| 0 | x |"]
     assert (len(lines), lines[-1]) == (202, "| 199 | x |")
-    assert text("config") == '    {\n      "seed": 3\n    }'
+    assert text("config") == '    {\n      "seed": 3,\n      "dataset": "Käfer"\n    }'
     assert text("model") == "tinynet"
     assert [event.value for event in events.Scalars("kept")] == [2]
     assert flat({"a": {"b": (1, None)}, "c": True}) == {"a.b": "[1,None]", "c": True}
