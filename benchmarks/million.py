@@ -28,7 +28,7 @@ from fnx import app
 from fnx.analysis.record import Stopwatch
 from fnx.config.compose import compose
 from fnx.embedding import Embedding, ranks, store
-from fnx.embedding.store import Manifest
+from fnx.embedding.manifest import Manifest
 from fnx.images import LabelledImages, Listing, open_images
 from fnx.images.crops import Crops
 from fnx.images.torch_dataset import ImageDataset
@@ -41,9 +41,6 @@ class OnePicture:
     """Source of images that are all alike, each with a stamp of its own."""
 
     content: bytes
-
-    def __call__(self, path: str) -> Image.Image:
-        return Image.open(io.BytesIO(self.content))
 
     def stream(self, path: str) -> io.BytesIO:
         return io.BytesIO(self.content)

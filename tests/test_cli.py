@@ -118,6 +118,12 @@ def test_a_command_has_its_help_and_a_module_of_its_name(
         (OSError(f"{FULL} (os error 28)"), f"fnx show: {FULL}{KEPT}\n", 2),
         (OSError("100000 requested and 5104 written"), f"fnx show: {FULL}{KEPT}\n", 2),
         (OSError("Input/output error (os error 5)"), "fnx show: Input/output error\n", 2),
+        (
+            OSError(errno.EFBIG, "File too large"),
+            "fnx show: File too large: what is finished is kept; the same command goes on once "
+            "files may be larger (ulimit -f)\n",
+            2,
+        ),
         (KeyboardInterrupt(), "fnx show: interrupted\n", 130),
     ],
     ids=lambda value: type(value).__name__,

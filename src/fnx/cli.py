@@ -99,8 +99,11 @@ def one_line(error: FnxError | OSError) -> str:
     if not isinstance(error, OSError) or not error.strerror:
         return plain(str(error))
     where = f" ({error.filename})" if error.filename else ""
-    advice = ": what is finished is kept; the same command goes on once there is space"
-    return plain(error.strerror + where + (advice if error.errno in _NO_SPACE else ""))
+    kept = ": what is finished is kept; the same command goes on once"
+    advice = f"{kept} there is space" if error.errno in _NO_SPACE else ""
+    if error.errno == errno.EFBIG:
+        advice = f"{kept} files may be larger (ulimit -f)"
+    return plain(error.strerror + where + advice)
 
 
 def _fault(error: Exception) -> FnxError | OSError | None:

@@ -6,6 +6,8 @@ import dataclasses
 import json
 import logging
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -22,6 +24,7 @@ from fnx.embedding import Embedding, embed, extraction, store
 from fnx.embedding.store import Manifest
 from fnx.errors import DataError
 from fnx.images import LabelledImages, open_images
+from fnx.images.decode import Decoder
 from fnx.utils import lock
 
 
@@ -221,6 +224,37 @@ def test_a_full_disk_keeps_what_was_finished(
         subprocess.run(["mount", "-o", "remount,size=10m", str(small)], check=True)
         embedding, _ = embed(opened(config), config)
         assert embedding.manifest == Manifest.read(whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGBUS])
+def test_a_killed_process_that_decodes_ends_in_one_line_and_the_run_resumes(
+    tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    monkeypatch.setattr(extraction, "_rows_per_shard", lambda *_: 8)
+    config = tiny("trainer.num_workers=1")
+    images, main = opened(config), os.getpid()
+    last = images.ok()["path"][-1]
+    decoded = Decoder.__call__
+
+    def killing(self: Decoder, path: str, *rest: str) -> Image.Image:
+        if path == last and os.getpid() != main:
+            time.sleep(0.5)  # the shards before are written
+            os.kill(os.getpid(), number)
+        return decoded(self, path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Decoder, "__call__", killing)
+        with pytest.raises(DataError) as caught:
+            embed(images, config)
+    assert re.fullmatch(
+        r"a process that decodes images ended (by signal: [A-Z][\w ]+|unexpectedly) \(out of memory"
+        r"\?\): the same command resumes where it stopped; trainer.num_workers=1 takes less memory",
+        str(caught.value),
+    )
+    embedding, _ = embed(images, config)
+    assert embedding.extraction is not None
+    assert 0 < embedding.extraction.images < images.ok().height
+    assert np.isfinite(embedding.features[:]).all()
 
 
 HOLDER = """

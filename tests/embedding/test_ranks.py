@@ -106,6 +106,24 @@ def test_what_a_process_raises_is_said_by_the_first(
         raise error
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (
+            "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that",
+            "Bus error",
+        ),
+        ("DataLoader worker (pid(s) 7, 8) exited unexpectedly", "ended unexpectedly"),
+    ],
+)
+def test_a_process_that_decodes_for_another_and_is_killed_is_told_of(
+    said: str, expected: str
+) -> None:
+    error = ProcessRaisedException(f"…\nRuntimeError: {said}", 1, 1234)
+    with pytest.raises(DataError, match=rf"{expected} \(out of memory\?\): .*num_workers=1"):
+        raise ranks._error_of_rank(error)
+
+
 def test_a_process_that_is_killed_is_told_of() -> None:
     error = ProcessExitedException(
         "process 1 terminated with signal SIGKILL", 1, 1234, exit_code=-9, signal_name="SIGKILL"

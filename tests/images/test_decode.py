@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.ImageFile import _Tile
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -287,6 +288,14 @@ def test_what_is_upright_stays_so_when_it_is_converted_again(tmp_path: Path) -> 
     once = Decoder(Files(str(tmp_path)))("turned.png")
     np.testing.assert_array_equal(to_rgb(once), np.rot90(RGB, -1))
     assert once.info == {}
+    with Image.open(tmp_path / "turned.png") as image:
+        assert to_rgb(image).info == {}
+
+
+def test_an_rgb_image_is_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(RGB).save(tmp_path / "a.tif", dpi=(72, 72))
+    monkeypatch.setattr(Image.Image, "convert", None)
+    np.testing.assert_array_equal(Decoder(Files(str(tmp_path)))("a.tif"), RGB)
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0rubbish", b"Exif\0\0II*\0\xff\xff\xff\xff", b""])
@@ -456,6 +465,13 @@ def test_bytes_of_another_digest_are_not_decoded(tmp_path: Path) -> None:
 )
 def test_memory_is_that_of_the_image_and_of_its_rgb(mode: str, per_pixel: int) -> None:
     assert bytes_needed(Image.new(mode, (7, 3))) == 21 * per_pixel
+
+
+def test_colours_of_16_bits_need_memory_for_both_bytes() -> None:
+    image = Image.new("RGB", (7, 3))
+    for mode, per_pixel in (("RGB;16B", 12), ("RGB", 4)):
+        image.tile = [_Tile("raw", (0, 0, 7, 3), 0, (mode, 0, 1))]  # type: ignore[attr-defined]
+        assert bytes_needed(image) == 21 * per_pixel
 
 
 def test_images_are_decoded_within_the_memory_that_is_free(

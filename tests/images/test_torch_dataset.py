@@ -152,6 +152,7 @@ def test_a_process_that_decodes_lets_the_end_of_a_run_be_told_by_the_main_proces
     monkeypatch.setattr(signal, "signal", handlers.__setitem__)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     leave_to_main(0)
-    assert handlers == {signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: signal.SIG_DFL}
+    ignored = dict.fromkeys([signal.SIGINT, signal.SIGQUIT, signal.SIGHUP], signal.SIG_IGN)
+    assert handlers == {**ignored, signal.SIGTERM: signal.SIG_DFL}
     sys.excepthook(ValueError, ValueError("x"), None)
     assert capsys.readouterr().err == ""

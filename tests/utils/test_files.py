@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import resource
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,7 @@ from fnx.utils.files import (
     expand_user,
     file_digest,
     files_called,
+    largest_file,
     new_folder,
     open_file,
     write_atomically,
@@ -160,3 +162,9 @@ def test_a_regular_file_is_read_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("file")
     with open_file(tmp_path / "link") as stream:
         assert stream.read() == b"content"
+
+
+def test_the_largest_file_is_what_the_system_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, expected in ((resource.RLIM_INFINITY, None), (4096, 4096)):
+        monkeypatch.setattr(resource, "getrlimit", {resource.RLIMIT_FSIZE: (limit, 9)}.get)
+        assert largest_file() == expected

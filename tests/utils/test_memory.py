@@ -99,13 +99,13 @@ def test_threads_wait_for_room_and_one_is_always_let_in() -> None:
             inside.acquire(timeout=10)
 
     threads = []
-    for amount in (4, 6, 1, 99):
+    for amount in (4, 6, 99, 1):
         threads.append(threading.Thread(target=work, args=[amount]))
         threads[-1].start()
         threads[-1].join(0.1)
     assert entered == [4, 6]
-    inside.release()  # the 4 or the 6: then there is room for the 1, not for the 99
-    threads[2].join(0.2)
+    inside.release()  # the 4 or the 6: then there is room for the 1, not for the 99 before it
+    threads[3].join(0.2)
     assert entered == [4, 6, 1]
     for _ in range(3):
         inside.release()

@@ -147,6 +147,10 @@ def predict(trainer: lightning.Trainer, extractor: lightning.LightningModule) ->
         trainer.predict(extractor, return_predictions=False)
     except ProcessException as error:
         raise _error_of_rank(error) from error
+    except RuntimeError as error:
+        if (lost := _lost_process(str(error))) is None:
+            raise
+        raise lost from error
     except SystemExit as exit_:
         # What Lightning makes of Ctrl-C; the finished shards are kept. Others (submitit's, of a job
         # that it has queued again) are passed on.
@@ -168,13 +172,21 @@ def _error_of_rank(error: ProcessException) -> Exception:
         return kind(message)
     if name.endswith(("VanishedImageError", "OSError")):  # the latter: a full disk
         return DataError(message)
-    ended = re.search(r"terminated with (signal \w+|exit code \d+)", last)
+    return _lost_process(last) or RuntimeError(str(error))
+
+
+def _lost_process(text: str) -> DataError | None:
+    """Return the error of a process that was killed, by what torch says; None of another."""
+    ended = re.search(r"terminated with (signal \w+|exit code \d+)", text)
+    decoding = re.search(r"DataLoader worker .*?(by signal: [\w ]+|unexpectedly)", text)
     if ended:
-        return DataError(
-            f"a process of the extraction ended with {ended[1]} (out of memory?): the same command "
-            "resumes where it stopped"
-        )
-    return RuntimeError(str(error))
+        how = f"a process of the extraction ended with {ended[1]} (out of memory?)"
+    elif decoding:
+        how = f"a process that decodes images ended {decoding[1]} (out of memory?)"
+    else:
+        return None
+    fewer = "; trainer.num_workers=1 takes less memory" if decoding else ""
+    return DataError(f"{how}: the same command resumes where it stopped{fewer}")
 
 
 class ShardBatches(Sampler[list[int]]):

@@ -24,7 +24,8 @@ import zarr
 from numpy.typing import NDArray
 
 from fnx.embedding.manifest import Manifest
-from fnx.utils.files import atomic_path, file_digest, write_atomically
+from fnx.errors import DataError
+from fnx.utils.files import atomic_path, file_digest, largest_file, write_atomically
 from fnx.utils.progress import progress_bar
 
 log = logging.getLogger(__name__)
@@ -95,13 +96,36 @@ def is_sound(path: Path, manifest: Manifest, name: str) -> bool:
 
 
 def create(path: Path, manifest: Manifest, images: pl.DataFrame, features: pl.DataFrame) -> None:
-    """Make the folder of an embedding to be extracted; the manifest is written last."""
+    """Make the folder of an embedding to be extracted; the manifest is written last.
+
+    Raises:
+        DataError: shards that are larger than files may be (``ulimit -f``).
+    """
+    _check_limit(path, manifest)
     path.mkdir(parents=True, exist_ok=True)
     for name in ("shards", *(f"{name}.zarr" for name in manifest.arrays)):
         shutil.rmtree(path / name, ignore_errors=True)
     (path / "shards").mkdir()
     write_small_files(path, manifest, images, features)
     manifest.write(path)
+
+
+def _check_limit(path: Path, manifest: Manifest) -> None:
+    """Refuse a store whose shards are larger than files may be, before any is computed.
+
+    Raises:
+        DataError: naming the limit.
+    """
+    limit, shard = largest_file(), manifest.rows_per_shard * _width(manifest) * 4
+    if limit is not None and shard > limit:
+        raise DataError(
+            f"a file may have {limit:,} bytes here, and a part of the embedding in {path} has "
+            f"{shard:,}: raise the limit (ulimit -f)"
+        )
+
+
+def _width(manifest: Manifest) -> int:
+    return -(-manifest.features // COLUMNS_PER_CHUNK) * COLUMNS_PER_CHUNK  # whole chunks
 
 
 def write_small_files(
@@ -111,7 +135,6 @@ def write_small_files(
     for name, table in (("images.parquet", images), ("features.parquet", features)):
         with atomic_path(path / name) as temporary:
             table.write_parquet(temporary)
-    width = -(-manifest.features // COLUMNS_PER_CHUNK) * COLUMNS_PER_CHUNK  # whole chunks
     for name in manifest.arrays:
         dtype, rest, axes = (
             ("uint8", (2,), ("axis",)) if name == "positions" else ("float32", (), ())
@@ -120,7 +143,7 @@ def write_small_files(
             zarr.create_array(
                 store=folder,
                 shape=(manifest.rows, manifest.features, *rest),
-                shards=(manifest.rows_per_shard, width, *rest),
+                shards=(manifest.rows_per_shard, _width(manifest), *rest),
                 chunks=(manifest.rows_per_shard, COLUMNS_PER_CHUNK, *rest),
                 dtype=dtype,
                 compressors=None,
@@ -209,9 +232,7 @@ def reopen(path: Path, manifest: Manifest, damaged: Sequence[int]) -> Manifest:
         # The table of the network is made again by whoever finds it missing.
         if not is_sound(path, manifest, "network.parquet"):
             (path / "network.parquet").unlink(missing_ok=True)
-        manifest = dataclasses.replace(
-            manifest, complete=False, shards=(), positions=positions, files={}
-        )
+        manifest = dataclasses.replace(manifest, complete=False, shards=(), positions=positions)
         manifest.write(path)
     for shard in damaged:
         _marker(path, shard).unlink(missing_ok=True)

@@ -48,8 +48,8 @@ FORMATS = (
 
 _DNG_VERSION, _SUBFILE_TYPE, _SUB_IFDS, _PREVIEW = 50706, 254, 330, 1  # of TIFF
 
-# Half as many pixels as Pillow refuses are worth a warning to it.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Of many pixels, and of broken metadata, which is common in images from the web.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class UnreadableImageError(ValueError):

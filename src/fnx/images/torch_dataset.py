@@ -123,10 +123,12 @@ def _free_shared_memory() -> float:
 def leave_to_main(_: int) -> None:
     """Have a process that decodes end in silence, for the main process says in one line why.
 
-    Ctrl-C reaches all processes of a terminal, and a thread of torch that hands an image over when
-    the main process ends would print a traceback of its own. An error of a decoder is not lost:
-    the loader carries it to the main process.
+    What is typed in a terminal, and its loss, reaches all its processes, and a thread of torch that
+    hands an image over when the main process ends would print a traceback of its own. An error of a
+    decoder is not lost: the loader carries it to the main process.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGQUIT", "SIGHUP"):
+        if hasattr(signal, name):  # not all of them on Windows
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sys.excepthook = lambda *_: None

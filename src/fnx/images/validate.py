@@ -198,9 +198,8 @@ def _check(source: Source, known: dict[str, Checked], max_pixels: int, path: str
         before = known.get(path)
         if before is not None and before.stamp == stamp:
             return before
-        checked = _read(source, path, max_pixels)
-        # A file that was replaced while it was read is read again by the next run.
-        return replace(checked, stamp=stamp if source.stamp(path) == stamp else None)
+        # A file that is replaced meanwhile has another stamp the next time.
+        return replace(_read(source, path, max_pixels), stamp=stamp)
     except Exception as error:
         # Failures of the system (permission, disk, memory) may be gone the next time.
         of_the_content = not isinstance(error, MemoryError) and not getattr(error, "errno", None)

@@ -38,6 +38,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def largest_file() -> int | None:
+    """Return the bytes that a file may have (``ulimit -f``); None without a limit."""
+    if os.name != "posix":
+        return None
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
 def expand_user(path: str) -> str:
     """Expand ``~`` and ``~user``; what names no user is a file of that name, here.
 

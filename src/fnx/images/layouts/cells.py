@@ -38,7 +38,7 @@ class Cells:
     folder: Path
 
     def stream(self, path: str) -> Stream:
-        """Open the image's bytes."""
+        """Open the bytes of the image with this path, the number of its row."""
         return cell_stream(self.column[int(path)], self.folder)
 
     def stamp(self, path: str) -> None:
