@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import math
 import sys
 import time
 import types
@@ -17,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from fnx.errors import DataError
+from fnx.errors import DataError, reason
 from fnx.utils.files import write_atomically
 from fnx.utils.redact import redacted
 
@@ -129,11 +130,14 @@ class RunRecord:
             raise DataError(f"{folder}: not a finished run of fnx ({RECORD} is missing)")
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
+            json.dumps(values, ensure_ascii=False).encode()  # no half of a character
             record: RunRecord = _parse(values, cls, "the record")
-            if "name" not in record.statistic:
+            if not isinstance(record.statistic.get("name"), str):
                 raise ValueError("statistic.name is missing")
-        except (OSError, ValueError) as error:
-            raise DataError(f"{file}: cannot be read ({error})") from error
+            if not math.isfinite(record.neutral):
+                raise ValueError(f"neutral is {record.neutral}")
+        except (OSError, ValueError, RecursionError) as error:
+            raise DataError(f"{file}: cannot be read ({str(error) or reason(error)})") from error
         return record
 
     def write(self, folder: Path) -> None:
