@@ -11,6 +11,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from fnx.errors import DataError, reason
+from fnx.utils.parquet import read_parquet
 
 TEXT, NUMBER, TRUTH, WHOLE, ID = pl.String, pl.Float64, pl.Boolean, pl.Int64, pl.Int32
 
@@ -58,12 +59,9 @@ def read_table(file: Path) -> pl.DataFrame:
         DataError: naming the file and what is wrong.
     """
     try:
-        table = pl.read_parquet(file)
-    except BaseException as error:  # Polars' panics are no Exceptions
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            raise
-        lines = str(error).splitlines() or [type(error).__name__]
-        raise DataError(f"{file}: cannot be read ({lines[0]})") from error
+        table = read_parquet(file)
+    except ValueError as error:
+        raise DataError(f"{file}: cannot be read ({error})") from error
     for key, kind in COLUMNS[file.stem].items():
         name = key.rstrip("?~")
         if name not in table.columns:

@@ -82,8 +82,10 @@ def find_pair(run: Run, text: str, key: str = "report.pair") -> Pair:
     units = dict(run.features.group_by("layer").len().iter_rows())
     names = run.classes["class_name"].to_list()
     layer, unit, class_name = check_pair(text, units, names, key=key)
-    feature_id = int(run.features.filter(layer=layer, unit=unit)["feature_id"][0])
-    return Pair(feature_id, layer, unit, names.index(class_name), class_name)
+    found = run.features.filter(layer=layer, unit=unit)["feature_id"]
+    if found.is_empty():
+        raise ConfigError(f"{key}: {layer} has no unit {unit}")
+    return Pair(int(found[0]), layer, unit, names.index(class_name), class_name)
 
 
 def top_pair(run: Run) -> Pair | None:
