@@ -31,7 +31,7 @@ test-all: $(STAMP) ## Run the tests, the slow ones too
 	$(BIN)/python -m pytest -m 'slow or not slow'
 
 coverage: $(STAMP) ## Run the tests and list the branches that none enters
-	$(BIN)/python -m pytest --cov --cov-context=test --cov-report=term --junit-xml=.coverage.xml
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-context=test --cov-report=term --junit-xml=.coverage.xml
 
 mutants: $(STAMP) ## Change the code at random places and list what no test notices (SEED=, NUMBER=, BELOW=)
 	test -f .coverage.xml || $(MAKE) coverage

@@ -211,7 +211,8 @@ def room(path: str) -> list[str]:
     parts = Path(path).relative_to("src/fnx").with_suffix("").parts
     places = (Path("tests", *parts[:depth]) for depth in range(len(parts) - 1, 0, -1))
     own = next((place for place in places if (ROOT / place).is_dir()), Path("tests/test_app.py"))
-    return [path, own.as_posix(), "tests/numbers"]  # its doctests, its room's, and what is shown
+    # Its doctests, its room's, what is shown, and the rules of the house.
+    return [path, own.as_posix(), "tests/numbers", "tests/test_house.py"]
 
 
 def run(tree: Path, tests: Sequence[str], *options: str, limit: float) -> tuple[bool, str]:

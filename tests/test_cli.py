@@ -279,6 +279,28 @@ def test_a_sweep_goes_on_after_a_mistake(
     assert capsys.readouterr().err.count("fnx: seed 13\n") == 1
 
 
+def test_a_sweep_leaves_and_says_no_secret(
+    ran: Ran,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("GH_PAT", "hidden-value")
+    address = "https://me:open@sesame@host/w.pth"
+    words = ["logger.tags=[hidden-value]", f"model.weights.url={address}", "seed=1,13"]
+    words += ["+hydra.job.env_set.MY_DBPASS=on-the-line", "hydra.output_subdir=kept"]
+    with pytest.raises(SystemExit, match="2"):
+        start(monkeypatch, "-m", *words)
+    assert ran[0][0].model.weights.url == address
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    names = {"multirun.yaml", "config.yaml", "overrides.yaml", "hydra.yaml", "run.log"}
+    assert {file.name for file in files} == names
+    said = [file.read_text(encoding="utf-8") for file in files] + list(capsys.readouterr())
+    assert "#0 : logger.tags=[[secret]]" in said[-2]
+    for text in said:
+        assert not re.search("hidden-value|sesame|on-the-line", text), text
+
+
 @pytest.fixture
 def noon(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is always the same second."""

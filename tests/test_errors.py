@@ -22,6 +22,10 @@ def test_every_mistake_that_a_user_can_mend_is_of_one_kind() -> None:
     assert issubclass(MissingDataError, DataError)
 
 
+def test_a_name_in_a_message_steers_no_terminal() -> None:
+    assert str(DataError("no class 'a\x1b[31m\x9b\u202e'\nat all")) == "no class 'a?[31m??' at all"
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [

@@ -23,8 +23,9 @@ from fnx.errors import ConfigError, DataError, FnxError, unknown
 from fnx.utils import launch
 from fnx.utils.ending import ended_when_told
 from fnx.utils.lock import sole_use
-from fnx.utils.redact import Redacting, redact_files, redacted
+from fnx.utils.redact import clean_logs, redact_files, redacted
 from fnx.utils.streams import flush_output, prepare_streams
+from fnx.utils.text import plain
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -72,7 +73,8 @@ def exit_codes(program: str) -> Iterator[None]:
     prepare_streams()
     try:
         try:
-            yield
+            with clean_logs():
+                yield
         finally:
             flush_output()
     except KeyboardInterrupt:
@@ -89,10 +91,10 @@ def exit_codes(program: str) -> Iterator[None]:
 def one_line(error: FnxError | OSError) -> str:
     """Return the error in one line: what was found, and what is allowed."""
     if not isinstance(error, OSError) or not error.strerror:
-        return " ".join(str(error).split())
+        return plain(str(error))
     where = f" ({error.filename})" if error.filename else ""
     advice = ": what is finished is kept; the same command goes on once there is space"
-    return error.strerror + where + (advice if error.errno in _NO_SPACE else "")
+    return plain(error.strerror + where + (advice if error.errno in _NO_SPACE else ""))
 
 
 def debugging() -> bool:
@@ -156,8 +158,9 @@ def job(config: DictConfig) -> None:
     """Run one composed config in the folder that Hydra made for it."""
     from fnx.config.messages import in_one_line
 
+    prepare_streams()  # in a launcher's process nothing else has
     try:
-        with in_one_line():
+        with in_one_line(), clean_logs():
             _run_job(config)
     except launch.NonZeroRankExit:
         return
@@ -181,15 +184,17 @@ def _run_job(config: DictConfig) -> None:
 
     hydra_config = HydraConfig.get()
     run_dir = Path(hydra_config.runtime.output_dir)
-    redact_files(run_dir / ".hydra", "*.yaml")
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(Redacting())
+    swept = hydra_config.mode == RunMode.MULTIRUN
+    for folder in (
+        run_dir / (hydra_config.output_subdir or ""),
+        Path(hydra_config.sweep.dir if swept else run_dir),
+    ):
+        redact_files(folder, "*.yaml")
     if not launch.is_rank_zero():  # rank 0 logs the same
         logging.getLogger().setLevel(logging.WARNING)
     compose.load_plugins()  # in a launcher's process nothing else has
     typed = compose.typed(config)
     # The id of a sweep is the group of its runs in a tracker.
-    swept = hydra_config.mode == RunMode.MULTIRUN
     sweep = "/".join(Path(hydra_config.sweep.dir).parts[-2:]) if swept else None
     from fnx import app  # torch and all that: only now, when there is work
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from fnx.utils.text import printable
+
 
 class FnxError(Exception):
     """A mistake the user can mend: one line, shown without a traceback (exit code 2)."""
+
+    def __str__(self) -> str:
+        """Return the line; names in it, which come from data, steer no terminal."""
+        return printable(super().__str__())
 
 
 class ConfigError(FnxError):

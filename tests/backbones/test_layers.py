@@ -9,7 +9,7 @@ import pytest
 
 from fnx.backbones.architectures import known_layers
 from fnx.backbones.build import layer_names
-from fnx.backbones.layers import select
+from fnx.backbones.layers import Layer, select
 from fnx.config.schema import ModelConfig
 from fnx.errors import ConfigError
 
@@ -47,7 +47,7 @@ sys.exit(bool({"torch", "timm"} & set(sys.modules)))
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["vgg16", "vgg19", "vgg11_bn", "tf_efficientnet_lite0"])
+@pytest.mark.parametrize("name", ["vgg13", "vgg16", "vgg19", "vgg11_bn", "tf_efficientnet_lite0"])
 def test_known_layers_are_those_of_the_network_in_the_order_they_run(name: str) -> None:
     import torch
 
@@ -109,3 +109,124 @@ def test_a_network_may_take_squares_only(name: str, size: int, takes: bool) -> N
     from fnx.backbones.networks import takes_oblong
 
     assert takes_oblong(name, size) is takes
+
+
+def test_of_many_layers_the_first_and_the_last_are_named() -> None:
+    layers = [Layer(f"stage.{i}", 1, "conv", f"stage.{i}") for i in range(31)]
+    with pytest.raises(ConfigError) as caught:
+        select(layers, "stage.x1")
+    assert str(caught.value) == (
+        "unknown layer 'stage.x1' (did you mean 'stage.1'?); allowed: all, conv, fc, names and"
+        " globs of the 31 layers stage.0, stage.1, stage.2, stage.3, …, stage.27, stage.28,"
+        " stage.29, stage.30"
+    )
+    with pytest.raises(ConfigError, match=r"'nothing'; allowed: all, conv, fc, names"):
+        select(layers, ["nothing"])
+    with pytest.raises(ConfigError) as caught:
+        select(layers[:30], "nothing")
+    names = ", ".join(sorted(layer.name for layer in layers[:30]))
+    assert str(caught.value) == f"unknown layer 'nothing'; allowed: all, conv, {names}"
+
+
+def test_a_kind_among_names_leaves_the_classifier_out_and_a_name_goes_before_a_kind() -> None:
+    layers = [
+        Layer("stem", 1, "conv", "stem"),
+        Layer("mix", 1, "fc", "mix"),
+        Layer("head", 1, "fc", "head", output=True),
+    ]
+    assert select(layers, "all") == select(layers, ["stem", "fc"]) == layers[:2]
+    assert select(layers, ["all", "head"]) == layers
+    assert select([*layers, Layer("fc", 1, "fc", "fc", output=True)], ["fc", "stem"]) == [
+        layers[0], Layer("fc", 1, "fc", "fc", output=True)
+    ]  # fmt: skip
+    only = [Layer("fc", 1, "fc", "fc", output=True)]
+    assert select(only, "fc") == only
+
+
+def test_vggs_stages_have_the_papers_names() -> None:
+    from fnx.backbones.architectures import stage_names
+
+    pools = {f"features.{i}": f"pool{n}" for n, i in enumerate((4, 9, 16, 23, 30), 1)}
+    assert stage_names("vgg16") == {"head.fc": "output"} | pools
+    assert [*stage_names("vgg11_bn")][1:] == [f"features.{i}" for i in (3, 7, 14, 21, 28)]
+    assert stage_names("resnet18") == {}
+    assert known_layers("resnet18") is None
+
+
+def test_an_image_that_a_network_does_not_take_is_refused_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import timm
+
+    from fnx.backbones import networks
+
+    with pytest.raises(ConfigError) as caught:
+        layer_names(model("test_vit"), 161)
+    assert str(caught.value) == (
+        "test_vit takes no images of 161 px: Input height (161) should be divisible by patch"
+        " size (16)."
+    )
+
+    def refuse(*_: object, **options: object) -> object:
+        raise TypeError(f"got {options}")
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    with pytest.raises(ConfigError) as caught:
+        networks.create("test_vit", 176)
+    assert str(caught.value) == "crops.size=176: test_vit takes only images of 160 px"
+    for name, size in (("test_vit", 160), ("test_resnet", 99)):  # as timm has it: its own error
+        with pytest.raises(TypeError, match=r"^got {'pretrained': False}$"):
+            networks.create(name, size)
+
+
+def test_a_network_that_is_another_in_this_timm_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fnx.backbones import networks
+
+    known = [Layer("conv1_1", 3, "conv", "conv1.0")]
+    monkeypatch.setattr(networks, "known_layers", lambda _: known)
+    with pytest.raises(ConfigError, match=r"^this timm's test_resnet has no conv1_1 as known$"):
+        networks.traced("test_resnet.r160_in1k", 64)
+    known[0] = Layer("conv1_1", 16, "conv", "conv1.0")
+    assert networks.traced("test_resnet.r160_in1k", 64).layers is known
+
+
+def test_a_model_that_timm_does_not_know_names_three_that_are_near() -> None:
+    from fnx.backbones.networks import check_name
+
+    with pytest.raises(ConfigError) as caught:
+        check_name("resnet181")
+    near = str(caught.value).partition("did you mean ")[2].partition("?)")[0]
+    assert near.split(", ")[0] == "resnet18"
+    assert len(near.split(", ")) == 3
+    with pytest.raises(ConfigError, match=r"^timm has no model 'qqqq'; timm.list_models\(\) lists"):
+        check_name("qqqq")
+    check_name("resnet18")
+    check_name("resnet18.a1_in1k")
+
+
+def test_weights_that_are_to_be_loaded_are_not_made_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from torch import nn
+
+    from fnx.backbones import networks
+
+    made = networks.untrained
+    monkeypatch.setattr(networks, "untrained", lambda *_, **__: pytest.fail("was initialised"))
+    net = networks.uninitialised("test_resnet", 64)
+    assert {parameter.device.type for parameter in net.parameters()} == {"cpu"}
+
+    class Holding(nn.Module):
+        """What its weights files hold, and a tensor more."""
+
+        def __init__(self, kind: str) -> None:
+            super().__init__()
+            self.linear = nn.Linear(2, 2)
+            if kind == "buffer":
+                self.register_buffer("table", torch.ones(2), persistent=False)
+            else:
+                self.table = torch.ones(2)
+
+    for kind in ("buffer", "attribute"):
+        monkeypatch.setattr(networks, "untrained", made)
+        monkeypatch.setattr(networks, "create", lambda *_, kind=kind: Holding(kind))
+        assert networks.uninitialised("any", 64).table.tolist() == [1, 1]

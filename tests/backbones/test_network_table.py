@@ -5,9 +5,10 @@ from __future__ import annotations
 import polars as pl
 import pytest
 from tests.backbones.test_receptive import VGG16_SIZES
+from torch import Tensor, nn
 
 from fnx.backbones.architectures import known_layers
-from fnx.backbones.network_table import SCHEMA, network_table
+from fnx.backbones.network_table import SCHEMA, _outputs, network_table
 from fnx.backbones.networks import untrained
 
 # The paper's Table 1: filters, parameters, neurons, embedding features, as printed.
@@ -84,12 +85,52 @@ def test_parameters_of_any_network_add_up(name: str) -> None:
     assert table["kind"].is_in(["input", "conv", "pool", "fc", "other"]).all()
 
 
-def test_pools_and_maps_of_resnet() -> None:
-    table = network_table("resnet18", 224, {"conv1": 64})
-    assert table["name"].to_list()[:3] == ["input", "conv1", "maxpool"]
-    pools = table.filter(pl.col("kind") == "pool")
-    assert pools.select("name", "neurons", "height", "receptive_field").rows() == [
-        ("maxpool", 64 * 56 * 56, 56, 11),
-        ("global_pool", 512, None, None),
+def test_a_stage_has_its_filters_parameters_neurons_map_and_field() -> None:
+    table = network_table("resnet18", 224, {"conv1": 64, "layer1.0.conv1": 5})
+    assert table.row(0) == ("input", "input", None, 0, 3 * 224**2, 0, 224, 224, 1, 1)
+    assert table.rows()[1:5] == [
+        ("conv1", "conv", 64, 9408, 64 * 112**2, 64, 112, 112, 7, 2),
+        ("maxpool", "pool", None, 0, 64 * 56**2, 0, 56, 56, 11, 4),
+        ("layer1.0.conv1", "conv", 64, 36_864, 64 * 56**2, 5, 56, 56, 19, 4),
+        ("layer1.0.conv2", "conv", 64, 36_864, 64 * 56**2, 0, 56, 56, 27, 4),
     ]
-    assert table["features"].sum() == 64
+    assert table.rows()[-4:] == [
+        ("layer4.1.conv2", "conv", 512, 2_359_296, 512 * 7**2, 0, 7, 7, 435, 32),
+        ("global_pool", "pool", None, 0, 512, 0, None, None, None, None),
+        ("fc", "fc", 1000, 513_000, 1000, 0, None, None, None, None),
+        ("other", "other", None, 9600, 0, 0, None, None, None, None),
+    ]
+    assert table.filter(kind="pool")["name"].to_list() == ["maxpool", "global_pool"]
+    tokens = network_table("test_vit", 160, {})
+    assert tokens.rows()[1:4] == [
+        ("patch_embed.proj", "conv", 64, 49_216, 6400, 0, 10, 10, 16, 16),
+        ("blocks.0.attn.qkv", "fc", 192, 12_480, 101 * 192, 0, None, None, 16, 16),
+        ("blocks.0.attn.proj", "fc", 64, 4160, 101 * 64, 0, None, None, None, None),
+    ]
+    assert tokens.rows()[-1] == ("other", "other", None, 8192, 0, 0, None, None, None, None)
+
+
+def test_a_module_may_be_called_by_keyword_or_without_a_tensor() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.pool, self.text = nn.Conv2d(3, 2, 1), nn.AvgPool2d(2), Pooled()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.text("mean", self.pool(self.pool(input=self.conv(input=x))))  # type: ignore[no-any-return]
+
+    class Pooled(nn.Module):
+        """A pool that is told what to do before what to do it to."""
+
+        def forward(self, _: str, x: Tensor) -> Tensor:
+            return x.mean((2, 3))
+
+    Pooled.__name__ = "TextPool"
+    outputs, parameters = _outputs(Named(), 8)
+    assert parameters == 8
+    found = {path: (o.plane, o.smaller, o.neurons) for path, o in outputs.items()}
+    assert found == {
+        "conv": ((8, 8), False, 128),
+        "pool": ((4, 4), False, 32 + 8),  # what went in is not known; of two calls
+        "text": (None, False, 2),
+    }

@@ -21,7 +21,7 @@ from fnx.backbones.pooling import (
     pooled,
     token_grid,
 )
-from fnx.backbones.trace import trace
+from fnx.backbones.trace import Trace, trace
 from fnx.backbones.weights.locate import locate
 from fnx.config.schema import ModelConfig, PreprocessConfig, WeightsConfig
 
@@ -213,6 +213,46 @@ def test_what_no_hook_reads_is_listed() -> None:
     assert seen.needs("blocks.0.attn.qkv", last=10**6)
     tables = traced("swinv2_tiny_window8_256", 256).unseen
     assert "layers.0.blocks.0.attn.cpb_mlp.0" in tables  # the same for every image
+
+
+def test_what_is_called_after_the_last_reading_is_not_needed() -> None:
+    seen = Trace(entered={"": 1, "a": 2, "a.b": 3, "c": 5, "c.d": 6, "cd": 7})
+    assert [seen.needs(path, 5) for path in ("a.b", "c", "c.d", "cd")] == [True, True, False, False]
+    assert [seen.needs(path, 5) for path in ("a.x", "c.d.x.y", "x")] == [True, False, True]
+    assert not Trace(entered={"": 9}).needs("x.y", 8)
+    assert sorted(seen.beyond(4)) == ["c", "cd"]
+    assert sorted(seen.beyond(5)) == ["c.d", "cd"]
+    assert seen.beyond(7) == []
+
+
+@pytest.mark.parametrize(
+    ("unseen", "told"),
+    [
+        ((), None),
+        (("a", "b"), "no hook can read 2 layers (a, b)"),
+        (tuple("abcde"), "no hook can read 5 layers (a, b, c, d, e)"),
+        (tuple("abcdef"), "no hook can read 6 layers (a, b, c, d, e, …)"),
+    ],
+)
+def test_what_differs_from_the_training_or_is_not_read_is_told(
+    unseen: tuple[str, ...],
+    told: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from fnx.backbones import networks
+
+    seen = traced("test_resnet", 64)
+    seen.unseen = unseen
+    monkeypatch.setattr(networks, "traced", lambda *_: seen)
+    sizes = {None: "", 64: "", 160: "test_resnet was trained on images of 160 px and is given 64"}
+    for size, warning in sizes.items():
+        caplog.clear()
+        config = model("test_resnet", layers=["conv1.0"], input_size=size)
+        build(config, locate(config, 0), image_size=64, seed=0)
+        lines = [record.getMessage() for record in caplog.records]
+        expected = [f"{warning} (crops.size)"] if warning else []
+        assert lines == expected + ([f"test_resnet: {told}"] if told else [])
 
 
 def test_the_backbone_stops_after_the_last_layer_and_keeps_nothing_beyond() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -137,6 +138,36 @@ def test_a_damaged_shard_is_found_and_it_alone_is_done_again(
     assert embed(opened(config), config)[1]
 
 
+@pytest.mark.parametrize(
+    "name", ["images.parquet", "features.parquet", "network.parquet", "features.zarr/zarr.json"]
+)
+def test_a_damaged_table_is_made_again_and_no_image_is_embedded_again(
+    made: tuple[Config, Path], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, path = made
+    before, values = Manifest.read(path), Embedding.open(path).features[:]
+    overwritten(path / name)
+    monkeypatch.setattr(store, "write_shard", None)
+    embedding, reused = embed(opened(config), config)
+    assert not reused
+    assert embedding.extraction is not None
+    assert embedding.extraction.images == 0
+    assert embedding.manifest == before
+    np.testing.assert_array_equal(embedding.features[:], values)
+    assert embed(opened(config), config)[1]
+
+
+def test_a_manifest_of_another_embedding_is_refused(made: tuple[Config, Path]) -> None:
+    config, path = made
+    manifest = Manifest.read(path)
+    dataclasses.replace(manifest, fingerprint="0123456789ab").write(path)
+    for _ in range(2):  # whether it is finished or not
+        with pytest.raises(DataError, match=r"of another embedding, '0123456789ab'; delete the"):
+            embed(opened(config), config)
+        unfinished = dataclasses.replace(manifest, complete=False, shards=(), positions=())
+        dataclasses.replace(unfinished, fingerprint="0123456789ab").write(path)
+
+
 def test_a_store_of_an_older_version_is_refused(made: tuple[Config, Path]) -> None:
     config, path = made
     content = json.loads((path / "manifest.json").read_text())
@@ -234,7 +265,7 @@ def test_what_another_run_finished_meanwhile_is_reused(
     config = tiny()
     whole = iter([False, True])  # before the wait for the lock, and after it
     embed(opened(config), config)
-    monkeypatch.setattr(store, "is_whole", lambda _: next(whole))
+    monkeypatch.setattr(store, "is_whole", lambda *_: next(whole))
     monkeypatch.setattr(extraction, "extract", None)
     assert embed(opened(config), config)[1]
 

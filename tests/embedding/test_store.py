@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -153,7 +156,7 @@ def test_a_shard_is_one_file_per_array_with_chunks_of_64_columns(full: Path) -> 
 
 def test_the_manifest_keeps_the_inputs_and_the_digests(full: Path, manifest: Manifest) -> None:
     read = Manifest.read(full)
-    assert dataclasses.replace(read, complete=False, shards=(), positions=()) == manifest
+    assert dataclasses.replace(read, complete=False, shards=(), positions=(), files={}) == manifest
     assert read.complete
     assert read.shards == tuple(blake2b(shard_file(full, "features", i)) for i in range(3))
     assert read.positions == tuple(blake2b(shard_file(full, "positions", i)) for i in range(3))
@@ -231,6 +234,8 @@ def old(tmp_path: Path, data: np.ndarray) -> Path:
     store.finish(path, manifest)
     content = json.loads((path / "manifest.json").read_text())
     assert content.pop("positions") is None
+    for key in ("files", "digest"):
+        del content[key]
     (path / "manifest.json").write_text(json.dumps(content))
     return path
 
@@ -246,7 +251,9 @@ def test_an_embedding_without_positions_stays_readable(old: Path, data: np.ndarr
     assert store.damaged_shards(old, manifest) == []
     store.write_shard(old, manifest, 2, data[16:], np.zeros((7, FEATURES, 2), np.uint8))
     store.finish(old, manifest)
-    assert Manifest.read(old) == embedding.manifest
+    finished = Manifest.read(old)
+    assert dataclasses.replace(finished, files={}) == embedding.manifest
+    assert set(finished.files) == {"images.parquet", "features.parquet", "features.zarr/zarr.json"}
 
 
 def test_an_embedding_is_found_by_its_fingerprint_alone(tmp_path: Path) -> None:
@@ -263,11 +270,200 @@ def test_another_format_is_refused_by_name(path: Path) -> None:
         store.is_whole(path)
 
 
-@pytest.mark.parametrize("content", ["", "[1]", '{"format": 2}', '{"format": 2, "shards": []}'])
-def test_a_manifest_that_is_none_is_refused(path: Path, content: str) -> None:
-    (path / "manifest.json").write_text(content)
-    with pytest.raises(DataError, match=r"manifest\.json|of format None"):
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[1]",
+        b'{"format": 2}',
+        b'{"format": 2, "shards": []}',
+        b"\xff",
+        b"[" * 99_999,
+        b"1" * 5000,
+    ],
+)
+def test_a_manifest_that_is_none_is_refused(path: Path, content: bytes) -> None:
+    (path / "manifest.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"delete the folder to have it extracted again$") as caught:
         Embedding.open(path)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < len(str(path)) + 400
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rows": "23"},
+        {"rows": 0},
+        {"features": 70.0},
+        {"rows_per_shard": True},
+        {"rows_per_shard": 7},
+        {"shards": ["0f", "1f"]},
+        {"shards": [1, 2, 3]},
+        {"shards": "0f1"},
+        {"shards": None},
+        {"positions": ["0f"]},
+        {"positions": {}},
+        {"inputs": []},
+        {"complete": 1},
+        {"complete": False},
+        {"files": ["images.parquet"]},
+        {"fingerprint": 12},
+        {"fingerprints": "a key of another version"},
+    ],
+)
+@pytest.mark.parametrize("signed", [True, False])
+def test_a_manifest_with_other_values_is_refused(
+    full: Path, changes: dict[str, object], signed: bool
+) -> None:
+    """Whether it has no digest of itself, as an older one, or one that was made for it."""
+    content = json.loads((full / "manifest.json").read_text()) | changes
+    del content["digest"]
+    if signed:
+        text = json.dumps(content, sort_keys=True).encode()
+        content["digest"] = hashlib.blake2b(text, digest_size=16).hexdigest()
+    (full / "manifest.json").write_text(json.dumps(content))
+    for use in (Embedding.open, store.is_whole):
+        with pytest.raises(DataError, match=r"not an embedding, or damaged: .*; delete the folder"):
+            use(full)
+
+
+def test_a_bit_of_the_manifest_that_was_turned_is_found(full: Path) -> None:
+    content = (full / "manifest.json").read_bytes()
+    for place in range(0, len(content), 7):
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 7
+        (full / "manifest.json").write_bytes(changed)
+        try:
+            same = json.loads(changed) == json.loads(content)  # a blank became another
+        except ValueError:
+            same = False
+        if not same:
+            with pytest.raises(DataError):
+                Manifest.read(full)
+
+
+def test_an_embedding_of_another_fingerprint_is_not_taken(full: Path) -> None:
+    assert store.is_whole(full, "0123456789ab")
+    with pytest.raises(DataError, match="of another embedding, '0123456789ab'; delete the folder"):
+        store.is_whole(full, "0123456789ac")
+
+
+SMALL = [
+    "images.parquet",
+    "features.parquet",
+    "features.zarr/zarr.json",
+    "positions.zarr/zarr.json",
+]
+
+
+def test_the_manifest_holds_the_digest_of_every_file(full: Path) -> None:
+    recorded = Manifest.read(full).files
+    assert recorded == {name: blake2b(full / name) for name in SMALL}
+    store.add_table(full, "network.parquet", pl.DataFrame({"layer": ["conv1"]}))
+    recorded = Manifest.read(full).files
+    assert recorded == {name: blake2b(full / name) for name in [*SMALL, "network.parquet"]}
+    assert store.is_whole(full)
+    assert Embedding.open(full).network is not None
+
+
+def bit_flipped(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(content)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "cut": lambda file: os.truncate(file, file.stat().st_size // 2),
+    "empty": lambda file: os.truncate(file, 0),
+    "missing": lambda file: file.unlink(),
+    "foreign": lambda file: file.write_bytes(b"{}"),
+}
+
+
+def make_older(path: Path) -> None:
+    """Take the digests away that older versions did not write."""
+    content = json.loads((path / "manifest.json").read_text())
+    for key in ("files", "digest"):
+        del content[key]
+    (path / "manifest.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("damage", "older"),
+    [(bit_flipped, False), *((d, older) for d in DAMAGES.values() for older in (False, True))],
+    ids=["flipped", *(f"{n}{'-older' * o}" for n in DAMAGES for o in (False, True))],
+)
+@pytest.mark.parametrize("name", [*SMALL, "network.parquet"])
+def test_a_damaged_file_is_refused_by_name_and_made_again(
+    full: Path, name: str, damage: Callable[[Path], object], older: bool, caplog: Any
+) -> None:
+    store.add_table(full, "network.parquet", pl.DataFrame({"layer": ["conv1"]}))
+    before = {file: (full / file).read_bytes() for file in SMALL}
+    if older:
+        make_older(full)
+    assert store.is_whole(full)
+    damage(full / name)
+    if name == "network.parquet" and not (full / name).exists():
+        assert store.is_whole(full)  # it is written where it is missing
+        assert Embedding.open(full).network is None
+        return
+    assert not store.is_whole(full)
+    assert f"damaged in {full}: {name}" in caplog.text
+    read = {
+        "images.parquet": "images",
+        "features.parquet": "feature_table",
+        "network.parquet": "network",
+        "features.zarr/zarr.json": "features",
+        "positions.zarr/zarr.json": "positions",
+    }
+    with pytest.raises(DataError, match=rf"{name} is damaged or missing: the command .* again$"):
+        getattr(Embedding.open(full), read[name])
+
+    manifest = store.reopen(full, Manifest.read(full), [])
+    assert store.missing_shards(full, manifest) == []
+    store.write_small_files(full, manifest, *tables())
+    store.finish(full, manifest)
+    assert store.is_whole(full)
+    assert {file: (full / file).read_bytes() for file in SMALL} == before
+    assert (full / "network.parquet").exists() == (name != "network.parquet")
+    assert not list(full.glob(".zarr-*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("images.parquet", tables()[0].head(ROWS)),
+        ("images.parquet", tables()[0].drop("class_id")),
+        ("features.parquet", tables()[1].head(FEATURES - 1)),
+        ("features.parquet", tables()[1].drop("unit")),
+        ("network.parquet", pl.DataFrame({"unit": [1]})),
+    ],
+)
+def test_an_older_table_must_fit_the_manifest(full: Path, name: str, table: pl.DataFrame) -> None:
+    make_older(full)
+    table.write_parquet(full / name)
+    assert not store.is_sound(full, Manifest.read(full), name)
+
+
+def test_an_older_array_must_fit_the_manifest(full: Path) -> None:
+    make_older(full)
+    manifest = Manifest.read(full)
+    name = "positions.zarr/zarr.json"
+    assert store.is_sound(full, manifest, name)
+    for changes in ({"rows": ROWS + 1}, {"features": FEATURES - 1}):
+        assert not store.is_sound(full, dataclasses.replace(manifest, **changes), name)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"digest": 1}', '"', "[" * 99_999])
+def test_a_shard_whose_marker_is_damaged_is_done_again(
+    path: Path, manifest: Manifest, data: np.ndarray, positions: np.ndarray, content: str
+) -> None:
+    fill(path, manifest, data, positions, [0, 1, 2])
+    (path / "shards/000001.json").write_text(content)
+    assert store.damaged_shards(path, manifest) == [1]
+    store.reopen(path, manifest, [1])
+    assert store.missing_shards(path, manifest) == [1]
 
 
 def test_an_unknown_layer_names_the_known_ones(full: Path) -> None:

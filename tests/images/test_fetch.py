@@ -18,8 +18,8 @@ from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, DataError
 from fnx.images import fetch, list_images, open_images
 from fnx.images.fetch import is_archive, unpack
-from fnx.images.layouts.walk import FETCHED
 from fnx.images.official import OFFICIAL
+from fnx.images.paths import FETCHED
 
 
 @pytest.mark.parametrize("ending", [".tar", ".tar.gz", ".tgz", ".zip"])

@@ -359,7 +359,7 @@ def test_names_that_are_not_utf8_reach_the_table_and_lead_back(root: Path) -> No
         Checked(None, None),
         Files(""),
         Digits(),
-        Rows({}, "image"),
+        Rows({}),
         Row("a.jpg", "a"),
         Crops("ten"),
         OFFICIAL["wood"],

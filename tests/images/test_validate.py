@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import hashlib
 import itertools
 import logging
 import os
 import shutil
+import socket
 import threading
 import time
 from collections import Counter
@@ -30,7 +33,7 @@ from fnx.images.dataset import Listing, Stream
 from fnx.images.decode import UnreadableImageError
 from fnx.images.intensity import Extent
 from fnx.images.paths import Files
-from fnx.images.validate import check_images, known_checks, why_unreadable
+from fnx.images.validate import Checked, check_images, known_checks, why_unreadable
 from fnx.utils import lock, memory
 
 
@@ -239,6 +242,49 @@ def test_what_was_checked_before_an_interruption_is_kept(
     reads.clear()
     opened(root)
     assert set(reads) == {"dog/a.png", "dog/b.bmp", "dog/c.tif"}
+
+
+def test_a_read_that_never_ends_keeps_nobody_from_ending_the_check(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forever, stream = threading.Event(), Files.stream
+
+    def stuck(self: Files, path: str) -> Stream:
+        if path == "dog/a.png":
+            _thread.interrupt_main()
+            forever.wait(60)
+        return stream(self, path)
+
+    monkeypatch.setattr(Files, "stream", stuck)
+    known: dict[str, Checked] = {}
+    paths = list_images(DatasetConfig("own", "folder", root=str(root))).paths
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        check_images(Listing(paths, ["x"] * 6, [None] * 6, Files(str(root))), paths, known)
+    assert time.monotonic() - began < 30
+    forever.set()
+    assert "dog/a.png" not in known
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "link to a pipe"])
+def test_what_is_no_regular_file_is_a_row_with_its_reason(root: Path, kind: str) -> None:
+    """Reading it would wait for ever, or never come to an end."""
+    odd = root / "odd.png"
+    if kind == "socket":
+        with contextlib.chdir(root), socket.socket(socket.AF_UNIX) as server:
+            server.bind("odd.png")
+    elif kind == "device":
+        odd = Path("/dev/zero")
+    else:
+        os.mkfifo(root / "pipe")
+        odd.symlink_to(root / "pipe")
+        odd = odd if "link" in kind else root / "pipe"
+    (root / "t.csv").write_text(f"path,label\ncat/1.png,x\n{odd},x\ndog/a.png,y\n")
+    config = DatasetConfig("own", "csv", file=str(root / "t.csv"))
+    table = open_images(config, root.parent / "cache").table
+    assert table["error"].to_list() == [None, "not a regular file", None]
+    with pytest.raises(OSError, match="not a regular file"):
+        Files(str(root)).stream(str(odd))
 
 
 def test_a_bar_is_shown_for_long_checks_only(

@@ -81,6 +81,13 @@ def test_the_pages_index(counted: Recount) -> None:
     assert index["thresholds"] == pytest.approx(counted.thresholds, rel=1e-12)
     assert (index["signed"], index["permutations"]) == (len(counted.signs) > 1, 3)
     assert list(index["classImages"]) == list(SIZES)
+    assert index["classNames"] == list(CLASSES)
+    assert [index[key] for key in ("classesPerChunk", "featuresPerChunk", "topPerClass")] == [
+        len(CLASSES),
+        len(counted.real),
+        5,
+    ]
+    assert index["whole"] is True
     assert [(row["name"], row["first"], row["size"]) for row in index["layers"]] == [
         (name, rows[0], len(rows)) for name, rows in counted.layers.items()
     ]
@@ -154,9 +161,9 @@ def test_the_pages_views(counted: Recount) -> None:
             assert told["distances"].tolist() == column[best].tolist()
             each = [counted.beyond(column[rows], sign).sum() for rows in counted.layers.values()]
             assert told["kept"].tolist() == each
-            assert told["curve"].tolist() == [
-                counted.count(real, [x], sign)[class_id, 0] for x in counted.curve_x
-            ]
+            for curve, values in (("curve", real), ("curveRandom", random[0])):
+                expected = counted.count(values, counted.curve_x, sign)[class_id]
+                assert told[curve].tolist() == expected.tolist()
     told = held["features-0"]
     assert told["distances"].reshape(real.shape).tolist() == real.tolist()
     assert told["constant"].tolist() == counted.constant.tolist()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
-from fnx.report.tables import condensed
+from fnx.report.tables import condensed, write_csv
 
 
 def network(blocks: int, each: int) -> pl.DataFrame:
@@ -54,3 +56,16 @@ def test_a_block_has_its_last_map_its_widest_field_and_filters_only_alone() -> N
         ("a", "conv", 6, 2, 5, 6, 2, 1, 11, 1),  # apart from the first: not one after the other
     ]
     assert condensed(whole, 1).equals(blocks)  # names have no shorter beginning
+
+
+def test_no_text_of_a_csv_file_is_a_formula(tmp_path: Path) -> None:
+    table = pl.DataFrame(
+        {"=a": ["=1+1", "-", "-x", None], "b": [-1.5, 2.0, None, 0.0], "c": ["a", "@b", "+", "\r="]}
+    )
+    write_csv(table, tmp_path / "a.csv")
+    read = pl.read_csv(tmp_path / "a.csv")
+    assert read["=a"].to_list() == ["'=1+1", "-", "'-x", None]
+    assert read["c"].to_list() == ["a", "'@b", "+", "'\r="]
+    assert read["b"].equals(table["b"])
+    write_csv(table.select("b"), tmp_path / "a.csv")
+    assert pl.read_csv(tmp_path / "a.csv").equals(table.select("b"))

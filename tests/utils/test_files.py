@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +17,9 @@ from fnx.utils.files import (
     digest,
     expand_user,
     file_digest,
+    files_called,
     new_folder,
+    open_file,
     write_atomically,
 )
 
@@ -97,3 +101,55 @@ def test_a_tilde_is_a_home_or_the_name_of_a_file(monkeypatch: pytest.MonkeyPatch
     assert [expand_user(path) for path in ("~", "~/a b", "~root/a", "a~", "~~", "")] == [
         *("/home/me", "/home/me/a b", f"{root}/a", "a~", "./~~", ""),
     ]
+
+
+def test_files_of_a_name_are_found_however_deep(tmp_path: Path) -> None:
+    for place in ("run.json", "a/run.json", "a/b/run.json", "a/run.json.old", "elsewhere/x"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).touch()
+    (tmp_path / "a/up").symlink_to(tmp_path)
+    (tmp_path / "c/run.json").mkdir(parents=True)
+    found = [str(file.relative_to(tmp_path)) for file in files_called("run.json", tmp_path)]
+    assert sorted(found) == ["a/b/run.json", "a/run.json", "run.json"]
+    assert list(files_called("run.json", tmp_path / "nowhere")) == []
+    deep = tmp_path / "elsewhere"
+    with contextlib.chdir(deep):
+        for _ in range(1100):
+            Path("d").mkdir()
+            os.chdir("d")
+        Path("run.json").touch()
+    try:
+        assert len(list(files_called("run.json", deep))) == 1
+    finally:
+        subprocess.run(["rm", "-r", deep], check=True)  # Python's own has no such depth
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "nothing", "late pipe"])
+def test_only_regular_files_are_opened(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path("/dev/zero") if kind == "device" else tmp_path / "x"
+    if kind == "folder":
+        path.mkdir()
+    elif "pipe" in kind:
+        os.mkfifo(path)
+    said = {"folder": "Is a directory", "nothing": "No such file"}.get(kind, "not a regular file")
+    if kind == "late pipe":  # it took the place of a file meanwhile: then it does not wait
+        regular = tmp_path.joinpath("file")
+        regular.touch()
+        monkeypatch.setattr(Path, "stat", lambda _: os.stat(regular))  # noqa: PTH116
+        with open_file(path) as stream:
+            assert not stream.read()
+        return
+    with pytest.raises(OSError, match=said) as caught:
+        open_file(path)
+    assert caught.value.filename == str(path)
+    with pytest.raises(OSError, match=said):
+        file_digest(path)
+
+
+def test_a_regular_file_is_read_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to("file")
+    with open_file(tmp_path / "link") as stream:
+        assert stream.read() == b"content"

@@ -35,3 +35,6 @@ def test_a_bar_may_be_off_or_late(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_bar("x", total=2, unit="x", delay=60.0) as bar:
         bar.update(2)
     assert capsys.readouterr().err == ""
+    with progress_bar("a\x1b[31m", total=2, unit="x"):
+        pass
+    assert "a?[31m:" in capsys.readouterr().err

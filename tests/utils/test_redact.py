@@ -6,11 +6,12 @@ import logging
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
-from fnx.utils.redact import HIDDEN, Redacting, redact_files, redacted
+from fnx.utils.redact import HIDDEN, clean_logs, redact_files, redacted
 
 
 @pytest.mark.parametrize(
@@ -26,11 +27,56 @@ from fnx.utils.redact import HIDDEN, Redacting, redact_files, redacted
         ("'https://h/a?token=ab' more", f"'https://h/a?token={HIDDEN}' more"),
         ("https://h/a?token=ab#part", f"https://h/a?token={HIDDEN}#part"),
         ("https://a:b@h https://c:d@h", f"https://{HIDDEN}@h https://{HIDDEN}@h"),
+        ("https://me:p@ss@host/a", f"https://{HIDDEN}@host/a"),
+        ("https://me:pa/ss@host/a", f"https://{HIDDEN}@host/a"),
+        ("s3://KEY:sec-ret@bucket/a", f"s3://{HIDDEN}@bucket/a"),
+        ("https://h:8080/x@2x.png", "https://h:8080/x@2x.png"),
+        ("https://h/a#access_token=ab", f"https://h/a#access_token={HIDDEN}"),
         ("me@example.org, features@2x.png", "me@example.org, features@2x.png"),
     ],
 )
 def test_addresses_keep_what_is_no_secret(text: str, clean: str) -> None:
     assert redacted(text) == clean
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("+hydra.job.env_set.GH_PAT=ab c", f"+hydra.job.env_set.GH_PAT={HIDDEN} c"),
+        ("X_PASSPHRASE='a b' y", f"X_PASSPHRASE='{HIDDEN}' y"),
+        ("dbpass=it, y", f"dbpass={HIDDEN}, y"),
+        ("  WANDB_API_KEY: ab\n", f"  WANDB_API_KEY: {HIDDEN}\n"),
+        ('{"MY_AUTH": "a\\"b", "x": 1}', f'{{"MY_AUTH": "{HIDDEN}", "x": 1}}'),
+        ("password: 'it''s'", f"password: '{HIDDEN}'"),
+        ("Authorization: Bearer ab", f"Authorization: Bearer {HIDDEN}"),
+        ("model.class_token=true class_token: false", "model.class_token=true class_token: false"),
+        ("token=null X_KEY=12.5 KEY: ''", "token=null X_KEY=12.5 KEY: ''"),
+        ("token=${oc.env:HF_TOKEN}", "token=${oc.env:HF_TOKEN}"),
+        ("author=me compass=7a path=b monkey=c", "author=me compass=7a path=b monkey=c"),
+        ("unknown token: must be", "unknown token: must be"),
+        ("[hf_abcdefghijklmnopqrstu]", f"[{HIDDEN}]"),
+        ("ghp_0123456789abcdefghij.", f"{HIDDEN}."),
+        ("AKIA0123456789ABCDEF AKIA0123", f"{HIDDEN} AKIA0123"),
+    ],
+)
+def test_what_is_named_a_secret_is_hidden(text: str, clean: str) -> None:
+    assert redacted(text) == clean
+
+
+def test_the_items_of_a_structure_are_hidden_by_their_keys() -> None:
+    given = {"MY_PWD": "ab", "class_token": "false", "a": {"api_key": "x y"}, "pwd": 7}
+    assert redacted(given) == given | {"MY_PWD": HIDDEN, "a": {"api_key": HIDDEN}}
+
+
+@pytest.mark.parametrize(
+    "form",
+    ['it\'s a "secret"', "it''s a \"secret\"", 'it\'s a \\"secret\\"', "it%27s%20a%20%22secret%22"],
+)
+def test_a_value_is_hidden_as_yaml_json_and_addresses_write_it(
+    form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", {"MY_TOKEN": 'it\'s a "secret"'})
+    assert redacted(f"x {form} y") == f"x {HIDDEN} y"
 
 
 @pytest.mark.parametrize(
@@ -45,7 +91,20 @@ def test_addresses_keep_what_is_no_secret(text: str, clean: str) -> None:
         ("ACCESS_KEY_ID", "harmless", True),
         ("CREDENTIALS", "harmless", True),
         ("SIGNING_KEY", "harmless", True),
+        ("GH_PAT", "harmless", True),
+        ("DBPASS", "harmless", True),
+        ("SSHPASS_OF", "harmless", True),
+        ("MYSQL_PWD", "harmless", True),
+        ("BASIC_AUTH", "harmless", True),
+        ("KEY_PASSPHRASE", "harmless", True),
+        ("OAUTHORIZATION", "harmless", True),
+        ("SENTRY_DSN", "harmless", True),
+        ("AWSKEY", "/+harmless", True),
+        ("PATTERN", "harmless", False),
+        ("GIT_AUTHOR_NAME", "harmless", False),
+        ("COMPASS", "harmless", False),
         ("MONKEY_NAME", "harmless", False),
+        ("MONKEY", "harmless", False),
         ("KEYBOARD", "harmless", False),
         ("SSH_KEY", "/home/me/.ssh/key", False),  # where it lies is no secret
     ],
@@ -59,10 +118,29 @@ def test_secrets_of_the_environment_are_hidden_wherever_they_stand(
     assert redacted(given) == {shown: [f"say {shown}!", 3, None], "b": {"c": (shown, shown)}}
 
 
-def test_a_log_keeps_its_lines_without_their_secrets() -> None:
-    record = logging.LogRecord("x", logging.INFO, "", 0, "from %s", ("https://a:b@h",), None)
-    assert Redacting().filter(record)
-    assert record.getMessage() == f"from https://{HIDDEN}@h"
+def test_a_log_keeps_its_lines_without_secrets_and_what_steers_a_terminal(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log = logging.getLogger("of anybody")
+    before = logging.getLogRecordFactory()
+    with clean_logs():
+        log.warning("from %s\n\x1b[31m%d\u202e", "https://a:b@h", 7)
+        log.warning("%d", "no number")
+        try:
+            raise ValueError("https://a:b@h")
+        except ValueError:
+            log.exception("it failed")
+        with clean_logs():
+            warnings.warn("of \x1b[31m", stacklevel=1)
+        assert not logging.raiseExceptions
+        log.warning("token=ab")
+    assert caplog.records[-1].getMessage() == "token=[secret]"
+    assert "UserWarning: of ?[31m\n" in caplog.records[-2].getMessage()
+    assert caplog.records[0].getMessage() == f"from https://{HIDDEN}@h\n?[31m7?"
+    assert f"ValueError: https://{HIDDEN}@h" in caplog.text
+    assert "a:b" not in caplog.text
+    assert logging.raiseExceptions
+    assert logging.getLogRecordFactory() is before
 
 
 def test_files_that_match_are_rewritten_if_they_hold_a_secret(tmp_path: Path) -> None:

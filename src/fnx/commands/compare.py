@@ -14,7 +14,8 @@ from fnx.analysis import Run
 from fnx.analysis.record import RECORD
 from fnx.config.schema import FORMATS
 from fnx.errors import DataError, reason
-from fnx.utils.files import expand_user, new_folder
+from fnx.utils.files import expand_user, files_called, new_folder
+from fnx.utils.text import printable
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -118,7 +119,8 @@ def find_runs(patterns: Sequence[str]) -> list[Run]:
             f"{', '.join(patterns)}: holds no finished run of fnx ({RECORD} is missing)"
         )
     for match in unfinished:
-        sys.stderr.write(f"skipped {match}: holds no finished run ({RECORD} is missing)\n")
+        name = printable(match)
+        sys.stderr.write(f"skipped {name}: holds no finished run ({RECORD} is missing)\n")
     here = Path.cwd()
     return [
         Run.open(path.relative_to(here) if path.is_relative_to(here) else path) for path in found
@@ -128,4 +130,4 @@ def find_runs(patterns: Sequence[str]) -> list[Run]:
 def _runs_below(folder: Path) -> list[Path]:
     if (folder / RECORD).is_file():
         return [folder]
-    return sorted(file.parent for file in folder.rglob(RECORD))
+    return sorted(file.parent for file in files_called(RECORD, folder))

@@ -11,6 +11,7 @@ from fnx.config.schema import DatasetConfig
 from fnx.errors import FnxError
 from fnx.images.layouts import readers
 from fnx.images.official import OFFICIAL, Counts, count
+from fnx.utils.text import printable
 
 _ROW = "{:<13}{:>9}{:>8}{:>10}   {:>9}{:>8}{:>10}   {}"
 
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str]) -> None:
         "overrides", nargs="*", metavar="KEY=VALUE", help="as of a run: paths.data=PATH"
     )
     for line in table(parser.parse_args(arguments).overrides):
-        sys.stdout.write(f"{line}\n")
+        sys.stdout.write(f"{printable(line)}\n")
         sys.stdout.flush()
 
 

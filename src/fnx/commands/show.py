@@ -14,7 +14,8 @@ from fnx.config.schema import FORMATS
 from fnx.errors import DataError
 from fnx.report.subjects import subject
 from fnx.report.terminal.terminal import Terminal
-from fnx.utils.files import expand_user
+from fnx.utils.files import expand_user, files_called
+from fnx.utils.text import printable
 
 OUTPUTS = Path("outputs")
 
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.picture is not None:
         path = Path(expand_user(options.picture) or f"{found.file_name}.png")
         found.save_picture(path)
-        (sys.stderr if options.json else sys.stdout).write(f"picture: {path}\n")
+        (sys.stderr if options.json else sys.stdout).write(f"picture: {printable(str(path))}\n")
     sys.stdout.flush()  # a closed pipe is noticed here, not as Python ends
 
 
@@ -97,7 +98,7 @@ def _positive(text: str) -> int:
 
 def last() -> Path:
     """Return the folder of the run below ``outputs/`` that ended last."""
-    records = list(OUTPUTS.rglob(RECORD))
+    records = list(files_called(RECORD, OUTPUTS))
     if not records:
         raise DataError(f"no finished run below {OUTPUTS}/: name the folder of one")
     return max(records, key=lambda file: file.stat().st_mtime).parent

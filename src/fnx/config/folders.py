@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fnx.config.words import literal, quoted
 from fnx.utils.files import expand_user, new_folder
 from fnx.utils.lock import is_in_use
+from fnx.utils.redact import redact_files
 
 
 class NewFolder(Callback):
@@ -26,8 +28,10 @@ class NewFolder(Callback):
         _make(config, "hydra.run.dir")
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Make the sweep's folder."""
+        """Make the sweep's folder; the words in its multirun.yaml may hold secrets."""
         _make(config, "hydra.sweep.dir")
+        # Its first job does it too; but there may be none.
+        atexit.register(redact_files, Path(config.hydra.sweep.dir).absolute(), "*.yaml")
 
 
 def _make(config: DictConfig, key: str) -> None:

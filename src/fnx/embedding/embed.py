@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 from fnx.embedding import store
 from fnx.embedding.embedding import Embedding
 from fnx.embedding.fingerprint import fingerprint, shaping_inputs
-from fnx.embedding.store import Manifest
+from fnx.embedding.manifest import Manifest
 from fnx.errors import DataError
 from fnx.utils import launch
-from fnx.utils.files import atomic_path
 from fnx.utils.lock import exclusive_lock
 
 if TYPE_CHECKING:
@@ -46,9 +45,8 @@ def embed(images: LabelledImages, config: Config) -> tuple[Embedding, bool]:
     name = f"{images.name}-{config.model.name}"
     path = store.find(Path(config.paths.cache), name, fingerprint(inputs))
     extraction = _get_or_extract(path, images, config, weights, inputs)
-    embedding = dataclasses.replace(Embedding.open(path), extraction=extraction)
-    _write_network_table(embedding, config)
-    return embedding, extraction is None
+    _write_network_table(Embedding.open(path), config)
+    return dataclasses.replace(Embedding.open(path), extraction=extraction), extraction is None
 
 
 def _get_or_extract(
@@ -62,7 +60,8 @@ def _get_or_extract(
     with ExitStack() as stack:
         found = False
         if launch.is_rank_zero():
-            found = store.is_whole(path)
+            mark = fingerprint(inputs)
+            found = store.is_whole(path, mark)
             if not found:
                 try:
                     lock = exclusive_lock(path, f"extracts {path.name}", lambda: _progress(path))
@@ -72,7 +71,7 @@ def _get_or_extract(
                         f"{path.parent} cannot be written ({error.strerror or error}), so nothing "
                         "can be extracted there: choose another folder as paths.cache=PATH"
                     ) from error
-                found = store.is_whole(path)  # another run may have finished it meanwhile
+                found = store.is_whole(path, mark)  # another run may have finished it meanwhile
         if launch.is_externally_launched():
             from fnx.embedding import ranks
 
@@ -117,16 +116,14 @@ def embed_centre(images: LabelledImages, config: Config, folder: Path) -> Iterat
 
 def _write_network_table(embedding: Embedding, config: Config) -> None:
     """Put Table 1 beside an embedding without one: a new one, or one of an older version."""
-    file = embedding.path / "network.parquet"
-    if file.is_file():  # timm, which takes seconds to import, is not needed
-        return
+    if (embedding.path / "network.parquet").is_file():
+        return  # timm, which takes seconds to import, is not needed
     from fnx.backbones.network_table import network_table
 
     features = dict(embedding.feature_table.group_by("layer").len().iter_rows())
     try:
         table = network_table(config.model.timm_name, config.crops.size, features)
-        with atomic_path(file) as temporary:
-            table.write_parquet(temporary)
+        store.add_table(embedding.path, "network.parquet", table)
     except Exception as error:  # any network's code; what was extracted is worth more than Table 1
         why = (str(error).splitlines() or [""])[0]
         log.warning("no Table 1 of %s: %s %s", config.model.name, type(error).__name__, why)

@@ -13,7 +13,8 @@ import zarr
 from numpy.typing import NDArray
 
 from fnx.analysis.record import Extraction
-from fnx.embedding.store import Manifest
+from fnx.embedding import store
+from fnx.embedding.manifest import Manifest
 from fnx.errors import DataError, unknown
 
 
@@ -48,7 +49,7 @@ class Embedding:
     @cached_property
     def features(self) -> zarr.Array[Any]:
         """float32 (N, F); slices are read from disk when asked for."""
-        return zarr.open_array(self.path / "features.zarr", mode="r")
+        return self._array("features")
 
     @cached_property
     def positions(self) -> zarr.Array[Any] | None:
@@ -59,23 +60,23 @@ class Embedding:
         """
         if self.manifest.positions is None:
             return None
-        return zarr.open_array(self.path / "positions.zarr", mode="r")
+        return self._array("positions")
 
     @cached_property
     def images(self) -> pl.DataFrame:
         """Every image that was listed; row i of `features` is the i-th one with status ``ok``."""
-        return pl.read_parquet(self.path / "images.parquet")
+        return self._table("images.parquet")
 
     @cached_property
     def feature_table(self) -> pl.DataFrame:
         """feature_id, layer, unit, kind: the columns of `features`."""
-        return pl.read_parquet(self.path / "features.parquet")
+        return self._table("features.parquet")
 
     @cached_property
     def network(self) -> pl.DataFrame | None:
         """Table 1 (see `fnx.backbones.network_table`); None where it could not be made."""
-        file = self.path / "network.parquet"
-        return pl.read_parquet(file) if file.is_file() else None
+        there = (self.path / "network.parquet").is_file()
+        return self._table("network.parquet") if there else None
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -93,6 +94,22 @@ class Embedding:
         """Names of the classes, in order of their label."""
         classes = self.images.drop_nulls("class_id").unique("class_id").sort("class_id")
         return tuple(classes["class_name"])
+
+    def _table(self, name: str) -> pl.DataFrame:
+        self._check(name)
+        return pl.read_parquet(self.path / name)
+
+    def _array(self, name: str) -> zarr.Array[Any]:
+        self._check(f"{name}.zarr/zarr.json")
+        return zarr.open_array(self.path / f"{name}.zarr", mode="r")
+
+    def _check(self, name: str) -> None:
+        """Refuse a file that is not what was written."""
+        if not store.is_sound(self.path, self.manifest, name):
+            raise DataError(
+                f"{self.path}: {name} is damaged or missing: the command that made the embedding "
+                "makes it again; or delete the folder to have all extracted again"
+            )
 
     def layer(self, name: str) -> NDArray[np.float32]:
         """Return the features of one layer, float32 (N, units).

@@ -21,8 +21,8 @@ from fnx import backbones
 from fnx.analysis.record import Extraction
 from fnx.embedding import ranks, store
 from fnx.embedding.fingerprint import fingerprint
+from fnx.embedding.manifest import Manifest
 from fnx.embedding.microbatches import IMAGES_PER_STEP, Microbatches, batching
-from fnx.embedding.store import Manifest
 from fnx.errors import DataError, reason
 from fnx.images.crops import Crops
 from fnx.images.torch_dataset import Batch, ImageDataset, collate, leave_to_main
@@ -193,10 +193,12 @@ def _open_or_create(
 ) -> Manifest:
     """Return the manifest of the store that is there, damaged shards dropped, or of a new one."""
     if (path / "manifest.json").is_file():
-        manifest = Manifest.read(path)
+        manifest = Manifest.read(path, fingerprint(inputs))
         if damaged := store.damaged_shards(path, manifest):
             log.warning("extracting damaged shards again: %s", damaged)
-        return store.reopen(path, manifest, damaged)
+        manifest = store.reopen(path, manifest, damaged)
+        store.write_small_files(path, manifest, images.table, backbone.feature_table())
+        return manifest
     rows = images.ok().height
     manifest = Manifest(
         fingerprint=fingerprint(inputs),

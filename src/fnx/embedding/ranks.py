@@ -31,7 +31,7 @@ from torch.utils.data import Sampler
 from fnx import errors
 from fnx.config.schema import TrainerConfig
 from fnx.embedding import store
-from fnx.embedding.store import Manifest
+from fnx.embedding.manifest import Manifest
 from fnx.errors import ConfigError, DataError, FnxError
 from fnx.images.torch_dataset import Batch
 from fnx.utils import launch

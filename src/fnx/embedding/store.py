@@ -3,7 +3,7 @@
 ``features.zarr`` holds the values, ``positions.zarr`` where in the image each unit is highest. A
 shard is `rows_per_shard` rows × all features of both, written once, whole, by one writer; its
 marker in ``shards/`` appears only after it, so the markers are the state from which an interrupted
-extraction resumes. The last act is the manifest's ``complete``.
+extraction resumes. The last act is the manifest's ``complete``, with a digest of every file.
 """
 
 from __future__ import annotations
@@ -15,95 +15,28 @@ import os
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
 import zarr
 from numpy.typing import NDArray
 
-from fnx.embedding.fingerprint import FORMAT
-from fnx.errors import DataError
-from fnx.utils.files import file_digest, write_atomically
+from fnx.embedding.manifest import Manifest
+from fnx.utils.files import atomic_path, file_digest, write_atomically
 from fnx.utils.progress import progress_bar
 
 log = logging.getLogger(__name__)
 
 # Measured (DESIGN.md): reads of 64 columns take 0.4 × the time of plain npy blocks.
 COLUMNS_PER_CHUNK = 64
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """Content of ``manifest.json``: the fingerprint's whole input, and the store's layout.
-
-    Attributes:
-        fingerprint: of `inputs`.
-        inputs: see `fnx.embedding.fingerprint.shaping_inputs`.
-        rows: N.
-        features: F.
-        rows_per_shard: rows of every shard but the last, which may be short.
-        complete: whether every shard is written.
-        shards: digest of each shard of the values, once complete.
-        positions: likewise of the positions; None for a store without positions, which older
-            versions made.
-        format: see `fnx.embedding.fingerprint.FORMAT`.
-    """
-
-    fingerprint: str
-    inputs: dict[str, Any]
-    rows: int
-    features: int
-    rows_per_shard: int
-    complete: bool = False
-    shards: tuple[str, ...] = ()
-    positions: tuple[str, ...] | None = None
-    format: int = FORMAT
-
-    @property
-    def n_shards(self) -> int:
-        """Number of shards."""
-        return -(-self.rows // self.rows_per_shard)
-
-    @property
-    def arrays(self) -> tuple[str, ...]:
-        """Names of the arrays, whose folders are NAME.zarr."""
-        return ("features",) if self.positions is None else ("features", "positions")
-
-    def shard_rows(self, shard: int) -> range:
-        """Return the rows of one shard."""
-        start = shard * self.rows_per_shard
-        return range(start, min(start + self.rows_per_shard, self.rows))
-
-    def write(self, path: Path) -> None:
-        """Replace ``manifest.json`` in the folder `path`, all at once."""
-        content = json.dumps(dataclasses.asdict(self), indent=1)
-        write_atomically(path / "manifest.json", content)
-
-    @classmethod
-    def read(cls, path: Path) -> Manifest:
-        """Read the manifest of the folder `path`.
-
-        Raises:
-            DataError: no manifest, or one of another format.
-        """
-        try:
-            found = json.loads((path / "manifest.json").read_text())
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path} is not an embedding: manifest.json: {error}") from error
-        if not isinstance(found, dict) or found.get("format") != FORMAT:
-            version = found.get("format") if isinstance(found, dict) else None
-            raise DataError(
-                f"{path} is an embedding of format {version}, this fnx reads format {FORMAT}: "
-                "delete the folder to have it extracted again"
-            )
-        digests = {key: found.get(key) for key in ("shards", "positions")}
-        try:
-            return cls(**found | {key: tuple(d) for key, d in digests.items() if d is not None})
-        except TypeError as error:
-            raise DataError(f"{path} is not an embedding: manifest.json: {error}") from error
+# Files beside the arrays' shards, and what a table of no known digest must have.
+_COLUMNS = {
+    "images.parquet": ("image_id", "path", "class_id", "class_name", "status"),
+    "features.parquet": ("feature_id", "layer", "unit", "kind"),
+    "network.parquet": ("layer",),
+}
 
 
 def find(cache: Path, name: str, fingerprint: str) -> Path:
@@ -115,45 +48,97 @@ def find(cache: Path, name: str, fingerprint: str) -> Path:
     return found[0] if found else cache / f"{name}-{fingerprint}"
 
 
-def is_whole(path: Path) -> bool:
-    """Return whether an embedding is finished and its shards still are what was written.
+def is_whole(path: Path, fingerprint: str | None = None) -> bool:
+    """Return whether an embedding is finished and its files still are what was written.
 
     Raises:
-        DataError: an embedding of another format.
+        DataError: see `Manifest.read`.
     """
     if not (path / "manifest.json").is_file():
         return False
-    manifest = Manifest.read(path)
+    manifest = Manifest.read(path, fingerprint)
     if not manifest.complete:
         return False
+    files = [name for name in small_files(path, manifest) if not is_sound(path, manifest, name)]
+    if files:
+        log.warning("damaged in %s: %s", path, ", ".join(files))
     if damaged := damaged_shards(path, manifest):
         log.warning("%d of %d shards of %s are damaged", len(damaged), manifest.n_shards, path)
-    return not damaged
+    return not files and not damaged
+
+
+def small_files(path: Path, manifest: Manifest) -> list[str]:
+    """Return the names of the tables, and of the arrays' metadata."""
+    optional = ["network.parquet"] if (path / "network.parquet").exists() else []
+    arrays = [f"{name}.zarr/zarr.json" for name in manifest.arrays]
+    return ["images.parquet", "features.parquet", *optional, *arrays]
+
+
+def is_sound(path: Path, manifest: Manifest, name: str) -> bool:
+    """Return whether one of the small files is what was written.
+
+    An older version's, of which no digest is known, must be readable and fit the manifest.
+    """
+    if name in manifest.files:
+        return _digest(path / name) == manifest.files[name]
+    try:
+        if name.endswith("zarr.json"):
+            shape = zarr.open_array((path / name).parent, mode="r").shape
+            return shape[:2] == (manifest.rows, manifest.features)
+        table = pl.read_parquet(path / name)
+        if name == "images.parquet":
+            table = table.select(_COLUMNS[name]).filter(pl.col("status") == "ok")
+        rows = {"images.parquet": manifest.rows, "features.parquet": manifest.features}
+        return table.select(_COLUMNS[name]).height == rows.get(name, table.height)
+    except Exception:  # whatever Polars and zarr raise on what is none of theirs
+        return False
 
 
 def create(path: Path, manifest: Manifest, images: pl.DataFrame, features: pl.DataFrame) -> None:
     """Make the folder of an embedding to be extracted; the manifest is written last."""
     path.mkdir(parents=True, exist_ok=True)
+    for name in ("shards", *(f"{name}.zarr" for name in manifest.arrays)):
+        shutil.rmtree(path / name, ignore_errors=True)
+    (path / "shards").mkdir()
+    write_small_files(path, manifest, images, features)
+    manifest.write(path)
+
+
+def write_small_files(
+    path: Path, manifest: Manifest, images: pl.DataFrame, features: pl.DataFrame
+) -> None:
+    """Write the tables and the arrays' metadata, anew where they are there; no array is touched."""
+    for name, table in (("images.parquet", images), ("features.parquet", features)):
+        with atomic_path(path / name) as temporary:
+            table.write_parquet(temporary)
     width = -(-manifest.features // COLUMNS_PER_CHUNK) * COLUMNS_PER_CHUNK  # whole chunks
     for name in manifest.arrays:
         dtype, rest, axes = (
             ("uint8", (2,), ("axis",)) if name == "positions" else ("float32", (), ())
         )
-        zarr.create_array(
-            store=path / f"{name}.zarr",
-            shape=(manifest.rows, manifest.features, *rest),
-            shards=(manifest.rows_per_shard, width, *rest),
-            chunks=(manifest.rows_per_shard, COLUMNS_PER_CHUNK, *rest),
-            dtype=dtype,
-            compressors=None,
-            dimension_names=("image", "feature", *axes),
-            overwrite=True,
-        )
-    shutil.rmtree(path / "shards", ignore_errors=True)
-    (path / "shards").mkdir()
-    images.write_parquet(path / "images.parquet")
-    features.write_parquet(path / "features.parquet")
-    manifest.write(path)
+        with TemporaryDirectory(prefix=".zarr-", dir=path) as folder:
+            zarr.create_array(
+                store=folder,
+                shape=(manifest.rows, manifest.features, *rest),
+                shards=(manifest.rows_per_shard, width, *rest),
+                chunks=(manifest.rows_per_shard, COLUMNS_PER_CHUNK, *rest),
+                dtype=dtype,
+                compressors=None,
+                dimension_names=("image", "feature", *axes),
+                overwrite=True,
+            )
+            (path / f"{name}.zarr").mkdir(exist_ok=True)
+            content = (Path(folder) / "zarr.json").read_bytes()
+        write_atomically(path / f"{name}.zarr" / "zarr.json", content)
+
+
+def add_table(path: Path, name: str, table: pl.DataFrame) -> None:
+    """Put a table beside those of a finished embedding."""
+    with atomic_path(path / name) as temporary:
+        table.write_parquet(temporary)
+    manifest = Manifest.read(path)
+    files = manifest.files | {name: _digest(path / name)}
+    dataclasses.replace(manifest, files=files).write(path)
 
 
 def write_shard(
@@ -194,10 +179,12 @@ def damaged_shards(path: Path, manifest: Manifest) -> list[int]:
     All of them are read, which takes a fraction of the time of the statistic that comes after.
     """
     if manifest.complete:
-        known = {shard: _recorded(manifest, shard) for shard in range(manifest.n_shards)}
+        known: dict[int, list[str] | None] = {
+            shard: _recorded(manifest, shard) for shard in range(manifest.n_shards)
+        }
     else:
         there = sorted(set(range(manifest.n_shards)) - set(missing_shards(path, manifest)))
-        known = {shard: _marked(path, manifest, shard) for shard in there}
+        known = {shard: _marked_or_none(path, manifest, shard) for shard in there}
 
     def digests(shard: int) -> list[str]:
         return [_digest(_shard_file(path, name, shard)) for name in manifest.arrays]
@@ -219,7 +206,12 @@ def reopen(path: Path, manifest: Manifest, damaged: Sequence[int]) -> Manifest:
         for shard in sorted(set(range(manifest.n_shards)) - set(damaged)):
             _write_marker(path, manifest, shard, _recorded(manifest, shard))
         positions = None if manifest.positions is None else ()
-        manifest = dataclasses.replace(manifest, complete=False, shards=(), positions=positions)
+        # The table of the network is made again by whoever finds it missing.
+        if not is_sound(path, manifest, "network.parquet"):
+            (path / "network.parquet").unlink(missing_ok=True)
+        manifest = dataclasses.replace(
+            manifest, complete=False, shards=(), positions=positions, files={}
+        )
         manifest.write(path)
     for shard in damaged:
         _marker(path, shard).unlink(missing_ok=True)
@@ -234,7 +226,11 @@ def finish(path: Path, manifest: Manifest) -> None:
     digests = [_marked(path, manifest, shard) for shard in range(manifest.n_shards)]
     values, *positions = (tuple(column) for column in zip(*digests, strict=True))
     dataclasses.replace(
-        manifest, complete=True, shards=values, positions=positions[0] if positions else None
+        manifest,
+        complete=True,
+        shards=values,
+        positions=positions[0] if positions else None,
+        files={name: _digest(path / name) for name in small_files(path, manifest)},
     ).write(path)
     shutil.rmtree(path / "shards")
 
@@ -255,6 +251,13 @@ def _marked(path: Path, manifest: Manifest, shard: int) -> list[str]:
     """Return the digests that a shard's marker holds, one per array."""
     marker = json.loads(_marker(path, shard).read_text())
     return [str(marker[key]) for key in ("digest", "positions")[: len(manifest.arrays)]]
+
+
+def _marked_or_none(path: Path, manifest: Manifest, shard: int) -> list[str] | None:
+    try:
+        return _marked(path, manifest, shard)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):  # a damaged marker
+        return None
 
 
 def _recorded(manifest: Manifest, shard: int) -> list[str]:

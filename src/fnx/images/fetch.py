@@ -15,11 +15,10 @@ from typing import IO, Any
 from urllib.parse import quote, urljoin
 
 from fnx.errors import DataError, reason
-from fnx.images.layouts.walk import FETCHED
 from fnx.images.official import OFFICIAL, Archive, how_to_fetch
-from fnx.images.paths import to_text
+from fnx.images.paths import FETCHED, to_text
 from fnx.utils.download import download
-from fnx.utils.files import file_digest
+from fnx.utils.files import file_digest, open_file
 from fnx.utils.progress import progress_bar
 
 log = logging.getLogger(__name__)
@@ -105,7 +104,8 @@ def _prepare(archive: Archive, file: Path, folder: Path) -> None:
 
 def _fetch_each(archive: Archive, file: Path, folder: Path) -> None:
     """Fetch the files that a list names, which lie beside it on the server."""
-    text = file.read_text(encoding="utf-8", errors="replace")
+    with open_file(file) as lines:
+        text = lines.read().decode(errors="replace")
     names = list(dict.fromkeys(line.split()[0] for line in text.splitlines() if line.split()))
     kept = file.with_name(f".{file.name}.files")  # an interrupted run goes on with these
     with progress_bar(f"fetching files of {file.name}", total=len(names), unit="files") as bar:

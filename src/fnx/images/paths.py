@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fnx.images.dataset import Stamp, Stream
+from fnx.utils.files import open_file
 
+FETCHED = ".fetched-by-fnx"  # marks a folder that was made for a published data set
 _DIGITS = re.compile(r"([0-9]+)")
 _LOOKS_ESCAPED = re.compile(r"\\(?=x[0-9a-f]{2})")
 _ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
@@ -83,7 +85,7 @@ class Files:
 
     def stream(self, path: str) -> Stream:
         """Open the file for reading."""
-        return self.file(path).open("rb")
+        return open_file(self.file(path))
 
     def identity(self, path: str) -> tuple[int, ...] | None:
         """Return what tells the file from all others, whatever leads to it; None without a file."""

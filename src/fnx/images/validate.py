@@ -94,7 +94,11 @@ def check_images(
     found: dict[str, Checked] = {}
     bar = progress_bar("checking images", total=len(paths), unit="images", delay=1.0)
     # Decoding releases Python's lock only in part, and network disks want several requests at once.
-    with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool, bar:
+    pool = ThreadPoolExecutor(2 * (os.cpu_count() or 1))
+    with ExitStack() as stack:
+        # An interruption does not wait for a read that never ends.
+        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+        stack.enter_context(bar)
         for first in range(0, len(paths), _AT_ONCE):
             some = paths[first : first + _AT_ONCE]
             for path, checked in zip(some, pool.map(check, some), strict=True):

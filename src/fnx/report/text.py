@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fnx.analysis import Run
+from fnx.utils.text import plain as plain
 
 _STATISTICS = {
     "ks": "signed KS distance",
@@ -40,15 +41,6 @@ def shorten(text: str, limit: int) -> str:
         return line
     tail = (limit - 1) // 2
     return f"{line[: limit - 1 - tail]}…{line[-tail:]}"
-
-
-def plain(text: str) -> str:
-    r"""Put a name on one line, without what would steer a terminal.
-
-    >>> plain("a\x1b[31mb\nc")
-    'a?[31mb c'
-    """
-    return "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
 
 
 def signs(run: Run) -> tuple[str, ...]:

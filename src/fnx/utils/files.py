@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
+import stat
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -70,6 +72,37 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def open_file(path: Path) -> io.BufferedReader:
+    """Open a regular file for reading; what would wait for others, as a pipe, is refused at once.
+
+    Raises:
+        OSError: no such file, one that cannot be read, or no regular file.
+    """
+    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+    def opener(name: str, flags: int) -> int:
+        # Should a pipe have taken its place meanwhile, this does not wait for its other end.
+        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+    return open(path, "rb", opener=opener)
+
+
+def files_called(name: str, below: Path) -> Iterator[Path]:
+    """Yield the files of this name below a folder, however deep; no links to folders are followed.
+
+    Unlike `Path.rglob` it needs no recursion, which a thousand nested folders exceed.
+    """
+    folders = [str(below)]
+    while folders:
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif entry.name == name:
+                    yield Path(entry.path)
+
+
 def digest(chunks: Iterable[bytes]) -> str:
     """Return the BLAKE2b digest of the chunks, one after the other, as 32 hexadecimal digits.
 
@@ -94,6 +127,6 @@ def file_digest(file: Path | io.BufferedReader | io.BytesIO, algorithm: str | No
         OSError: a file that cannot be read.
     """
     if isinstance(file, Path):
-        with file.open("rb") as stream:
+        with open_file(file) as stream:
             return file_digest(stream, algorithm)
     return hashlib.file_digest(file, algorithm or _blake2b).hexdigest()

@@ -7,6 +7,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from fnx.utils.text import printable
+
 
 def progress_bar(
     description: str,
@@ -22,7 +24,7 @@ def progress_bar(
     In a log file it writes a line every ten seconds only.
     """
     return tqdm(
-        desc=description,
+        desc=printable(description),
         total=total,
         initial=initial,
         unit=f" {unit}",

@@ -15,7 +15,7 @@ from fnx.errors import ConfigError, DataError
 from fnx.images.dataset import Listing
 from fnx.images.layouts import folder
 from fnx.images.layouts.readers import list_images
-from fnx.images.paths import from_text, to_text
+from fnx.images.paths import from_text, natural_key, to_text
 
 
 def listing(root: Path | None, depth: int | None = 1) -> Listing:
@@ -42,6 +42,14 @@ def test_a_folder_is_a_class_and_names_sort_naturally(tmp_path: Path) -> None:
     ]
     assert found.class_names == ["k2"] * 4 + ["k10"]
     assert found.splits == [None] * 5
+
+
+def test_numbers_sort_by_value_however_long(tmp_path: Path) -> None:
+    """Python reads only 4,300 digits as one number."""
+    names = ["0", "00", "01", "1", "2", "9" * 4999, "1" + "0" * 4999, "2" + "0" * 4999]
+    assert sorted(sorted(names), key=natural_key) == names
+    make(tmp_path, f"{'7' * 255}/1.png", f"8{'0' * 254}/2.png", "99/3.png")
+    assert [len(name) for name in listing(tmp_path).classes] == [2, 255, 255]
 
 
 def test_images_deeper_down_belong_to_the_class_above(tmp_path: Path) -> None:

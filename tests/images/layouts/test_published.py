@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -339,6 +340,29 @@ def test_the_first_and_the_last_flower(tmp_path: Path) -> None:
     found = list_images(config)
     assert found.classes == ("pink primrose", "hard-leaved pocket orchid", "blackberry lily")
     assert found.splits == [None, "train", "val"]
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("textures", "labels/train1.txt"), ("flowers102", "imagelabels.mat"), ("wood", "names.txt")],
+)
+def test_an_annotation_that_is_a_pipe_is_refused(name: str, file: str, tmp_path: Path) -> None:
+    """Reading it would wait for ever."""
+    root = tmp_path / "data" / name
+    needed = {
+        "textures": ["images/x", "labels/val1.txt", "labels/test1.txt"],
+        "flowers102": ["jpg/x", "setid.mat"],
+        "wood": [],
+    }
+    for other in needed[name]:
+        (root / other).parent.mkdir(parents=True, exist_ok=True)
+        (root / other).touch()
+    (root / file).parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(root / file)
+    config = replace(dataset(name, tmp_path), download=False)
+    expected = "neither names.txt" if name == "wood" else f"{file}': not a regular file"
+    with pytest.raises(DataError, match=expected):
+        list_images(config)
 
 
 def test_a_list_of_dogs_without_its_variable(tmp_path: Path) -> None:

@@ -519,6 +519,18 @@ def test_labels_of_parquet_that_are_no_classes(tmp_path: Path, label: list[Any],
     assert "\n" not in str(caught.value)
 
 
+def test_a_panic_of_polars_in_a_damaged_file_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def panic(_: Path) -> pl.DataFrame:
+        raise pl.exceptions.PanicException("out of\nspec")
+
+    (tmp_path / "t.parquet").touch()
+    monkeypatch.setattr(pl, "read_parquet", panic)
+    with pytest.raises(DataError, match=r"^cannot read the table '.*t.parquet': Panic.* out of sp"):
+        opened(tmp_path / "t.parquet")
+
+
 def test_a_list_of_paths_is_refused(tmp_path: Path) -> None:
     table = pl.DataFrame({"path": [["a"], ["b"]], "label": ["x", "y"]})
     table.write_parquet(tmp_path / "t.csv")  # whatever its ending

@@ -4,9 +4,11 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
+import polars as pl
 import pytest
 from tests.report.looks import assert_looks_approved
 from tests.report.page.test_page import HOSTILE, Page
@@ -14,7 +16,7 @@ from tests.report.synthetic import Synthetic, write_run
 
 from fnx.analysis import Run
 from fnx.report.comparison.gather import Comparison, gather
-from fnx.report.comparison.page import _series, link
+from fnx.report.comparison.page import _SECTIONS, _series, link, render
 from fnx.report.comparison.write import write
 from fnx.report.figures import agreement as fig_agreement
 from fnx.report.figures import style
@@ -89,6 +91,17 @@ def test_pairs_of_all_kinds_are_there(made: tuple[Path, Comparison]) -> None:
     _, compared = made
     by = compared.pairs["by"].value_counts().sort("by").rows()
     assert by == [("distribution", 3), ("unit", 3)]
+
+
+def test_the_layers_of_sixty_pairs_are_in_the_page(made: tuple[Path, Comparison]) -> None:
+    _, compared = made
+    for count, more in ((60, None), (62, "The layers of 2 more pairs of runs are in")):
+        pairs = pl.concat([compared.pairs.filter(by="unit").head(1)] * count)
+        figures = {stem: "<svg ></svg>" for stems in _SECTIONS.values() for stem in stems}
+        text = render(replace(compared, pairs=pairs), figures, Path("out"), [])
+        assert text.count(", layer by layer</summary>") == 60
+        assert ("more pairs of runs are in" in text) == (more is not None)
+        assert more is None or more in text
 
 
 def test_many_pairs_become_columns_of_colours(tmp_path: Path) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from PIL import Image
 
 from fnx.report.figures import style
+from fnx.report.figures.draw import Picture, save_all
 
 
 @pytest.fixture
@@ -54,7 +58,10 @@ def test_small_multiples_fill_rows_from_the_left(count: int, columns: int, rows:
     assert all(shared)
 
 
-@pytest.mark.parametrize(("value", "shown"), [(0.5, 1), (-0.5, 1), (0.9, 0), (np.inf, 0)])
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.5, 1), (-0.5, 1), (0.0, 1), (0.8, 1), (-0.8, 1), (0.9, 0), (-0.9, 0), (np.inf, 0)],
+)
 @pytest.mark.parametrize(("label", "side"), [("t⁺", "left"), ("t⁻", "right")])
 def test_a_threshold_is_named_within_the_limits(
     axes: Axes, value: float, shown: int, label: str, side: str
@@ -66,6 +73,9 @@ def test_a_threshold_is_named_within_the_limits(
     if shown:
         assert axes.texts[0].get_text() == f"{label} = {value:.3f}".replace("-", "−")
         assert axes.texts[0].get_horizontalalignment() == side
+        assert axes.texts[0].xyann == (4 if side == "left" else -4, -2)
+        style.threshold_line(axes, value, label, above=True)
+        assert axes.texts[1].xyann == (0, 3)
 
 
 @pytest.mark.parametrize(
@@ -101,3 +111,47 @@ def test_a_figure_is_saved_in_every_format_the_same_each_time(tmp_path: Path) ->
         first = [path.read_bytes() for path in paths]
         style.save(figure, tmp_path / "a.b", ["png", "svg", "pdf"])
     assert [path.read_bytes() for path in paths] == first
+    assert not isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine)  # laid out once
+    with Image.open(paths[0]) as image:
+        assert image.info["dpi"] == pytest.approx((200, 200), abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("formats", "files"),
+    [
+        ([], ["a.csv", "a.parquet"]),
+        (["svg"], ["a.csv", "a.parquet", "a.svg"]),
+        (["png", "svg"], ["a.csv", "a.parquet", "a.png", "a.svg"]),
+        (["png"], ["a.csv", "a.parquet", "a.png"]),
+    ],
+)
+def test_a_picture_is_saved_as_asked_and_its_drawing_is_given_back(
+    tmp_path: Path, formats: list[str], files: list[str]
+) -> None:
+    with style.style():
+        figure = style.new_figure(2, 1)
+        figure.text(0.5, 0.5, "Käfer")
+        drawn = save_all([Picture("a", figure, pl.DataFrame({"x": [1]}))], tmp_path, formats)
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
+    assert list(drawn) == ["a"]
+    assert "Käfer" in drawn["a"]
+    if "svg" in formats:
+        assert (tmp_path / "a.svg").read_text(encoding="utf-8") == drawn["a"]
+
+
+def test_long_headings_and_names_are_cut(axes: Axes) -> None:
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    style.title(figure, "h" * 200, "d" * 200)
+    assert [len(text.get_text()) for text in figure.texts] == [70, 120]
+    style.layer_axis(axes, ["n" * 40], ["conv"], 1.2)
+    assert len(axes.get_yticklabels()[0].get_text()) == 28
+
+
+def test_layers_are_in_the_order_of_the_run_that_has_most() -> None:
+    runs = {"a": ["x", "z"], "b": ["x", "y", "fc"], "c": ["w", "fc"]}
+    rows = [(run, name, name[0] * 2) for run, names in runs.items() for name in names * 2]
+    table = pl.DataFrame(rows, schema=["run", "layer", "kind"], orient="row")
+    names, kinds = style.layers_of(table, "run")
+    assert names == ["x", "y", "fc", "z", "w"]
+    assert kinds == ["xx", "yy", "ff", "zz", "ww"]

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -241,3 +242,44 @@ def test_a_known_network_gives_a_layer_its_map_and_field(tmp_path: Path) -> None
         {"parameters": 7, "height": 5, "width": 4, "receptive_field": 3},
         {"parameters": 9},
     ]
+
+
+def sized(features: int, classes: int) -> Any:
+    """What is asked of a run's size."""
+    return SimpleNamespace(
+        features=SimpleNamespace(height=features),
+        classes=SimpleNamespace(height=classes),
+        distances=SimpleNamespace(size=features * classes),
+        scan=SimpleNamespace(layers=range(10)),
+    )
+
+
+def test_the_page_of_a_large_run_has_less_of_each_class_and_feature() -> None:
+    assert [pagedata.top_per_class(sized(1, classes)) for classes in (300, 301)] == [5, 3]
+    # Chunks of 220 kB: 4 bytes for each class of a feature, or 16 for each of its 50 top classes.
+    whole, cut = sized(32_000, 1000), sized(32_001, 1000)
+    assert [pagedata.features_per_chunk(run) for run in (whole, cut)] == [55, 275]
+    assert pagedata.features_per_chunk(sized(7, 100)) == 7
+    assert pagedata.classes_per_chunk(whole) == 220_000 // (2 * (120 + 1600 + 201 * 8)) == 33
+
+
+def test_of_many_classes_three_hundred_have_curves_and_all_come_in_one_chunk_if_it_has_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = (("conv", 2, "conv"), ("fc", 1, "fc"))
+    spec = Synthetic(class_sizes=(3,) * 302, layers=layers)
+    run = Run.open(write_run(tmp_path / "run", spec))
+    monkeypatch.setattr(pagedata, "CHUNK_BYTES", 10**7)
+    figures = unpacked(pagedata.figures(run))
+    assert len(figures["shown"]) == 300
+    assert figures["shown"][[0, -1]].tolist() == [0, 301]
+    assert figures["pairs"].tolist() == [604, 302]
+    assert figures["pairsRandom"].tolist() == [1208, 604]
+    (chunk,) = pagedata.classes(run)
+    assert list(chunk) == [str(i) for i in range(302)]
+
+
+def test_a_constant_feature_is_marked(tmp_path: Path) -> None:
+    run = Run.open(write_run(tmp_path / "run", Synthetic(constant=[3, 47])))
+    (chunk,) = pagedata.features(run)
+    assert np.flatnonzero(unpacked(chunk)["constant"]).tolist() == [3, 47]

@@ -37,3 +37,10 @@ def test_templates_escape_and_know_all_their_values(tmp_path: Path) -> None:
     assert template.render(x="<b>") == "&lt;b&gt; 1,234.5 −0.500"
     with pytest.raises(UndefinedError):
         template.render()
+
+
+def test_lines_of_a_template_that_hold_tags_alone_leave_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.j2").write_text("{% if x %}\n  {% if x %}\nA\n  {% endif %}\n{% endif %}\nB\n")
+    assert environment(tmp_path).get_template("a.j2").render(x=True) == "A\nB"
+    (tmp_path / "b.j2").write_text("{{ ('fc', 3)|address }} {{ 'abcdef'|shorten(3) }}")
+    assert environment(tmp_path).get_template("b.j2").render() == "#/feature/fc/3 a…f"

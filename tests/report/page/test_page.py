@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import polars as pl
 import pytest
+from tests.report.page.test_data import read
 from tests.report.synthetic import Synthetic, write_run
 
 from fnx.analysis import Run
@@ -17,6 +19,7 @@ from fnx.report.page import page as report_page
 from fnx.report.page.page import verdict
 
 HOSTILE = '<script>alert("x")</script>&$x_{'
+DRAWN = ("fig05_layers", "fig06_distribution", "fig09_presence", "fig09_absence", "fig10_kept")
 VOID = {"meta", "link", "input", "br", "img"}
 
 
@@ -165,8 +168,7 @@ def test_many_failed_images_and_classes_are_cut(
 
 def rendered(run: Run) -> str:
     """The page of a run without drawings."""
-    names = ["fig05_layers", "fig06_distribution", "fig09_presence", "fig09_absence", "fig10_kept"]
-    return report_page.render(run, dict.fromkeys(names, "<svg ></svg>"), ["png"])
+    return report_page.render(run, dict.fromkeys(DRAWN, "<svg ></svg>"), ["png"])
 
 
 def test_tables_1_and_2_are_in_the_page(tmp_path: Path) -> None:
@@ -217,16 +219,53 @@ def test_a_figures_files_are_linked_to_where_they_are(finished: Path, tmp_path: 
     assert report_page.figure_files(run, "nothing", []) == []
     assert report_page.picture_file(run, "fig05_layers") == "figures/fig05_layers.png"
     assert report_page.picture_file(run, "nothing") is None
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures/a.svg").touch()
+    assert report_page.picture_file(Run(tmp_path, run.record), "a") == "figures/a.svg"
 
 
 def test_the_settings_of_a_run_are_listed(finished: Path) -> None:
-    found = dict(report_page.settings(Run.open(finished)))
-    assert found["command"] == "python -m fnx dataset=shapes model=tinynet"
-    assert found["backbone"] == "tinynet, read post-activation"
-    assert found["crops"] == "ten: resize=256, size=224, resize_mode=short_side"
-    assert found["statistic"] == "ks: bins=100"
-    assert found["embedding"] == "outputs/embeddings/shapes-tinynet-0123456789abcdef"
-    assert found["seed"] == "0"
+    run = Run.open(finished)
+    record = replace(run.record, versions={"python": "3.11", "numpy": "2.0"}, threshold={"q": 1})
+    assert report_page.settings(Run(run.path, record)) == [
+        ("command", "python -m fnx dataset=shapes model=tinynet"),
+        ("started", "2024-01-31T12:00:00+00:00"),
+        ("data set", "shapes"),
+        ("backbone", "tinynet, read post-activation"),
+        ("crops", "ten: resize=256, size=224, resize_mode=short_side"),
+        ("statistic", "ks: bins=100"),
+        ("threshold", ": q=1"),
+        ("seed", "0"),
+        ("weights", "5ca1ab1e" * 8),
+        ("embedding", "outputs/embeddings/shapes-tinynet-0123456789abcdef"),
+        ("fingerprint", "0123456789abcdef"),
+        ("fnx", "0.1.0"),
+        ("libraries", "python 3.11, numpy 2.0"),
+    ]
+    again = replace(run.record, embedding_reused=True, threshold={"name": "fixed"})
+    found = dict(report_page.settings(Run(run.path, again)))
+    assert found["embedding"] == "outputs/embeddings/shapes-tinynet-0123456789abcdef (reused)"
+    assert found["threshold"] == "fixed"
+
+
+def test_two_hundred_failed_images_are_listed(tmp_path: Path) -> None:
+    failed = [(f"{i}.jpg", "truncated") for i in range(201)]
+    run = Run.open(write_run(tmp_path / "run", Synthetic(failed=failed, class_sizes=(5, 5))))
+    run.record.config["path"] = Path("Käfer")
+    text = " ".join(" ".join(Page(rendered(run)).text).split())
+    assert '"path": "Käfer"' in text
+    assert "199.jpg" in text
+    assert "200.jpg" not in text
+    assert "And 1 more, in images.parquet" in text
+
+
+def test_the_page_draws_the_modes_that_were_asked_for(tmp_path: Path) -> None:
+    run = Run.open(write_run(tmp_path / "run"))
+    page = report_page.write(run, dict.fromkeys(DRAWN, "<svg ></svg>"), [], "lognormal")
+    assert page == run.path / "report.html"
+    modes = read(run.path / "report/data/figures.js")["layers"]["+"]["mode"].tolist()
+    assert modes == run.layers.filter(sign="+")["lognormal_mode"].to_list()
+    assert "Plotly" in (run.path / "report/plotly.min.js").read_text(encoding="utf-8")
 
 
 def test_tables_only_writes_no_page(tmp_path: Path) -> None:

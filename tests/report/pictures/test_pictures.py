@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -77,6 +78,115 @@ def test_each_image_is_decoded_once() -> None:
         found = list(cut_tiles(cuts, opener, Crops("center", 32, 32), threads))
     assert sorted(opened) == ["blue", "gone", "red"]
     assert len(found) == 100
+
+
+class Colours:
+    """Images of one colour each: `path` is its name. Those of `gone` cannot be opened."""
+
+    def __init__(self, paths: Sequence[str], class_ids: Sequence[int], *gone: str) -> None:
+        self.table, self.gone = pl.DataFrame({"class_id": class_ids, "path": paths}), gone
+        self.opened: list[str] = []
+
+    def ok(self) -> pl.DataFrame:
+        return self.table
+
+    def open(self, path: str) -> Image.Image:
+        self.opened.append(path)
+        if path in self.gone:
+            raise FileNotFoundError(path)
+        return Image.new("RGB", (TILE, TILE), f"#{path}")
+
+
+def colours(sprite: Path) -> list[str]:
+    """The colour of the middle of each tile, to 4 bits: JPEG changes the rest."""
+    middles = [tile[20:-20, 20:-20].mean((0, 1)) for tile in tiles(sprite)]
+    return ["".join(f"{round(value / 17):x}" for value in middle) for middle in middles]
+
+
+def test_each_feature_has_a_grid_of_its_tiles_in_order_of_rank(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = Run.open(
+        write_run(tmp_path / "run", Synthetic(layers=(("a", 2, "conv"), ("b", 3, "fc"))))
+    )
+    shown = {1: ["f00", "0f0", "00f", "fff"], 0: ["0f0"], 4: ["00f", "f00"], 2: ["000", "fff"]}
+    rows = [
+        (feature, path, 0, 0, 0, TILE, TILE) for feature, some in shown.items() for path in some
+    ]
+    names = ["feature_id", "path", "view", "top", "left", "bottom", "right"]
+    table = pl.DataFrame(rows, schema=names, orient="row")
+    monkeypatch.setattr(pictures, "_FEATURES_AT_ONCE", 3)
+    monkeypatch.setattr(pictures, "_IMAGES_AT_ONCE", 2)
+    images: Any = Colours([], [], "fff")
+    pictures.draw_features(run, table, images, Crops("center", TILE, TILE))
+    grey = "888"
+    expected = {
+        "a/1": ["f00", "0f0", "00f", grey, grey, grey],
+        "a/0": ["0f0", grey, grey],
+        "b/2": ["00f", "f00", grey],
+        "b/0": ["000", grey, grey],
+    }
+    files = {name: run.path / f"pictures/{name}.jpg" for name in expected}
+    assert {name: colours(file) for name, file in files.items()} == expected
+    with Image.open(files["a/1"]) as image:
+        assert image.size == (3 * TILE, 2 * TILE)
+    assert sorted((run.path / "pictures").rglob("*.jpg")) == sorted(files.values())
+    assert sorted(images.opened) == ["000", "00f", "0f0", "f00", "fff", "fff"]  # in two parts
+    assert caplog.text.count("grey where images can no longer be read (1, the first: 'fff')") == 2
+
+
+@pytest.mark.parametrize("asked", ["top", "all"])
+def test_features_are_drawn_that_are_asked_for(
+    asked: str, tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = (("conv", 40, "conv"), ("fc", 40, "fc"))
+    run = Run.open(write_run(tmp_path / "run", Synthetic(layers=layers, class_sizes=(9, 9))))
+    table = pl.DataFrame({"feature_id": range(80)})
+    found: dict[str, Any] = {}
+
+    def ranked(*given: Any) -> pl.DataFrame:
+        found["shown"], found["size"] = given[3], given[2].crops.size
+        return table
+
+    def drawn(_: Run, rows: pl.DataFrame, *rest: Any) -> None:
+        found["drawn"], found["views"] = set(rows["feature_id"]), rest[1].size
+
+    monkeypatch.setattr(pictures, "top_images", ranked)
+    monkeypatch.setattr(pictures, "draw_features", drawn)
+    monkeypatch.setattr(pictures, "draw_classes", lambda *_: None)
+    config, images = tiny(f"report.pictures={asked}"), Colours([], [])
+    written: Any = pictures.write_pictures
+    assert written(run, images, images, None, config) is table
+    shown = pictures.shown_features(run)
+    assert len(shown) < 80
+    assert found["shown"] == (shown if asked == "top" else None)
+    assert found["drawn"] == (shown if asked == "top" else set(range(80)))
+    assert found["size"] == found["views"]
+    assert pl.read_parquet(run.path / "top_images.parquet").equals(table)
+    assert written(run, images, None, None, config) is None
+
+
+def test_a_class_shows_nine_images_at_even_distances(tmp_path: Path) -> None:
+    run = Run.open(write_run(tmp_path / "run"))
+    many = [f"{number:x}8f" for number in range(12)]  # 12 images: every third one is left out
+    images: Any = Colours([*many, "f00", "0f0", "00f", "ff0"], [7] * 12 + [2] * 4, "00f")
+    pictures.draw_classes(run, images)
+    assert colours(class_path(run.path, 7)) == [many[i] for i in (0, 1, 2, 4, 5, 6, 8, 9, 10)]
+    assert colours(class_path(run.path, 2)) == ["f00", "0f0", "888", "ff0", "888", "888"]
+    pictures.draw_classes(run, images)  # over those of an earlier report
+
+
+def test_the_features_farthest_out_of_each_layer_always_have_a_picture(tmp_path: Path) -> None:
+    run = Run.open(
+        write_run(tmp_path / "run", Synthetic(layers=(("a", 30, "conv"), ("b", 9, "fc"))))
+    )
+    real, expected = np.asarray(run.distances), set()
+    for rows in (range(30), range(30, 39)):
+        expected |= set(sorted(rows, key=lambda row: -real[row].max())[:6])
+        expected |= set(sorted(rows, key=lambda row: real[row].min())[:6])
+    assert pictures.layers_extremes(run) == expected
+    pairs = {*shown_pairs(run)["feature_id"], *run.top_features["feature_id"]}
+    assert pictures.shown_features(run) == expected | pairs
 
 
 @pytest.mark.parametrize("layer", ["../up", "a/b", "..", "a b", "\u00fc", "classes", "c:\\d"])

@@ -3,7 +3,13 @@ from __future__ import annotations
 import csv
 import dataclasses
 import logging
+import os
 import shutil
+import sys
+from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,7 +20,10 @@ from fnx.analysis.record import Extraction
 from fnx.config.schema import LoggerConfig
 from fnx.report import track
 from fnx.report.trackers import track as tracking
+from fnx.report.trackers.csv import CsvTracker
+from fnx.report.trackers.open import open_tracker
 from fnx.report.trackers.track import metrics, stored_embedding, tracked_tables
+from fnx.report.trackers.tracker import Tracker
 
 
 @pytest.fixture
@@ -76,6 +85,28 @@ def test_every_class_has_its_first_features_in_a_table_of_limited_size(
     assert set(top.drop_nulls("picture")["feature_id"]) == set(order[:6])
     monkeypatch.setattr(tracking, "MAX_ROWS", 3)
     assert tracked_tables(run)["top_features"]["rank"].to_list() == [1, 1, 1]
+
+
+def test_a_table_has_ten_thousand_rows_and_two_hundred_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def top(classes: int) -> pl.DataFrame:
+        ranks = range(1, 11)
+        names = ("class_id", "sign", "rank")
+        every = pl.DataFrame(product(range(classes), "+-", ranks), schema=names, orient="row")
+        ids = pl.int_range(pl.len()) % 300
+        rows = every.with_columns(feature_id=ids, layer=pl.lit("a"), unit=ids)
+        monkeypatch.setattr(tracking, "named_top_features", lambda _: rows)
+        run: Any = SimpleNamespace(path=tmp_path, classes=SimpleNamespace(height=classes))
+        return tracking._top_features(run)
+
+    monkeypatch.setattr(tracking, "sprite_path", lambda *_: tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").touch()
+    few = top(600)  # of 1,200 lists eight each
+    assert (few.height, few["rank"].max()) == (9600, 8)
+    assert few.drop_nulls("picture")["feature_id"].n_unique() == 200
+    many = top(6000)
+    assert (many.height, many["rank"].max()) == (10_000, 1)
 
 
 def test_a_speed_is_told_where_the_run_itself_extracted(run: Run) -> None:
@@ -146,7 +177,7 @@ def test_tensorboard_has_the_first_rows_of_a_table_as_text(run: Run) -> None:
 
     from fnx.report.trackers.tensorboard import TensorBoardTracker, flat
 
-    tracker = TensorBoardTracker(run.path, {"seed": 3})
+    tracker = TensorBoardTracker(run.path, {"seed": 3, "dataset": "Käfer"})
     tracker.log_table("long", pl.DataFrame({"a|b": range(201), "c": ["x"] * 201}))
     tracker.log_summary({"model": "tinynet", "kept": 2})
     tracker.close()
@@ -161,7 +192,7 @@ def test_tensorboard_has_the_first_rows_of_a_table_as_text(run: Run) -> None:
     lines = text("long").splitlines()
     assert lines[:3] == ["| a\\|b | c |", "| --- | --- |", "| 0 | x |"]
     assert (len(lines), lines[-1]) == (202, "| 199 | x |")
-    assert text("config") == '    {\n      "seed": 3\n    }'
+    assert text("config") == '    {\n      "seed": 3,\n      "dataset": "Käfer"\n    }'
     assert text("model") == "tinynet"
     assert [event.value for event in events.Scalars("kept")] == [2]
     assert flat({"a": {"b": (1, None)}, "c": True}) == {"a.b": "[1,None]", "c": True}
@@ -174,3 +205,29 @@ def test_a_tracker_that_fails_takes_nothing_from_a_finished_run(
     with caplog.at_level(logging.WARNING):
         track(run, LoggerConfig(name="csv"))
     assert "logger=csv failed, the run's folder is complete" in caplog.text
+
+
+def test_a_tracker_is_told_no_secret(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GH_PAT", "hidden-" + 70 * "x")
+    secret = f"a-{os.environ['GH_PAT']}"
+    told: dict[str, Any] = {}
+    fake = SimpleNamespace(WandbTracker=lambda *_, **options: told.update(options) or Tracker())
+    monkeypatch.setitem(sys.modules, "fnx.report.trackers.wandb", fake)
+    config = LoggerConfig("wandb", project=secret, group=secret, tags=[secret, "b"])
+    open_tracker(
+        config, run.path, run_config={"x": secret}, name=secret, job_type="c", tags=[secret]
+    )
+    assert told == {
+        "project": "a-[secret]",
+        "name": "a-[secret]",
+        "job_type": "c",
+        "group": "a-[secret]",
+        "tags": ["a-[secret]", "b"],
+        "mode": "offline",
+    }
+
+
+def test_the_values_of_metrics_csv_are_no_formulas(run: Run) -> None:
+    tracker = CsvTracker(run.path)
+    tracker.log_summary({"dataset": "=1+1", "t_minus": -0.5})
+    assert (run.path / "metrics.csv").read_text() == "name,value\ndataset,'=1+1\nt_minus,-0.5\n"

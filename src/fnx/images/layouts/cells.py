@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from PIL import Image
 
 from fnx.images.dataset import Stream
 from fnx.images.paths import Files
@@ -37,10 +36,6 @@ class Cells:
 
     column: pl.Series
     folder: Path
-
-    def __call__(self, path: str) -> Image.Image:
-        """Open the image with this path, the number of its row."""
-        return Image.open(self.stream(path))
 
     def stream(self, path: str) -> Stream:
         """Open the image's bytes."""

@@ -17,7 +17,7 @@ from fnx.images.dataset import Listing
 from fnx.images.layouts.walk import ENDINGS, LEFT_BY_RUN, names_in, written_by_fnx
 from fnx.images.official import OFFICIAL, how_to_fetch
 from fnx.images.paths import Files, natural_key, to_text
-from fnx.utils.files import expand_user
+from fnx.utils.files import expand_user, open_file
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ def incomplete(config: DatasetConfig, what: str) -> MissingDataError:
 def read_lines(file: Path) -> list[str]:
     """Return the lines of an annotation file that are not empty."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        with open_file(file) as lines:
+            text = lines.read().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {to_text(str(file))!r}: {reason(error)}") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
@@ -96,7 +97,8 @@ def read_mat(file: Path) -> dict[str, Any]:
     from scipy.io import loadmat
 
     try:
-        loaded: dict[str, Any] = loadmat(str(file), squeeze_me=True)
+        with open_file(file) as variables:
+            loaded: dict[str, Any] = loadmat(variables, squeeze_me=True)
     except Exception as error:  # scipy raises whatever it meets in a damaged file
         raise DataError(f"cannot read {to_text(str(file))!r}: {reason(error)}") from error
     return loaded

@@ -86,7 +86,8 @@ def _table(file: Path, config: DatasetConfig) -> pl.DataFrame:
             return table.select(pl.exclude("")).with_row_index("", offset=1)
         known = (config.path_column, config.label_column or "label", config.split_column or "split")
         return read_delimited(file, known)
-    except (OSError, pl.exceptions.PolarsError) as error:
+    # Some damage makes Polars' own code give up (a "panic", which is no Exception).
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise DataError(f"cannot read the table {to_text(str(file))!r}: {reason(error)}") from error
 
 

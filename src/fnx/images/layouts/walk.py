@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fnx.errors import DataError, reason
-from fnx.images.paths import shown
+from fnx.images.paths import FETCHED, shown
 
-FETCHED = ".fetched-by-fnx"  # marks a folder that was made for a published data set
 #: Names that stand together only in a folder that fnx, of this or an older version, has written.
 _SIGNS = (
     {".hydra", "run.log"},  # a run that has begun

@@ -73,7 +73,7 @@ def draw(runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame) -> Fig
     """Draw the `table` of runs of one statistic: percentages of pairs, random labels behind."""
     kinds, alone = _kinds(runs), len(runs) == 1
     figure = style.new_figure(height=1.2 + 2.0 * len(kinds) if alone else 1.3 + 2.3 * len(kinds))
-    panels = figure.subplots(len(kinds), 1, sharex=True, squeeze=False)[:, 0]
+    panels = figure.subplots(len(kinds), 1, sharex=True, squeeze=False).ravel()
     styles = dict(zip(labels, style.series_styles(len(runs)), strict=True))
     for panel, kind in zip(panels, kinds, strict=True):
         rows = drawn.filter(kind=kind)

@@ -13,7 +13,7 @@ from fnx.analysis import Run
 from fnx.analysis.comparison.table3 import table3
 from fnx.config.schema import ReportConfig
 from fnx.report.figures import counts, distances, features, kept, layers, pair, style
-from fnx.report.tables import datasets_table
+from fnx.report.tables import datasets_table, write_csv
 from fnx.report.text import signs
 
 _NAMES = {"+": "presence", "-": "absence"}
@@ -78,4 +78,4 @@ def save_all(pictures: Iterable[Picture], folder: Path, formats: Sequence[str]) 
 def save_table(table: pl.DataFrame, stem: Path) -> None:
     """Write a table as `stem`.parquet and `stem`.csv; infinities are "inf" in the latter."""
     table.write_parquet(stem.with_name(f"{stem.name}.parquet"))
-    table.write_csv(stem.with_name(f"{stem.name}.csv"))
+    write_csv(table, stem.with_name(f"{stem.name}.csv"))

@@ -57,7 +57,7 @@ def draw(run: Run, sign: str, drawn: pl.DataFrame) -> Figure:
         one.set_axis_off()
     for place, pair in enumerate(drawn.rows(named=True)):
         row, column = divmod(place, across)
-        some = axes[row, column * panels : (column + 1) * panels]
+        some = axes[row, column * panels :]
         _draw_feature(some[0], run, pair)
         if sign == "-":
             _draw_classes(some[1], some[2], run, pair)

@@ -41,7 +41,7 @@ def draw(runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame) -> Fig
     """
     shown = [name for name in GROUPS if name in set(drawn["group"])]
     figure = style.new_figure(height=1.0 + 2.3 * len(shown))
-    panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
+    panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False).ravel()
     styles = dict(zip(labels, style.series_styles(len(runs)), strict=True))
     for panel, name in zip(panels, shown, strict=True):
         rows = drawn.filter(group=name)

@@ -163,7 +163,6 @@ def _bands(axes: Axes, noise: pl.DataFrame, positions: Any, height: float) -> No
         left=noise["low_random"].to_numpy(),
         height=height,
         color=style.RANDOM_FILL,
-        linewidth=0,
         label=None if named else "random labels",
     )
 

@@ -82,7 +82,7 @@ def draw(run: Run, drawn: pl.DataFrame) -> Figure:
     feature = f"{first['layer']}/{first['unit']}"
     words = _words(first["distance"], first["threshold"], run.neutral)
     figure = style.new_figure(height=3.3)
-    panels = figure.subplots(1, 2 if cumulative else 1, squeeze=False)[0]
+    panels = figure.subplots(1, 2 if cumulative else 1, squeeze=False).ravel()
     _densities(panels[0], drawn.filter(curve="density"))
     if cumulative:
         _distributions(panels[1], drawn, words, exact=run.record.statistic.get("bins") is None)

@@ -54,7 +54,7 @@ def draw_class(run: Run, profile: ClassProfile) -> Figure:
     figure = style.new_figure(height=panels + layers + 1.2)
     top, bottom = _stacked(figure, panels, layers + 0.6)
     picture = class_path(run.path, profile.class_id)
-    grid = top.subplots(1, len(signs(run)) + picture.is_file(), squeeze=False)[0]
+    grid = top.subplots(1, len(signs(run)) + picture.is_file(), squeeze=False).ravel()
     if picture.is_file():
         _picture(grid[0], picture, "images of the class")
     for axes, sign in zip(grid[-len(signs(run)) :], signs(run), strict=True):
@@ -146,7 +146,7 @@ def draw_layer(run: Run, profile: LayerProfile) -> Figure:
     axes.set_xlabel(distance_label(run))
     axes.set_ylabel("pairs / % of the layer's")
     axes.legend(loc="upper left")
-    panels = bottom.subplots(1, len(signs(run)), squeeze=False)[0]
+    panels = bottom.subplots(1, len(signs(run)), squeeze=False).ravel()
     for panel, sign in zip(panels, signs(run), strict=True):
         part = profile.pairs.filter(sign=sign)
         names = part.select("class_name", "unit").rows()

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fnx.report.text import plain
+from fnx.utils.text import printable
 
 FALLBACK_WIDTH = 100
 NARROWEST = 60
@@ -45,8 +46,9 @@ class Terminal:
 
     def print(self, parts: Iterable[RenderableType]) -> None:
         """Print parts one below the other, in characters that the stream's encoding has."""
+        shown_parts = [Text(printable(part)) if isinstance(part, str) else part for part in parts]
         with self.console.capture() as captured:
-            self.console.print(Group(*parts))
+            self.console.print(Group(*shown_parts))
         shown = encodable(captured.get(), self._stream.encoding or "ascii")
         self._stream.write("".join(f"{line.rstrip()}\n" for line in shown.splitlines()))
 

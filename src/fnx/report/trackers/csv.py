@@ -8,7 +8,9 @@ from pathlib import Path
 
 import polars as pl
 
+from fnx.report.tables import write_csv
 from fnx.report.trackers.tracker import StoredEmbedding, Tracker
+from fnx.utils.text import cell
 
 
 class CsvTracker(Tracker):
@@ -22,13 +24,16 @@ class CsvTracker(Tracker):
         """Rewrite ``metrics.csv`` with these values added."""
         self._values |= values
         with (self._folder / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([("name", "value"), *self._values.items()])
+            rows = (
+                (name, cell(v) if isinstance(v, str) else v) for name, v in self._values.items()
+            )
+            csv.writer(file).writerows([("name", "value"), *rows])
 
     def log_table(self, name: str, table: pl.DataFrame) -> None:
         """Write ``tables/<name>.csv``."""
         folder = self._folder / "tables"
         folder.mkdir(exist_ok=True)
-        table.write_csv(folder / f"{name}.csv")
+        write_csv(table, folder / f"{name}.csv")
 
     def log_embedding(self, embedding: StoredEmbedding) -> None:
         """Add the embedding's path and fingerprint to the scalars."""

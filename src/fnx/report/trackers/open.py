@@ -8,6 +8,7 @@ from typing import Any
 
 from fnx.config.schema import LoggerConfig
 from fnx.report.trackers.tracker import Tracker
+from fnx.utils.redact import redacted
 
 
 def open_tracker(
@@ -26,6 +27,9 @@ def open_tracker(
     name and tags, and groups runs by `job_type` and by `group`, what runs of one sweep share, over
     which that of the configuration takes precedence.
     """
+    # No text of the configuration reaches a tracker with its secrets.
+    config = LoggerConfig(**redacted(vars(config)))
+    run_config, name, tags = redacted(run_config), redacted(name), redacted(list(tags))
     if config.name == "wandb":
         from fnx.report.trackers.wandb import WandbTracker
 

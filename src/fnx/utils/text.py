@@ -1,0 +1,36 @@
+"""Text from data, made fit to be printed: nothing in it steers a terminal or turns a line round."""
+
+from __future__ import annotations
+
+import re
+
+FORMULA = r"^[=+\-@\t\r][\s\S]"
+"""How a cell begins that a spreadsheet takes for a formula; a sign alone is none."""
+
+
+def printable(text: str) -> str:
+    r"""Put a text on one line; control characters and marks of direction become "?".
+
+    >>> printable("a\x1b[31mb\nc\u202ed")
+    'a?[31mb c?d'
+    """
+    shown = (c if c.isprintable() else " " if c.isspace() else "?" for c in text)
+    return "".join(shown)
+
+
+def plain(text: str) -> str:
+    r"""Put a name on one line as `printable` does, with single blanks.
+
+    >>> plain("a\x1b[31mb\n  c")
+    'a?[31mb c'
+    """
+    return " ".join(printable(text).split())
+
+
+def cell(text: str) -> str:
+    """Put a mark before a text that a spreadsheet would take for a formula.
+
+    >>> cell("=1+1"), cell("-"), cell("wren")
+    ("'=1+1", '-', 'wren')
+    """
+    return f"'{text}" if re.match(FORMULA, text) else text
