@@ -111,3 +111,14 @@ def test_names_of_thousands_of_digits_are_names_as_others_and_cut_in_messages(
         find_feature(run, "conv/999999999")
     with pytest.raises(DataError, match=r"^no layer '9{80}…'; there are conv, fc$"):
         find_layer(run, "9" * 5000)
+
+
+def test_names_of_more_than_two_hundred_characters_are_never_near(tmp_path: Path) -> None:
+    for length, near in ((200, True), (201, False)):
+        names = ["q" * length, "short"]
+        run = runs.run(tmp_path, classes=pl.DataFrame({"class_name": names}))
+        with pytest.raises(DataError, match="; near: q" if near else "; there are q"):
+            find_class(run, "q" * 198 + "x")
+    run = runs.run(tmp_path, classes=pl.DataFrame({"class_name": ["q" * 200, "r"]}))
+    with pytest.raises(DataError, match="; near: q"):
+        find_class(run, "q" * 200 + "x" * 5000)

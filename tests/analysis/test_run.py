@@ -259,6 +259,30 @@ def test_a_column_that_is_missing_null_or_of_another_type_is_named(
             read_table(file)
 
 
+@pytest.mark.parametrize("name", sorted(set(COLUMNS) - set(TABLES)))
+def test_tables_that_only_some_runs_have_need_their_columns(name: str, tmp_path: Path) -> None:
+    file = tmp_path / f"{name}.parquet"
+    kinds = {key.rstrip("?~"): kind for key, kind in COLUMNS[name].items()}
+    whole = pl.DataFrame({key: pl.Series([0, 1]).cast(kind) for key, kind in kinds.items()})
+    whole.write_parquet(file)
+    assert read_table(file).equals(whole)
+    for key, kind in COLUMNS[name].items():
+        column = key.rstrip("?~")
+        whole.drop(column).write_parquet(file)
+        if key.endswith("~"):
+            assert read_table(file).equals(whole.drop(column))
+        else:
+            with pytest.raises(DataError, match=rf"\.parquet: has no column {column}$"):
+                read_table(file)
+        empty = whole.with_columns(pl.lit(None, kind).alias(column))
+        empty.write_parquet(file)
+        if key == column:
+            with pytest.raises(DataError, match=rf": column {column} has empty cells$"):
+                read_table(file)
+        else:
+            assert read_table(file).equals(empty)
+
+
 @pytest.mark.parametrize(
     ("name", "change", "line"),
     [
