@@ -341,6 +341,27 @@ def test_distances_without_random_labels_or_with_nan_are_refused(damaged: Path) 
         _ = Run.open(damaged).scan
 
 
+def nested(depth: int) -> dict[str, Any]:
+    """A mapping of mappings and lists in each other."""
+    value: Any = 1
+    for level in range(depth):
+        value = [value] if level % 2 else {"a": value}
+    return {"a": value} if isinstance(value, list) else value
+
+
+def test_a_record_may_be_as_deep_as_any_configuration(damaged: Path) -> None:
+    file = damaged / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"config": nested(49)}))
+    everything(Run.open(damaged))
+
+
+def test_an_embedding_whose_path_cannot_be_is_gone(damaged: Path) -> None:
+    file = damaged / "run.json"
+    for path in ("x" * 5000, "a\0b", "run.json/x"):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"embedding": path}))
+        assert Run.open(damaged).embedding_path is None
+
+
 @pytest.mark.parametrize(
     ("change", "line"),
     [
@@ -350,6 +371,7 @@ def test_distances_without_random_labels_or_with_nan_are_refused(damaged: Path) 
         ({"statistic": {"name": ["ks"]}}, "statistic.name is missing"),
         ({"statistic": {}}, "statistic.name is missing"),
         ({"seed": 1.5}, "seed must be int, not float"),
+        ({"config": nested(50)}, "it is nested more than 50 deep"),
     ],
 )
 def test_a_record_that_cannot_be_is_refused(

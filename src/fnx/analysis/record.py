@@ -23,6 +23,7 @@ from fnx.utils.files import write_atomically
 from fnx.utils.redact import redacted
 
 RECORD = "run.json"
+DEPTH = 50  # of the record, whose configuration is 4 deep
 
 # The libraries whose version can change a number or a picture.
 LIBRARIES = (
@@ -131,6 +132,7 @@ class RunRecord:
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
             json.dumps(values, ensure_ascii=False).encode()  # no half of a character
+            _check_depth(values)
             record: RunRecord = _parse(values, cls, "the record")
             if not isinstance(record.statistic.get("name"), str):
                 raise ValueError("statistic.name is missing")
@@ -157,6 +159,15 @@ class RunRecord:
         for part in key.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
         return value
+
+
+def _check_depth(value: Any, left: int = DEPTH) -> None:
+    """Refuse what is nested so deeply that whatever walks through it would not return."""
+    if isinstance(value, dict | list):
+        if not left:
+            raise ValueError(f"it is nested more than {DEPTH} deep")
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_depth(item, left - 1)
 
 
 def _parse(value: Any, kind: Any, key: str) -> Any:

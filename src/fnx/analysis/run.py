@@ -23,6 +23,13 @@ def _table_property(name: str) -> cached_property[pl.DataFrame]:
     return cached_property(lambda run: run._table(name))
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, a folder that may not be looked into
+        return False
+
+
 @dataclass(frozen=True)
 class Run:
     """A run, in memory and on disk.
@@ -212,7 +219,7 @@ class Run:
         """
         recorded = Path(self.record.embedding)
         places = [recorded, *(folder / recorded for folder in self.path.resolve().parents)]
-        return next((place for place in places if (place / "manifest.json").is_file()), None)
+        return next((place for place in places if _is_file(place / "manifest.json")), None)
 
     @property
     def failed(self) -> pl.DataFrame:
