@@ -7,7 +7,7 @@ import pytest
 from tests.analysis import runs
 
 from fnx.analysis import Run
-from fnx.analysis.lookup import find_class, find_feature, find_layer
+from fnx.analysis.lookup import find_class, find_feature, find_layer, whole
 from fnx.errors import DataError
 
 NAMES = ["tiger", "Tiger", "tiger cat", "3", "crane", "crane", "Zebra", "owl"]
@@ -80,3 +80,45 @@ def test_a_feature_is_found_by_its_unit(tmp_path: Path) -> None:
         assert str(caught.value) == f"'{word}' is not a feature: LAYER/UNIT, as conv4_3/458"
     with pytest.raises(DataError, match=r"^no unit 6 in fc: it has the units 5 to 7$"):
         find_feature(run, "fc/6")
+
+
+def test_a_number_has_nine_digits_at_most() -> None:
+    assert [whole(text) for text in ("0", "007", "9" * 9, "٣")] == [0, 7, 999_999_999, 3]
+    assert [whole(text) for text in ("", "-1", "1.0", "²", "x", "9" * 10, "9" * 5000)] == [None] * 7
+
+
+def test_names_of_thousands_of_digits_are_names_as_others_and_cut_in_messages(
+    tmp_path: Path,
+) -> None:
+    """Python refuses to make a number of more than 4,300 digits."""
+    names = ["7" * 5000, "8" * 5000, "eight", "7" * 80]
+    run = runs.run(tmp_path, classes=pl.DataFrame({"class_name": names}))
+    assert [find_class(run, word) for word in (names[0], names[3], "8" * 4999)] == [0, 3, 1]
+    for word, said in (
+        (
+            "9" * 5000,
+            f"no class '{'9' * 80}…'; there are {'7' * 80}…, {'8' * 80}…, eight, {'7' * 80}",
+        ),
+        ("7" * 80 + "9", f"no class '{'7' * 80}…'; near: {'7' * 80}"),
+        ("7" * 79, f"class '{'7' * 79}' may be {'7' * 80}…, {'7' * 80}"),
+    ):
+        with pytest.raises(DataError) as caught:
+            find_class(run, word)
+        assert str(caught.value) == said
+    with pytest.raises(DataError, match=r"^'conv/9{75}…' is not a feature: LAYER/UNIT"):
+        find_feature(run, f"conv/{'9' * 5000}")
+    with pytest.raises(DataError, match=r"^no unit 999999999 in conv: it has the units 0 to 2$"):
+        find_feature(run, "conv/999999999")
+    with pytest.raises(DataError, match=r"^no layer '9{80}…'; there are conv, fc$"):
+        find_layer(run, "9" * 5000)
+
+
+def test_names_of_more_than_two_hundred_characters_are_never_near(tmp_path: Path) -> None:
+    for length, near in ((200, True), (201, False)):
+        names = ["q" * length, "short"]
+        run = runs.run(tmp_path, classes=pl.DataFrame({"class_name": names}))
+        with pytest.raises(DataError, match="; near: q" if near else "; there are q"):
+            find_class(run, "q" * 198 + "x")
+    run = runs.run(tmp_path, classes=pl.DataFrame({"class_name": ["q" * 200, "r"]}))
+    with pytest.raises(DataError, match="; near: q"):
+        find_class(run, "q" * 200 + "x" * 5000)

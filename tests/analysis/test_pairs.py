@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from tests.analysis import runs
 from tests.report.synthetic import Synthetic, write_run
 
 from fnx.analysis import Run
@@ -42,6 +43,14 @@ def test_a_pair_is_layer_unit_and_class(text: str, parts: tuple[str, int, str]) 
         *(
             (text, f"report.pair={text}: must be LAYER/UNIT:CLASS, as conv4_3/458:daisy")
             for text in ("conv1", "conv1/2", "conv1/2:", "/2:cat", "conv1/-2:cat", "conv1/²:cat")
+        ),
+        (
+            f"conv1/{'9' * 5000}:cat",
+            f"report.pair=conv1/{'9' * 74}…: must be LAYER/UNIT:CLASS, as conv4_3/458:daisy",
+        ),
+        (
+            f"conv1/2:{'9' * 5000}",
+            f"report.pair: unknown class '{'9' * 80}…'; allowed: cat, dog: big",
         ),
         ("fc/0:cat", "report.pair: unknown layer 'fc'; allowed: a/b, conv1"),
         ("conv1/3:cat", "report.pair: conv1 has units 0 to 2, not 3"),
@@ -86,6 +95,12 @@ def test_the_top_pair_is_the_first_of_the_highest(run: Run) -> None:
     assert top_pair(run) == Pair(5, "l2", 1, 1, "b")
     none = Run(run.path, run.record, vars(run) | {"top_features": run.top_features.clear()})
     assert top_pair(none) is None
+
+
+def test_a_unit_that_a_layer_lacks_is_no_pair(tmp_path: Path) -> None:
+    run = runs.run(tmp_path)  # its layer fc has the units 5 and 7
+    with pytest.raises(ConfigError, match=r"^report\.pair: fc has no unit 1$"):
+        find_pair(run, "fc/1:cat")
 
 
 def test_a_pair_is_found_by_what_it_is_called(run: Run) -> None:

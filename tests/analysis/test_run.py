@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import json
+import pickle
+import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -9,11 +14,16 @@ from tests.analysis import runs
 from tests.report.synthetic import Synthetic, write_run
 
 from fnx.analysis import Run
+from fnx.analysis.comparison.agreement import agreement
 from fnx.analysis.comparison.table3 import table3
 from fnx.analysis.distributions import Domain
+from fnx.analysis.files import COLUMNS, read_table
+from fnx.analysis.profiles import class_profile, feature_profile, layer_profile
 from fnx.analysis.record import Kept
+from fnx.analysis.summary import kept_by_class, summarize
 from fnx.embedding import Embedding
 from fnx.errors import DataError
+from fnx.report.tables import named_top_features
 
 
 def test_a_run_reads_back_what_was_written(tmp_path: Path) -> None:
@@ -141,6 +151,248 @@ def test_what_is_not_a_run_is_said_in_one_line(tmp_path: Path) -> None:
     (folder / "run.json").write_text("{")
     with pytest.raises(DataError, match="cannot be read"):
         Run.open(folder)
+
+
+TABLES = sorted(set(COLUMNS) - {"network", "top_images", "strongest", "strongest_images"})
+
+
+def everything(run: Run) -> None:
+    """Read all that a run has, as show and compare do."""
+    for name in TABLES:
+        getattr(run, name)
+    summarize(run)
+    kept_by_class(run)
+    feature_profile(run, 0)
+    layer_profile(run, "fc6")
+    class_profile(run, 1)
+    named_top_features(run)
+    list(agreement([run, run], ["a", "b"], [(0, 1)]))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("damaged") / "run")
+
+
+@pytest.fixture
+def damaged(whole: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(whole, tmp_path / "run")
+
+
+FILES = [
+    "run.json",
+    "distances.npy",
+    "distances_random.npy",
+    *(f"{name}.parquet" for name in TABLES),
+]
+DAMAGES = {
+    "empty": lambda data: b"",
+    "one byte": lambda data: data[:1],
+    "cut in half": lambda data: data[: len(data) // 2],
+    "end missing": lambda data: data[:-7],
+    "zeros": lambda data: bytes(len(data)),
+    "text": lambda data: b"hello",
+    "json of others": lambda data: b'{"a": [1, {"b": null}]}',
+    "list": lambda data: b"[]",
+    "deep": lambda data: b"[" * 100_000,
+    "zip": lambda data: b"PK\x03\x04" + data,
+    "pickle": lambda data: pickle.dumps({"a": 1}),
+    "ends flipped": lambda data: bytes([data[0] ^ 255, *data[1:-1], data[-1] ^ 255]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_file_is_named_in_one_line(damaged: Path, name: str, damage: str) -> None:
+    file = damaged / name
+    file.write_bytes(DAMAGES[damage](file.read_bytes()))
+    with pytest.raises(DataError) as caught:
+        everything(Run.open(damaged))
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_undamaged_run_is_read(damaged: Path) -> None:
+    everything(Run.open(damaged))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_bit_ends_in_one_line_or_in_numbers(damaged: Path, name: str) -> None:
+    """In values it goes unseen; nowhere does it end in another error."""
+    file = damaged / name
+    data = file.read_bytes()
+    rng, told = np.random.default_rng(len(data)), []
+    for place in rng.integers(0, len(data), 25):
+        flipped = bytearray(data)
+        flipped[place] ^= 1 << int(rng.integers(8))
+        file.write_bytes(bytes(flipped))
+        try:
+            everything(Run.open(damaged))
+        except DataError as error:
+            told.append(str(error))
+    assert not [line for line in told if "\n" in line]
+
+
+COLUMNS_OF_TABLES = [(name, column) for name in TABLES for column in COLUMNS[name]]
+
+
+@pytest.mark.parametrize(("name", "column"), COLUMNS_OF_TABLES)
+def test_a_column_that_is_missing_null_or_of_another_type_is_named(
+    damaged: Path, name: str, column: str
+) -> None:
+    file = damaged / f"{name}.parquet"
+    table, key = pl.read_parquet(file), column.rstrip("?~")
+    kind = COLUMNS[name][column]
+    changes = {
+        f"has no column {key}": table.drop(key),
+        f"column {key} has empty cells": table.with_columns(pl.lit(None, kind).alias(key)),
+        f"column {key} is of List(Struct({{'a': String}})): must be {kind.__name__}": (
+            table.with_columns(pl.Series(key, [[{"a": "x"}]] * table.height))
+        ),
+    }
+    for line, changed in changes.items():
+        allowed = {"has no": "~", "column": "~?"}[line[:6]]
+        changed.write_parquet(file)
+        if column[-1] in allowed and "List" not in line:
+            read_table(file)
+            continue
+        with pytest.raises(DataError, match=f"^{re.escape(f'{file}: {line}')}"):
+            read_table(file)
+
+
+@pytest.mark.parametrize("name", sorted(set(COLUMNS) - set(TABLES)))
+def test_tables_that_only_some_runs_have_need_their_columns(name: str, tmp_path: Path) -> None:
+    file = tmp_path / f"{name}.parquet"
+    kinds = {key.rstrip("?~"): kind for key, kind in COLUMNS[name].items()}
+    whole = pl.DataFrame({key: pl.Series([0, 1]).cast(kind) for key, kind in kinds.items()})
+    whole.write_parquet(file)
+    assert read_table(file).equals(whole)
+    for key, kind in COLUMNS[name].items():
+        column = key.rstrip("?~")
+        whole.drop(column).write_parquet(file)
+        if key.endswith("~"):
+            assert read_table(file).equals(whole.drop(column))
+        else:
+            with pytest.raises(DataError, match=rf"\.parquet: has no column {column}$"):
+                read_table(file)
+        empty = whole.with_columns(pl.lit(None, kind).alias(column))
+        empty.write_parquet(file)
+        if key == column:
+            with pytest.raises(DataError, match=rf": column {column} has empty cells$"):
+                read_table(file)
+        else:
+            assert read_table(file).equals(empty)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "line"),
+    [
+        ("classes", {"class_id": 1}, "class_id must count from 0"),
+        ("classes", None, "class_id must count from 0"),
+        ("features", {"feature_id": pl.col("feature_id") + 1}, "feature_id must count from 0"),
+        ("features", {"layer": pl.col("layer").reverse().shuffle(1)}, "must lie together"),
+        ("top_features", {"feature_id": 48}, "feature_id must be below 48"),
+        ("top_features", {"feature_id": -1}, "feature_id must be below 48"),
+        ("top_features", {"class_id": 5}, "class_id must be below 5"),
+        ("thresholds", {"sign": pl.lit("-")}, "must have the signs +, or + and -"),
+        ("thresholds", {"sign": pl.col("sign").reverse()}, "must have the signs +, or + and -"),
+        ("thresholds", None, "must have the signs +, or + and -"),
+        ("layers", {"layer": pl.lit("x")}, "each layer of features.parquet for the sign +"),
+        ("layers", {"sign": pl.lit("+")}, "each layer of features.parquet for the sign +"),
+        ("layers", None, "each layer of features.parquet for the sign +"),
+    ],
+)
+def test_a_table_that_is_not_of_the_run_is_named(
+    damaged: Path, name: str, change: dict[str, Any] | None, line: str
+) -> None:
+    file = damaged / f"{name}.parquet"
+    table = pl.read_parquet(file)
+    table = table.clear() if change is None else table.with_columns(**change)
+    table.cast(dict(pl.read_parquet_schema(file))).write_parquet(file)
+    with pytest.raises(DataError, match=f"^{re.escape(str(file))}: .*{re.escape(line)}"):
+        getattr(Run.open(damaged), name)
+
+
+@pytest.mark.parametrize("dtype", ["f8", ">f4", "i4", "c8", "f2", "?"])
+def test_distances_are_float32(damaged: Path, dtype: str) -> None:
+    np.save(damaged / "distances.npy", np.zeros((48, 5), dtype))
+    with pytest.raises(DataError, match=r"distances\.npy: is of .*: must be float32$"):
+        _ = Run.open(damaged).distances
+
+
+@pytest.mark.parametrize("shape", ["(48, 5000000000000)", "(48, -5)", "(4" + "8" * 5000 + ", 5)",
+                                   "(48, 5", "()", "(0, 5)"])  # fmt: skip
+def test_shapes_that_a_file_cannot_have_are_refused(damaged: Path, shape: str) -> None:
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    prefix = b"\x93NUMPY\x01\x00" + (len(header) + 1).to_bytes(2, "little")
+    (damaged / "distances.npy").write_bytes(prefix + header + b"\n" + bytes(48 * 5 * 4))
+    with pytest.raises(DataError, match=r"distances\.npy: (cannot be read|has shape)"):
+        _ = Run.open(damaged).distances
+
+
+def test_distances_without_random_labels_or_with_nan_are_refused(damaged: Path) -> None:
+    random = np.load(damaged / "distances_random.npy")
+    np.save(damaged / "distances_random.npy", random[:0])
+    with pytest.raises(DataError, match=r"distances_random\.npy: "):
+        _ = Run.open(damaged).distances_random
+    random[1, 7, 3] = np.nan
+    np.save(damaged / "distances_random.npy", random)
+    line = f"^{re.escape(str(damaged))}: distance of feature 7 and class 3 is NaN$"
+    with pytest.raises(DataError, match=line):
+        _ = Run.open(damaged).scan
+
+
+def nested(depth: int) -> dict[str, Any]:
+    """A mapping of mappings and lists in each other."""
+    value: Any = 1
+    for level in range(depth):
+        value = [value] if level % 2 else {"a": value}
+    return {"a": value} if isinstance(value, list) else value
+
+
+def test_a_record_may_be_as_deep_as_any_configuration(damaged: Path) -> None:
+    file = damaged / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"config": nested(49)}))
+    everything(Run.open(damaged))
+
+
+def test_an_embedding_whose_path_cannot_be_is_gone(damaged: Path) -> None:
+    file = damaged / "run.json"
+    for path in ("x" * 5000, "a\0b", "run.json/x"):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"embedding": path}))
+        assert Run.open(damaged).embedding_path is None
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"dataset": "\ud800"}, "surrogates not allowed"),
+        ({"neutral": float("nan")}, "neutral is nan"),
+        ({"neutral": float("inf")}, "neutral is inf"),
+        ({"statistic": {"name": ["ks"]}}, "statistic.name is missing"),
+        ({"statistic": {}}, "statistic.name is missing"),
+        ({"seed": 1.5}, "seed must be int, not float"),
+        ({"config": nested(50)}, "it is nested more than 50 deep"),
+    ],
+)
+def test_a_record_that_cannot_be_is_refused(
+    damaged: Path, change: dict[str, Any], line: str
+) -> None:
+    file = damaged / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(DataError, match=rf"run\.json: cannot be read \(.*{re.escape(line)}"):
+        Run.open(damaged)
+
+
+def test_a_folder_that_cannot_be_looked_into_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r": cannot be read \(File name too long\)$"):
+        Run.open(tmp_path / ("x" * 5000))
+
+
+def test_columns_that_later_versions_add_are_no_damage(damaged: Path) -> None:
+    file = damaged / "thresholds.parquet"
+    pl.read_parquet(file).with_columns(later=1.0).drop("spread_random").write_parquet(file)
+    assert Run.open(damaged).kept["+"].spread_random is None
 
 
 def test_distances_must_fit_the_tables(tmp_path: Path) -> None:

@@ -116,14 +116,24 @@ def test_a_package_may_have_the_name_of_another_module(
     assert not str(importlib.import_module(name).__file__).startswith(str(tmp_path))
 
 
-def test_modules_of_one_name_in_two_projects_are_both_loaded(tmp_path: Path) -> None:
-    for project in ("a", "b"):
-        text = STATISTIC.format(name=f"of_{project}")
-        write(tmp_path / f"{project}/src/third_twin/__init__.py", text)
+def test_modules_of_one_name_in_several_projects_are_all_loaded(tmp_path: Path) -> None:
+    for project in ("a", "b", "c"):
+        text = STATISTIC.format(name="same" if project != "a" else "of_a")
+        write(tmp_path / f"{project}/src/third_twin/__init__.py", text.replace("same", project * 2))
     load_folder(tmp_path)
-    assert {"of_a", "of_b"} <= set(statistics.names())
+    assert registry.failures == {}
     assert statistics.get("of_a").package == "third_twin"
-    assert statistics.get("of_b").package == "fnx_plugin_third_twin"
+    assert statistics.get("bb").package == "fnx_plugin_third_twin"
+    assert statistics.get("cc").package == "fnx_plugin_third_twin_"
+
+
+def test_a_package_that_goes_by_another_name_is_loaded_whole_or_not_at_all(tmp_path: Path) -> None:
+    text = STATISTIC.format(name="half_shadowed") + "raise RuntimeError('half')"
+    write(tmp_path / "numpy/__init__.py", text)
+    load_folder(tmp_path)
+    assert list(failed().values()) == ["RuntimeError: half"]
+    assert "half_shadowed" not in statistics.names()
+    assert "fnx_plugin_numpy" not in sys.modules
 
 
 def test_an_installed_plugin_is_not_loaded_again_from_the_folder(tmp_path: Path) -> None:
@@ -143,6 +153,7 @@ def test_a_folder_of_python_files_that_is_no_package_is_named(
 ) -> None:
     write(tmp_path / file, STATISTIC.format(name="unreached"))
     write(tmp_path / "data/table.csv", "a,b")
+    write(tmp_path / "tests/test_mine.py", "raise RuntimeError")
     load_folder(tmp_path)
     load_folder(tmp_path)
     assert failed() == {"mine": "it has no __init__.py: add one that imports its modules"}

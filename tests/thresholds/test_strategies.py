@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,11 @@ import pytest
 import fnx
 from fnx.analysis import tables
 from fnx.errors import ConfigError, DataError, FnxError, PluginError
-from fnx.thresholds import Thresholds, evaluate
+from fnx.registry import load_installed, thresholds
+from fnx.thresholds import Thresholds, evaluate, evaluation
+from fnx.thresholds.counting import count_beyond, reach
+
+load_installed()
 
 RNG = np.random.default_rng(0)
 REAL = np.clip(RNG.normal(0, 0.4, size=(50, 6)), -1, 1).astype(np.float32)
@@ -110,6 +115,39 @@ def test_fixed_thresholds_mirror_each_other_at_the_neutral_value() -> None:
             fnx.find_thresholds(real, random, **({"t_plus": 0.6} | wrong), **options)
     with pytest.raises(ConfigError, match=r"above 0 and at most 0\.5"):
         fnx.find_thresholds(real, random, statistic="auroc", step=0.6)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        *(thresholds.get(name).function for name in ("randomized_labels", "fixed", "quantile")),
+        *(thresholds.get(name).check for name in ("randomized_labels", "fixed", "quantile")),
+        *(evaluate, evaluation.on_grid, evaluation.candidates, count_beyond, reach),
+    ],
+)
+def test_the_neutral_value_is_zero_unless_told(function: Any) -> None:
+    assert inspect.signature(function).parameters["neutral"].default == 0
+
+
+def test_an_unsigned_statistic_has_no_use_for_a_threshold_below(tmp_path: Any) -> None:
+    options = {"strategy": "fixed", "t_plus": 0.25, "t_minus": -9.0}
+    for limits, neutral in (((0, 1), 0.0), ((0.5, 1), 0.5)):
+        found = fnx.find_thresholds(
+            np.abs(REAL), np.abs(RANDOM), range=limits, neutral=neutral,
+            **(options | {"t_plus": 0.75}),
+        )  # fmt: skip
+        assert (found.plus.threshold, found.minus) == (0.75, None)
+
+
+@pytest.mark.usefixtures("restored_registry")
+def test_what_a_strategy_refuses_is_said_in_its_own_words() -> None:
+    @fnx.threshold("refuses")
+    def refuses(real: Any, random: Any) -> Thresholds:
+        raise DataError("not these distances")
+
+    for options in ({}, {"neutral": 0.5}):
+        with pytest.raises(DataError, match=r"^not these distances$"):
+            fnx.find_thresholds(REAL, RANDOM, strategy="refuses", **options)
 
 
 @pytest.mark.usefixtures("restored_registry")

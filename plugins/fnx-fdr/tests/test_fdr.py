@@ -193,6 +193,33 @@ def test_of_an_unsigned_statistic_only_high_distances_count():
         assert (found.minus is None) == (limits[0] >= 0)
 
 
+def test_the_largest_distance_is_the_farthest_from_the_neutral_value():
+    real, random = (np.float32((values + 1) / 2) for values in noise(19))
+    found = fnx.find_thresholds(real, random, strategy="max_statistic", statistic="auroc")
+    farthest = np.abs(random.astype(float) - 0.5).max(axis=(0, 1))  # the largest of 19, alpha 0.05
+    np.testing.assert_allclose(found.plus.by_class, 0.5 + farthest)
+    np.testing.assert_allclose(found.minus.by_class, 0.5 - farthest)
+    assert found.plus.kept == (real > np.float32(0.5 + farthest)).sum() / 3
+    assert found.minus.kept == (real < np.float32(0.5 - farthest)).sum() / 3
+
+
+def test_a_threshold_lies_halfway_to_the_next_distance():
+    assert step_up_threshold(np.array([0.9, 0.1]), 10, 10, 0.05) == pytest.approx(0.5)
+    assert step_up_threshold(np.array([0.9, 0.8, 0.1, 0.1]), 10, 10, 0.05) == pytest.approx(0.45)
+    assert step_up_threshold(np.array([0.9]), 10, 10, 0.05) == pytest.approx(0.45)
+    assert step_up_threshold(np.array([0.1]), 10, 10, 0.05) == np.inf
+    assert step_up_threshold(np.array([0.9, 0.9]), 10, 10, 0.05) == pytest.approx(0.45)
+
+
+def test_the_ends_of_the_scale():
+    assert [p_value(3, 4, z) for z in (-1, 0, 13)] == [1, 1, 0]
+    assert p_value(3, 4, 12) == pytest.approx(2 / 35)
+    assert p_value(4, 3, 12) == p_value(3, 4, 12)
+    assert (critical(3, 4, 1.0), critical(3, 4, 2.0)) == (0, 0)
+    assert (critical(3, 4, 2 / 35), critical(3, 4, 0.057)) == (10, 13)  # 10 and 11 cannot occur
+    assert critical(30, 45, 1e-300) == 30 * 45 + 1
+
+
 @pytest.mark.parametrize("values", [1, 7, 90])
 def test_blocks_of_features_and_classes_do_not_change_the_result(values, monkeypatch):
     real, random = noise()

@@ -134,6 +134,18 @@ def test_a_distance_that_float32_cannot_hold_is_refused(unit):
         fnx.distances(values, [0, 0, 1, 1], statistic="wasserstein")
 
 
+def test_equal_means_give_presence_also_where_they_differ_by_rounding():
+    apart, together = np.array([0.0, 2.0]), np.array([1.0, 1.0])
+    for a, b in ((apart, together), (together, apart)):
+        assert fnx_transport.wasserstein(a, b) == 1
+        assert fnx_transport.energy(a, b) == pytest.approx(1)
+    tenths, thirds = np.array([0.1, 0.2, 0.6]), np.full(3, 0.3)
+    for a, b in ((tenths, thirds), (thirds, tenths)):
+        assert fnx_transport.wasserstein(a, b) == pytest.approx(0.2)
+    for shift, sign in ((1e-9, 1), (-1e-9, -1)):
+        assert np.sign(fnx_transport.wasserstein(tenths + shift, thirds)) == sign
+
+
 def test_equal_samples_are_not_apart():
     same = np.full(3, 7.0)
     for function in (fnx_transport.wasserstein, fnx_transport.energy):

@@ -11,6 +11,9 @@ from fnx.analysis.run import Run
 from fnx.errors import DataError
 
 SUGGESTIONS = 5
+DIGITS = 9  # of a number of a class or unit: an Int32 holds them
+COMPARED = 200  # characters of names that are compared letter by letter
+SHOWN = 80  # characters of a name in a message
 
 
 def find_class(run: Run, word: str) -> int:
@@ -23,8 +26,9 @@ def find_class(run: Run, word: str) -> int:
     """
     names = run.classes["class_name"].to_list()
     found = _named(word, names)
-    if not found and word.isdecimal() and int(word) < len(names):
-        return int(word)
+    number = whole(word)
+    if not found and number is not None and number < len(names):
+        return number
     return _only("class", word, found or _beginning(word, names), names)
 
 
@@ -45,15 +49,26 @@ def find_feature(run: Run, word: str) -> int:
         DataError: there is no such layer or unit, or it is not LAYER/UNIT.
     """
     layer_word, slash, unit = word.rpartition("/")
-    if not slash or not unit.isdecimal():
-        raise DataError(f"'{word}' is not a feature: LAYER/UNIT, as conv4_3/458")
+    number = whole(unit)
+    if not slash or number is None:
+        raise DataError(f"'{shown(word)}' is not a feature: LAYER/UNIT, as conv4_3/458")
     layer = find_layer(run, layer_word)
     rows = run.features.filter(pl.col("layer") == layer)
-    found = rows.filter(pl.col("unit") == int(unit))
+    found = rows.filter(pl.col("unit") == number)
     if found.is_empty():
         units = rows["unit"].sort().to_list()
         raise DataError(f"no unit {unit} in {layer}: it has the units {units[0]} to {units[-1]}")
     return int(found["feature_id"][0])
+
+
+def whole(text: str) -> int | None:
+    """Return the number that a text of digits is; None for others, and for far too many digits."""
+    return int(text) if text.isdecimal() and len(text) <= DIGITS else None
+
+
+def shown(text: str) -> str:
+    """Cut a long text, for a message."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _named(word: str, names: Sequence[str]) -> list[int]:
@@ -71,15 +86,16 @@ def _only(kind: str, word: str, found: Sequence[int], names: Sequence[str]) -> i
     if len(found) == 1:
         return found[0]
     if found:
-        raise DataError(f"{kind} '{word}' may be {_some([names[i] for i in found])}")
+        raise DataError(f"{kind} '{shown(word)}' may be {_some([names[i] for i in found])}")
     folded = {name.casefold(): name for name in names}
     inside = [name for key, name in folded.items() if word.casefold() in key] if word else []
-    near = difflib.get_close_matches(word.casefold(), folded, n=SUGGESTIONS)
+    short = [key for key in folded if len(key) <= COMPARED]
+    near = difflib.get_close_matches(word.casefold()[:COMPARED], short, n=SUGGESTIONS)
     close = list(dict.fromkeys([*inside, *(folded[key] for key in near)]))
     hint = f"; near: {_some(close)}" if close else f"; there are {_some(names)}"
-    raise DataError(f"no {kind} '{word}'{hint}")
+    raise DataError(f"no {kind} '{shown(word)}'{hint}")
 
 
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - SUGGESTIONS:,} more" if len(names) > SUGGESTIONS else ""
-    return ", ".join(names[:SUGGESTIONS]) + more
+    return ", ".join(map(shown, names[:SUGGESTIONS])) + more

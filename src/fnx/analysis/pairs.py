@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fnx.analysis.distributions import Sign
+from fnx.analysis.lookup import shown, whole
 from fnx.analysis.run import Run
 from fnx.errors import ConfigError, unknown
 
@@ -60,15 +61,15 @@ def check_pair(
     """
     feature, _, class_name = text.partition(":")
     layer, _, unit_text = feature.rpartition("/")
-    if not layer or not class_name or not unit_text.isdecimal():
-        raise ConfigError(f"{key}={text}: must be LAYER/UNIT:CLASS, as conv4_3/458:daisy")
-    unit = int(unit_text)
+    unit = whole(unit_text)
+    if not layer or not class_name or unit is None:
+        raise ConfigError(f"{key}={shown(text)}: must be LAYER/UNIT:CLASS, as conv4_3/458:daisy")
     if units is not None and layer not in units:
         raise ConfigError(f"{key}: {unknown('layer', layer, units)}")
     if units is not None and unit >= units[layer]:
         raise ConfigError(f"{key}: {layer} has units 0 to {units[layer] - 1}, not {unit}")
     if class_names is not None and class_name not in class_names:
-        raise ConfigError(f"{key}: {unknown('class', class_name, class_names)}")
+        raise ConfigError(f"{key}: {unknown('class', shown(class_name), map(shown, class_names))}")
     return layer, unit, class_name
 
 
@@ -81,8 +82,10 @@ def find_pair(run: Run, text: str, key: str = "report.pair") -> Pair:
     units = dict(run.features.group_by("layer").len().iter_rows())
     names = run.classes["class_name"].to_list()
     layer, unit, class_name = check_pair(text, units, names, key=key)
-    feature_id = int(run.features.filter(layer=layer, unit=unit)["feature_id"][0])
-    return Pair(feature_id, layer, unit, names.index(class_name), class_name)
+    found = run.features.filter(layer=layer, unit=unit)["feature_id"]
+    if found.is_empty():
+        raise ConfigError(f"{key}: {layer} has no unit {unit}")
+    return Pair(int(found[0]), layer, unit, names.index(class_name), class_name)
 
 
 def top_pair(run: Run) -> Pair | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import math
 import sys
 import time
 import types
@@ -17,11 +18,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from fnx.errors import DataError
+from fnx.errors import DataError, reason
 from fnx.utils.files import write_atomically
 from fnx.utils.redact import redacted
 
 RECORD = "run.json"
+DEPTH = 50  # of the record, whose configuration is 4 deep
 
 # The libraries whose version can change a number or a picture.
 LIBRARIES = (
@@ -129,11 +131,15 @@ class RunRecord:
             raise DataError(f"{folder}: not a finished run of fnx ({RECORD} is missing)")
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
+            json.dumps(values, ensure_ascii=False).encode()  # no half of a character
+            _check_depth(values)
             record: RunRecord = _parse(values, cls, "the record")
-            if "name" not in record.statistic:
+            if not isinstance(record.statistic.get("name"), str):
                 raise ValueError("statistic.name is missing")
-        except (OSError, ValueError) as error:
-            raise DataError(f"{file}: cannot be read ({error})") from error
+            if not math.isfinite(record.neutral):
+                raise ValueError(f"neutral is {record.neutral}")
+        except (OSError, ValueError, RecursionError) as error:
+            raise DataError(f"{file}: cannot be read ({str(error) or reason(error)})") from error
         return record
 
     def write(self, folder: Path) -> None:
@@ -153,6 +159,15 @@ class RunRecord:
         for part in key.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
         return value
+
+
+def _check_depth(value: Any, left: int = DEPTH) -> None:
+    """Refuse what is nested so deeply that whatever walks through it would not return."""
+    if isinstance(value, dict | list):
+        if not left:
+            raise ValueError(f"it is nested more than {DEPTH} deep")
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_depth(item, left - 1)
 
 
 def _parse(value: Any, kind: Any, key: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -13,14 +13,22 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fnx.analysis.distributions import Domain, Extent, Sign, domain, extent, layer_rows
+from fnx.analysis.files import read_distances, read_table
 from fnx.analysis.record import Kept, RunRecord
 from fnx.analysis.scan import Scan, scan
-from fnx.errors import DataError
+from fnx.errors import DataError, reason
 from fnx.utils.files import expand_user
 
 
 def _table_property(name: str) -> cached_property[pl.DataFrame]:
     return cached_property(lambda run: run._table(name))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, a folder that may not be looked into
+        return False
 
 
 @dataclass(frozen=True)
@@ -50,9 +58,12 @@ class Run:
             DataError: the folder is missing or is not that of a finished run.
         """
         folder = Path(expand_user(str(path)))
-        if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder")
-        return cls(folder, RunRecord.read(folder))
+        try:
+            if not folder.is_dir():
+                raise DataError(f"{folder}: no such folder")
+            return cls(folder, RunRecord.read(folder))
+        except OSError as error:
+            raise DataError(f"{folder}: cannot be read ({reason(error)})") from error
 
     def has(self, name: str) -> bool:
         """Return whether the run has the table `name`: older or smaller runs lack some."""
@@ -66,24 +77,39 @@ class Run:
 
     def _table(self, name: str) -> pl.DataFrame:
         file = self._file(f"{name}.parquet")
-        try:
-            return pl.read_parquet(file)
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise DataError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from error
+        table = read_table(file)
+        if (wrong := self._misfit(name, table)) is not None:
+            raise DataError(f"{file}: {wrong}")
+        return table
 
-    def _array(self, name: str, dimensions: int) -> NDArray[np.float32]:
-        file = self._file(f"{name}.npy")
-        try:
-            array: NDArray[np.float32] = np.load(file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{file}: cannot be read ({error})") from error
+    def _misfit(self, name: str, table: pl.DataFrame) -> str | None:
+        """Say why a table cannot be that of this run, if so."""
+        if name in ("classes", "features"):
+            ids = table["class_id" if name == "classes" else "feature_id"]
+            if not table.height or ids.to_list() != list(range(table.height)):
+                return f"{ids.name} must count from 0"
+        if name == "features":
+            try:
+                layer_rows(table)
+            except DataError as error:
+                return str(error)
+        if name == "top_features":
+            ends = (("class_id", self.classes.height), ("feature_id", self.features.height))
+            for column, end in ends:
+                if not table[column].is_between(0, end - 1).all():
+                    return f"{column} must be below {end}"
+        if name == "thresholds" and table["sign"].to_list() not in (["+"], ["+", "-"]):
+            return "must have the signs +, or + and -"
+        if name == "layers":
+            layers = [layer.name for layer in layer_rows(self.features)]
+            for sign in self.kept:
+                if table.filter(sign=sign)["layer"].to_list() != layers:
+                    return f"must have each layer of features.parquet for the sign {sign}"
+        return None
+
+    def _distances(self, name: str, dimensions: int) -> NDArray[np.float32]:
         shape = (self.features.height, self.classes.height)
-        if array.ndim != dimensions or array.shape[-2:] != shape:
-            raise DataError(
-                f"{file}: has shape {array.shape}; the run has {shape[0]} features and"
-                f" {shape[1]} classes"
-            )
-        return array
+        return read_distances(self._file(f"{name}.npy"), dimensions, shape)
 
     images = _table_property("images")
     """One row an image: path, class, status and the reason of a failure."""
@@ -128,12 +154,12 @@ class Run:
     @cached_property
     def distances(self) -> NDArray[np.float32]:
         """[F, C] under the real labels, mapped from disk."""
-        return self._array("distances", 2)
+        return self._distances("distances", 2)
 
     @cached_property
     def distances_random(self) -> NDArray[np.float32]:
         """[R, F, C] under random labels, mapped from disk."""
-        return self._array("distances_random", 3)
+        return self._distances("distances_random", 3)
 
     @cached_property
     def extents(self) -> tuple[Extent, Extent]:
@@ -149,7 +175,10 @@ class Run:
     def scan(self) -> Scan:
         """All that figures, page and tables count from the distances; counted once."""
         layers = layer_rows(self.features)
-        return scan(layers, self.distances, self.distances_random, self.limits, self.domain)
+        try:
+            return scan(layers, self.distances, self.distances_random, self.limits, self.domain)
+        except DataError as error:  # a distance that is NaN
+            raise DataError(f"{self.path}: {error}") from error
 
     @property
     def dataset(self) -> str:
@@ -191,7 +220,7 @@ class Run:
         """
         recorded = Path(self.record.embedding)
         places = [recorded, *(folder / recorded for folder in self.path.resolve().parents)]
-        return next((place for place in places if (place / "manifest.json").is_file()), None)
+        return next((place for place in places if _is_file(place / "manifest.json")), None)
 
     @property
     def failed(self) -> pl.DataFrame:
@@ -211,7 +240,9 @@ class Run:
     @cached_property
     def kept(self) -> dict[str, Kept]:
         """The rows of `thresholds`, by sign."""
-        return {row.pop("sign"): Kept(**row) for row in self.thresholds.to_dicts()}
+        names = [field.name for field in fields(Kept) if field.name in self.thresholds.columns]
+        rows = self.thresholds.rows(named=True)
+        return {row["sign"]: Kept(**{name: row[name] for name in names}) for row in rows}
 
     def threshold(self, sign: str) -> dict[str, float] | None:
         """Return the row of `thresholds` of one sign, None where there is none."""

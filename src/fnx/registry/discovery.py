@@ -61,7 +61,8 @@ def load_folder(folder: Path, *, asked_for: str | None = None) -> None:
             modules = list(_modules_of(path))
             for name, root in modules:
                 _load(f"{path} ({name})", name, partial(_import_from, name, root), path)
-            if not modules and any(path.glob("*.py")) | any(path.glob("src/**/*.py")):
+            code = any(path.glob("*.py")) or any(path.glob("src/**/*.py"))
+            if code and not modules and path.name != "tests":
                 _fail(str(path), "it has no __init__.py: add one that imports its modules")
 
 
@@ -145,6 +146,8 @@ def _import_file(name: str, path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
+        for registry in (statistics, thresholds):
+            registry.discard(name)
         raise
     return module
 
@@ -161,6 +164,8 @@ def _import_from(name: str, root: Path) -> ModuleType:
         raise PluginError(f"its module {name} has the name of another one: rename it")
     # The name is that of a module of Python's or of a library: the plugin goes by another one.
     other = f"fnx_plugin_{top}"
+    while other in sys.modules:
+        other += "_"
     _import_file(other, root / top / "__init__.py")
     return importlib.import_module(other + name.removeprefix(top))
 
@@ -170,7 +175,7 @@ def _is_elsewhere(top: str, root: Path) -> bool:
     if any(point.module.partition(".")[0] == top for point in _entry_points(_path())):
         return False
     module = sys.modules.get(top)
-    spec = importlib.util.find_spec(top) if module is None else module.__spec__
+    spec = importlib.util.find_spec(top) if module is None else getattr(module, "__spec__", None)
     if spec is None:
         return False
     places = [*(spec.submodule_search_locations or ()), spec.origin or ""]

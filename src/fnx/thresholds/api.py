@@ -40,7 +40,7 @@ def find_thresholds(
         strategy: name of a built-in or of a plugin.
         range: smallest and largest value of the statistic; default: found from the data (signed if
             any distance is below `neutral`). A statistic whose range starts at `neutral` or above
-            is unsigned.
+            is unsigned. Distances of which some pass 0.01 and none 1 are taken for bounded ones.
         neutral: value of the statistic where a class is like all others; default that of
             `statistic`, or 0.
         class_sizes: (C,) number of images of each class, for the strategies that need it.

@@ -123,8 +123,8 @@ def reach(arrays: Iterable[Any], neutral: float = 0.0) -> Reach:
     for _, block in (part for one in arrays for part in blocks(one)):
         values = np.asarray(block, np.float64) - neutral
         values = values[np.isfinite(values) & (values != 0)]
-        below = max(below, -float(values.min(initial=0)))
-        above = max(above, float(values.max(initial=0)))
+        below = -float(values.min(initial=-below))
+        above = float(values.max(initial=above))
         # Apart, so that distances that are scaled by a power of two scale it exactly.
         mantissa, exponent = np.frexp(np.abs(values))
         mantissas += float(np.log2(mantissa).sum())

@@ -107,7 +107,7 @@ def _layers(run: Run) -> list[dict[str, Any]]:
 
 def _numbered(folder: Path) -> list[int]:
     """Return the numbers of a folder's pictures: the page must not ask for others."""
-    return sorted(int(path.stem) for path in folder.glob("*.jpg") if path.stem.isdigit())
+    return sorted(int(path.stem) for path in folder.glob("*.jpg") if path.stem.isdecimal())
 
 
 def _network(run: Run) -> dict[str, dict[str, Any]]:
