@@ -220,11 +220,11 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     code = (
         "import sys; from fnx import cli\n"
         "with cli.exit_codes('fnx show'):\n"
-        "    for _ in range(100_000): print('line')\n"
+        "    for _ in range(2_000): print('line' * 100)\n"
     )
     started = f'{sys.executable} -c "{code}" | head -1; exit ${{PIPESTATUS[0]}}'
     done = subprocess.run(["bash", "-c", started], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "line\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "line" * 100 + "\n", "")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"]], ids=" ".join)

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -75,13 +76,20 @@ def _redacted_item(key: Any, item: Any) -> Any:
 
 def _redacted_text(text: str) -> str:
     for name, value in os.environ.items():
-        if len(value) >= _SHORTEST and _VARIABLE.search(name) and not _is_path(value):
+        if len(value) >= _SHORTEST and _is_secret(name) and not _is_path(value):
             for form in (value, value.replace("'", "''"), json.dumps(value)[1:-1], quote(value)):
                 text = text.replace(form, HIDDEN)
-    text = _USERINFO.sub(f"{HIDDEN}@", text)
-    text = _QUERY.sub(rf"\g<1>{HIDDEN}", text)
-    text = _NAMED.sub(_hide_value, text)
+    if "=" in text or ":" in text:  # most lines hold neither, and the patterns are slow
+        text = _USERINFO.sub(f"{HIDDEN}@", text)
+        text = _QUERY.sub(rf"\g<1>{HIDDEN}", text)
+        text = _NAMED.sub(_hide_value, text)
     return _TOKEN.sub(HIDDEN, text)
+
+
+@cache
+def _is_secret(name: str) -> bool:
+    """Return whether a variable of this name holds a secret; asked for every line printed."""
+    return bool(_VARIABLE.search(name))
 
 
 def _hide_value(found: re.Match[str]) -> str:
