@@ -6,9 +6,12 @@ import errno
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from datetime import datetime
 from functools import partial
 from importlib import import_module
@@ -16,11 +19,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from polars.exceptions import ComputeError
 
 from fnx import cli
+from fnx.config import compose
 from fnx.config.schema import Config
 from fnx.errors import ConfigError, DataError
 from fnx.utils.lock import is_in_use, sole_use
+
+FULL = "No space left on device"
+KEPT = ": what is finished is kept; the same command goes on once there is space"
 
 Ran = list[tuple[Config, Path, str | None]]
 
@@ -103,8 +111,7 @@ def test_a_command_has_its_help_and_a_module_of_its_name(
         ),
         (
             OSError(errno.ENOSPC, "No space left on device", "x.npy"),
-            "fnx show: No space left on device (x.npy): what is finished is kept; the same command "
-            "goes on once there is space\n",
+            f"fnx show: No space left on device (x.npy){KEPT}\n",
             2,
         ),
         (
@@ -113,6 +120,10 @@ def test_a_command_has_its_help_and_a_module_of_its_name(
             "files may be larger (ulimit -f)\n",
             2,
         ),
+        (ComputeError(f"parquet: {FULL} (os error 28)"), f"fnx show: {FULL}{KEPT}\n", 2),
+        (OSError(f"{FULL} (os error 28)"), f"fnx show: {FULL}{KEPT}\n", 2),
+        (OSError("100000 requested and 5104 written"), f"fnx show: {FULL}{KEPT}\n", 2),
+        (OSError("Input/output error (os error 5)"), "fnx show: Input/output error\n", 2),
         (KeyboardInterrupt(), "fnx show: interrupted\n", 130),
     ],
     ids=lambda value: type(value).__name__,
@@ -132,9 +143,11 @@ def test_an_error_is_one_line_with_its_exit_code(
     assert capsys.readouterr().err == said
 
 
-def test_other_errors_pass() -> None:
-    with pytest.raises(ZeroDivisionError), cli.exit_codes("fnx show"):
-        raise ZeroDivisionError
+@pytest.mark.parametrize("kind", [ZeroDivisionError, ComputeError])
+@pytest.mark.parametrize("text", ["x (os error x)", "1 requested and 0 written"])
+def test_other_errors_pass(kind: type[Exception], text: str) -> None:
+    with pytest.raises(kind), cli.exit_codes("fnx show"):
+        raise kind(text)
 
 
 def test_an_interrupted_run_goes_on(
@@ -144,10 +157,42 @@ def test_an_interrupted_run_goes_on(
     with pytest.raises(SystemExit, match="130"), cli.exit_codes("fnx"):
         raise KeyboardInterrupt
     assert capsys.readouterr().err == f"fnx: interrupted; {advice}\n"
-    monkeypatch.setattr(cli, "_asked_to_end", False)
-    with pytest.raises(SystemExit, match="143"), cli.exit_codes("fnx"):
-        cli._terminate()
-    assert capsys.readouterr().err == f"fnx: terminated; {advice}\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [
+        (signal.SIGINT, "interrupted"),
+        (signal.SIGTERM, "terminated"),
+        (signal.SIGHUP, "hung up"),
+        (signal.SIGQUIT, "quit"),
+    ],
+)
+def test_a_run_ends_in_order_once_it_is_told_to(
+    number: int,
+    word: str,
+    ran: Ran,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = signal.getsignal(number)
+
+    def run(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+
+    monkeypatch.setattr("fnx.app.run", run)
+    ended_at_once: list[int] = []
+    monkeypatch.setattr(cli, "end_at_once", lambda number, *_, **__: ended_at_once.append(number))
+    with pytest.raises(SystemExit, match=str(128 + number)):
+        start(monkeypatch)
+    advice = "the same command goes on where this one stopped"
+    assert f"fnx: {word}; {advice}\n" in capsys.readouterr().err
+    assert signal.getsignal(number) is before
+    assert ended_at_once == []
+    with pytest.raises(KeyboardInterrupt):
+        cli._stop(number)  # a second one, while it ends
+    assert ended_at_once == [number]
 
 
 @pytest.mark.parametrize(
@@ -233,8 +278,10 @@ def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ran]:
     app = SimpleNamespace(run=run)
     monkeypatch.setitem(sys.modules, "fnx.app", app)
     monkeypatch.setattr("fnx.app", app, raising=False)
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(cli, "_refused", None)
+    for name in ("_refused", "_told_to_end"):
+        monkeypatch.setattr(cli, name, None)
+    # It would end the tests seconds after one that raises a signal.
+    monkeypatch.setattr(cli, "ended_when_told", lambda _: nullcontext())
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     monkeypatch.chdir(tmp_path)
     root = logging.getLogger()
@@ -318,12 +365,13 @@ def noon(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_runs_and_sweeps_of_the_same_second_have_folders_of_their_own(
     ran: Ran, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    outputs = "a (1) [x] {y} $z it's #1 %d; é 照片 = \\"
     for _ in range(3):
-        start(monkeypatch, "paths.outputs=a (1)")
+        start(monkeypatch, f"paths.outputs={outputs}")
     for _ in range(2):
-        start(monkeypatch, "-m", "seed=1,2", "paths.outputs=a (1)")
-    first = tmp_path / "a (1)/runs/2026-01-02/12-00-00-digits-efficientnet_lite0"
-    swept = tmp_path / "a (1)/sweeps/2026-01-02/12-00-00"
+        start(monkeypatch, "-m", "seed=1,2", f"paths.outputs={outputs}")
+    first = tmp_path / f"{outputs}/runs/2026-01-02/12-00-00-digits-efficientnet_lite0"
+    swept = tmp_path / f"{outputs}/sweeps/2026-01-02/12-00-00"
     assert [str(folder) for _, folder, _ in ran] == [
         *(f"{first}{suffix}" for suffix in ("", "-2", "-3")),
         *(
@@ -418,15 +466,72 @@ def test_a_rank_that_is_not_the_first_leaves_no_folder(
     assert logging.getLogger().level == logging.WARNING
 
 
-def test_plugins_of_the_working_directory_are_of_the_command_line_alone(tmp_path: Path) -> None:
+@pytest.fixture
+def trap(tmp_path: Path) -> Path:
+    """A file that is there once the plugin of the working directory was executed."""
     (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins/evil.py").write_text("open('executed', 'w')\n")
+    (tmp_path / "plugins/evil.py").write_text("open('executed', 'a').write('x')\n")
+    (tmp_path / "plugins/other.py").touch()
+    return tmp_path / "executed"
+
+
+def test_the_api_executes_nothing_of_the_working_directory(trap: Path) -> None:
     code = "import fnx; fnx.distances([[1.0], [2.0]], ['a', 'b'])\n"
     code += "from fnx.config.compose import compose; compose()"
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
-    assert not (tmp_path / "executed").exists()
-    assert fnx("--help", cwd=tmp_path).returncode == 0
-    assert (tmp_path / "executed").exists()
+    subprocess.run([sys.executable, "-c", code], cwd=trap.parent, check=True)
+    assert not trap.exists()
+
+
+SHOWN = ["--help", "-h", "--hydra-help", "--version", "--cfg job", "-c job", "--cf job", "-cjob"]
+SHOWN += ["--info", "-i", "-sc query=bash", "--shell-completion query=bash", "--cfg=job", "shwo"]
+SHOWN += ["datasets paths.data=x"]
+
+
+@pytest.mark.parametrize("words", SHOWN)
+def test_nor_does_a_command_that_runs_nothing(
+    words: str, trap: Path, monkeypatch: pytest.MonkeyPatch, ran: Ran
+) -> None:
+    monkeypatch.setenv("COMP_LINE", "fnx ")
+    monkeypatch.delenv("FNX_PLUGINS", raising=False)
+    with suppress(SystemExit):
+        start(monkeypatch, *words.split())
+    assert not trap.exists()
+    assert ran == []
+
+
+@pytest.mark.usefixtures("restored_registry")
+@pytest.mark.parametrize("words", [[], ["-m", "seed=1,2"], ["--config-dir=plugins", "seed=1"]])
+def test_a_run_loads_and_names_the_plugins_of_the_working_directory(
+    words: list[str],
+    trap: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    ran: Ran,
+) -> None:
+    monkeypatch.setenv("FNX_PLUGINS", "")
+    start(monkeypatch, *words)
+    assert not trap.exists()
+    assert "plugins" not in capsys.readouterr().err
+    monkeypatch.delenv("FNX_PLUGINS")
+    start(monkeypatch, *words)
+    start(monkeypatch, *words)
+    assert trap.read_text() == "x"
+    assert capsys.readouterr().err.count("plugins: 2 from ./plugins\n") == 1
+    assert len(ran) == (6 if "-m" in words else 3)
+
+
+@pytest.mark.usefixtures("restored_registry")
+def test_the_plugins_of_a_checkout_are_not_named(
+    trap: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(trap.parent)
+    monkeypatch.delenv("FNX_PLUGINS", raising=False)
+    monkeypatch.setattr(compose, "CONF", trap.parent / "conf")
+    compose.load_plugins()
+    assert trap.exists()
+    assert capsys.readouterr().err == ""
 
 
 def test_a_folder_of_plugins_may_be_elsewhere(tmp_path: Path) -> None:
@@ -461,14 +566,15 @@ def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
 def test_the_process_of_a_launcher_hands_its_error_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    errors = [DataError("no images"), OSError(5, "I/O error", "a"), DataError("no images")]
+    errors: list[Exception] = [DataError("no images"), OSError(5, "I/O error", "a")]
+    errors += [ComputeError("parquet: I/O error (os error 5)"), DataError("no images")]
 
     def fail(config: object) -> None:
         raise errors.pop(0)
 
     monkeypatch.setattr(cli, "_run_job", fail)
     monkeypatch.setattr(cli, "_refused", None)
-    for line in (r"^no images$", r"^I/O error \(a\)$"):
+    for line in (r"^no images$", r"^I/O error \(a\)$", r"^Input/output error$"):
         with pytest.raises(DataError, match=line):
             cli.job(SimpleNamespace())
     monkeypatch.setattr(cli, "_refused", [])

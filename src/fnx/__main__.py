@@ -1,6 +1,10 @@
 """``python -m fnx``."""
 
-from fnx.cli import main
+from fnx.utils.ending import answer, end_at_once
+
+answer(end_at_once)  # before the other imports, which take a while
+
+from fnx.cli import main  # noqa: E402
 
 if __name__ == "__main__":
     main()

@@ -14,14 +14,16 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from fnx.errors import ConfigError, DataError, FnxError, unknown
 from fnx.utils import launch
-from fnx.utils.ending import ended_when_told
+from fnx.utils.ending import ENDINGS, answered, end_at_once, ended_when_told
 from fnx.utils.lock import sole_use
 from fnx.utils.redact import clean_logs, redact_files, redacted
 from fnx.utils.streams import flush_output, prepare_streams
@@ -30,7 +32,7 @@ from fnx.utils.text import plain
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-USER_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
+USER_ERROR = 2
 
 # Name of a command, which is that of its module in fnx.commands, and its line in --help.
 COMMANDS = {
@@ -42,8 +44,11 @@ COMMANDS = {
 # Errors of this process's jobs: a sweep goes on with its other jobs. None in the process that a
 # launcher started for a job, which hands its error to the one that the user started.
 _refused: list[str] | None = None
-_asked_to_end = False
+# The signal that told a run to end, and whether it was said.
+_told_to_end: int | None = None
 _said_ended = False
+# Hydra's flags that do not keep it from running; the others show something.
+_OF_A_RUN = re.compile(r"(-m|-r|-c[dpn]|--(multirun|run|config-(dir|path|name)))(=|$)")
 # What the system says of a disk that takes no more.
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
@@ -53,8 +58,7 @@ def main() -> None:
     words = sys.argv[1:]
     if words and words[0] in COMMANDS:
         return command(words[0], words[1:])
-    signal.signal(signal.SIGTERM, _terminate)
-    with ended_when_told(_farewell), exit_codes("fnx"):
+    with exit_codes("fnx"):
         if words and re.fullmatch(r"[a-z]\w*", words[0]):
             raise ConfigError(f"{unknown('command', words[0], COMMANDS)}, or KEY=VALUE")
         _run(words)
@@ -71,20 +75,22 @@ def command(name: str, words: Sequence[str] | None = None) -> None:
 def exit_codes(program: str) -> Iterator[None]:
     """End the process with one line and an exit code for what the user can fix, or has ended."""
     prepare_streams()
+    at_once = partial(end_at_once, program=program)
     try:
         try:
-            with clean_logs():
+            with ended_when_told(partial(_farewell, program)), answered(at_once), clean_logs():
                 yield
         finally:
             flush_output()
     except KeyboardInterrupt:
-        code = TERMINATED if _asked_to_end else INTERRUPTED
-        _say_ended(code - 128, program)
-        sys.exit(code)
-    except (FnxError, OSError) as error:
-        if debugging():
+        number = _told_to_end or signal.SIGINT
+        _say_ended(program, number)
+        sys.exit(128 + number)
+    except Exception as error:
+        fault = _fault(error)
+        if fault is None or debugging():
             raise
-        _write_error(program, one_line(error))
+        _write_error(program, one_line(fault))
         sys.exit(USER_ERROR)
 
 
@@ -98,6 +104,21 @@ def one_line(error: FnxError | OSError) -> str:
     if error.errno == errno.EFBIG:
         advice = f"{kept} files may be larger (ulimit -f)"
     return plain(error.strerror + where + advice)
+
+
+def _fault(error: Exception) -> FnxError | OSError | None:
+    """Return an error that the user can mend, None for others; some hide the system's in a text."""
+    if isinstance(error, FnxError):
+        return error
+    text, of_polars = str(error), type(error).__module__.startswith("polars.")
+    hidden = re.search(r"\(os error (\d+)\)", text)
+    if hidden and (of_polars or isinstance(error, OSError)):
+        return OSError(int(hidden[1]), os.strerror(int(hidden[1])))
+    if not isinstance(error, OSError):
+        return None
+    if re.fullmatch(r"\d+ requested and \d+ written", text):  # NumPy's, of a full disk
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return error
 
 
 def debugging() -> bool:
@@ -114,7 +135,7 @@ def _run(words: Sequence[str]) -> None:
     from fnx.config.help import help_text
     from fnx.config.words import prepared
 
-    compose.load_plugins()
+    compose.load_plugins(here=_runs_something(words))
     compose.prepare()
     if {"--help", "-h"} & set(words):
         sys.stdout.write(help_text(COMMANDS) + "\n")
@@ -136,6 +157,11 @@ def _run(words: Sequence[str]) -> None:
         sys.exit(USER_ERROR)
 
 
+def _runs_something(words: Sequence[str]) -> bool:
+    """Return whether the words run a job: every flag is one that asks for no more than that."""
+    return all(_OF_A_RUN.match(word) for word in words if word.startswith("-"))
+
+
 def _start(run: Callable[[], None]) -> None:
     """Have Hydra make the folder and run the jobs, whose own errors are no `OSError` any more.
 
@@ -151,9 +177,11 @@ def _start(run: Callable[[], None]) -> None:
             raise
         if cause.errno in _NO_SPACE:
             raise cause from None
+        long = cause.errno == errno.ENAMETOOLONG
+        choose = "a shorter dataset.name" if long else "another folder with paths.outputs"
+        folder = cause.filename or "the folder of the run"
         raise ConfigError(
-            f"{cause.filename} cannot be written ({cause.strerror}): choose another folder with"
-            " paths.outputs=…"
+            f"{folder} cannot be written ({cause.strerror}): choose {choose}=…"
         ) from error
 
 
@@ -167,15 +195,14 @@ def job(config: DictConfig) -> None:
             _run_job(config)
     except launch.NonZeroRankExit:
         return
-    except (FnxError, OSError) as error:
-        if debugging():
+    except Exception as error:
+        fault = _fault(error)
+        if fault is None or debugging() or (_refused is None and isinstance(error, FnxError)):
             raise
         if _refused is None:
-            if isinstance(error, FnxError):
-                raise
-            raise DataError(one_line(error)) from error
+            raise DataError(one_line(fault)) from error
         # Raised through Hydra it would come with a line of Hydra's own.
-        _refused.append(one_line(error))
+        _refused.append(one_line(fault))
         _write_error("fnx", _refused[-1])
 
 
@@ -201,29 +228,32 @@ def _run_job(config: DictConfig) -> None:
     sweep = "/".join(Path(hydra_config.sweep.dir).parts[-2:]) if swept else None
     from fnx import app  # torch and all that: only now, when there is work
 
-    with sole_use(run_dir):
+    # A launcher's process has handlers of its own.
+    in_order = nullcontext() if _refused is None else answered(_stop)
+    with sole_use(run_dir), in_order:
         app.run(typed, run_dir, sweep=sweep)
 
 
-def _terminate(*_: object) -> None:
-    """Answer SIGTERM as Ctrl-C is answered, which ends an extraction in order."""
-    global _asked_to_end
-    _asked_to_end = True
+def _stop(number: int, frame: FrameType | None = None) -> None:
+    """Answer a signal as Ctrl-C, which ends an extraction in order; a second one at once."""
+    global _told_to_end
+    if _told_to_end is not None:
+        end_at_once(number)
+    _told_to_end = number
     raise KeyboardInterrupt
 
 
-def _say_ended(number: int, program: str = "fnx") -> None:
+def _say_ended(program: str, number: int) -> None:
     """Say that the process was ended by the signal with this number, and how it goes on."""
     global _said_ended
     _said_ended = True
-    word = "terminated" if number == signal.SIGTERM else "interrupted"
     advice = "; the same command goes on where this one stopped" if program == "fnx" else ""
-    _write_error(program, word + advice)
+    _write_error(program, ENDINGS[number] + advice)
 
 
-def _farewell(number: int) -> None:
+def _farewell(program: str, number: int) -> None:
     if not _said_ended:
-        _say_ended(number)
+        _say_ended(program, number)
 
 
 def _write_error(program: str, message: str) -> None:

@@ -12,6 +12,7 @@ from fnx.analysis import Run
 from fnx.analysis.comparison.table3 import table3
 from fnx.analysis.distributions import Domain
 from fnx.analysis.record import Kept
+from fnx.embedding import Embedding
 from fnx.errors import DataError
 
 
@@ -172,3 +173,10 @@ def test_damaged_arrays_are_refused(tmp_path: Path) -> None:
 def test_failed_images_are_those_that_are_not_ok(tmp_path: Path) -> None:
     table = runs.images().with_columns(status=pl.lit("ok"))
     assert runs.run(tmp_path, images=table).failed.is_empty()
+
+
+def test_a_tilde_is_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Run.open(f"~/{write_run(tmp_path / 'run').name}").path == tmp_path / "run"
+    with pytest.raises(DataError, match=rf"^{tmp_path}/none"):
+        Embedding.open("~/none")

@@ -313,6 +313,26 @@ def test_embeddings_need_a_folder_that_can_be_written(config: Config, tmp_path: 
         check(config)
 
 
+@pytest.mark.parametrize("key", ["outputs", "cache"])
+def test_a_folder_whose_name_is_not_utf8_is_refused(
+    key: str, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Polars would write no table there, at the end of the work."""
+    config.paths.outputs = str(tmp_path)
+    setattr(config.paths, key, str(tmp_path / "caf\udce9"))
+    line = f"paths.{key}: the name of the folder '{tmp_path}/caf\\\\xe9' is not UTF-8: choose an"
+    with pytest.raises(ConfigError, match=f"^{re.escape(line)}"):
+        check(config)
+    try:
+        (tmp_path / "caf\udce9").mkdir()
+    except OSError:
+        return  # this file system takes no such name
+    monkeypatch.chdir(tmp_path / "caf\udce9")
+    setattr(config.paths, key, "here")
+    with pytest.raises(ConfigError, match=rf"^paths.{key}: .*/caf.*xe9/here' is not UTF-8"):
+        check(config)
+
+
 def test_embeddings_that_are_there_may_be_read_only(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

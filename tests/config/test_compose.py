@@ -55,6 +55,17 @@ def test_every_option_of_every_group_composes(compose: Compose) -> None:
         assert isinstance(compose(*filter(None, words), *given), Config), words
 
 
+def test_no_option_that_is_shipped_puts_the_environment_into_an_address() -> None:
+    plugins = CONF.parent / "plugins"
+    files = [*CONF.rglob("*.yaml"), *plugins.rglob("*.yaml")]
+    assert len(files) >= 40
+    for file in files:
+        text = file.read_text()
+        if file != CONF / "paths/default.yaml":
+            assert not re.search(r"oc\.env|fnx\.environment", text), file
+        assert not re.search(r"://\S*\$|\b(url|address|source): .*\$", text), file
+
+
 def test_the_default_options_are_those_of_the_primary_config() -> None:
     found = default_options()
     assert found["dataset"] == "digits"

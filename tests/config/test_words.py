@@ -96,12 +96,22 @@ def test_an_escaped_path_is_itself_where_it_is_there(
     assert read(*prepared([word], sweep=False)) == "a\\\\b"
 
 
+@pytest.mark.parametrize("key", ["paths.outputs", "hydra.run.dir", "hydra.sweep.dir"])
+def test_a_folder_that_hydra_could_not_make_is_refused(key: str) -> None:
+    assert prepared([f"{key}=${{paths.data}}/a $ {{}}"], sweep=False)
+    with pytest.raises(
+        ConfigError, match=rf"^{key}=a/\$\{{b\}}: choose a folder without '\$\{{' in"
+    ):
+        prepared([f"{key}=a/${{b}}"], sweep=False)
+
+
 def test_a_comma_of_a_sweep_that_may_be_a_texts_is_refused_with_both_ways_to_write_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert prepared(["dataset.root=a,b"], sweep=True) == ["dataset.root=a,b"]
     Path("a,b").mkdir()
+    assert prepared(["dataset.root=a,b"], sweep=False) == ['dataset.root="a,b"']
     line = (
         "dataset.root=a,b: a comma separates the values of a sweep; write 'dataset.root=\"a,b\"'"
         ' for one value, or \'dataset.root="a","b"\' for several'

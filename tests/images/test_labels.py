@@ -45,7 +45,7 @@ def test_images_whose_classes_become_one_stand_together_in_their_order() -> None
     found = tidied(listing("a ", "b", "a", None, "b ", "c", "a "))
     assert found.class_names == [None, "a", "a", "a", "b", "b", "c"]
     assert found.paths == [f"{row}.png" for row in (3, 0, 2, 6, 1, 4, 5)]
-    assert found.splits == [None, "of a ", "of a", "of a ", "of b", "of b ", "of c"]
+    assert found.splits == [None, "of a", "of a", "of a", "of b", "of b", "of c"]
     assert found.classes == ("a", "b", "c")
 
 
@@ -53,6 +53,7 @@ def test_images_stay_in_their_order_where_no_classes_become_one() -> None:
     found = tidied(listing("b ", "a", "b ", None))
     assert found.paths == ["0.png", "1.png", "2.png", "3.png"]
     assert found.class_names == ["b", "a", "b", None]
+    assert found.splits == ["of b", "of a", "of b", None]
 
 
 ALIKE = "classes whose names differ only in letter case or by what cannot be seen: "
@@ -93,6 +94,8 @@ def test_names_that_look_alike_are_warned_of(
         (["a", "a;b", "b"], ";", "a;b", 1),
         (["a", "b | a", "b", "a|b"], "|", "b | a", 2),
         (["a;b", "b;a"], ";", "a;b", 2),
+        (["a\nb", "b", "a"], "\n", "a\nb", 1),
+        (["a\tb", "b", "a"], "\t", "a\tb", 1),
         (["a;b", "b;c", "c;a", "d"], ";", "a;b", 3),
         (["['a', 'b']", "['a']", "['b']"], ",", "['a', 'b']", 1),
         (["[0]", "[0, 1]", "1"], ",", "[0, 1]", 1),
@@ -105,7 +108,7 @@ def test_several_labels_in_one_cell_are_refused(
     with pytest.raises(DataError) as caught:
         tidied(listing(*names))
     assert str(caught.value) == (
-        f"{number} labels hold several classes, separated by '{separator}', as {first!r}: each "
+        f"{number} labels hold several classes, separated by {separator!r}, as {first!r}: each "
         "image must have one class (dataset.label_separator, which will take them apart, is still "
         "to come)"
     )
@@ -116,8 +119,11 @@ def test_several_labels_in_one_cell_are_refused(
     [
         (["red;green", "c"], "1 names of classes hold ';', as 'red;green'"),
         (["red|green", "red|blue", "red"], "2 names of classes hold '|', as 'red|green'"),
+        (["black & white", "black", "white"], "1 names of classes hold '&', as 'black & white'"),
+        (["a+b", "a", "b"], "1 names of classes hold '+', as 'a+b'"),
         (["crane, bird", "crane", "bird"], "1 names of classes hold ',', as 'crane, bird'"),
         (["crane, bird", "crane, machine", "crane"], None),
+        (["black & white", "white & red", "c++", "c"], None),
         (["a;", ";b", "[c]", "d/e", "f g", "f", "g"], None),
         (["a;a", "a"], None),
     ],

@@ -128,14 +128,20 @@ def test_a_file_that_is_listed_twice_in_a_class_is_taken_once(
     table = root / "t.csv"
     table.write_text(
         f"path,label,split\ncat/2.jpg,x,a\ncat/1.png,x,b\n{again},x,c\ndog/a.png,y,d\n"
-        "gone.png,y,e\n./gone.png,y,f\n"
+        "gone.png,y,e\n./gone.png,y,f\n" + 300 * "x" + ",y,g\n"
     )
     images = open_images(DatasetConfig("own", "csv", file=str(table)), root.parent / "cache")
     assert images.ok()["path"].to_list() == ["cat/2.jpg", "cat/1.png", "dog/a.png"]
-    assert images.table["split"].to_list() == ["a", "b", "d", "e", "f"]
+    assert images.table["split"].to_list() == ["a", "b", "d", "e", "f", "g"]
     assert images.labels().tolist() == [0, 0, 1]
     line = f"1 images are listed twice and taken once, as {again!r}, which is the file 'cat/1.png'"
     assert line in caplog.text
+
+
+@pytest.mark.parametrize("path", ["gone.png", "null\0.png", "x" * 300, "cat/1.png/2.png"])
+def test_what_leads_to_no_file_is_no_file_of_two_paths(root: Path, path: str) -> None:
+    assert Files(str(root)).identity(path) is None
+    assert Files(str(root)).identity("cat/1.png") is not None
 
 
 def test_links_between_folders_of_classes_are_refused(root: Path) -> None:

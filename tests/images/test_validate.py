@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import contextlib
 import hashlib
+import io
 import itertools
 import logging
 import os
@@ -343,3 +344,23 @@ def test_a_file_without_permission(root: Path) -> None:
     (root / "cat/1.png").chmod(0)
     table = opened(root).table
     assert table["error"][0] == "Permission denied"
+
+
+def test_damage_of_a_png_that_decodes_is_found_by_its_checksums(root: Path, tmp_path: Path) -> None:
+    """Where all rows are there, Pillow looks at no checksum."""
+    Image.linear_gradient("L").resize((32, 32)).convert("RGB").save(root / "cat/1.png")
+    whole = (root / "cat/1.png").read_bytes()
+    expected = np.asarray(Image.open(io.BytesIO(whole)))
+
+    def decodes_otherwise(content: bytes) -> bool:
+        try:
+            return not np.array_equal(np.asarray(Image.open(io.BytesIO(content))), expected)
+        except (OSError, SyntaxError):
+            return False
+
+    flipped = (whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in range(50, 200))
+    (root / "cat/1.png").write_bytes(next(filter(decodes_otherwise, flipped)))
+    images = open_images(DatasetConfig("own", "folder", root=str(root)), tmp_path / "cache")
+    failed = images.table.filter(status="failed")
+    assert failed["path"].to_list() == ["cat/1.png"]
+    assert "broken PNG file (bad header checksum in b'IDAT')" in failed["error"][0]

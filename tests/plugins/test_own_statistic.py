@@ -24,7 +24,7 @@ def workplace(tmp_path: Path) -> Path:
 
 
 def run(words: list[str], cwd: Path) -> str:
-    environment = {key: value for key, value in os.environ.items() if key != "FNX_PLUGINS"}
+    environment = {**os.environ, "FNX_PLUGINS": "plugins"}  # or --cfg and --help do not read it
     done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "not loaded" not in done.stderr, done.stderr

@@ -141,7 +141,8 @@ def test_the_same_name_in_the_plugins_folder_is_refused_with_both_places(
 ) -> None:
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "mine.py").write_text(MODULE)
-    done = call(installed, tmp_path, "-m", "fnx", "--cfg", "job", "statistic=minkowski")
+    words = ("-m", "fnx", "--cfg", "job", "statistic=minkowski")
+    done = call(installed, tmp_path, *words, FNX_PLUGINS="plugins")
     assert done.returncode == 0
     assert len(done.stderr.strip().splitlines()) == 1
     assert "mine.py was not loaded: PluginError: two plugins use the name" in done.stderr

@@ -5,9 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
+
+from fnx.utils.ending import answer, answered
 
 # The main thread does not listen, as one that waits for a disk.
 DEAF = """
@@ -104,3 +107,55 @@ def test_what_ends_in_time_is_left_alone() -> None:
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=20)
     assert (process.returncode, said) == (-signal.SIGINT, ""), "as Python ends by KeyboardInterrupt"
+
+
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [
+        (signal.SIGINT, "interrupted"),
+        (signal.SIGTERM, "terminated"),
+        (signal.SIGHUP, "hung up"),
+        (signal.SIGQUIT, "quit"),
+    ],
+)
+def test_while_a_command_starts_it_ends_at_once_with_one_line(number: int, word: str) -> None:
+    """Wherever it is: a module that is imported may take any error for its own."""
+    code = (
+        "import os, sys, types\n"
+        "from importlib.machinery import ModuleSpec\n"
+        "class Finder:\n"
+        "    def find_spec(name, *_):\n"
+        "        if name == 'fnx.cli':\n"
+        "            try: os.kill(os.getpid(), int(sys.argv[1]))\n"
+        "            except BaseException: print('swallowed')\n"
+        "sys.meta_path.insert(0, Finder)\n"
+        "import fnx.__main__\n"
+        "print('went on')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(number.value)],  # type: ignore[attr-defined]
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (128 + number, "")
+    assert done.stderr == f"fnx: {word}\n"
+
+
+def test_ignored_signals_stay_ignored_and_others_get_their_answer_back() -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with answered(lambda number, _: heard.append(number)):
+            for number in (signal.SIGHUP, signal.SIGQUIT):
+                signal.raise_signal(number)
+        assert heard == [signal.SIGQUIT]
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGQUIT) is signal.SIG_DFL
+        thread = threading.Thread(target=lambda: heard.append(len(answer(signal.SIG_DFL))))
+        thread.start()
+        thread.join()
+        assert heard[1:] == [0]
+    finally:
+        signal.signal(signal.SIGHUP, before)

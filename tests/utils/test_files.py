@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import os
 import resource
 import subprocess
@@ -33,6 +34,12 @@ def test_content_takes_the_place_of_the_old_one(tmp_path: Path, content: str | b
     write_atomically(path, content)
     assert path.read_bytes() == b"\xc3\xa9\n"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_paths_that_are_not_utf8_are_kept_in_json(tmp_path: Path) -> None:
+    path = "caf\udce9/é"
+    write_atomically(tmp_path / "x.json", json.dumps({"root": path}, ensure_ascii=False))
+    assert json.loads((tmp_path / "x.json").read_text(encoding="utf-8")) == {"root": path}
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -99,3 +100,21 @@ def test_a_runs_folder_is_its_own_until_it_ends(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     (tmp_path / ".lock").touch()  # of a run that was killed
     assert not is_in_use(tmp_path)
+
+
+def test_where_there_are_no_locks_a_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = [OSError(errno.ENOLCK, ""), OSError(errno.EOPNOTSUPP, ""), OSError(errno.EACCES, "")]
+
+    def acquire(_: FileLock) -> None:
+        raise failures.pop(0)
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    went_on = []
+    for _ in range(2):
+        with sole_use(tmp_path):
+            went_on.append(True)
+    assert went_on == [True, True]
+    with pytest.raises(OSError, match=rf"Errno {errno.EACCES}"), sole_use(tmp_path):
+        pytest.fail("the folder cannot be written")

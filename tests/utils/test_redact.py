@@ -122,7 +122,7 @@ def test_a_log_keeps_its_lines_without_secrets_and_what_steers_a_terminal(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     log = logging.getLogger("of anybody")
-    before = logging.getLogRecordFactory()
+    before, shows = logging.getLogRecordFactory(), warnings.showwarning
     with clean_logs():
         log.warning("from %s\n\x1b[31m%d\u202e", "https://a:b@h", 7)
         log.warning("%d", "no number")
@@ -131,7 +131,8 @@ def test_a_log_keeps_its_lines_without_secrets_and_what_steers_a_terminal(
         except ValueError:
             log.exception("it failed")
         with clean_logs():
-            warnings.warn("of \x1b[31m", stacklevel=1)
+            pass
+        warnings.warn("of \x1b[31m", stacklevel=1)
         assert not logging.raiseExceptions
         log.warning("token=ab")
     assert caplog.records[-1].getMessage() == "token=[secret]"
@@ -141,6 +142,7 @@ def test_a_log_keeps_its_lines_without_secrets_and_what_steers_a_terminal(
     assert "a:b" not in caplog.text
     assert logging.raiseExceptions
     assert logging.getLogRecordFactory() is before
+    assert warnings.showwarning is shows
 
 
 def test_files_that_match_are_rewritten_if_they_hold_a_secret(tmp_path: Path) -> None:
@@ -156,13 +158,15 @@ def test_files_that_match_are_rewritten_if_they_hold_a_secret(tmp_path: Path) ->
 
 
 def test_a_run_leaves_no_secret(tmp_path: Path, tiny_words: tuple[str, ...]) -> None:
-    secrets = {"WANDB_API_KEY": "k" * 40, "HF_TOKEN": "hf_verysecrettoken"}
+    secrets = {"WANDB_API_KEY": "k" * 40, "HF_TOKEN": "hf_verysecrettoken", "GH_PAT": "pat-word"}
     address = "https://me:open-sesame@127.0.0.1:9/w.pth?token=in-the-query"
     words = [*tiny_words, f"paths.outputs={tmp_path}/outputs", "dataset.limit_per_class=2"]
     words += [
         f"model.weights.url='{address}'",
         f"logger.tags=[{secrets['HF_TOKEN']}]",
-        "logger=csv",
+        f"logger.group={secrets['GH_PAT']}",
+        "logger=wandb",
+        "report=tables",
     ]
     command = [sys.executable, "-m", "fnx", *words]
 
@@ -181,12 +185,14 @@ def test_a_run_leaves_no_secret(tmp_path: Path, tiny_words: tuple[str, ...]) -> 
     assert done.returncode == 0, done.stderr
     failing = run("model.weights.source=url", f"model.weights.folder={tmp_path}/weights")
     assert failing.returncode == 2
-    assert "127.0.0.1:9/w.pth" in failing.stderr
+    assert "127.0.0.1" in failing.stderr
     hidden = ["open-sesame", "in-the-query", *secrets.values()]
     for said in (done.stdout, done.stderr, failing.stdout, failing.stderr):
         assert not [secret for secret in hidden if secret in said], said
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
-    assert {"run.json", "report.html", "run.log", "overrides.yaml"} <= {file.name for file in files}
+    assert {"run.json", "run.log", "overrides.yaml"} <= {file.name for file in files}
+    (tracked,) = (file for file in files if file.suffix == ".wandb")
+    assert b"[secret]" in tracked.read_bytes()
     for file in files:
         content = file.read_bytes()
         assert not [secret for secret in hidden if secret.encode() in content], file

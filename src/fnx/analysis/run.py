@@ -16,6 +16,7 @@ from fnx.analysis.distributions import Domain, Extent, Sign, domain, extent, lay
 from fnx.analysis.record import Kept, RunRecord
 from fnx.analysis.scan import Scan, scan
 from fnx.errors import DataError
+from fnx.utils.files import expand_user
 
 
 def _table_property(name: str) -> cached_property[pl.DataFrame]:
@@ -48,7 +49,7 @@ class Run:
         Raises:
             DataError: the folder is missing or is not that of a finished run.
         """
-        folder = Path(path)
+        folder = Path(expand_user(str(path)))
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder")
         return cls(folder, RunRecord.read(folder))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -22,6 +23,7 @@ from fnx.config.compose import reference_dataset
 from fnx.config.schema import Config, DatasetConfig, TrainerConfig
 from fnx.errors import ConfigError, unknown
 from fnx.images.crops import Crops
+from fnx.images.paths import shown
 from fnx.registry import statistics, thresholds
 from fnx.statistics.tiles import NO_IMAGES, prepare
 
@@ -158,7 +160,16 @@ def _need(package: str, key: str, extra: str | None = None) -> None:
 
 
 def _check_folders(config: Config) -> None:
-    """Refuse a folder of embeddings that cannot be written, unless there are some to be reused."""
+    """Refuse a folder of embeddings that cannot be written, unless there are some to be reused.
+
+    Where a folder's name is no UTF-8, Polars writes no table.
+    """
+    for key in ("outputs", "cache"):
+        folder = Path(getattr(config.paths, key)).absolute()
+        if re.search("[\ud800-\udfff]", str(folder)):
+            raise ConfigError(
+                f"paths.{key}: the name of the folder {shown(folder)} is not UTF-8: choose another"
+            )
     cache = Path(config.paths.cache)
     try:
         cache.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -47,15 +48,24 @@ class _PluginConfigs(SearchPathPlugin):
             search_path.append(provider=f"fnx-plugin-{number}", path=f"file://{folder}")
 
 
-def load_plugins() -> None:
+def load_plugins(*, here: bool = True) -> None:
     """Load what the command line does: installed plugins, and those of the plugins folder.
 
-    The folder is ``FNX_PLUGINS``, or ``plugins/`` of the working directory.
+    The folder is ``FNX_PLUGINS``, or ``plugins/`` of the working directory, which is named when it
+    is first loaded; an empty ``FNX_PLUGINS`` is none.
+
+    Args:
+        here: whether something is run: without, nothing of the working directory is executed.
     """
     load_installed()
     named = os.environ.get("FNX_PLUGINS")
-    folder = Path(expand_user(named or "plugins"))
+    if named == "" or (named is None and not here):
+        return
+    folder, before = Path(expand_user(named or "plugins")), discovery.number_loaded()
     load_folder(folder, asked_for="FNX_PLUGINS" if named else None)
+    number = discovery.number_loaded() - before
+    if number and named is None and folder.resolve() != CONF.parent / "plugins":
+        sys.stderr.write(f"plugins: {number} from ./plugins\n")
 
 
 def prepare() -> None:

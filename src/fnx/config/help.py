@@ -27,7 +27,8 @@ Usage
   eval "$(fnx --shell-completion install=bash)"  tab completion
 """
 _END = """
-Exit code 0: done; 2: something you can fix, in one line (debug=true: with traceback).
+Exit code 0: done; 2: something you can fix, in one line (debug=true: with traceback);
+128 and more: ended by a signal. A path or name may hold any character; see docs/command-line.md.
 Hydra's own flags: --hydra-help. Documentation: docs/ and README.md."""
 
 

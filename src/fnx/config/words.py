@@ -78,6 +78,8 @@ def _prepared(word: str, *, sweep: bool) -> str:
     if item is not None or key == "experiment":
         plus = ""
     if key in _HYDRAS or (item is not None and _holds_text(item)):
+        if key in _HYDRAS or key == "paths.outputs":
+            _check_folder(key, value)
         value = _text(key, value, sweep=sweep)
     return f"{plus}{key}={value}"
 
@@ -101,6 +103,12 @@ def _text(key: str, value: str, *, sweep: bool) -> str:
         else:
             altered = isinstance(found, (bool, int, float, list, dict))
     return _in_quotes(literal(value, _NO_REFERENCE)) if altered else value
+
+
+def _check_folder(key: str, value: str) -> None:
+    """Refuse a folder that Hydra would make, and then take the end of its name for a reference."""
+    if _NO_REFERENCE.search(value):
+        raise ConfigError(f"{key}={value}: choose a folder without '${{' in its name")
 
 
 def _exists(value: str) -> bool:

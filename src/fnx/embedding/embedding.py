@@ -16,6 +16,7 @@ from fnx.analysis.record import Extraction
 from fnx.embedding import store
 from fnx.embedding.manifest import Manifest
 from fnx.errors import DataError, unknown
+from fnx.utils.files import expand_user
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Embedding:
         Raises:
             DataError: no embedding, an unfinished one, or one of another format.
         """
-        path = Path(path)
+        path = Path(expand_user(str(path)))
         manifest = Manifest.read(path)
         if not manifest.complete:
             raise DataError(f"{path} is not finished: run the same command again to resume it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import logging
 import re
@@ -177,7 +178,8 @@ def unpack(archive: Path, folder: Path) -> None:
     except DataError:
         raise
     except Exception as error:  # a parser may fail in any way in a damaged file
-        if isinstance(error, OSError) and error.errno is not None:  # the disk, not the archive
+        # The disk's fault is not the archive's, unless that has led to a place before its start.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         raise DataError(f"cannot unpack {archive.name}: {reason(error)}") from error
 

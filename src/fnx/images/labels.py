@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 
 _LONGEST = 1000  # characters of a name
 _NAMED = 10  # groups of names in a warning
-_SEPARATORS = ";|,"
+_SEPARATORS = ";|\n\t,+&"
+_USUAL = ",+&"  # within one name
 _TO_COME = "dataset.label_separator, which will take them apart, is still to come"
 #: Characters without ink that Unicode does not count among controls and formats.
 _BLANK = re.compile("[\u034f\u115f\u1160\u2800\u3164\ufe00-\ufe0f]")
@@ -34,7 +35,7 @@ def tidy(name: str) -> str:
 
 
 def tidied(listing: Listing) -> Listing:
-    """Return the listing with tidy names of classes, and its images class by class.
+    """Return the listing with tidy names of classes and splits, and its images class by class.
 
     Names that then differ only in letter case or by what cannot be seen are warned of.
 
@@ -54,35 +55,37 @@ def tidied(listing: Listing) -> Listing:
     classes = list(dict.fromkeys(known.values()))
     _check_separators(classes)
     _warn_of_alike(classes)
+    splits = [None if split is None else tidy(split) for split in listing.splits]
     if len(classes) == len(known):
-        return replace(listing, class_names=names)
+        return replace(listing, class_names=names, splits=splits)
     order: dict[str | None, int] = {name: place for place, name in enumerate([None, *classes])}
     rows = sorted(range(len(names)), key=lambda row: order[names[row]])
     return replace(
         listing,
         paths=[listing.paths[row] for row in rows],
         class_names=[names[row] for row in rows],
-        splits=[listing.splits[row] for row in rows],
+        splits=[splits[row] for row in rows],
     )
 
 
 def _check_separators(classes: Sequence[str]) -> None:
     """Refuse names that hold several classes, and warn of those that may.
 
-    They do if each of their parts stands in another name too; a comma is usual within one name.
+    They do if each of their parts stands in another name too, unless the separator is usual within
+    one name.
     """
     for separator in _SEPARATORS:
         parts = {name: _parts(name, separator) for name in classes}
         holders = Counter(part for found in parts.values() for part in found)
         joined = [name for name in classes if len(parts[name]) > 1]
         shared = [name for name in joined if all(holders[part] > 1 for part in parts[name])]
-        certain = [name for name in shared if separator != "," or _is_list(name)]
+        certain = [name for name in shared if separator not in _USUAL or _is_list(name)]
         if certain:
             raise DataError(
                 f"{len(certain)} labels hold several classes, separated by {separator!r}, as "
                 f"{shown(certain[0])}: each image must have one class ({_TO_COME})"
             )
-        doubtful = shared if separator == "," else joined
+        doubtful = shared if separator in _USUAL else joined
         if doubtful:
             log.warning(
                 "%d names of classes hold %r, as %s: each is taken for one class (%s)",

@@ -91,7 +91,7 @@ class Files:
         """Return what tells the file from all others, whatever leads to it; None without a file."""
         try:
             stat = self.file(path).stat()
-        except OSError:
+        except (OSError, ValueError):  # the latter of a name that holds a null byte
             return None
         return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
 

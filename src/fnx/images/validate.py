@@ -215,6 +215,9 @@ def _read(source: Source, path: str, max_pixels: int) -> Checked:
         with image, budget().take(bytes_needed(image)):
             checked = _decode(image, stream, max_pixels)
         stream.seek(0)
+        if image.format == "PNG":  # whose checksums Pillow's decoder does not look at
+            open_image(stream, max_pixels).verify()
+            stream.seek(0)
         return replace(checked, digest=file_digest(stream))
 
 

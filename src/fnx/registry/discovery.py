@@ -65,6 +65,11 @@ def load_folder(folder: Path, *, asked_for: str | None = None) -> None:
                 _fail(str(path), "it has no __init__.py: add one that imports its modules")
 
 
+def number_loaded() -> int:
+    """Return how many plugins are loaded, those that are installed included."""
+    return len(_loaded)
+
+
 def conf_folders() -> list[Path]:
     """Return the ``conf`` folders of loaded plugins: in the package, or in its project."""
     folders = [place / "conf" for places in _loaded.values() for place in places]

@@ -238,10 +238,7 @@ def _check(url: str, part: Path, checksums: dict[str, str]) -> None:
     elif start.startswith((b"<!doctype html", b"<html", b"<head")):
         wrong = "it is a web page, as servers send for a file that has moved"
     for algorithm, expected in checksums.items():
-        if wrong:
-            break
-        digest = file_digest(part, algorithm)
-        if digest != expected.lower():
+        if wrong is None and (digest := file_digest(part, algorithm)) != expected.lower():
             wrong = f"its {algorithm} is {digest} where {expected.lower()} is expected"
     if wrong:
         _forget(part)

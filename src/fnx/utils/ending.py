@@ -1,4 +1,4 @@
-"""Ends a process that was told to end, also if it waits for what never answers."""
+"""Ends a process that was told to end, also while it starts or waits for what never answers."""
 
 from __future__ import annotations
 
@@ -9,15 +9,61 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
+from types import FrameType
+from typing import Any
 
-GRACE = 7.0  # seconds that a process has to end by itself
+GRACE = 5.0  # seconds that a process has to end by itself
+
+_NAMES = {"INT": "interrupted", "TERM": "terminated", "HUP": "hung up", "QUIT": "quit"}
+ENDINGS: dict[int, str] = {  # Windows does not have all of them
+    getattr(signal, f"SIG{name}"): word
+    for name, word in _NAMES.items()
+    if hasattr(signal, f"SIG{name}")
+}
+"""The signals that end a process, and what is said of one that they ended."""
+
+Handler = Callable[[int, FrameType | None], None]
+
+
+@contextmanager
+def answered(handler: Handler) -> Iterator[None]:
+    """Answer the signals that end a process by `handler`; those that are ignored stay so."""
+    before = answer(handler)
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous or signal.SIG_DFL)
+
+
+def answer(handler: Handler) -> dict[int, Any]:
+    """Answer the signals that end a process by `handler` from now on; return who did before."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    before = {number: signal.getsignal(number) for number in ENDINGS}
+    heard = {number: one for number, one in before.items() if one is not signal.SIG_IGN}
+    for number in heard:
+        signal.signal(number, handler)
+    return heard
+
+
+def end_at_once(number: int, frame: FrameType | None = None, *, program: str = "fnx") -> None:
+    """End this process and its children with one line; while it starts, nothing can be lost."""
+    # Python's streams may be writing just now, which this interrupts.
+    line = f"{program}: {ENDINGS[number]}\n".encode()
+    _end(number, lambda _: _write(line))
+
+
+def _write(line: bytes) -> None:
+    with suppress(OSError):
+        os.write(2, line)
 
 
 @contextmanager
 def ended_when_told(farewell: Callable[[int], None], grace: float = GRACE) -> Iterator[None]:
-    """End this process `grace` seconds after SIGINT or SIGTERM, should it still run by then.
+    """End this process `grace` seconds after a signal of `ENDINGS`, should it still run by then.
 
     Python answers a signal only once its main thread returns from the system, which a read from a
     dead network disk never does, and waits for its threads before it ends. Signals that have no
@@ -33,14 +79,14 @@ def ended_when_told(farewell: Callable[[int], None], grace: float = GRACE) -> It
 
     def watch() -> None:
         while number := reader.recv(1):
-            if number[0] in (signal.SIGINT, signal.SIGTERM):
+            if number[0] in ENDINGS:
                 told.set()
                 time.sleep(grace)
                 _end(number[0], farewell)
 
     before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    # A child process would write its own signals there.
-    os.register_at_fork(after_in_child=partial(signal.set_wakeup_fd, -1))
+    if hasattr(os, "register_at_fork"):  # a child process would write its own signals there
+        os.register_at_fork(after_in_child=partial(signal.set_wakeup_fd, -1))
     threading.Thread(target=watch, daemon=True).start()
     try:
         yield

@@ -77,9 +77,14 @@ def new_folder(path: Path) -> Path:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write `content` to `path` as `atomic_path` does; text is encoded as UTF-8."""
+    r"""Write `content` to `path` as `atomic_path` does; text is encoded as UTF-8.
+
+    Bytes of a path that are not UTF-8 become `\udcNN`, which JSON reads as what they were.
+    """
+    if isinstance(content, str):
+        content = content.encode(errors="backslashreplace")
     with atomic_path(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.write_bytes(content)
 
 
 def open_file(path: Path) -> io.BufferedReader:

@@ -6,6 +6,7 @@ ended. What a waiting run logs about the holder comes from a note beside it.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -22,6 +23,8 @@ from fnx.errors import DataError
 
 log = logging.getLogger(__name__)
 
+# What a file system without locks says.
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
 _RETRY_EVERY = 0.5  # seconds between two attempts
 _LOG_EVERY = 30.0  # seconds between two lines, unless the holder has made progress
 
@@ -66,6 +69,9 @@ def sole_use(folder: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise DataError(f"{folder}: another run is writing there; choose another folder") from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
     try:
         yield
     finally:

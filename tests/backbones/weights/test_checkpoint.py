@@ -76,6 +76,8 @@ BESIDE = {
     "optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}, "groups": [{"lr": 1}]},
     "loss": torch.tensor(0.3),
     "type": torch.float32,
+    "complex": torch.ones(2, dtype=torch.complex64),
+    "sparse": torch.eye(2).to_sparse(),
 }
 
 
@@ -107,11 +109,14 @@ def test_what_stands_beside_the_weights_does_not_matter(
         (lambda s: {"state_dict": before("a.b.c.d._orig_mod.", s)}, ["'a.b.c.d._orig_mod.' b"]),
         (
             lambda s: {"state_dict": before("model.", s) | {"loss_fn.weight": torch.ones(2)}},
-            ["'model.' before", "left out are 1 other tensors: loss_fn.weight"],
+            [
+                "'model.' before",
+                "that are not the network's are left out: loss_fn.weight",
+            ],
         ),
         (
             lambda s: before("module.", s) | {"n_averaged": torch.tensor(4)},
-            ["'module.' before", "1 other tensors: n_averaged"],
+            ["'module.' before", "are left out: n_averaged"],
         ),
         (lambda s: {"state_dict_ema": s}, []),
         (
@@ -354,9 +359,16 @@ def test_programs_are_refused_by_what_they_are(tmp_path: Path) -> None:
         read_state_dict(tmp_path / "script.pt")
 
 
+def test_quantised_tensors_beside_the_weights_do_not_matter(state: State, tmp_path: Path) -> None:
+    quantised = torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)
+    torch.save({"quantised": quantised, "model": state}, tmp_path / "a.pth")
+    assert same(loaded(tmp_path / "a.pth"), state)
+
+
 def test_names_of_parameters_and_kinds_of_numbers_are_kept(tmp_path: Path) -> None:
     kinds = [torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16]
-    kinds += [torch.int8, torch.uint8, torch.bool, torch.float8_e4m3fn]
+    kinds += [torch.int8, torch.uint8, torch.bool, torch.float8_e4m3fn, torch.uint16]
+    kinds += [torch.complex64, torch.complex128]
     tensors = OrderedDict((str(kind), torch.arange(6).to(kind).view(2, 3).T) for kind in kinds)
     tensors["parameter"] = nn.Parameter(torch.ones(2))
     tensors["empty"] = torch.ones(0, 3)
@@ -365,7 +377,7 @@ def test_names_of_parameters_and_kinds_of_numbers_are_kept(tmp_path: Path) -> No
     assert list(found) == list(tensors)
     for name, value in tensors.items():
         assert found[name].dtype == value.dtype
-        assert torch.equal(found[name].double(), value.double())
+        assert torch.equal(found[name].cfloat(), value.cfloat())
     assert type(found["parameter"]) is Tensor
 
 
@@ -388,8 +400,15 @@ def test_a_tensor_may_not_be_of_any_size(tmp_path: Path, monkeypatch: pytest.Mon
             assert read_state_dict(tmp_path / "a.pth")[""]["a"].shape == (1, 101)
 
 
-def test_long_names_are_cut_in_messages(state: State, tmp_path: Path) -> None:
-    torch.save(state | {"x" * 200: torch.ones(1), "y" * 201: torch.ones(1)}, tmp_path / "a.pth")
-    with pytest.raises(WeightsError) as caught:
-        loaded(tmp_path / "a.pth")
-    assert f"2 unexpected: {'x' * 200}, {'y' * 200}…" in str(caught.value)
+def test_names_in_messages_are_six_and_not_longer_than_200_letters(
+    state: State, tmp_path: Path
+) -> None:
+    for number, rest in ((6, ""), (7, " … and 1 more")):
+        others = ["x" * 200, "y" * 201, *(f"z{n}" for n in range(number - 2))]
+        torch.save(state | dict.fromkeys(others, torch.ones(1)), tmp_path / "a.pth")
+        with pytest.raises(WeightsError) as caught:
+            loaded(tmp_path / "a.pth")
+        assert str(caught.value) == (
+            f"a.pth does not fit test_resnet: {number} unexpected: {'x' * 200}, {'y' * 200}…, "
+            f"z0, z1, z2, z3{rest}"
+        )

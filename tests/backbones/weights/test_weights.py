@@ -33,7 +33,7 @@ def model(timm_name: str = "test_resnet", layers: object = "all", **weights: Any
 
 
 NO_NETWORK = (
-    "model={}: its weights are not on this machine, and {} does not answer; without a network: "
+    "model={}: its weights are not on this machine, and {}; without a network: {}"
     "model.weights.path=FILE, or model=efficientnet_lite0, whose weights are a package (the "
     "default: `python -m fnx` without options, or `make run`)"
 )
@@ -193,7 +193,16 @@ def test_the_hub_s_file_is_used_and_its_absence_said_in_one_line(
     for refuse in (check_reachable, partial(locate, seed=0)):
         with pytest.raises(WeightsError) as caught:
             refuse(model("vgg16.tv_in1k"))
-        assert str(caught.value) == NO_NETWORK.format("vgg16.tv_in1k", "mirror.example.org")
+        assert str(caught.value) == NO_NETWORK.format(
+            "vgg16.tv_in1k", "mirror.example.org does not answer", ""
+        )
+    monkeypatch.setattr("fnx.backbones.weights.locate.answers", lambda _: True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(WeightsError) as caught:
+        check_reachable(model("vgg16.tv_in1k"))
+    assert str(caught.value) == NO_NETWORK.format(
+        "vgg16.tv_in1k", "mirror.example.org may not be asked (HF_HUB_OFFLINE)", ""
+    )
     monkeypatch.setattr(
         huggingface_hub,
         "try_to_load_from_cache",
@@ -282,7 +291,9 @@ def test_the_file_of_a_url_is_fetched_once_and_checked(
     for refuse in (check_reachable, partial(locate, seed=0)):
         with pytest.raises(WeightsError) as caught:
             refuse(model(source="url", url=f"{address}/x.pth", folder=str(kept)))
-        assert str(caught.value) == NO_NETWORK.format("test_resnet", "127.0.0.1")
+        assert str(caught.value) == NO_NETWORK.format(
+            "test_resnet", "127.0.0.1 does not answer", f"put the file at {kept}/x.pth, or "
+        )
     with pytest.raises(WeightsError, match="begin with http"):
         locate(model(source="url", url="file:///x.pth", folder=str(kept)), 0)
     check_reachable(config)  # it is here

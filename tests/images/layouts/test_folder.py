@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -127,14 +128,13 @@ def test_circles_of_links_are_not_followed_and_the_first_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     make(tmp_path, "a/1.png", "b/2.png")
-    (tmp_path / "a/up").symlink_to(tmp_path)
-    (tmp_path / "a/self").symlink_to(tmp_path / "a")
-    (tmp_path / "b/relative").symlink_to("../b")
-    assert listing(tmp_path).paths == ["a/1.png", "b/2.png"]
-    assert (
-        f"3 links in '{tmp_path}' are not followed, for they lead to a folder that they lie in: "
-        "'a/self' …" in caplog.text
-    )
+    line = f"links in '{tmp_path}' are not followed, for they lead to a folder that they lie in: "
+    targets = {"a/self": tmp_path / "a", "a/up": tmp_path, "b/relative": "../b"}
+    for number, (link, target) in enumerate(targets.items(), start=1):
+        (tmp_path / link).symlink_to(target)
+        assert listing(tmp_path).paths == ["a/1.png", "b/2.png"]
+        dots = " …" if number > 1 else ""
+        assert f"{number} {line}'a/self'{dots}\n" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -216,10 +216,16 @@ SPLITS = ["test/a/1.png", "test/b/2.png", "train/a/10.png", "train/a/9.png", "tr
         (["train /a/1", "holdout-images/b/2"], 1, {"a": ["train"], "b": ["holdout-images"]}),
         (["test/1", "train/a/1", "train/b/2", "list.csv"], 1, {"a": ["train"], "b": ["train"]}),
         (["val/a/1", "val/b/2"], 1, {"a": ["val"], "b": ["val"]}),
+        # In the only folder there, beside others without images.
+        (["data/train/a/1", "data/test/b/2"], 1, {"a": ["train"], "b": ["test"]}),
+        (["x/y/train/a/1", "x/y/test/b/2", "x/3"], 4, {"a": ["train"], "b": ["test"]}),
+        (["train/a/1.jpg", "test/b/2.PNG", "notes/c/1.xml"], 1, {"a": ["train"], "b": ["test"]}),
         # Classes, for there are no folders below, or another one beside them.
         (["test/1", "train/2"], 1, {"test": [None], "train": [None]}),
         (["train/a/1", "bus/b/2"], 1, {"train": [None], "bus": [None]}),
         (["test1/a/1", "test2/b/2"], 1, {"test1": [None], "test2": [None]}),
+        (["a/train/x/1", "b/test/y/2"], 1, {"a": [None], "b": [None]}),
+        (["data/train/1", "data/test/2"], 2, {"data/train": [None], "data/test": [None]}),
     ],
 )
 def test_splits_above_the_classes_are_no_classes(
@@ -253,8 +259,10 @@ def test_splits_are_named_once_and_merged_class_by_class(
     ]
     assert found.class_names == ["a", "a", "a", "b", "c"]
     assert caplog.text.count(f"test, train in '{tmp_path}' are taken for splits") == 1
+    make(tmp_path, "test/9.png", "list.csv")
     everything = folder.read_all(DatasetConfig("own", "folder", root=str(tmp_path)))
-    assert everything.splits == ["test", "test", "train", "train", "train"]
+    assert everything.splits == [None, "test", "test", "test", "train", "train", "train"]
+    assert everything.class_names == [None, None, "a", "b", "a", "a", "c"]
 
 
 RUN = ["run.json", "distances.npy", "figures/layers.png", "pictures/l/1.jpg", "report/x.js"]
@@ -270,7 +278,7 @@ RUN = ["run.json", "distances.npy", "figures/layers.png", "pictures/l/1.jpg", "r
         ([".fetched-by-fnx", "CUB_200_2011/images/1.png"], []),
         (["distances.npy", "distances_random.npy", "figures/1.png"], []),
         (["multirun.yaml", "0-digits/figures/1.png"], []),
-        (["features.zarr/c/0", "shards/0"], []),
+        (["features.zarr/c/0"], []),
         (["table3.parquet", "fits.parquet", "figures/1.png"], []),
         (["fits.parquet", "figures/1.png"], ["fits.parquet", "figures/1.png"]),
         (["wandb/run-20261125_185702-1a2b3c4d/files/media/1.png", "wandb/latest"], []),
@@ -302,8 +310,12 @@ def test_what_fnx_wrote_is_said_in_a_line(tmp_path: Path, caplog: pytest.LogCapt
     make(tmp_path, "b/2.png", "c/3.png", *(f"outputs/{run}/{name}" for run in "12" for name in RUN))
     with caplog.at_level(logging.INFO):
         listing(tmp_path)
-    line = f"2 folders in '{tmp_path}' left out, which fnx wrote: 'outputs/1' …"
-    assert line in caplog.text
+    line = f"folders in '{tmp_path}' left out, which fnx wrote: 'outputs/1'"
+    assert f"2 {line} …\n" in caplog.text
+    shutil.rmtree(tmp_path / "outputs/2")
+    with caplog.at_level(logging.INFO):
+        listing(tmp_path)
+    assert f"1 {line}\n" in caplog.text
 
 
 def test_a_run_in_the_folder_of_the_images_itself(tmp_path: Path) -> None:

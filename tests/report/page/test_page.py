@@ -268,6 +268,14 @@ def test_the_page_draws_the_modes_that_were_asked_for(tmp_path: Path) -> None:
     assert "Plotly" in (run.path / "report/plotly.min.js").read_text(encoding="utf-8")
 
 
+def test_the_page_of_images_in_a_folder_that_is_not_utf8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run.open(write_run(tmp_path / "run"))
+    monkeypatch.setattr(report_page, "render", lambda *_: "<p>caf\udce9</p>")
+    assert report_page.write(run, {}).read_bytes() == b"<p>caf\\udce9</p>"
+
+
 def test_tables_only_writes_no_page(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     assert write_report(Run.open(folder), ReportConfig(figures=False)) is None

@@ -33,6 +33,8 @@ _STORAGES = {
     "ByteStorage": "uint8",
     "UntypedStorage": "uint8",
     "BoolStorage": "bool",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
 }
 _LARGEST_PICKLE = 100_000_000  # without the tensors: seconds, where networks have kilobytes
 _LARGEST_VIEW = 1 << 20  # values of a tensor that has more of them than its storage
@@ -156,10 +158,12 @@ def _tensor(content: bytes, kind: Any, count: int) -> Tensor:
     return torch.frombuffer(bytearray(content), dtype=kind) if content else torch.empty(0)
 
 
-def _rebuilt(storage: Tensor, offset: int, size: Any, stride: Any, *rest: Any) -> Tensor:
+def _rebuilt(storage: Any, offset: int, size: Any, stride: Any, *rest: Any) -> Any:
     """Return the tensor that is a view of its storage; what else is known of it is left out."""
     import torch
 
+    if not isinstance(storage, torch.Tensor):  # of a kind that no network here is made of
+        return storage
     if math.prod(size) > max(len(storage), _LARGEST_VIEW):
         raise ValueError("it is damaged: a tensor has more values than are stored")
     kinds = [item for item in rest if isinstance(item, torch.dtype)]  # of kinds without a storage
@@ -209,8 +213,9 @@ class _Unpickler(_Parser):  # type: ignore[misc]
         return _REBUILDING.get(f"{module}.{name}") or Inert()
 
     def persistent_load(self, pid: Any) -> Any:
-        """Return the storage that a tensor is a view of, or what stands for a network's class."""
-        return self.storage(*pid[1:]) if pid[0] == "storage" else pid[1]
+        """Return the storage that a tensor is a view of, or what stands for another thing."""
+        is_storage = pid[0] == "storage" and not isinstance(pid[1], Inert)
+        return self.storage(*pid[1:]) if is_storage else pid[1]
 
     def load_build(self) -> None:
         """Give an object its state, if it is inert: functions and tensors stay as they are."""

@@ -184,8 +184,8 @@ class _Candidate:
         if self.prefix:
             log.info("%s: %r before the tensors' names is dropped", source, self.prefix)
         if self.left_out:
-            others = f"{len(self.left_out)} other tensors: {_some(self.left_out)}"
-            log.info("%s: left out are %s", source, others)
+            others = _some(self.left_out)
+            log.info("%s: tensors that are not the network's are left out: %s", source, others)
         if len(self.copies) > 1:
             taken, *copies = map(repr, self.copies)
             log.warning(

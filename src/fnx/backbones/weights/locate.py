@@ -155,17 +155,23 @@ def check_reachable(config: ModelConfig) -> None:
         WeightsError: naming what works without a network.
     """
     weights = config.weights
-    address = None
+    address, by_hand, offline = None, "", False
     if weights.path is None and weights.source == "url":
         assert weights.url is not None  # checked by check_source
         is_web = weights.url.startswith(("http://", "https://"))  # else `download` refuses it
-        address = weights.url if is_web and not _url_target(config).is_file() else None
+        target = _url_target(config)
+        address = weights.url if is_web and not target.is_file() else None
+        by_hand = f"put the file at {target}, or "
     elif weights.path is None and weights.source == "hub":
-        address = _hub_file(config.timm_name).address
-    if address is not None and not answers(address):
+        from huggingface_hub import constants
+
+        address = None if _hub_file(config.timm_name).path else constants.ENDPOINT
+        offline = constants.HF_HUB_OFFLINE
+    if address is not None and (offline or not answers(address)):
+        why = "may not be asked (HF_HUB_OFFLINE)" if offline else "does not answer"
         raise WeightsError(
             f"model={config.name}: its weights are not on this machine, and "
-            f"{urlsplit(address).hostname} does not answer; without a network: "
+            f"{urlsplit(address).hostname} {why}; without a network: {by_hand}"
             "model.weights.path=FILE, or model=efficientnet_lite0, whose weights are a package "
             "(the default: `python -m fnx` without options, or `make run`)"
         )
@@ -179,13 +185,6 @@ class _HubFile:
     revision: str | None
     names: tuple[str, ...]
     path: Path | None
-
-    @property
-    def address(self) -> str | None:
-        """Return the address that has to answer; None if the file is here."""
-        from huggingface_hub import constants
-
-        return None if self.path is not None else constants.ENDPOINT
 
 
 def _hub_file(timm_name: str) -> _HubFile:

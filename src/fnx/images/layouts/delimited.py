@@ -18,6 +18,7 @@ from fnx.images.paths import to_text
 log = logging.getLogger(__name__)
 
 _SEPARATORS = (",", ";", "\t", "|")
+_LONGEST_HEADER = 100_000  # letters in which the separator is looked for
 _NAMES_ITS_SEPARATOR = re.compile(r'"?sep=([^\s"\\])"?[^\n\r]*[\n\r]+|"?sep=(\t)"?[\n\r]+', re.I)
 _MARKS = (  # of UTF-32 first, whose mark begins as that of UTF-16 does
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -57,8 +58,7 @@ def read_delimited(file: Path, known: Collection[str]) -> pl.DataFrame:
         separator = _separator(text, known, separator)
     try:
         rows = _rows(text, separator)
-        header = next(rows, [])
-        names = [name.strip() for name in header]
+        names = _header(rows)
         while names and not names[-1]:
             names.pop()
         if not names:
@@ -93,12 +93,17 @@ def _rows(text: str, separator: str) -> Iterator[list[str]]:
     return csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
 
 
+def _header(rows: Iterator[list[str]]) -> list[str]:
+    """Return the first row that is not empty, without blanks around the names."""
+    return [name.strip() for name in next(filter(any, rows), [])]
+
+
 def _separator(text: str, known: Collection[str], usual: str) -> str:
     """Return the separator with which the first line names most known columns, or most columns."""
 
     def columns(separator: str) -> tuple[int, int]:
         try:
-            names = [name.strip().casefold() for name in next(_rows(text, separator), [])]
+            names = [name.casefold() for name in _header(_rows(text[:_LONGEST_HEADER], separator))]
         except csv.Error:  # a quote that another separator leaves open
             return 0, 0
         return len({name.casefold() for name in known}.intersection(names)), len(names)

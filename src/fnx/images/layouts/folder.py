@@ -14,7 +14,7 @@ from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, DataError
 from fnx.images.dataset import Listing
 from fnx.images.labels import tidy
-from fnx.images.layouts.walk import Walk, walk
+from fnx.images.layouts.walk import ENDINGS, Walk, walk
 from fnx.images.paths import Files, natural_key, shown, to_text
 from fnx.utils.files import expand_user
 
@@ -28,7 +28,7 @@ _SPLIT = re.compile(
 
 
 class Image(NamedTuple):
-    """A file, the split that its folder at the top names, and its class, if it lies in one's."""
+    """A file, the split whose folder it lies in, and its class, if it lies in one's folder."""
 
     path: str
     split: str | None
@@ -39,10 +39,10 @@ def read(config: DatasetConfig) -> Listing:
     """List all files below `root` that lie in a class's folder, sorted as people sort names.
 
     `depth` levels of folders name a class (`a/b` for 2) and every file below belongs to it; with
-    depth=None each folder that directly holds files is a class. If all folders at the top are
-    splits (train, test …), classes are named by the folders below them. Files outside of a class,
-    hidden names (beginning with a dot) and what fnx wrote are left out; links are followed, but
-    not in circles.
+    depth=None each folder that directly holds files is a class. If all folders at the top, or in
+    the only one there, are splits (train, test …), the folders in them name classes. Files outside
+    of a class, hidden names (beginning with a dot) and what fnx wrote are left out; links are
+    followed, but not in circles.
 
     Raises:
         ConfigError: no root given.
@@ -50,7 +50,7 @@ def read(config: DatasetConfig) -> Listing:
             make a part of two classes.
     """
     root, layout = _root(config), _layout(config.depth)
-    images = _images_below(root, config.depth)
+    images, above = _images_below(root, config.depth)
     # Class by class, where a class's name ends before a longer one's begins (depth=null).
     kept = sorted(
         (image for image in images if image.class_name is not None),
@@ -66,7 +66,7 @@ def read(config: DatasetConfig) -> Listing:
     if len(names) == 1:
         raise DataError(
             f"only one class, {shown(names.pop())}, in {shown(root)}: expected {layout}, with at "
-            f"least two classes{_deeper(kept, config.depth)}"
+            f"least two classes{_deeper(kept, config.depth, above)}"
         )
     if outside:
         log.warning("%d files in %s ignored: not in a class's folder", outside, shown(root))
@@ -76,7 +76,8 @@ def read(config: DatasetConfig) -> Listing:
 def read_all(config: DatasetConfig) -> Listing:
     """List all files below `root`, also those outside of a class's folder, which have no class."""
     root = _root(config)
-    return _listing(root, _images_below(root, config.depth))
+    images, _ = _images_below(root, config.depth)
+    return _listing(root, images)
 
 
 def _listing(root: Path, images: Sequence[Image]) -> Listing:
@@ -103,8 +104,11 @@ def _root(config: DatasetConfig) -> Path:
     return root
 
 
-def _images_below(root: Path, depth: int | None) -> list[Image]:
-    """Return all files below `root` with their classes, sorted as people sort names."""
+def _images_below(root: Path, depth: int | None) -> tuple[list[Image], int]:
+    """Return all files with their classes, sorted as people sort names.
+
+    The second is how many folders lie above those that name classes.
+    """
     found = walk(root)
     if found.written:
         log.info(
@@ -115,37 +119,49 @@ def _images_below(root: Path, depth: int | None) -> list[Image]:
             " …" if len(found.written) > 1 else "",
         )
     paths = sorted(map(to_text, found.files), key=natural_key)
-    tops = _splits(paths)
-    if tops:
+    above, splits = _splits(paths)
+    if above:
         # Whoever counts the split as a level means the level above.
-        if depth is not None and depth > 1 and not any(_image(p, depth, tops)[2] for p in paths):
-            depth -= 1
+        if depth is not None:
+            depth = min(depth, max(path.count("/") for path in paths) - above)
         log.info(
             "%s in %s are taken for splits, not for classes; dataset.depth counts the folders in "
             "them",
-            ", ".join(tops),
+            ", ".join(splits),
             shown(root),
         )
-    _check_links(root, found, depth, tops)
-    return [_image(path, depth, tops) for path in paths]
+    _check_links(root, found, depth, above)
+    return [_image(path, depth, above) for path in paths], above
 
 
-def _splits(paths: Sequence[str]) -> list[str]:
-    """Return the folders at the top if all of them are splits, and one of them holds folders."""
-    inside = [path.split("/", 2) for path in paths if "/" in path]
-    tops = list(dict.fromkeys(parts[0] for parts in inside))
-    deep = any(len(parts) > 2 for parts in inside)
-    return tops if deep and all(_SPLIT.fullmatch(tidy(top)) for top in tops) else []
+def _splits(paths: Sequence[str]) -> tuple[int, list[str]]:
+    """Return how many folders there are down to the splits, 0 without any, and the splits' names.
+
+    They are all folders with images at the top, or in the only one there, and so on; and one of
+    them holds folders with images.
+    """
+    images = [path for path in paths if path.lower().endswith(ENDINGS)] or paths
+    folders = [path.split("/")[:-1] for path in images]
+    for level in range(max(map(len, folders), default=0)):
+        names = list(dict.fromkeys(parts[level] for parts in folders if len(parts) > level))
+        if all(_SPLIT.fullmatch(tidy(name)) for name in names):
+            deeper = any(len(parts) > level + 1 for parts in folders)
+            return (level + 1, names) if deeper else (0, [])
+        if len(names) > 1:
+            break
+    return 0, []
 
 
-def _image(path: str, depth: int | None, splits: Sequence[str]) -> Image:
+def _image(path: str, depth: int | None, above: int) -> Image:
+    """Return an image whose class is named by the folders below the first `above` ones."""
     folders = path.split("/")[:-1]
-    split = tidy(folders.pop(0)) if splits and folders else None
+    split = tidy(folders[above - 1]) if 0 < above <= len(folders) else None
+    folders = folders[above:]
     outside = not folders or (depth is not None and len(folders) < depth)
     return Image(path, split, None if outside else "/".join(map(tidy, folders[:depth])))
 
 
-def _check_links(root: Path, found: Walk, depth: int | None, splits: Sequence[str]) -> None:
+def _check_links(root: Path, found: Walk, depth: int | None, above: int) -> None:
     """Refuse links by which the images of a folder would be of another class too."""
     files = sorted(found.files) if found.again else []
     circles = []
@@ -159,7 +175,7 @@ def _check_links(root: Path, found: Walk, depth: int | None, splits: Sequence[st
             continue
         there = to_text(files[place])
         here = to_text(f"{link}/{files[place][len(below) :]}")
-        if _image(there, depth, splits)[2] != _image(here, depth, splits)[2]:
+        if _image(there, depth, above)[2] != _image(here, depth, above)[2]:
             raise DataError(
                 f"{shown(link)} and {shown(folder)} in {shown(root)} are the same folder, by a "
                 "link: its images would be of two classes; remove one of the two"
@@ -180,12 +196,11 @@ def _layout(depth: int | None) -> str:
     return f"{'<class>/' if depth == 1 else '<folder>/' * depth}<image> (dataset.depth={depth})"
 
 
-def _deeper(images: Sequence[Image], depth: int | None) -> str:
+def _deeper(images: Sequence[Image], depth: int | None, above: int) -> str:
     """Return a hint if there would be classes one folder further down."""
     if depth is None:
         return ""
-    splits = [image.split for image in images if image.split is not None]
-    counts = Counter(_image(image.path, depth + 1, splits).class_name for image in images)
+    counts = Counter(_image(image.path, depth + 1, above).class_name for image in images)
     del counts[None]
     if len(counts) < 2:
         return ""

@@ -16,7 +16,7 @@ from fnx.images.labels import tidy
 from fnx.images.layouts.cells import Cells
 from fnx.images.layouts.delimited import read_delimited
 from fnx.images.paths import Files, natural_key, to_text
-from fnx.utils.files import expand_user
+from fnx.utils.files import expand_user, open_file
 
 _IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 
@@ -79,11 +79,13 @@ def _file(config: DatasetConfig) -> Path:
 def _table(file: Path, config: DatasetConfig) -> pl.DataFrame:
     """Return the table with a column ``""`` that counts its rows from 1."""
     try:
-        with file.open("rb") as opened:
+        with open_file(file) as opened:
             is_parquet = opened.read(4) == b"PAR1"
-        if is_parquet or file.suffix.lower() == ".parquet":
-            table = pl.read_parquet(file)
-            return table.select(pl.exclude("")).with_row_index("", offset=1)
+            opened.seek(0)
+            # By its name Polars reads it only where that is UTF-8.
+            if is_parquet or file.suffix.lower() == ".parquet":
+                table = pl.read_parquet(opened)
+                return table.select(pl.exclude("")).with_row_index("", offset=1)
         known = (config.path_column, config.label_column or "label", config.split_column or "split")
         return read_delimited(file, known)
     # Some damage makes Polars' own code give up (a "panic", which is no Exception).
@@ -150,7 +152,8 @@ def _class_names(file: Path, label: str, ids: pl.Series) -> pl.Series:
     if file.suffix.lower() != ".parquet":
         return ids
     try:
-        about: Any = json.loads(pl.read_parquet_metadata(file)["huggingface"])
+        with open_file(file) as opened:
+            about: Any = json.loads(pl.read_parquet_metadata(opened)["huggingface"])
         names = about["info"]["features"][label]["names"]
         return ids.replace_strict({str(n): str(name) for n, name in enumerate(names)}, default=None)
     except (AttributeError, KeyError, TypeError, ValueError):  # no file of the hub's, no ids

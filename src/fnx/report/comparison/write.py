@@ -11,6 +11,7 @@ from fnx.report.comparison.page import render
 from fnx.report.figures import style
 from fnx.report.figures.draw import save_all, save_table
 from fnx.report.tables import datasets_table
+from fnx.utils.files import write_atomically
 
 
 def write(compared: Comparison, folder: Path, formats: Sequence[str]) -> Path:
@@ -34,5 +35,5 @@ def write(compared: Comparison, folder: Path, formats: Sequence[str]) -> Path:
     with style.style():
         drawn = save_all(figures(compared), folder, formats)
     page = folder / "compare.html"
-    page.write_text(render(compared, drawn, folder, formats), encoding="utf-8")
+    write_atomically(page, render(compared, drawn, folder, formats))
     return page

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from fnx.report.page.chunks import script_json
 from fnx.report.page.html import TEMPLATES, environment, inline
 from fnx.report.tables import condensed, datasets_table, named_top_features
 from fnx.report.text import signs, statistic_name
+from fnx.utils.files import write_atomically
 
 STYLES = ("report.css", "page.css")
 
@@ -63,7 +65,7 @@ def write(
     pagedata.write(run, folder / "data", mode)
     (folder / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
     path = run.path / "report.html"
-    path.write_text(render(run, figures, formats), encoding="utf-8")
+    write_atomically(path, render(run, figures, formats))
     return path
 
 
@@ -173,7 +175,7 @@ def settings(run: Run) -> list[tuple[str, str]]:
     """Return what was run, for someone who wants to run it again."""
     record = run.record
     return [
-        ("command", " ".join(record.command)),
+        ("command", shlex.join(record.command)),
         ("started", record.started),
         ("data set", run.dataset),
         ("backbone", f"{run.model}, read {record.tap}-activation"),
