@@ -110,7 +110,8 @@ def to_rgb(
     >>> to_rgb(Image.new("I;16", (1, 1), 0x8000)).getpixel((0, 0))
     (128, 128, 128)
     """
-    if image.mode == "RGB" and not image.info and not getattr(image, "tile", None):
+    plain = image.mode == "RGB" and not image.info and not getattr(image, "tile", None)
+    if plain and lower is None:
         return image  # as this has left it
     turn_upright(image)
     extent = extent_of(image)
