@@ -9,6 +9,7 @@ import logging
 import os
 import pathlib
 import pickle
+import re
 import zipfile
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
@@ -250,6 +251,9 @@ def test_a_class_or_function_of_a_checkpoint_is_none_and_stays_as_it_is(tmp_path
     assert type(found["g"]) is Inert
     assert type(found["g"]("harm")) is Inert
     assert found["x"] == [1, 2.5]
+    at_once = b"\x80\x02(X\x01\x00\x00\x00aK\x07NK\x08d."  # {"a": 7, None: 8}
+    rewritten(tmp_path / "a", lambda name, old: at_once if name.endswith("data.pkl") else old)
+    assert read_checkpoint(tmp_path / "a") == {"a": 7}
 
 
 def test_a_checkpoint_that_holds_itself_or_the_same_in_many_places_ends(
@@ -344,6 +348,11 @@ def test_old_files_that_are_damaged(tmp_path: Path) -> None:
     assert said(whole.replace(b"little_endian\x94\x88", b"little_endian\x94\x89").replace(
         b"little_endianq\x02\x88", b"little_endianq\x02\x89"
     )) == "it was written on a machine of another byte order"  # fmt: skip
+    key = re.findall(rb"\d{9,}", whole)[-1]  # in the list of storages, which comes last
+    before, _, after = whole.rpartition(key)
+    assert said(before + key[::-1] + after) == (
+        "it is damaged: its list of tensors is another than they are"
+    )
     huge = whole.replace(b"K\x05N", b"J\xff\xff\xff\x7fN", 1)
     assert huge != whole
     assert said(huge) == "it is damaged, or of a version of torch that is too old"

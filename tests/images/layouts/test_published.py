@@ -182,6 +182,7 @@ def test_caltechs_class_folders_may_be_the_root_itself(
     publish("caltech101", server, monkeypatch)
     opened("caltech101", tmp_path)
     classes = tmp_path / "data/caltech101/caltech-101/101_ObjectCategories"
+    assert not classes.with_suffix(".tar.gz").exists(), "unpacked, and no longer needed"
     classes.rename(tmp_path / "mine")
     config = DatasetConfig(name="c", layout="caltech101", root=str(tmp_path / "mine"))
     assert list_images(config).class_names == ["accordion"] * 2 + ["Faces easy"] * 2
