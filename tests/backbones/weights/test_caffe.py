@@ -296,3 +296,15 @@ def test_as_many_fields_and_letters_as_allowed_are_read(
     monkeypatch.setattr(caffe, "_MOST_FIELDS", 5)
     with pytest.raises(WeightsError, match="more than 5 fields"):
         read_state_dict(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "place"), [(b"\x80", 1), (b"\x08" + b"\xff" * 10 + b"\x01", 11), (b"\x08", 1)]
+)
+def test_a_number_without_an_end_is_named_by_its_place(
+    tmp_path: Path, content: bytes, place: int
+) -> None:
+    path = tmp_path / "w.caffemodel"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=rf"it is cut short or damaged at byte {place}$"):
+        read_state_dict(path)
