@@ -334,7 +334,8 @@ def test_a_feature_that_nothing_excites_says_so(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", Synthetic())
     run = Run.open(folder)
     (folder / "pictures").mkdir()
-    none = {"feature_id": pl.Int64, "rank": pl.Int32, "dataset": pl.String}
+    none = {"feature_id": pl.Int64, "rank": pl.Int32, "activation": pl.Float64}
+    none |= dict.fromkeys(("path", "class_name", "dataset"), pl.String)
     pl.DataFrame(schema=none).write_parquet(folder / "top_images.parquet")
     with style.style():
         for sign in "+-":
