@@ -230,6 +230,10 @@ def test_a_known_network_gives_a_layer_its_map_and_field(tmp_path: Path) -> None
     pl.DataFrame(
         {
             "name": ["conv1_2", "fc6"],
+            "kind": ["conv", "fc"],
+            "filters": [2, None],
+            "neurons": [40, 3],
+            "features": [2, 3],
             "parameters": [7, 9],
             "height": [5, None],
             "width": [4, None],
