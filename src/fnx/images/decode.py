@@ -107,7 +107,7 @@ def to_rgb(
 
     >>> to_rgb(Image.new("LA", (1, 1), (0, 0))).getpixel((0, 0))  # transparent black
     (255, 255, 255)
-    >>> to_rgb(Image.new("I;16", (1, 1), 0x8000)).getpixel((0, 0))
+    >>> to_rgb(Image.new("I;16", (1, 1), 0x8000), {"integer": (0, 65535)}).getpixel((0, 0))
     (128, 128, 128)
     """
     plain = image.mode == "RGB" and not image.info and not getattr(image, "tile", None)
