@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import hashlib
 import io
@@ -10,6 +9,7 @@ import itertools
 import logging
 import os
 import shutil
+import signal
 import socket
 import threading
 import time
@@ -252,16 +252,20 @@ def test_a_read_that_never_ends_keeps_nobody_from_ending_the_check(
 
     def stuck(self: Files, path: str) -> Stream:
         if path == "dog/a.png":
-            _thread.interrupt_main()
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             forever.wait(60)
         return stream(self, path)
 
     monkeypatch.setattr(Files, "stream", stuck)
     known: dict[str, Checked] = {}
     paths = list_images(DatasetConfig("own", "folder", root=str(root))).paths
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        check_images(Listing(paths, ["x"] * 6, [None] * 6, Files(str(root))), paths, known)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            check_images(Listing(paths, ["x"] * 6, [None] * 6, Files(str(root))), paths, known)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert time.monotonic() - began < 30
     forever.set()
     assert "dog/a.png" not in known

@@ -219,7 +219,7 @@ HOLE[7, 3] = np.nan
         (REAL, RANDOM, {"range": (1, 0)}, r"range=\(1, 0\): must be the smallest and"),
         (REAL, RANDOM, {"range": 1}, "range=1: must be the smallest and"),
         (REAL, RANDOM, {"range": (0, 0)}, r"range=\(0, 0\): must be the smallest and"),
-        (REAL, RANDOM, {"strategy": None}, "threshold=None: must be the name of one, as 'f"),
+        (REAL, RANDOM, {"strategy": None}, "threshold=None: must be the name of one, as '"),
         (REAL, RANDOM, {"statistic": len}, "statistic=len: must be the name of one.*register the"),
         (REAL, RANDOM, {"class_sizes": [None] * 6}, "class_sizes: 6 of 6 values are missing"),
     ],
