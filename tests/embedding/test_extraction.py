@@ -171,7 +171,10 @@ def test_the_folder_is_named_by_data_model_and_fingerprint(tiny: Callable[..., C
     assert names == {"features.zarr", "positions.zarr", "manifest.json", *tables}
 
 
-@pytest.mark.parametrize("crops", ["ten", "five", "center", "dense"])
+@pytest.mark.parametrize(
+    "crops",
+    ["ten", "center", *(pytest.param(name, marks=pytest.mark.slow) for name in ("five", "dense"))],
+)
 def test_batch_size_threads_and_workers_change_no_bit(
     tiny: Callable[..., Config], crops: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

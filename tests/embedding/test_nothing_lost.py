@@ -35,7 +35,7 @@ def opened(config: Config) -> LabelledImages:
 @pytest.mark.parametrize(
     ("moments", "workers"),
     [
-        (5, 0),
+        (3, 0),
         pytest.param(20, 0, marks=pytest.mark.slow),
         pytest.param(3, 2, marks=pytest.mark.slow),
     ],
