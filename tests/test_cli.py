@@ -243,6 +243,15 @@ def test_light_commands_import_nothing_heavy(words: list[str], tmp_path: Path) -
     assert "HEAVY []" in done.stdout
 
 
+def test_who_imports_a_command_keeps_his_own_answers_to_signals() -> None:
+    code = (
+        "import signal; before = signal.getsignal(signal.SIGINT)\n"
+        "import fnx.compare, fnx.datasets, fnx.show\n"
+        "assert signal.getsignal(signal.SIGINT) is before"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_completion_offers_options_and_keys(tmp_path: Path) -> None:
     line = "fnx dataset="
     done = fnx(

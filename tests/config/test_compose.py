@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
@@ -41,6 +42,48 @@ def test_the_recipe_of_the_paper(compose: Compose) -> None:
     assert config.crops.name == "ten"
     assert config.statistic == {"name": "ks", "bins": 100}
     assert config.threshold == {"name": "randomized_labels", "permutations": 1, "step": 0.001}
+
+
+ONE_OR_MORE = (
+    "dataset.depth dataset.limit_per_class dataset.max_pixels model.input_size crops.resize "
+    "crops.size trainer.num_nodes trainer.batch_size engine.threads engine.workers report.top_k "
+    "report.pictures_per_feature report.reference_limit_per_class"
+)
+USUAL = {
+    "dataset.depth": 1, "dataset.path_column": "path", "dataset.intensity_range": "auto",
+    "dataset.max_pixels": 178_956_970, "dataset.on_error": "skip", "dataset.download": False,
+    "dataset.include_background": False, "dataset.splits": [], "model.tap": "post",
+    "model.layers": "all", "model.class_token": False, "model.weights.source": "hub",
+    "model.preprocess.channels": "RGB", "model.preprocess.scale": 1.0, "crops.resize": 256,
+    "crops.size": 224, "crops.resize_mode": "short_side", "trainer.accelerator": "auto",
+    "trainer.strategy": "auto", "trainer.devices": "auto", "trainer.num_nodes": 1,
+    "trainer.precision": "32-true", "trainer.batch_size": "auto", "trainer.compile": False,
+    "logger.project": "fnx", "logger.tags": [], "logger.mode": "offline", "report.figures": True,
+    "report.formats": ["png", "svg"], "report.mode": "empirical", "report.top_k": 10,
+    "report.pictures": "top", "report.pictures_per_feature": 9, "report.pairs": [],
+    "report.reference_crops": "center", "seed": 0, "debug": False,
+}  # fmt: skip
+
+
+def fields_of(node: Any, before: str = "") -> Iterator[tuple[str, dataclasses.Field[Any]]]:
+    for item in dataclasses.fields(node):
+        if dataclasses.is_dataclass(item.default_factory):
+            yield from fields_of(item.default_factory, f"{before}{item.name}.")
+        else:
+            yield before + item.name, item
+
+
+def test_the_keys_have_these_limits_and_usual_values() -> None:
+    least, usual = {}, {}
+    for key, item in fields_of(Config):
+        made = item.default_factory is not dataclasses.MISSING
+        value = item.default_factory() if made else item.default  # type: ignore[misc]
+        if value not in (None, "???", dataclasses.MISSING):
+            usual[key] = value
+        if item.metadata["minimum"] is not None:
+            least[key] = item.metadata["minimum"]
+    assert usual == USUAL
+    assert least == dict.fromkeys(ONE_OR_MORE.split(), 1) | {"seed": 0, "trainer.num_workers": 0}
 
 
 def test_every_option_of_every_group_composes(compose: Compose) -> None:

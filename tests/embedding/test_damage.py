@@ -184,7 +184,7 @@ def test_a_damaged_file_is_refused_by_name_and_made_again(
         assert Embedding.open(full).network is None
         return
     assert not store.is_whole(full)
-    assert f"damaged in {full}: {name}" in caplog.text
+    assert f"damaged or missing in {full}: {name}" in caplog.text
     read = {
         "images.parquet": "images",
         "features.parquet": "feature_table",

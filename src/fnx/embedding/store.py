@@ -62,7 +62,7 @@ def is_whole(path: Path, fingerprint: str | None = None) -> bool:
         return False
     files = [name for name in small_files(path, manifest) if not is_sound(path, manifest, name)]
     if files:
-        log.warning("damaged in %s: %s", path, ", ".join(files))
+        log.warning("damaged or missing in %s: %s", path, ", ".join(files))
     if damaged := damaged_shards(path, manifest):
         log.warning("%d of %d shards of %s are damaged", len(damaged), manifest.n_shards, path)
     return not files and not damaged

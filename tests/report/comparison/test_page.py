@@ -140,6 +140,15 @@ def test_a_run_is_linked_to_where_its_page_is(tmp_path: Path) -> None:
     assert link(run, tmp_path / "x/y") == "../../a%20run/report.html"
 
 
+def test_colours_of_runs_have_a_name_that_the_page_gives_a_colour(
+    made: tuple[Path, Comparison],
+) -> None:
+    text = (made[0] / "compare.html").read_text(encoding="utf-8")
+    used = set(re.findall(r"var\((--series-\w+)\)", text))
+    assert len(used) > 1
+    assert used <= set(re.findall(r"(--series-\w+):", text))
+
+
 def test_colours_of_runs_are_lighter_on_a_dark_screen() -> None:
     dark = _series(3)
     assert len(dark) == 3  # the first, the middle and the last of three; of fewer, some of them
