@@ -20,6 +20,7 @@ from fnx import app
 from fnx.analysis import Run
 from fnx.analysis.record import Counts
 from fnx.commands.compare import find_runs
+from fnx.config.compose import compose
 from fnx.config.schema import Config
 from fnx.errors import DataError, FnxError
 from fnx.statistics.permutations import permutations
@@ -121,6 +122,25 @@ def test_a_run_in_memory_is_the_run_on_disk(run: Run) -> None:
     assert "scan" in vars(run)  # counted once, while it ran
     assert opened.scan.domain == run.scan.domain
     assert opened.scan.sides[1].kept.tolist() == run.scan.sides[1].kept.tolist()
+
+
+def test_reference_images_are_embedded_with_crops_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = []
+
+    def embed(images: Any, config: Config) -> tuple[Any, bool]:
+        calls.append((images, config.crops.name))
+        return f"{images} embedded", False
+
+    monkeypatch.setattr(app, "embed", embed)
+    words = ["crops=ten", "report.reference_crops=center"]
+    own: Any = "own"
+    other: Any = "other"
+    found = app.extract(own, other, compose([*words, "report.reference_dataset=digits"]))
+    assert found == ("own embedded", False, "other embedded")
+    assert calls == [("own", "ten"), ("other", "center")]
+    assert app.extract(own, other, compose(words)) == ("own embedded", False, "own embedded")
 
 
 @pytest.mark.parametrize(
