@@ -111,6 +111,7 @@ def test_damaged_files_are_refused_in_one_line(
     ("weights", "kind", "said"),
     [
         ({"path": "none.pth"}, WeightsError, "model.weights.path=none.pth: there is no such file"),
+        ({"path": "~no one/w.pth"}, WeightsError, "path=~no one/w.pth: there is no such file"),
         ({"path": __file__}, WeightsError, r"end in .pth, .pt, .*, .caffemodel, .*, not '.py'"),
         ({"source": "package"}, ConfigError, "needs model.weights.package"),
         (

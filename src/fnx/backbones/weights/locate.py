@@ -48,7 +48,7 @@ def locate(config: ModelConfig, seed: int) -> WeightsFile:
     weights = config.weights
     check_source(config)
     if weights.path is not None:
-        path, source = Path(weights.path).expanduser(), str(weights.path)
+        path, source = Path(weights.path), str(weights.path)
     elif weights.source == "random":
         return WeightsFile(None, f"random-{seed}", f"untrained, seed {seed}")
     elif weights.source == "package":
@@ -77,7 +77,7 @@ def check_source(config: ModelConfig) -> None:
     """
     weights = config.weights
     if weights.path is not None:
-        path = Path(weights.path).expanduser()
+        path = Path(weights.path)
         if not path.is_file():
             raise WeightsError(f"model.weights.path={weights.path}: there is no such file")
         if path.suffix.lower() not in READERS:
@@ -110,7 +110,7 @@ def _url_target(config: ModelConfig) -> Path:
     weights = config.weights
     assert weights.url is not None  # both checked by check_source
     assert weights.folder is not None
-    return Path(weights.folder).expanduser() / _file_name(weights.url)
+    return Path(weights.folder) / _file_name(weights.url)
 
 
 def _from_url(config: ModelConfig) -> Path:
