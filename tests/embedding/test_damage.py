@@ -135,7 +135,7 @@ SMALL = [
 def test_the_manifest_holds_the_digest_of_every_file(full: Path) -> None:
     recorded = Manifest.read(full).files
     assert recorded == {name: blake2b(full / name) for name in SMALL}
-    store.add_table(full, "network.parquet", pl.DataFrame({"layer": ["conv1"]}))
+    store.add_table(full, "network.parquet", pl.DataFrame({"name": ["conv1"]}))
     recorded = Manifest.read(full).files
     assert recorded == {name: blake2b(full / name) for name in [*SMALL, "network.parquet"]}
     assert store.is_whole(full)
@@ -173,7 +173,7 @@ def make_older(path: Path) -> None:
 def test_a_damaged_file_is_refused_by_name_and_made_again(
     full: Path, name: str, damage: Callable[[Path], object], older: bool, caplog: Any
 ) -> None:
-    store.add_table(full, "network.parquet", pl.DataFrame({"layer": ["conv1"]}))
+    store.add_table(full, "network.parquet", pl.DataFrame({"name": ["conv1"]}))
     before = {file: (full / file).read_bytes() for file in SMALL}
     if older:
         make_older(full)

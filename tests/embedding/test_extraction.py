@@ -104,6 +104,15 @@ def test_the_second_run_reuses_the_first(
     assert second.path == first.path
     assert "embedding reused" in caplog.text
 
+    manifest = first.path / "manifest.json"  # of an older version, which wrote no such digests
+    content = json.loads(manifest.read_text())
+    manifest.write_text(
+        json.dumps({k: v for k, v in content.items() if k not in ("files", "digest")})
+    )
+    caplog.clear()
+    assert embed(opened(config), config)[1]
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
 
 def test_an_interrupted_run_goes_on_at_the_first_missing_shard(
     tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

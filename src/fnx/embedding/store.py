@@ -36,7 +36,7 @@ COLUMNS_PER_CHUNK = 64
 _COLUMNS = {
     "images.parquet": ("image_id", "path", "class_id", "class_name", "status"),
     "features.parquet": ("feature_id", "layer", "unit", "kind"),
-    "network.parquet": ("layer",),
+    "network.parquet": ("name",),
 }
 
 
