@@ -221,6 +221,17 @@ def test_an_older_table_must_fit_the_manifest(full: Path, name: str, table: pl.D
     assert not store.is_sound(full, Manifest.read(full), name)
 
 
+def test_an_older_table_at_which_polars_panics_is_damaged(
+    full: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def panic(_: Path) -> pl.DataFrame:
+        raise pl.exceptions.PanicException("a panic is no Exception")
+
+    make_older(full)
+    monkeypatch.setattr(pl, "read_parquet", panic)
+    assert not store.is_whole(full)
+
+
 def test_an_older_array_must_fit_the_manifest(full: Path) -> None:
     make_older(full)
     manifest = Manifest.read(full)

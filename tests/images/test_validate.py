@@ -217,6 +217,19 @@ def test_a_damaged_cache_is_made_anew(root: Path, caplog: pytest.LogCaptureFixtu
     assert opened(root).table.equals(first.table)
 
 
+def test_a_cache_at_which_polars_panics_is_made_anew(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = opened(root)
+
+    def panic(_: Path) -> pl.DataFrame:
+        raise pl.exceptions.PanicException("a panic is no Exception")
+
+    monkeypatch.setattr(pl, "read_parquet", panic)
+    assert opened(root).table.equals(first.table)
+    assert "unreadable, checking anew: ValueError: it is damaged" in caplog.text
+
+
 def test_a_cache_that_cannot_be_written_is_a_warning(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -17,6 +17,7 @@ from fnx.embedding import store
 from fnx.embedding.manifest import Manifest
 from fnx.errors import DataError, unknown
 from fnx.utils.files import expand_user
+from fnx.utils.parquet import read_parquet
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Embedding:
 
     def _table(self, name: str) -> pl.DataFrame:
         self._check(name)
-        return pl.read_parquet(self.path / name)
+        return read_parquet(self.path / name)
 
     def _array(self, name: str) -> zarr.Array[Any]:
         self._check(f"{name}.zarr/zarr.json")

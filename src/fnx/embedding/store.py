@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from fnx.embedding.manifest import Manifest
 from fnx.errors import DataError
 from fnx.utils.files import atomic_path, file_digest, largest_file, write_atomically
+from fnx.utils.parquet import read_parquet
 from fnx.utils.progress import progress_bar
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ def is_sound(path: Path, manifest: Manifest, name: str) -> bool:
         if name.endswith("zarr.json"):
             shape = zarr.open_array((path / name).parent, mode="r").shape
             return shape[:2] == (manifest.rows, manifest.features)
-        table = pl.read_parquet(path / name)
+        table = read_parquet(path / name)
         if name == "images.parquet":
             table = table.select(_COLUMNS[name]).filter(pl.col("status") == "ok")
         rows = {"images.parquet": manifest.rows, "features.parquet": manifest.features}

@@ -34,6 +34,7 @@ from fnx.images.decode import (
 from fnx.images.intensity import Extent, extent_of, lower_tiles
 from fnx.utils.files import atomic_path, digest, file_digest
 from fnx.utils.lock import exclusive_lock
+from fnx.utils.parquet import read_parquet
 from fnx.utils.progress import progress_bar
 
 log = logging.getLogger(__name__)
@@ -149,7 +150,7 @@ def _remembered(root: Path, file: Path) -> dict[str, Checked]:
     if not file.is_file():
         return {}
     try:
-        table = pl.read_parquet(file)
+        table = read_parquet(file)
         if table.schema != _SCHEMA:
             raise ValueError("not the columns of this version")
     except Exception as error:

@@ -194,3 +194,11 @@ def test_a_run_draws_the_pair_that_was_asked_for(
     edf = table.filter(curve="cumulative")
     difference = (edf["outer"] - edf["inner"]).to_numpy()
     assert np.abs(difference).max() == pytest.approx(abs(run.distances[3, 7]), abs=1e-6)
+
+    shutil.rmtree(run.record.embedding)  # then the table of the earlier report is taken
+    again, kept = Run.open(run.path), run.path / "figures/fig01_pair.parquet"
+    assert pair_figure.table(again, "conv1.0/3:7").equals(table)
+    assert pair_figure.table(again, "conv1.0/3:6") is None
+    for content in (kept.read_bytes()[:99], b""):
+        kept.write_bytes(content)
+        assert pair_figure.table(again, "conv1.0/3:7") is None

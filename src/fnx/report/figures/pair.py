@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 import numpy as np
 import polars as pl
@@ -15,6 +16,7 @@ from fnx.errors import DataError
 from fnx.report.figures import style
 from fnx.report.text import describe, number, shorten
 from fnx.report.values import open_embedding
+from fnx.utils.parquet import read_parquet
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +47,11 @@ def table(run: Run, pair: str | None = None) -> pl.DataFrame | None:
     try:
         return _measured(run, chosen)
     except DataError as error:
-        kept = run.path / "figures" / f"{NAME}.parquet"
-        if kept.is_file():
-            found = pl.read_parquet(kept)
+        with suppress(ValueError, pl.exceptions.PolarsError):  # there is none, or a damaged one
+            kept = read_parquet(run.path / "figures" / f"{NAME}.parquet")
             named = (chosen.layer, chosen.unit, chosen.class_name)
-            if found.select("layer", "unit", "class_name").row(0) == named:
-                return found
+            if kept.select("layer", "unit", "class_name").row(0) == named:
+                return kept
         log.warning("no Figure 1, which needs the values of the embedding: %s", error)
         return None
 
