@@ -17,7 +17,7 @@ from urllib.parse import quote, urljoin
 
 from fnx.errors import DataError, reason
 from fnx.images.official import OFFICIAL, Archive, how_to_fetch
-from fnx.images.paths import FETCHED, to_text
+from fnx.images.paths import FETCHED, shown
 from fnx.utils.download import download
 from fnx.utils.files import file_digest, open_file
 from fnx.utils.progress import progress_bar
@@ -46,7 +46,7 @@ def fetch(layout: str, root: Path) -> None:
     by_hand = [a.name for a in data_set.archives if not a.public and a not in brought]
     if by_hand:
         raise DataError(
-            f"{' and '.join(by_hand)} not found in {to_text(str(root))!r} (dataset.root): "
+            f"{' and '.join(by_hand)} not found in {shown(root)} (dataset.root): "
             f"{how_to_fetch(layout)}"
         )
     unpacked = root / ".unpacking"
@@ -63,7 +63,7 @@ def fetch(layout: str, root: Path) -> None:
             for algorithm, expected in archive.checksum.items() if archive in brought else ():
                 if (found := file_digest(file, algorithm)) != expected:
                     raise DataError(
-                        f"{to_text(str(file))!r} is not what its authors published: its "
+                        f"{shown(file)} is not what its authors published: its "
                         f"{algorithm} is {found} where {expected} is expected; remove it"
                     )
             _prepare(archive, file, unpacked / archive.into)
@@ -73,7 +73,7 @@ def fetch(layout: str, root: Path) -> None:
                 (root / archive.name).unlink()
     except OSError as error:
         raise DataError(
-            f"cannot write {data_set.title} to {to_text(str(root))!r}: {reason(error)}"
+            f"cannot write {data_set.title} to {shown(root)}: {reason(error)}"
         ) from error
 
 
@@ -100,7 +100,7 @@ def _prepare(archive: Archive, file: Path, folder: Path) -> None:
             unpack(inner, inner.parent)
             inner.unlink()
     except DataError as error:
-        raise DataError(f"{error}; remove {to_text(str(file))!r} to fetch it anew") from error
+        raise DataError(f"{error}; remove {shown(file)} to fetch it anew") from error
 
 
 def _fetch_each(archive: Archive, file: Path, folder: Path) -> None:

@@ -21,6 +21,7 @@ from filelock import FileLock
 from fnx.errors import DataError, reason
 from fnx.utils.files import file_digest
 from fnx.utils.progress import progress_bar
+from fnx.utils.text import plain
 from fnx.utils.version import fnx_version
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ _BLOCK = 1 << 20
 _TRIES = 4  # each goes on where the one before ended
 _TIMEOUT = 30.0  # seconds without a byte
 _MOST = 50 * 10**9  # bytes of a file
+_LONGEST = 200  # characters of what a server says
 _ASK_AGAIN = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
 
@@ -247,15 +249,10 @@ def _check(url: str, part: Path, checksums: dict[str, str]) -> None:
 
 def _why(error: BaseException) -> str:
     if isinstance(error, urllib.error.HTTPError):
-        return _printable(f"the server answers {error.code} {error.reason}")
+        return plain(f"the server answers {error.code} {error.reason}")[:_LONGEST]
     if isinstance(error, urllib.error.URLError):
-        return _printable(str(error.reason))
+        return plain(str(error.reason))[:_LONGEST]
     if isinstance(error, http.client.IncompleteRead):
         early = "early" if error.expected is None else f"{error.expected:,} bytes early"
         return f"the connection ended {early}"
-    return _printable(reason(error))
-
-
-def _printable(text: str) -> str:
-    """Return what a server says in one line of 200 characters that a terminal only shows."""
-    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))[:200]
+    return plain(reason(error))[:_LONGEST]

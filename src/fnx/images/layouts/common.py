@@ -16,7 +16,7 @@ from fnx.errors import ConfigError, DataError, MissingDataError, reason
 from fnx.images.dataset import Listing
 from fnx.images.layouts.walk import ENDINGS, LEFT_BY_RUN, names_in, written_by_fnx
 from fnx.images.official import OFFICIAL, how_to_fetch
-from fnx.images.paths import Files, natural_key, to_text
+from fnx.images.paths import Files, natural_key, shown, to_text
 from fnx.utils.files import expand_user, open_file
 
 
@@ -77,7 +77,7 @@ def read_lines(file: Path) -> list[str]:
         with open_file(file) as lines:
             text = lines.read().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {to_text(str(file))!r}: {reason(error)}") from error
+        raise DataError(f"cannot read {shown(file)}: {reason(error)}") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
@@ -86,9 +86,7 @@ def read_columns(file: Path, number: int) -> list[list[str]]:
     rows = [line.split() for line in read_lines(file)]
     short = next((place for place, row in enumerate(rows) if len(row) < number), None)
     if short is not None:
-        raise DataError(
-            f"{to_text(str(file))!r}: expected {number} words in each line, found {rows[short]}"
-        )
+        raise DataError(f"{shown(file)}: expected {number} words in each line, found {rows[short]}")
     return [row[:number] for row in rows]
 
 
@@ -100,7 +98,7 @@ def read_mat(file: Path) -> dict[str, Any]:
         with open_file(file) as variables:
             loaded: dict[str, Any] = loadmat(variables, squeeze_me=True)
     except Exception as error:  # scipy raises whatever it meets in a damaged file
-        raise DataError(f"cannot read {to_text(str(file))!r}: {reason(error)}") from error
+        raise DataError(f"cannot read {shown(file)}: {reason(error)}") from error
     return loaded
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from fnx.errors import DataError
-from fnx.images.paths import to_text
+from fnx.images.paths import shown
 
 log = logging.getLogger(__name__)
 
@@ -62,9 +62,9 @@ def read_delimited(file: Path, known: Collection[str]) -> pl.DataFrame:
         while names and not names[-1]:
             names.pop()
         if not names:
-            raise DataError(f"{_shown(file)}: its first line must name the columns, as path,label")
+            raise DataError(f"{shown(file)}: its first line must name the columns, as path,label")
         if twice := [name for name in known if names.count(name) > 1]:
-            raise DataError(f"{_shown(file)} has several columns {twice[0]!r}")
+            raise DataError(f"{shown(file)} has several columns {twice[0]!r}")
         columns: list[list[str | None]] = [[] for _ in names]
         numbers = []
         for number, values in enumerate(rows, start=1):
@@ -72,7 +72,7 @@ def read_delimited(file: Path, known: Collection[str]) -> pl.DataFrame:
                 continue
             if any(values[len(names) :]):
                 raise DataError(
-                    f"cannot read the table {_shown(file)}: row {number} has {len(values)} values "
+                    f"cannot read the table {shown(file)}: row {number} has {len(values)} values "
                     f"where the first line names {len(names)} columns: {values[:9]} (a value that "
                     f"holds {separator!r} must stand between quotes)"
                 )
@@ -82,7 +82,7 @@ def read_delimited(file: Path, known: Collection[str]) -> pl.DataFrame:
                 column.append(value or None)
     except csv.Error as error:
         raise DataError(
-            f"cannot read the table {_shown(file)}: {error} (a quote that is not closed?)"
+            f"cannot read the table {shown(file)}: {error} (a quote that is not closed?)"
         ) from error
     found = {name: values for name, values in zip(names, columns, strict=True) if name}
     table = pl.DataFrame(found, schema=dict.fromkeys(found, pl.String))
@@ -116,7 +116,7 @@ def _decoded(file: Path) -> str:
     content = file.read_bytes()
     for mark, what in _NOT_TEXT.items():
         if content.startswith(mark):
-            raise DataError(f"{_shown(file)} is not text but {what}")
+            raise DataError(f"{shown(file)} is not text but {what}")
     encoding = next((name for mark, name in _MARKS if content.startswith(mark)), None)
     if encoding is None and b"\0" in content[:200]:  # two bytes a letter, and no mark
         encoding = "utf-16-le" if content[1:2] == b"\0" else "utf-16-be"
@@ -125,20 +125,16 @@ def _decoded(file: Path) -> str:
     except UnicodeDecodeError as error:
         if encoding is not None:
             raise DataError(
-                f"{_shown(file)} is not the {encoding.upper()} that it begins as: save it as UTF-8"
+                f"{shown(file)} is not the {encoding.upper()} that it begins as: save it as UTF-8"
             ) from error
         place = error.start
     try:
         text = content.decode("cp1252")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{_shown(file)} is neither UTF-8 nor UTF-16 nor Windows' cp1252: save it as UTF-8"
+            f"{shown(file)} is neither UTF-8 nor UTF-16 nor Windows' cp1252: save it as UTF-8"
         ) from error
     start = max(place - 10, text.rfind("\n", 0, place) + 1)
     around = text[start : place + 10].splitlines()[0]
-    log.warning("%s is not UTF-8: read as Windows' cp1252, as in %r", _shown(file), around)
+    log.warning("%s is not UTF-8: read as Windows' cp1252, as in %r", shown(file), around)
     return text
-
-
-def _shown(file: Path) -> str:
-    return repr(to_text(str(file)))

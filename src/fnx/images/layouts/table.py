@@ -15,10 +15,9 @@ from fnx.images.dataset import Listing
 from fnx.images.labels import tidy
 from fnx.images.layouts.cells import Cells
 from fnx.images.layouts.delimited import read_delimited
-from fnx.images.paths import Files, natural_key, to_text
+from fnx.images.layouts.walk import ENDINGS
+from fnx.images.paths import Files, natural_key, shown, to_text
 from fnx.utils.files import expand_user, open_file
-
-_IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 
 
 def read(config: DatasetConfig) -> Listing:
@@ -71,7 +70,7 @@ def _file(config: DatasetConfig) -> Path:
         places.append(Path(expand_user(config.root)) / config.file)
     found = next((place for place in places if place.is_file()), None)
     if found is None:
-        looked = " and ".join(repr(to_text(str(place))) for place in places)
+        looked = " and ".join(map(shown, places))
         raise DataError(f"no table {looked} (dataset.file): expected .csv, .tsv or .parquet")
     return found.absolute()
 
@@ -90,7 +89,7 @@ def _table(file: Path, config: DatasetConfig) -> pl.DataFrame:
         return read_delimited(file, known)
     # Some damage makes Polars' own code give up (a "panic", which is no Exception).
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise DataError(f"cannot read the table {to_text(str(file))!r}: {reason(error)}") from error
+        raise DataError(f"cannot read the table {shown(file)}: {reason(error)}") from error
 
 
 def _like(name: str, names: Sequence[str]) -> str | None:
@@ -105,7 +104,7 @@ def _column(chosen: str | None, usual: str, names: Sequence[str], key: str) -> s
     if found is not None:
         return found
     hint = ""
-    if any(name.lower().endswith(_IMAGE_ENDINGS) for name in names):
+    if any(name.lower().endswith(ENDINGS) for name in names):
         hint = " (the table's first line must name its columns, as: path,label)"
     elif len(names) == 1:
         hint = " (is it separated by something else than , ; | or tabs?)"
@@ -134,7 +133,7 @@ def _texts(table: pl.DataFrame, name: str, file: Path) -> pl.Series:
     if column.dtype.is_nested() or column.dtype == pl.Object:
         several = ": each image needs one class" if isinstance(column.dtype, pl.List) else ""
         raise DataError(
-            f"{to_text(str(file))!r}: column {name!r} holds {column.dtype}, expected texts or "
+            f"{shown(file)}: column {name!r} holds {column.dtype}, expected texts or "
             f"numbers{several}"
         )
     if column.dtype.is_float():
@@ -143,7 +142,7 @@ def _texts(table: pl.DataFrame, name: str, file: Path) -> pl.Series:
         return column.cast(pl.String)
     except pl.exceptions.PolarsError as error:
         raise DataError(
-            f"{to_text(str(file))!r}: column {name!r} holds {column.dtype}, expected texts"
+            f"{shown(file)}: column {name!r} holds {column.dtype}, expected texts"
         ) from error
 
 
@@ -179,7 +178,7 @@ def _as_they_lie(paths: list[str], base: Path) -> list[str]:
 
 
 def _check(rows: pl.DataFrame, file: Path) -> None:
-    name = repr(to_text(str(file)))
+    name = shown(file)
     for column in ("path", "label"):
         empty = rows.filter(pl.col(column).fill_null("") == "")
         if empty.height:
