@@ -20,6 +20,7 @@ from types import SimpleNamespace
 
 import pytest
 from polars.exceptions import ComputeError
+from tests.utils.test_ending import SIGNALS
 
 from fnx import cli
 from fnx.config import compose
@@ -159,15 +160,7 @@ def test_an_interrupted_run_goes_on(
     assert capsys.readouterr().err == f"fnx: interrupted; {advice}\n"
 
 
-@pytest.mark.parametrize(
-    ("number", "word"),
-    [
-        (signal.SIGINT, "interrupted"),
-        (signal.SIGTERM, "terminated"),
-        (signal.SIGHUP, "hung up"),
-        (signal.SIGQUIT, "quit"),
-    ],
-)
+@pytest.mark.parametrize(("number", "word"), SIGNALS)
 def test_a_run_ends_in_order_once_it_is_told_to(
     number: int,
     word: str,

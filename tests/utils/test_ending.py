@@ -12,6 +12,12 @@ import pytest
 
 from fnx.utils.ending import answer, answered
 
+SIGNALS = [
+    (signal.SIGINT, "interrupted"),
+    (signal.SIGTERM, "terminated"),
+    (signal.SIGHUP, "hung up"),
+    (signal.SIGQUIT, "quit"),
+]
 # The main thread does not listen, as one that waits for a disk.
 DEAF = """
 while True:
@@ -109,15 +115,7 @@ def test_what_ends_in_time_is_left_alone() -> None:
     assert (process.returncode, said) == (-signal.SIGINT, ""), "as Python ends by KeyboardInterrupt"
 
 
-@pytest.mark.parametrize(
-    ("number", "word"),
-    [
-        (signal.SIGINT, "interrupted"),
-        (signal.SIGTERM, "terminated"),
-        (signal.SIGHUP, "hung up"),
-        (signal.SIGQUIT, "quit"),
-    ],
-)
+@pytest.mark.parametrize(("number", "word"), SIGNALS)
 def test_while_a_command_starts_it_ends_at_once_with_one_line(number: int, word: str) -> None:
     """Wherever it is: a module that is imported may take any error for its own."""
     code = (

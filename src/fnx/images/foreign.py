@@ -8,18 +8,13 @@ HEAD = 1024  # bytes that are looked at
 
 _CONVERT = "convert it to PNG or TIFF first, for example with"
 RAW = f"a camera's RAW file: {_CONVERT} the package rawpy"
-# Of ISO base media files, by their major brand.
-_BRANDS = {
-    b"hei": ("a HEIC image", "the package pillow-heif"),
-    b"hev": ("a HEIC image", "the package pillow-heif"),
-    b"mif1": ("a HEIC image", "the package pillow-heif"),
-    b"msf1": ("a HEIC image", "the package pillow-heif"),
-    b"avi": ("an AVIF image that this Pillow does not read", "pip install -U pillow"),
-    b"crx": ("a camera's RAW file", "the package rawpy"),
-    b"": ("a video", "the package av"),
-}
 # By what the file begins with; see `re`.
 _BEGINNINGS = {
+    # ISO base media files, by their major brand.
+    rb".{4}ftyp(hei|hev|mif1|msf1)": ("a HEIC image", "the package pillow-heif"),
+    rb".{4}ftypavi": ("an AVIF image that this Pillow does not read", "pip install -U pillow"),
+    rb".{4}ftypcrx": ("a camera's RAW file", "the package rawpy"),
+    rb".{4}ftyp": ("a video", "the package av"),
     rb"\xff\x0a|\0\0\0\x0cJXL ": ("a JPEG XL image", "the package pillow-jxl-plugin"),
     rb".{128}DICM": ("a DICOM file", "the package pydicom"),
     rb".{0,1000}%PDF-": ("a PDF file", "the package pypdfium2"),
@@ -47,9 +42,6 @@ def describe(head: bytes) -> str:
     >>> describe(b"\0\0\0\x18ftypheic")
     'a HEIC image: convert it to PNG or TIFF first, for example with the package pillow-heif'
     """
-    if head[4:8] == b"ftyp":
-        kind, tool = next(_BRANDS[brand] for brand in _BRANDS if head[8:].startswith(brand))
-        return f"{kind}: {_CONVERT} {tool}"
     for beginning, (kind, tool) in _BEGINNINGS.items():
         if re.match(beginning, head, re.DOTALL):
             return f"{kind}: {_CONVERT} {tool}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -91,11 +92,14 @@ def of_counts(runs: Runs) -> dict[str, Figure]:
     return found
 
 
-def of_distances(runs: Runs) -> dict[str, Figure]:
-    def drawn(*some: Run) -> Figure:
-        labels = [f"run {i}" for i in range(len(some))]
-        return distances.draw(some, labels, distances.table(some, labels))
+def several(figure: Any, *some: Run) -> Figure:
+    labels = [f"run {i}" for i in range(len(some))]
+    drawn: Figure = figure.draw(some, labels, figure.table(some, labels))
+    return drawn
 
+
+def of_distances(runs: Runs) -> dict[str, Figure]:
+    drawn = partial(several, distances)
     return {
         "fig06_unsigned": drawn(runs.unsigned),
         "fig06_kinds": drawn(runs.signed),
@@ -185,10 +189,7 @@ def of_kept(runs: Runs) -> dict[str, Figure]:
 
 
 def of_layers(runs: Runs) -> dict[str, Figure]:
-    def drawn(*some: Run) -> Figure:
-        labels = [f"run {i}" for i in range(len(some))]
-        return layers.draw(some, labels, layers.table(some, labels))
-
+    drawn = partial(several, layers)
     return {
         "fig05_unsigned": drawn(runs.unsigned),
         "fig05_deep": drawn(runs.deep),
