@@ -13,6 +13,7 @@ from fnx.errors import ConfigError, DataError
 from fnx.registry import load_installed, statistics
 from fnx.registry.registry import Statistic
 from fnx.statistics.api import encode
+from fnx.statistics.bridge import draw_suprema
 from fnx.statistics.columns import Columns, open_columns
 from fnx.statistics.engine import each_block
 from fnx.statistics.permutations import permutations as permute
@@ -152,6 +153,8 @@ def null(
         if method == "permutation":
             labellings = permute(codes, permutations, seed)
             return _by_permutation(columns, labellings, n_classes, entry, bound, bar.update)
+        if method == "bridge":
+            return _by_bridge(columns, entry, bound, draws, seed, bar.update)
         raise ConfigError(f"method={method}: still to come")
 
 
@@ -321,6 +324,26 @@ def _by_permutation(
     parts = [tables[start] for start in sorted(tables)]
     survival = Survival.joined(parts) if own else Survival.of_counts(sum(parts))
     return Null("permutation", statistic.name, parameters, moments, survival, pooled=not own)
+
+
+def _by_bridge(
+    columns: Columns,
+    statistic: Statistic,
+    parameters: Mapping[str, Any],
+    draws: int,
+    seed: int,
+    progress: Callable[[int], object],
+) -> Null:
+    moments = np.empty(columns.n_columns)
+    parts: list[Survival] = []
+
+    def take(start: int, found: NDArray[np.float32]) -> None:
+        squares = found**2
+        moments[start : start + len(found)] = squares.mean(axis=1, dtype=np.float64)
+        parts.append(Survival.of(squares.T))
+
+    draw_suprema(columns, parameters.get("bins"), draws, seed, take, progress)
+    return Null("bridge", statistic.name, parameters, moments, Survival.joined(parts))
 
 
 def _ratio(squares: Vector, moments: Vector) -> Vector:
