@@ -12,24 +12,11 @@ from tests.analysis import runs
 from tests.report.synthetic import write_run
 
 from fnx.analysis import Run
-from fnx.analysis.calibrated import Calibrated, calibrate, effective_sizes
+from fnx.analysis.calibrated import Calibrated
 from fnx.analysis.distributions import spread
+from fnx.statistics.null import effective_sizes, less_noise
 
 MOMENTS = np.array([0.5, 0.0, 0.0, 0.25, 1.5])
-
-
-def test_the_square_of_the_noise_is_taken_from_that_of_the_distance() -> None:
-    found = calibrate(np.float32([0.5, -0.5, 0.25, -0.25, 0.2, np.inf]), np.float64(0.0625))
-    assert found == pytest.approx([0.1875**0.5, -(0.1875**0.5), 0, 0, 0, np.inf], abs=1e-6)
-    assert found.dtype == np.float32
-    assert not np.signbit(found[3])
-    about_a_half = calibrate(np.float32([1.0, 0.0, 0.75, 0.5]), np.float64(0.09), neutral=0.5)
-    assert about_a_half == pytest.approx([0.9, 0.1, 0.5, 0.5], abs=1e-6)
-    assert calibrate(np.float32([np.inf]), np.float64(np.inf)).tolist() == [0]
-
-
-def test_the_size_of_a_class_is_that_of_its_difference_from_the_others() -> None:
-    assert effective_sizes([4, 2, 3]) == pytest.approx([4 * 5 / 9, 2 * 7 / 9, 3 * 6 / 9])
 
 
 @pytest.mark.parametrize(
@@ -46,7 +33,7 @@ def test_the_size_of_a_class_is_that_of_its_difference_from_the_others() -> None
     ],
 )
 def test_an_index_gives_what_the_whole_array_does(key: Any) -> None:
-    sizes = effective_sizes(runs.SIZES)
+    sizes = effective_sizes(runs.SIZES, 3)
     size = runs.REAL.astype(np.float64)
     whole = np.sign(size) * np.sqrt(np.maximum(size**2 - MOMENTS[:, None] / sizes, 0))
     found = Calibrated(runs.REAL, MOMENTS, sizes)
@@ -57,12 +44,14 @@ def test_an_index_gives_what_the_whole_array_does(key: Any) -> None:
 
 def test_a_run_calibrates_what_is_asked_for(tmp_path: Path) -> None:
     run = runs.run(tmp_path, null_second_moment=MOMENTS)
-    sizes = effective_sizes(runs.SIZES)
+    sizes = effective_sizes(runs.SIZES, 3)
     assert run.calibrated is not None
     assert run.calibrated_random is not None
-    expected = np.stack([calibrate(one, MOMENTS[:, None] / sizes) for one in runs.RANDOM])
-    assert np.array_equal(run.calibrated[3:], calibrate(runs.REAL[3:], MOMENTS[3:, None] / sizes))
-    assert np.array_equal(run.calibrated_random[:, 1:2], expected[:, 1:2])
+    expected = np.stack([less_noise(one, MOMENTS[:, None] / sizes) for one in runs.RANDOM])
+    of_two = less_noise(runs.REAL[3:], MOMENTS[3:, None] / sizes)
+    assert run.calibrated[3:].dtype == np.float32
+    assert run.calibrated[3:] == pytest.approx(of_two, abs=1e-7)
+    assert run.calibrated_random[:, 1:2] == pytest.approx(expected[:, 1:2], abs=1e-7)
     assert run.features["null_second_moment"].to_list() == MOMENTS.tolist()
 
 

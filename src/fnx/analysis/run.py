@@ -12,12 +12,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fnx.analysis.calibrated import Calibrated, effective_sizes
+from fnx.analysis.calibrated import Calibrated
 from fnx.analysis.distributions import Domain, Extent, Sign, domain, extent, layer_rows
 from fnx.analysis.files import read_distances, read_table
 from fnx.analysis.record import Kept, RunRecord
 from fnx.analysis.scan import Scan, scan
 from fnx.errors import DataError, reason
+from fnx.statistics.null import effective_sizes
 from fnx.utils.files import expand_user
 
 
@@ -180,7 +181,7 @@ class Run:
         column = self.features.get_column("null_second_moment", default=None)
         if column is None or column.has_nulls():
             return None
-        sizes = effective_sizes(self.classes["n_images"])
+        sizes = effective_sizes(self.classes["n_images"].to_numpy(), self.classes.height)
         return Calibrated(getattr(self, name), column.to_numpy(), sizes, self.neutral)
 
     @cached_property

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fnx.analysis.calibrated import Calibrated, effective_sizes
+from fnx.analysis.calibrated import Calibrated
 from fnx.analysis.distributions import (
     Distances,
     Sign,
@@ -21,6 +21,7 @@ from fnx.analysis.distributions import (
     ranked,
 )
 from fnx.analysis.scan import Scan, SideScan, Spreads, scan
+from fnx.statistics.null import effective_sizes
 from fnx.thresholds import Side, Thresholds
 
 
@@ -56,7 +57,8 @@ def analyse(
     classes = classes_table(images, class_names)
     calibrated, moments = None, pl.Series([None] * features.height, dtype=pl.Float64)
     if null_second_moment is not None:
-        known = null_second_moment, effective_sizes(classes["n_images"]), neutral
+        sizes = effective_sizes(classes["n_images"].to_numpy(), classes.height)
+        known = null_second_moment, sizes, neutral
         calibrated = Calibrated(real, *known), Calibrated(random, *known)
         moments = pl.Series(null_second_moment, dtype=pl.Float64)
     scanned = scan(
