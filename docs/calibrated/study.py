@@ -25,7 +25,7 @@ def one_class(n: int, shifts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     values = RNG.standard_normal((n + OTHERS, shifts.size)).astype(np.float32)
     values[:n] += shifts
     labels = np.repeat([0, 1], [n, OTHERS])
-    distances = fnx.distances(values, labels, **QUIET)
+    distances = fnx.distances(values, labels)
     null = fnx.null(values, labels, **QUIET)
     return distances[:, 0], fnx.calibrate(distances, null, [n, OTHERS])[:, 0]
 

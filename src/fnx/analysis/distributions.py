@@ -210,16 +210,22 @@ def spread(values: Distances, sign: Sign, neutral: float = 0.0) -> Spread | None
     return _placed(mode, low, high, sign, neutral)
 
 
-def mean_of_sign(values: Distances, sign: Sign, neutral: float = 0.0) -> float:
-    """Return the mean over all values of how far D⁺ or D⁻ lies out, 0 for those of the other sign.
+def mean_of_sign(
+    values: Distances, sign: Sign, neutral: float = 0.0, raw: Distances | None = None
+) -> float | None:
+    """Return the mean of D⁺ or D⁻, None if there is none.
 
-    The means of both signs add up to the mean of |D - neutral|.
+    Args:
+        values: distances of any shape.
+        sign: "+" takes D > neutral, "-" takes D < neutral.
+        neutral: of the statistic.
+        raw: the raw distances, of calibrated ones: they have the sign also of those that are 0.
 
-    >>> mean_of_sign(np.float32([0.5, -0.25, 0, 0]), "-")
-    0.0625
+    >>> mean_of_sign(np.float32([0.5, 0.25, -1]), "+")
+    0.375
     """
-    size = from_neutral(values, neutral)
-    return float(np.maximum(size if sign == "+" else -size, 0).mean(dtype=np.float64))
+    chosen = values[beyond(values if raw is None else raw, neutral, sign)]
+    return float(chosen.mean(dtype=np.float64)) if chosen.size else None
 
 
 def lognormal_spread(values: Distances, sign: Sign, neutral: float = 0.0) -> Spread | None:

@@ -259,7 +259,7 @@ def test_distances_are_switched_to_calibrated_ones_and_stay_so(
     for name in ("fig05_layers", "fig06_distribution"):
         drawn(shown, f"#{name}")
 
-    modes = "document.querySelector('#fig05_layers .plot').data.at(2).x"
+    modes = "document.querySelector('#fig05_layers .plot').data[2].x"
     table = run.layers.filter(sign="+")
     assert list(shown.evaluate(modes)) == table["mode"].to_list()
     limits = "document.querySelector('#fig06_distribution .plot').layout.shapes.length"

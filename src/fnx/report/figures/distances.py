@@ -27,7 +27,7 @@ READING = {
 
 NOT_DRAWN = {
     "raw": "{:.2g} % of the pairs lie beyond or are infinite: not drawn",
-    "calibrated": "{:.2g} % of the pairs are no farther out than chance: not drawn",
+    "calibrated": "{:.2g} % of the pairs are at 0, no farther out than chance: not drawn",
 }
 
 _LIMITS = (("t_plus", "+"), ("t_minus", "-"))
@@ -124,7 +124,7 @@ def _areas(panel: Axes, rows: pl.DataFrame, not_drawn: str) -> None:
     if real.sum() < 99.995:
         panel.annotate(
             not_drawn.format(100 - real.sum()),
-            (0.99, 0.4),
+            (0.99, 0.92),
             xycoords="axes fraction",
             ha="right",
             fontsize=7.5,

@@ -20,9 +20,6 @@ HEADING = "Distribution of D per layer"
 MODES = {"empirical": "", "lognormal": "lognormal_"}
 """Ways to find the mode and the bars, and what their columns in ``layers.parquet`` begin with."""
 
-WITHOUT_THRESHOLDS = "t⁺ and t⁻ are of raw D: here, their place differs by class and feature"
-"""What is written instead of thresholds where distances are calibrated."""
-
 _ENDS = ("mode", "low", "high", "mode_random", "low_random", "high_random")
 
 _LOOK = {
@@ -45,13 +42,14 @@ def table(
     Returns:
         ``run``, ``layer``, ``kind``, ``sign``; ``mode``, ``low``, ``high`` of the real labels, and
         with ``_random`` of random labels; ``threshold``, t⁺ or t⁻ (of raw distances: null beside
-        calibrated ones).
+        calibrated ones); ``mean`` of calibrated ones, 0 included.
 
     Raises:
         DataError: if a run's table of layers lacks the fitted law.
     """
     before = "calibrated_" if distance == "calibrated" else ""
     columns = {before + MODES[mode] + name: name for name in _ENDS}
+    means = ["calibrated_mean"] if distance == "calibrated" else []
     limit = pl.col("threshold") if distance == "raw" else pl.lit(None, pl.Float64)
     for run in runs:
         if missing := columns.keys() - set(run.layers.columns):
@@ -64,6 +62,7 @@ def table(
             "sign",
             *(pl.col(column).alias(name) for column, name in columns.items()),
             limit.alias("threshold"),
+            *(pl.col(column).alias("mean") for column in means),
         )
         for run, label in zip(runs, labels, strict=True)
     )
@@ -108,10 +107,7 @@ def draw(
     else:
         axes.set_xlim(left=runs[0].neutral)
     law = " of a log-normal fit" if mode == "lognormal" else ""
-    axes.set_xlabel(
-        f"{distance_label(runs[0], distance)}: mode{law}, and 68 % on each side of it"
-        + ("" if distance == "raw" else f"\n{WITHOUT_THRESHOLDS}")
-    )
+    axes.set_xlabel(f"{distance_label(runs[0], distance)}: mode{law}, and 68 % on each side of it")
     axes.set_ylabel("layer, input at the top")
     style.legend_below(axes, 3 if alone else min(4, len(runs) + 1))
     style.titles(
@@ -119,7 +115,8 @@ def draw(
         runs,
         heading_of(heading, distance),
         "Mode and bars of 68 % on each side of it, the bars of random labels behind; "
-        "runs in ascending order of images per class",
+        + ("" if distance == "raw" else "diamonds: means, 0 included; ")
+        + "runs in ascending order of images per class",
     )
     return figure
 
@@ -137,7 +134,9 @@ def _one(
         axes.vlines(modes, at - 0.36, at + 0.36, color=style.MUTED, linewidth=1)
         colour, marker, label = _LOOK[sign]
         label = label if run.signed else "real labels"
-        _points(axes, rows, [place[name] for name in rows["layer"]], colour, marker, label)
+        at = [place[name] for name in rows["layer"]]
+        _points(axes, rows, at, colour, marker, label)
+        _means(axes, rows, at, colour, "mean, 0 included" if sign == "+" else None)
     if thresholds:
         style.run_thresholds(axes, run, above=True)
 
@@ -161,6 +160,7 @@ def _several(
             _bands(axes, noise, [place[name] + offset for name in noise["layer"]], step)
             positions = [place[name] + offset for name in rows["layer"]]
             _points(axes, rows, positions, colour, marker, label if sign == "+" else None, 4)
+            _means(axes, rows, positions, colour, None)
     for i in range(1, len(place)):
         axes.axhline(i - 0.5, color=style.GRID, linewidth=0.6)
 
@@ -210,3 +210,12 @@ def _points(
         label=label,
         zorder=3,
     )
+
+
+def _means(
+    axes: Axes, rows: pl.DataFrame, positions: Sequence[float], colour: Any, label: str | None
+) -> None:
+    """Draw the means of calibrated distances, which compare classes of any size; none of raw."""
+    if "mean" in rows.columns:
+        look = {"markersize": 5, "markerfacecolor": style.PAPER, "linestyle": "none"}
+        axes.plot(rows["mean"], positions, "D", color=colour, label=label, zorder=4, **look)

@@ -224,7 +224,10 @@ def _distance(
 ) -> list[Cell]:
     """Return the cells of a distance: its value, the calibrated one if there is one, and a bar."""
     mark = None if limit is None or not math.isfinite(limit) else abs(limit - neutral) / scale
-    beside: list[Cell] = [] if calibrated is None else [(_signed(calibrated, neutral), role)]
+    beside: list[Cell] = []
+    if calibrated is not None:  # without a sign, none is told
+        told = number(calibrated, 3, sign=neutral == 0 and calibrated != 0)
+        beside = [(told, role)]
     drawn = Bar(abs(value - neutral) / scale, role, mark)
     return [(_signed(value, neutral), role), *beside, drawn]
 

@@ -66,6 +66,14 @@ function figure5(data) {
         customdata: ids.map((i, j) => [plain(names[j]), distance(middle[j]), distance(left[j]), distance(right[j]), i]),
         hovertemplate: "%{customdata[0]}<br>mode %{customdata[1]}, bars %{customdata[2]} to %{customdata[3]}<extra></extra>",
       });
+      if (!isCalibrated()) continue;
+      const mean = take("mean");
+      traces.push({
+        type: "scatter", mode: "markers", x: mean, y: places,
+        marker: { symbol: "diamond", size: 8, color: palette.paper, line: { color: palette[COLOUR[sign]], width: 1.6 } },
+        customdata: ids.map((i, j) => [plain(names[j]), distance(mean[j]), "", "", i]),
+        hovertemplate: "%{customdata[0]}<br>mean %{customdata[1]}, with those at 0<extra></extra>",
+      });
     }
     return {
       data: traces, height,
@@ -142,7 +150,7 @@ function beyond(real, suffix = "") {
   const rest = 100 - sum(real);
   const where = isCalibrated() ? `are at ${run.neutral}` : "lie beyond"; // no farther out than chance
   return rest < 0.005 ? [] : [{
-    text: `${number(rest, 2)} % of the pairs ${where}: not drawn`, showarrow: false, xref: "paper", yref: `y${suffix} domain`, x: 0.99, y: 0.5, xanchor: "right",
+    text: `${number(rest, 2)} % of the pairs ${where}: not drawn`, showarrow: false, xref: "paper", yref: `y${suffix} domain`, x: 0.99, y: 0.97, xanchor: "right", yanchor: "top",
   }];
 }
 
