@@ -94,7 +94,8 @@ class RunRecord:
     """All that is needed to repeat a run, or to trust it. Records of older versions lack keys.
 
     `crops`, `statistic`, `threshold`: the name of the option and its parameters. `neutral`: the
-    statistic's value where a class is like all others. `config`: the whole configuration.
+    statistic's value where a class is like all others. `reference_embedding`: of the reference
+    images, where they are others than the run's own. `config`: the whole configuration.
     `seconds`: wall time of each stage.
     """
 
@@ -113,6 +114,7 @@ class RunRecord:
     fingerprint: str = ""
     embedding: str = ""
     embedding_reused: bool = False
+    reference_embedding: str = ""
     extraction: Extraction | None = None
     weights_digest: str = ""
     counts: Counts = Counts()

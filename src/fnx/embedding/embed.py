@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from fnx.embedding.fingerprint import fingerprint, shaping_inputs
 from fnx.embedding.manifest import Manifest
 from fnx.errors import DataError
 from fnx.utils import launch
-from fnx.utils.lock import exclusive_lock
+from fnx.utils.lock import SharedLock, exclusive_lock
 
 if TYPE_CHECKING:
     from fnx.backbones.weights.locate import WeightsFile
@@ -44,23 +45,26 @@ def embed(images: LabelledImages, config: Config) -> tuple[Embedding, bool]:
 
     weights = locate(config.model, config.seed)
     inputs = shaping_inputs(images, config, weights.digest)
-    path, extraction = _get_or_extract(images, config, weights, inputs)
-    _write_network_table(Embedding.open(path), config)
-    found = Embedding.open(path)
-    found = dataclasses.replace(found, extraction=extraction, held_images=images.table)
-    return found, extraction is None
+    found = _get_or_extract(images, config, weights, inputs)
+    _write_network_table(found, config)
+    with suppress(OSError):  # a folder that is only read; the time of its last use
+        os.utime(found.path / "manifest.json")
+    manifest = Manifest.read(found.path)  # with the digest of that table
+    found = dataclasses.replace(found, manifest=manifest, held_images=images.table)
+    return found, found.extraction is None
 
 
 def _get_or_extract(
     images: LabelledImages, config: Config, weights: WeightsFile, inputs: dict[str, Any]
-) -> tuple[Path, Extraction | None]:
-    """Make sure that there is a whole embedding; return its folder, and None where it was there."""
+) -> Embedding:
+    """Return the whole embedding; it is not removed while it lives (see `fnx.embedding.cache`)."""
     cache, name = Path(config.paths.cache), f"{images.name}-{config.model.name}"
-    known, copied = None, None
+    known, copied, lease = None, None, None
     with ExitStack() as stack:
         work: tuple[Path, dict[str, Any], bool] | None = None
         if launch.is_rank_zero():
             path, inputs = known_rows.locate(cache, name, images, inputs)
+            lease = SharedLock(path)
             found = store.is_whole(path, fingerprint(inputs))
             if not found:
                 try:
@@ -71,6 +75,7 @@ def _get_or_extract(
                         f"{path.parent} cannot be written ({error.strerror or error}), so nothing "
                         "can be extracted there: choose another folder as paths.cache=PATH"
                     ) from error
+                lease = SharedLock(path)  # whose folder is there now
                 # Another run may have finished it meanwhile.
                 found = store.is_whole(path, fingerprint(inputs))
             done = found
@@ -89,17 +94,18 @@ def _get_or_extract(
                 raise launch.NonZeroRankExit
         assert work is not None
         path, inputs, done = work
+        made = None
         if not done:
             from fnx.embedding import extraction
 
             made = extraction.extract(images, config, weights, inputs, path, known=known)
             if copied is not None:  # which was begun, but some of a source was damaged or gone
                 made = dataclasses.replace(made, copied=images.ok().height - made.images)
-            return path, made
-        if copied is not None:
-            return path, Extraction(0, 0.0, copied.rows)
-        log.info("embedding reused: %s", path)
-        return path, None
+        elif copied is not None:
+            made = Extraction(0, 0.0, copied.rows)
+        else:
+            log.info("embedding reused: %s", path)
+        return dataclasses.replace(Embedding.open(path), extraction=made, lease=lease)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from fnx.embedding import store
 from fnx.embedding.manifest import Manifest
 from fnx.errors import DataError, unknown
 from fnx.utils.files import expand_user
+from fnx.utils.lock import SharedLock
 from fnx.utils.parquet import read_parquet
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Embedding:
     path: Path
     manifest: Manifest
     extraction: Extraction | None = None  # None where nothing had to be made
+    lease: SharedLock | None = field(default=None, repr=False, compare=False)
     held_images: pl.DataFrame | None = field(default=None, repr=False, compare=False)
 
     @classmethod

@@ -21,7 +21,7 @@ from fnx import backbones
 from fnx.analysis.record import Extraction
 from fnx.embedding import ranks, store
 from fnx.embedding.known_rows import Copied, KnownRows, fill
-from fnx.embedding.manifest import Manifest
+from fnx.embedding.manifest import Gap, Manifest
 from fnx.embedding.microbatches import IMAGES_PER_STEP, Microbatches, batching
 from fnx.errors import DataError, reason
 from fnx.images.crops import Crops
@@ -54,7 +54,7 @@ class Extractor(lightning.LightningModule):
         backbone: Backbone,
         crops: Crops,
         images: LabelledImages,
-        gaps: Mapping[int, store.Gap],
+        gaps: Mapping[int, Gap],
         config: TrainerConfig,
     ) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fnx.embedding import store
 from fnx.embedding.fingerprint import fingerprint, recipe
-from fnx.embedding.manifest import Manifest
+from fnx.embedding.manifest import Gap, Manifest
 from fnx.errors import DataError
 from fnx.images.dataset import contents_digest
 from fnx.utils.memory import available_memory
@@ -110,7 +110,7 @@ class Copied:
     """How many rows were copied, and what each unfinished shard still needs."""
 
     rows: int
-    gaps: Mapping[int, store.Gap]
+    gaps: Mapping[int, Gap]
 
 
 def stored(cache: Path) -> Iterator[Source]:
@@ -224,11 +224,11 @@ def fill(path: Path, manifest: Manifest, known: KnownRows | None) -> Copied:
     """
     missing = store.missing_shards(path, manifest)
     if known is None or not known.sources:
-        return Copied(0, {shard: store.Gap(manifest.shard_rows(shard)) for shard in missing})
+        return Copied(0, {shard: Gap(manifest.shard_rows(shard)) for shard in missing})
     bytes_per_shard = manifest.rows_per_shard * manifest.features * _BYTES_PER_FEATURE
     budget = min(_BYTES_AT_ONCE, int(_MEMORY_SHARE * available_memory()))
     at_once = max(1, budget // bytes_per_shard)
-    gaps: dict[int, store.Gap] = {}
+    gaps: dict[int, Gap] = {}
     count = 0
     spans = [manifest.shard_rows(shard) for shard in missing]
     wanted = sum(int((known.source[span.start : span.stop] >= 0).sum()) for span in spans)
@@ -268,9 +268,9 @@ def _fill_some(
             store.write_shard(path, manifest, shard, values[part], positions[part])
         elif held.any():
             begun = store.begin_shard(path, manifest, shard, values[part], positions[part])
-            gaps[shard] = store.Gap(rows[part][~held], begun)
+            gaps[shard] = Gap(rows[part][~held], begun)
         else:
-            gaps[shard] = store.Gap(span)
+            gaps[shard] = Gap(span)
     return Copied(int(there.sum()), gaps)
 
 

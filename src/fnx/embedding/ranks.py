@@ -31,7 +31,7 @@ from torch.utils.data import Sampler
 from fnx import errors
 from fnx.config.schema import TrainerConfig
 from fnx.embedding import store
-from fnx.embedding.manifest import Manifest
+from fnx.embedding.manifest import Gap, Manifest
 from fnx.errors import ConfigError, DataError, FnxError
 from fnx.images.torch_dataset import Batch
 from fnx.utils import launch
@@ -196,7 +196,7 @@ class ShardBatches(Sampler[list[int]]):
     whole shards: two writers never meet in one.
     """
 
-    def __init__(self, gaps: Mapping[int, store.Gap], images: int, rank: int, ranks: int) -> None:
+    def __init__(self, gaps: Mapping[int, Gap], images: int, rank: int, ranks: int) -> None:
         mine = np.array_split(np.array(list(gaps), int), ranks)[rank]
         self.mine = [gaps[int(shard)].rows for shard in mine]
         self.images = images
@@ -213,7 +213,7 @@ class ShardBatches(Sampler[list[int]]):
 class ShardWriter(BasePredictionWriter):
     """Collects what a shard's missing images give, and writes the shard after the last of them."""
 
-    def __init__(self, path: Path, manifest: Manifest, gaps: Mapping[int, store.Gap]) -> None:
+    def __init__(self, path: Path, manifest: Manifest, gaps: Mapping[int, Gap]) -> None:
         super().__init__("batch")
         self.path = path
         self.manifest = manifest

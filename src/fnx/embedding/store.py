@@ -15,7 +15,6 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +26,7 @@ import zarr
 from numpy.typing import NDArray
 
 from fnx.embedding.fingerprint import fingerprint
-from fnx.embedding.manifest import Manifest
+from fnx.embedding.manifest import Gap, Manifest
 from fnx.errors import DataError
 from fnx.utils.files import atomic_path, file_digest, largest_file, write_atomically
 from fnx.utils.parquet import read_parquet
@@ -44,19 +43,6 @@ _COLUMNS = {
     "features.parquet": ("feature_id", "layer", "unit", "kind"),
     "network.parquet": ("name",),
 }
-
-
-@dataclass(frozen=True)
-class Gap:
-    """What a shard still needs.
-
-    Attributes:
-        rows: the rows of the embedding that have no values yet.
-        begun: digests of the files that hold the other rows, one per array; () if it has none.
-    """
-
-    rows: range | NDArray[np.int64]
-    begun: tuple[str, ...] = ()
 
 
 def find(cache: Path, name: str, mark: str) -> Path:
@@ -264,7 +250,7 @@ def complete_shard(
                 f"{path}: shard {shard} was changed while its last rows were extracted; the same "
                 "command makes it again"
             )
-        for block, part in zip(blocks, (values, positions), strict=False):
+        for block, part in zip(blocks, (values, positions)[: len(blocks)], strict=True):
             block[np.asarray(gap.rows) - first] = part
         values, positions = blocks[0], blocks[-1]
     write_shard(path, manifest, shard, values, positions)
