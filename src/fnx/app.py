@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -29,12 +30,15 @@ from fnx.report.notebook import Run
 from fnx.report.pictures.pictures import write_pictures
 from fnx.statistics import dask as on_dask
 from fnx.statistics.engine import all_distances
+from fnx.statistics.null import null, second_moment
 from fnx.statistics.permutations import permutations
 from fnx.thresholds import Thresholds, find_thresholds
 from fnx.utils.launch import NonZeroRankExit
 from fnx.utils.progress import progress_bar
 from fnx.utils.redact import redacted
 from fnx.utils.version import fnx_version
+
+log = logging.getLogger(__name__)
 
 Distances = NDArray[np.float32]
 
@@ -69,6 +73,9 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
     with stage("distances"):  # inner against outer class, real and random labels (Sections 4, 7)
         real, random, constant = measure_distances(embedding, config, run_dir)
 
+    with stage("calibration"):  # what random labels give each feature, whatever the class sizes
+        null_second_moment = measure_null(embedding, random, config)
+
     with stage("thresholds"):  # the D beyond which a feature is more than noise (Section 7.1)
         thresholds = choose_thresholds(real, random, embedding.labels, config)
 
@@ -76,7 +83,17 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
         features = embedding.feature_table.with_columns(constant=constant)
         names, top_k = embedding.class_names, config.report.top_k
         neutral = statistics.get(config.statistic["name"]).neutral
-        found = analyse(embedding.images, names, features, real, random, thresholds, top_k, neutral)
+        found = analyse(
+            embedding.images,
+            names,
+            features,
+            real,
+            random,
+            thresholds,
+            top_k,
+            neutral,
+            null_second_moment=null_second_moment,
+        )
         if embedding.network is not None:
             found["network"] = embedding.network
         write_tables(found, run_dir)
@@ -152,6 +169,33 @@ def measure_distances(
             progress=bar.update,
         )
     return real, random, measured.constant
+
+
+def measure_null(
+    embedding: Embedding, random: Distances, config: Config
+) -> NDArray[np.float64] | None:
+    """Measure s_f (F,), the second moment of √n_e D under random labels; None without calibration.
+
+    A statistic that cannot be calibrated has none either, which is said in one line.
+    """
+    method, entry = config.calibration.name, statistics.get(config.statistic["name"])
+    if method == "none":
+        return None
+    if not entry.calibratable:
+        log.warning("statistic=%s cannot be calibrated: its distances stay as they are", entry.name)
+        return None
+    if method == "permutation":
+        return second_moment(random, np.bincount(embedding.labels), neutral=entry.neutral)
+    parameters = {key: value for key, value in config.statistic.items() if key != "name"}
+    return null(
+        embedding.features,
+        embedding.labels,
+        statistic=entry.name,
+        method=method,
+        draws=config.calibration.draws,
+        seed=config.seed,
+        **parameters,
+    ).second_moment
 
 
 def _reserve(path: Path, shape: tuple[int, ...]) -> Distances:

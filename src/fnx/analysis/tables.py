@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from fnx.analysis.distributions import (
     Distances,
@@ -31,6 +32,8 @@ def analyse(
     thresholds: Thresholds,
     top_k: int,
     neutral: float = 0.0,
+    *,
+    null_second_moment: NDArray[np.float64] | None = None,
 ) -> dict[str, Any]:
     """Count what the distances tell, and make a run's tables of it.
 
@@ -43,11 +46,14 @@ def analyse(
         thresholds: of these distances.
         top_k: features listed for each class and sign.
         neutral: of the statistic.
+        null_second_moment: (F,) see `fnx.null`; None without calibration.
 
     Returns:
         What a `fnx.analysis.Run` holds, by name: its arrays, its scan and its tables.
     """
     extents = extent(real, neutral), extent(random, neutral)
+    if null_second_moment is not None:
+        features = features.with_columns(null_second_moment=null_second_moment)
     scanned = scan(layer_rows(features), real, random, limits(thresholds), domain(*extents))
     return {
         "distances": real,

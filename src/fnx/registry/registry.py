@@ -113,6 +113,7 @@ class Statistic(Entry):
     constant: float  # value for a constant feature
     kernel: str | None  # fnx's own all-pairs kernel, where there is one
     counts: bool  # whether the function also takes n_inner and n_outer
+    calibratable: bool  # whether n_e E[(D - neutral)^2] under random labels is the same for all n
 
     @property
     def signed(self) -> bool:
@@ -229,6 +230,7 @@ def statistic(
     constant: float | None = None,
     check: Check | None = None,
     kernel: str | None = None,
+    calibratable: bool = False,
 ) -> Callable[[F], F]:
     """Register a function of two distributions as a statistic; the function itself is unchanged.
 
@@ -250,6 +252,10 @@ def statistic(
         check: called with the parameters by name before any work; raises ConfigError for values
             that are not allowed.
         kernel: fnx's own: name of an all-pairs kernel that computes the same, faster.
+        calibratable: whether, under random labels, the mean of n_e (D - neutral)**2 is the same
+            for classes of any size, n_e = n_inner n_outer / (n_inner + n_outer): so it is where D
+            is a difference of means, of ranks or of distribution functions. `fnx.null` and
+            `fnx.calibrate` refuse all others.
 
     A function whose third and fourth arguments are called ``n_inner`` and ``n_outer`` is given the
     number of images of the class and of all others there.
@@ -297,6 +303,7 @@ def statistic(
                 constant=constant,
                 kernel=kernel,
                 counts=counts,
+                calibratable=calibratable,
             )
         )
         return function
