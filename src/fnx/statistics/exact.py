@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fnx.errors import DataError
+from fnx.statistics.bridge import read_ties
 from fnx.statistics.columns import open_columns
+from fnx.statistics.engine import each_block
 
 Vector = NDArray[np.float64]
 
@@ -45,57 +45,25 @@ def exact_p_values(
 
     columns = open_columns(features)
     class_sizes = np.ascontiguousarray(class_sizes, np.int64)
-    shape = (columns.n_columns, len(class_sizes))
+    shape = (columns.n_columns, class_sizes.size)
     if tuple(distances.shape) != shape:
         raise DataError(f"distances have shape {tuple(distances.shape)}: must be {shape}")
-    log_factorials(columns.n_rows)  # for all threads
+    logs = log_factorials(columns.n_rows)
     found = np.empty(shape)
 
-    def run(block: tuple[int, int]) -> int:
-        rows = slice(*block)
-        z = integers(distances[rows], class_sizes, columns.n_rows)
+    def work(start: int, stop: int) -> None:
+        ties = read_ties(columns, start, stop, bins=bins)
+        z = integers(distances[start:stop], class_sizes, columns.n_rows)
+        # So that pairs of the same size and distance follow each other.
         order = np.lexsort((z, np.broadcast_to(class_sizes, z.shape)), axis=1)
-        logs = log_factorials(columns.n_rows)
         state = np.empty((3, int(class_sizes.max()) + 1))
-        groups = tie_groups(columns.read(*block), block[0], bins)
-        for one in zip(groups, z, order, found[rows], strict=True):
-            of_values, wanted, sequence, values = one
-            tails(of_values, class_sizes, wanted, sequence, logs, state, values)
-        return block[1] - block[0]
+        for f in range(stop - start):
+            ends = ties.ends[ties.offsets[f] : ties.offsets[f + 1]]
+            groups = np.diff(ends, prepend=0).astype(np.int64)
+            tails(groups, class_sizes, z[f], order[f], logs, state, found[start + f])
 
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        for width in pool.map(run, columns.blocks()):
-            if progress is not None:
-                progress(width)
+    each_block(columns, work, threads=threads, progress=progress)
     return found
-
-
-def tie_groups(block: NDArray[Any], start: int, bins: int | None) -> Iterator[NDArray[np.int64]]:
-    """Yield for each column of `block` (N, width) how many images share a bin or a value.
-
-    By increasing value; bins are those of the kernel. `start` is the number of the first feature,
-    for messages.
-
-    Raises:
-        DataError: a value that is not finite.
-    """
-    from fnx.statistics.kernels.histogram import bin_column
-
-    index = np.empty(len(block), np.uint16)
-    for f, column in enumerate(np.ascontiguousarray(block.T)):
-        low, high = np.float64(column.min()), np.float64(column.max())
-        if not np.isfinite(high - low):
-            raise DataError(f"feature {start + f}: every value must be finite")
-        if bins is None:
-            column.sort()
-            ends = np.flatnonzero(column[1:] != column[:-1]) + 1
-            yield np.diff(ends, prepend=0, append=len(column))
-        elif low == high:
-            yield np.array([len(column)])
-        else:
-            bin_column(column, low, high, bins, index)
-            counts = np.bincount(index)
-            yield counts[counts > 0]
 
 
 def integers(distances: Any, class_sizes: NDArray[np.int64], n_images: int) -> NDArray[np.int64]:

@@ -205,7 +205,7 @@ def test_what_does_not_fit_is_refused() -> None:
         exact_p_values(np.zeros((4, 3)), np.zeros((2, 2)), sizes, None)
     values = np.zeros((4, 70))
     values[1, 66] = np.nan
-    with pytest.raises(DataError, match="feature 66: every value must be finite"):
+    with pytest.raises(DataError, match="feature 66 of image 1 is nan: every value must be finite"):
         exact_p_values(values, np.zeros((70, 2)), sizes, None)
 
 
