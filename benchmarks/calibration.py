@@ -83,8 +83,9 @@ def main(folder: str, images: int = 10) -> None:
             )
         mean = np.mean(by_layer, axis=0)
         print(
-            f"  {name:12} {np.mean(few):.3f} → {np.median(reference):.3f} ({np.mean(change):+.1%}); "
-            f"layers {mean.min():+.1%} … {mean.max():+.1%}, mean {mean.mean():+.1%}"
+            f"  {name:12} {np.mean(few):.3f} → {np.median(reference):.3f} "
+            f"({np.mean(change):+.1%}); layers {mean.min():+.1%} … {mean.max():+.1%}, "
+            f"mean {mean.mean():+.1%}"
         )
 
     ratio = np.sqrt(moments / np.where(bridge.second_moment > 0, bridge.second_moment, np.nan))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,6 +25,7 @@ from fnx.statistics.calibration import (
 )
 from fnx.statistics.columns import Columns, open_columns
 from fnx.statistics.engine import each_block
+from fnx.statistics.exact import exact_p_values
 from fnx.statistics.permutations import permutations as permute
 from fnx.statistics.survival import Survival, count
 from fnx.statistics.tiles import group, prepare
@@ -89,7 +90,12 @@ class Null:
         if found.ndim != 2:
             raise DataError(f"distances have shape {found.shape}: must be (F, C)")
         effective = effective_sizes(class_sizes, found.shape[1], n_images)
-        assert self.survival is not None  # exact: still to come
+        if self.method == "exact":
+            if self.features is None:
+                raise DataError("a stored null of method=exact has no features: make it again")
+            sizes = np.asarray(class_sizes, np.int64)
+            return exact_p_values(self.features, found, sizes, self.parameters.get("bins"))
+        assert self.survival is not None
         result = np.empty(found.shape)
         for start, stop in blocks(*found.shape):
             squares = effective * (found[start:stop].astype(np.float64) - self.neutral) ** 2
@@ -239,9 +245,10 @@ def null(
         if method == "permutation":
             labellings = permute(codes, permutations, seed)
             return _by_permutation(columns, labellings, n_classes, entry, bound, bar.update)
+        bridge = _by_bridge(columns, entry, bound, draws, seed, bar.update)
         if method == "bridge":
-            return _by_bridge(columns, entry, bound, draws, seed, bar.update)
-        raise ConfigError(f"method={method}: still to come")
+            return bridge
+        return replace(bridge, method="exact", survival=None, features=columns.array)
 
 
 def _by_permutation(
