@@ -104,7 +104,7 @@ def test_the_record_tells_what_was_run(run: Run) -> None:
     assert record.counts.classes == 10
     assert record.counts.features == run.features.height
     assert record.counts.constant == run.features["constant"].sum()
-    stages = "images embedding distances thresholds analysis pictures report"
+    stages = "images embedding distances calibration thresholds analysis pictures report"
     assert list(record.seconds) == stages.split()
     assert record.command[:3] == ["python", "-m", "fnx"]
     assert record.fnx_version == fnx.__version__

@@ -29,8 +29,9 @@ from fnx.report import print_summary, track, write_report
 from fnx.report.notebook import Run
 from fnx.report.pictures.pictures import write_pictures
 from fnx.statistics import dask as on_dask
+from fnx.statistics.calibration import second_moment
 from fnx.statistics.engine import all_distances
-from fnx.statistics.null import null, second_moment
+from fnx.statistics.null import Null, null
 from fnx.statistics.permutations import permutations
 from fnx.thresholds import Thresholds, find_thresholds
 from fnx.utils.launch import NonZeroRankExit
@@ -77,7 +78,7 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
         null_second_moment = measure_null(embedding, random, config)
 
     with stage("thresholds"):  # the D beyond which a feature is more than noise (Section 7.1)
-        thresholds = choose_thresholds(real, random, embedding.labels, config)
+        thresholds = choose_thresholds(real, random, embedding, config)
 
     with stage("analysis"):  # distributions by layer, top features by class (Sections 5 to 7)
         features = embedding.feature_table.with_columns(constant=constant)
@@ -188,7 +189,20 @@ def measure_null(
         return None
     if method == "permutation":
         return second_moment(random, np.bincount(embedding.labels), neutral=entry.neutral)
+    return find_null(method, embedding, random, config).second_moment
+
+
+def find_null(method: str, embedding: Embedding, random: Distances, config: Config) -> Null:
+    """Find the distribution of the distances under random labels.
+
+    That of ``exact`` needs nothing but the features, and has its second moment from `random`.
+    """
     parameters = {key: value for key, value in config.statistic.items() if key != "name"}
+    entry = statistics.get(config.statistic["name"])
+    if method == "exact":
+        moments = second_moment(random, np.bincount(embedding.labels), neutral=entry.neutral)
+        bound = entry.bind(parameters)
+        return Null(method, entry.name, bound, moments, features=embedding.features)
     return null(
         embedding.features,
         embedding.labels,
@@ -197,7 +211,7 @@ def measure_null(
         draws=config.calibration.draws,
         seed=config.seed,
         **parameters,
-    ).second_moment
+    )
 
 
 def _reserve(path: Path, shape: tuple[int, ...]) -> Distances:
@@ -214,16 +228,17 @@ def _reserve(path: Path, shape: tuple[int, ...]) -> Distances:
 
 
 def choose_thresholds(
-    real: Distances, random: Distances, labels: NDArray[Any], config: Config
+    real: Distances, random: Distances, embedding: Embedding, config: Config
 ) -> Thresholds:
-    """Choose t⁺ and t⁻ by the configured strategy."""
+    """Choose t⁺ and t⁻ by the configured strategy, which may ask for a null."""
     strategy = dict(config.threshold)
     return find_thresholds(
         real,
         random,
         strategy=strategy.pop("name"),
         statistic=config.statistic["name"],
-        class_sizes=np.bincount(labels),
+        class_sizes=np.bincount(embedding.labels),
+        find_null=partial(find_null, embedding=embedding, random=random, config=config),
         **strategy,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ def find_thresholds(
     class_sizes: ArrayLike | None = None,
     statistic: str | Callable[..., Any] | None = None,
     null: Any = None,
+    find_null: Callable[[str], Any] | None = None,
     **parameters: Any,
 ) -> Thresholds:
     """Thresholds beyond which distances tell more than noise does (paper, Section 7).
@@ -50,6 +52,8 @@ def find_thresholds(
             do not depend on the unit of its distances.
         null: the `fnx.Null` of the distances, for the strategies that take p-values from one; or
             the method of such a strategy, for example ``"permutation"``.
+        find_null: instead of it, a function that returns the null of a method; called only where
+            the strategy asks for it.
         **parameters: the strategy's own, for example ``step``; ``permutations`` uses only that many
             of `random`.
 
@@ -73,9 +77,10 @@ def find_thresholds(
         neutral = known.neutral if known else 0.0
     real, random = _read("real", real), _read_random(random)
     if isinstance(null, str):
-        parameters["null"], null = null, None
-    elif null is not None and not callable(null):
+        parameters["null"] = null
+    elif null is not None:
         _check_null(null, known, real)
+        find_null = partial(_given, null)
         if "null" in entry.parameters:
             parameters["null"] = null.method
     bound = entry.bind({"permutations": len(random), **parameters}, range=limits, neutral=neutral)
@@ -100,7 +105,7 @@ def find_thresholds(
     context: dict[str, Any] = {
         "class_sizes": None if class_sizes is None else _read_sizes(class_sizes, real.shape[1]),
         "statistic": None if known is None else known.name,
-        "find_null": null if null is None or callable(null) else lambda _: null,
+        "find_null": find_null,
     }
     asked = inspect.signature(entry.function).parameters
     if neutral == 0 or "neutral" in asked:
@@ -115,6 +120,10 @@ def find_thresholds(
         if side is not None
     ]
     return evaluate(real, random, *ends, range=limits, neutral=neutral)
+
+
+def _given(null: Any, _: str) -> Any:
+    return null
 
 
 def _check_null(null: Any, statistic: Statistic | None, real: NDArray[Any]) -> None:
