@@ -130,7 +130,7 @@ class Run:
     """See `fnx.analysis.tables.layers_table`."""
 
     top_features = _table_property("top_features")
-    """``class_id``, ``sign``, ``rank``, ``feature_id``, ``distance``."""
+    """``class_id``, ``sign``, ``rank``, ``feature_id``, ``distance``, ``p_value``, ``q_value``."""
 
     network = _table_property("network")
     """Table 1, one row per stage of the network (see `fnx.backbones.network_table`)."""
