@@ -17,6 +17,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from fnx.analysis.record import RECORD, Counts, Kept, KeptBySign, RunRecord, Stopwatch, versions
+from fnx.analysis.significance import add_significance, pooled_null
 from fnx.analysis.tables import analyse
 from fnx.config.checks import check, check_listing
 from fnx.config.compose import reference_dataset
@@ -31,7 +32,8 @@ from fnx.report.pictures.pictures import write_pictures
 from fnx.statistics import dask as on_dask
 from fnx.statistics.calibration import second_moment
 from fnx.statistics.engine import all_distances
-from fnx.statistics.null import Null, null
+from fnx.statistics.null import Null
+from fnx.statistics.null import null as make_null
 from fnx.statistics.permutations import permutations
 from fnx.thresholds import Thresholds, find_thresholds
 from fnx.utils.launch import NonZeroRankExit
@@ -75,7 +77,7 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
         real, random, constant = measure_distances(embedding, config, run_dir)
 
     with stage("calibration"):  # what random labels give each feature, whatever the class sizes
-        null_second_moment = measure_null(embedding, random, config)
+        null = measure_null(embedding, random, config)
 
     with stage("thresholds"):  # the D beyond which a feature is more than noise (Section 7.1)
         thresholds = choose_thresholds(real, random, embedding, config)
@@ -93,8 +95,11 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
             thresholds,
             top_k,
             neutral,
-            null_second_moment=null_second_moment,
+            null_second_moment=None if null is None else null.second_moment,
         )
+        sizes = np.bincount(embedding.labels)
+        top_features = found["top_features"], real, sizes, embedding.features, null
+        found["top_features"] = add_significance(*top_features)
         if embedding.network is not None:
             found["network"] = embedding.network
         write_tables(found, run_dir)
@@ -174,10 +179,8 @@ def measure_distances(
     return real, random, measured.constant
 
 
-def measure_null(
-    embedding: Embedding, random: Distances, config: Config
-) -> NDArray[np.float64] | None:
-    """Measure s_f (F,), the second moment of √n_e D under random labels; None without calibration.
+def measure_null(embedding: Embedding, random: Distances, config: Config) -> Null | None:
+    """Find the null of the distances as ``calibration`` says; None without one.
 
     A statistic that cannot be calibrated has none either, which is said in one line.
     """
@@ -188,8 +191,8 @@ def measure_null(
         log.warning("statistic=%s cannot be calibrated: its distances stay as they are", entry.name)
         return None
     if method == "permutation":
-        return second_moment(random, np.bincount(embedding.labels), neutral=entry.neutral)
-    return find_null(method, embedding, random, config).second_moment
+        return pooled_null(random, np.bincount(embedding.labels), entry, config.statistic)
+    return find_null(method, embedding, random, config)
 
 
 def find_null(method: str, embedding: Embedding, random: Distances, config: Config) -> Null:
@@ -203,7 +206,7 @@ def find_null(method: str, embedding: Embedding, random: Distances, config: Conf
         moments = second_moment(random, np.bincount(embedding.labels), neutral=entry.neutral)
         bound = entry.bind(parameters)
         return Null(method, entry.name, bound, moments, features=embedding.features)
-    return null(
+    return make_null(
         embedding.features,
         embedding.labels,
         statistic=entry.name,
