@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fnx.analysis.calibrated import Calibrated
-from fnx.analysis.distributions import Domain, Extent, Sign, domain, extent, layer_rows
+from fnx.analysis.distributions import Distances, Domain, Extent, Sign, domain, extent, layer_rows
 from fnx.analysis.files import read_distances, read_table
 from fnx.analysis.record import Kept, RunRecord
 from fnx.analysis.scan import Scan, scan
@@ -183,6 +183,21 @@ class Run:
             return None
         sizes = effective_sizes(self.classes["n_images"].to_numpy(), self.classes.height)
         return Calibrated(getattr(self, name), column.to_numpy(), sizes, self.neutral)
+
+    def arrays(
+        self, distance: str = "raw"
+    ) -> tuple[Distances | Calibrated, Distances | Calibrated]:
+        """Return the distances under real and under random labels, "raw" or "calibrated".
+
+        Raises:
+            DataError: a run that is not calibrated.
+        """
+        if distance == "raw":
+            return self.distances, self.distances_random
+        real, random = self.calibrated, self.calibrated_random
+        if real is None or random is None:
+            raise DataError(f"{self.path}: its distances are not calibrated")
+        return real, random
 
     @cached_property
     def extents(self) -> tuple[Extent, Extent]:
