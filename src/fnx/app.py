@@ -17,6 +17,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from fnx.analysis.record import RECORD, Counts, Kept, KeptBySign, RunRecord, Stopwatch, versions
+from fnx.analysis.significance import add_significance, pooled_null
 from fnx.analysis.tables import analyse
 from fnx.config.checks import check, check_listing
 from fnx.config.compose import reference_dataset
@@ -29,8 +30,10 @@ from fnx.report import print_summary, track, write_report
 from fnx.report.notebook import Run
 from fnx.report.pictures.pictures import write_pictures
 from fnx.statistics import dask as on_dask
+from fnx.statistics.calibration import second_moment
 from fnx.statistics.engine import all_distances
-from fnx.statistics.null import null, second_moment
+from fnx.statistics.null import Null
+from fnx.statistics.null import null as make_null
 from fnx.statistics.permutations import permutations
 from fnx.thresholds import Thresholds, find_thresholds
 from fnx.utils.launch import NonZeroRankExit
@@ -74,10 +77,10 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
         real, random, constant = measure_distances(embedding, config, run_dir)
 
     with stage("calibration"):  # what random labels give each feature, whatever the class sizes
-        null_second_moment = measure_null(embedding, random, config)
+        null = measure_null(embedding, random, config)
 
     with stage("thresholds"):  # the D beyond which a feature is more than noise (Section 7.1)
-        thresholds = choose_thresholds(real, random, embedding.labels, config)
+        thresholds = choose_thresholds(real, random, embedding, config)
 
     with stage("analysis"):  # distributions by layer, top features by class (Sections 5 to 7)
         features = embedding.feature_table.with_columns(constant=constant)
@@ -92,13 +95,18 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
             thresholds,
             top_k,
             neutral,
-            null_second_moment=null_second_moment,
+            null_second_moment=None if null is None else null.second_moment,
         )
+        sizes = np.bincount(embedding.labels)
+        top_features = found["top_features"], real, sizes, embedding.features, null
+        found["top_features"] = add_significance(*top_features)
         if embedding.network is not None:
             found["network"] = embedding.network
         write_tables(found, run_dir)
 
     record = make_record(config, images, embedding, reused, found, stage)
+    if reference_embedding is not embedding:
+        record = replace(record, reference_embedding=str(reference_embedding.path))
     with stage("pictures"):  # what each feature answers to (Figures 2, 3, 4, 7)
         unfinished = Run(run_dir, record, found)
         top_images = write_pictures(unfinished, images, reference, reference_embedding, config)
@@ -171,10 +179,8 @@ def measure_distances(
     return real, random, measured.constant
 
 
-def measure_null(
-    embedding: Embedding, random: Distances, config: Config
-) -> NDArray[np.float64] | None:
-    """Measure s_f (F,), the second moment of √n_e D under random labels; None without calibration.
+def measure_null(embedding: Embedding, random: Distances, config: Config) -> Null | None:
+    """Find the null of the distances as ``calibration`` says; None without one.
 
     A statistic that cannot be calibrated has none either, which is said in one line.
     """
@@ -185,9 +191,22 @@ def measure_null(
         log.warning("statistic=%s cannot be calibrated: its distances stay as they are", entry.name)
         return None
     if method == "permutation":
-        return second_moment(random, np.bincount(embedding.labels), neutral=entry.neutral)
+        return pooled_null(random, np.bincount(embedding.labels), entry, config.statistic)
+    return find_null(method, embedding, random, config)
+
+
+def find_null(method: str, embedding: Embedding, random: Distances, config: Config) -> Null:
+    """Find the distribution of the distances under random labels.
+
+    That of ``exact`` needs nothing but the features, and has its second moment from `random`.
+    """
     parameters = {key: value for key, value in config.statistic.items() if key != "name"}
-    return null(
+    entry = statistics.get(config.statistic["name"])
+    if method == "exact":
+        moments = second_moment(random, np.bincount(embedding.labels), neutral=entry.neutral)
+        bound = entry.bind(parameters)
+        return Null(method, entry.name, bound, moments, features=embedding.features)
+    return make_null(
         embedding.features,
         embedding.labels,
         statistic=entry.name,
@@ -195,7 +214,7 @@ def measure_null(
         draws=config.calibration.draws,
         seed=config.seed,
         **parameters,
-    ).second_moment
+    )
 
 
 def _reserve(path: Path, shape: tuple[int, ...]) -> Distances:
@@ -212,16 +231,17 @@ def _reserve(path: Path, shape: tuple[int, ...]) -> Distances:
 
 
 def choose_thresholds(
-    real: Distances, random: Distances, labels: NDArray[Any], config: Config
+    real: Distances, random: Distances, embedding: Embedding, config: Config
 ) -> Thresholds:
-    """Choose t⁺ and t⁻ by the configured strategy."""
+    """Choose t⁺ and t⁻ by the configured strategy, which may ask for a null."""
     strategy = dict(config.threshold)
     return find_thresholds(
         real,
         random,
         strategy=strategy.pop("name"),
         statistic=config.statistic["name"],
-        class_sizes=np.bincount(labels),
+        class_sizes=np.bincount(embedding.labels),
+        find_null=partial(find_null, embedding=embedding, random=random, config=config),
         **strategy,
     )
 

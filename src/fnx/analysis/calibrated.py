@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnx.analysis.distributions import Distances
-from fnx.statistics.null import less_noise
+from fnx.statistics.calibration import less_noise
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ COLUMNS: dict[str, Mapping[str, type[pl.DataType]]] = {
     },
     "top_features": {
         **{"class_id": ID, "sign": TEXT, "rank": ID},
-        **{"feature_id": WHOLE, "distance": pl.Float32},
+        **{"feature_id": WHOLE, "distance": pl.Float32, "p_value~": NUMBER, "q_value~": NUMBER},
     },
     "network": {
         **{"name": TEXT, "kind": TEXT, "filters?": WHOLE, "parameters": WHOLE, "neurons": WHOLE},

@@ -18,7 +18,7 @@ from fnx.analysis.files import read_distances, read_table
 from fnx.analysis.record import Kept, RunRecord
 from fnx.analysis.scan import Scan, scan
 from fnx.errors import DataError, reason
-from fnx.statistics.null import effective_sizes
+from fnx.statistics.calibration import effective_sizes
 from fnx.utils.files import expand_user
 
 
@@ -132,7 +132,7 @@ class Run:
     """See `fnx.analysis.tables.layers_table`."""
 
     top_features = _table_property("top_features")
-    """``class_id``, ``sign``, ``rank``, ``feature_id``, ``distance``."""
+    """``class_id``, ``sign``, ``rank``, ``feature_id``, ``distance``, ``p_value``, ``q_value``."""
 
     network = _table_property("network")
     """Table 1, one row per stage of the network (see `fnx.backbones.network_table`)."""

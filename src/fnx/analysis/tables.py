@@ -21,7 +21,7 @@ from fnx.analysis.distributions import (
     ranked,
 )
 from fnx.analysis.scan import Scan, SideScan, Spreads, scan
-from fnx.statistics.null import effective_sizes
+from fnx.statistics.calibration import effective_sizes
 from fnx.thresholds import Side, Thresholds
 
 

@@ -25,7 +25,7 @@ BUILT_IN = "fnx.statistics.definitions", "fnx.thresholds.strategies"
 HISTOGRAM, HISTOGRAMS, SAMPLES = "histogram", "histograms", "samples"
 COUNTS = ("n_inner", "n_outer")
 # What a strategy may ask for by name beside its own parameters.
-CONTEXT = ("range", "class_sizes", "statistic", "neutral")
+CONTEXT = ("range", "class_sizes", "statistic", "neutral", "find_null")
 MAX_BINS = 65_536  # the kernels' bin numbers are uint16
 
 failures: dict[str, str] = {}
@@ -269,7 +269,7 @@ def statistic(
     >>> statistics.get("doctest_distance").parameters["power"].default
     1.0
     """
-    kind = _described("statistic", name)
+    kind = described("statistic", name)
     low, high = float(range[0]), float(range[1])
     if not low < high:
         raise PluginError(f"{kind}: range=({low:g}, {high:g}) is empty")
@@ -329,8 +329,9 @@ def threshold(
 
     A strategy is given, where it has parameters of these names: ``range``, the statistic's declared
     range; ``neutral``, its neutral value; ``class_sizes`` (C,), the images of each class;
-    ``statistic``, its name (each but ``neutral`` None where it is not known). A strategy that does
-    not ask for ``neutral`` is given all distances less that value, and the range too, and the
+    ``statistic``, its name; ``find_null``, a function that returns the `fnx.Null` of a method, made
+    when it is first asked for (each but ``neutral`` None where it is not known). A strategy that
+    does not ask for ``neutral`` is given all distances less that value, and the range too, and the
     thresholds that it returns are moved back. `fnx.thresholds.evaluate` makes the `Thresholds` to
     return.
 
@@ -343,7 +344,7 @@ def threshold(
     >>> sorted(thresholds.get("doctest_strategy").parameters)
     ['permutations', 'share']
     """
-    kind = _described("threshold", name)
+    kind = described("threshold", name)
 
     def register(function: F) -> F:
         parameters = read_parameters(kind, function, positional=2, given=CONTEXT)
@@ -361,7 +362,8 @@ def threshold(
     return register
 
 
-def _described(group: str, name: str) -> str:
+def described(group: str, name: str) -> str:
+    """Return what messages call a plugin's function; refuse a name that no config key can hold."""
     if not re.fullmatch(r"[A-Za-z_][\w.-]*", name):
         raise PluginError(f"{group} '{name}': a name is made of letters, digits, '_', '-' and '.'")
     return f"{group} '{name}'"

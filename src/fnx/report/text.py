@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fnx.analysis import Run
+from fnx.analysis.record import RunRecord
 from fnx.utils.text import plain as plain
 
 _STATISTICS = {
@@ -53,6 +54,16 @@ def by(run: Run, sign: str) -> str:
     if not run.signed:
         return "by distance"
     return "by presence" if sign == "+" else "by absence"
+
+
+def origin(record: RunRecord) -> str:
+    """Say in brackets where a run's embedding came from; nothing where it extracted all of it."""
+    made = record.extraction
+    if record.embedding_reused:
+        return " (reused)"
+    if made is not None and made.copied:
+        return f" ({made.copied:,} images copied, {made.images:,} extracted)"
+    return ""
 
 
 def statistic_name(statistic: Mapping[str, Any]) -> str:
