@@ -19,9 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from fnx.errors import ConfigError, DataError
 from fnx.registry import load_installed, statistics
+from fnx.statistics.calibration import calibrate
 from fnx.statistics.columns import Columns, open_columns
 from fnx.statistics.engine import each_block
-from fnx.statistics.null import calibrate, null
+from fnx.statistics.null import null
 from fnx.statistics.tiles import Task, group, prepare
 from fnx.utils.progress import progress_bar
 
