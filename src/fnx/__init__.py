@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from fnx.registry import threshold as threshold
     from fnx.report.notebook import Run as Run
     from fnx.statistics.api import distances as distances
+    from fnx.statistics.calibration import calibrate as calibrate
     from fnx.statistics.null import Null as Null
-    from fnx.statistics.null import calibrate as calibrate
     from fnx.statistics.null import null as null
     from fnx.thresholds import find_thresholds as find_thresholds
 
@@ -26,7 +26,7 @@ _HOMES = {
     "Embedding": "fnx.embedding",
     "Null": "fnx.statistics.null",
     "Run": "fnx.report.notebook",
-    "calibrate": "fnx.statistics.null",
+    "calibrate": "fnx.statistics.calibration",
     "distances": "fnx.statistics.api",
     "find_thresholds": "fnx.thresholds",
     "null": "fnx.statistics.null",

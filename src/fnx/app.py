@@ -30,8 +30,9 @@ from fnx.report import print_summary, track, write_report
 from fnx.report.notebook import Run
 from fnx.report.pictures.pictures import write_pictures
 from fnx.statistics import dask as on_dask
+from fnx.statistics.calibration import second_moment
 from fnx.statistics.engine import all_distances
-from fnx.statistics.null import Null, second_moment
+from fnx.statistics.null import Null
 from fnx.statistics.null import null as make_null
 from fnx.statistics.permutations import permutations
 from fnx.thresholds import Thresholds, find_thresholds

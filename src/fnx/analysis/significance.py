@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from fnx.analysis.distributions import BLOCK, Distances
 from fnx.registry import Statistic
+from fnx.statistics.calibration import KOLMOGOROV_SMIRNOV, effective_sizes, second_moment
 from fnx.statistics.exact import exact_p_values
-from fnx.statistics.null import KOLMOGOROV_SMIRNOV, Null, effective_sizes, second_moment
+from fnx.statistics.null import Null
 from fnx.statistics.survival import Survival, count
 
 
