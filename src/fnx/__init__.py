@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fnx.commands.run import run as run
     from fnx.embedding import Embedding as Embedding
+    from fnx.registry import backbone as backbone
     from fnx.registry import statistic as statistic
     from fnx.registry import threshold as threshold
     from fnx.report.notebook import Run as Run
@@ -26,6 +27,7 @@ _HOMES = {
     "Embedding": "fnx.embedding",
     "Null": "fnx.statistics.null",
     "Run": "fnx.report.notebook",
+    "backbone": "fnx.registry",
     "calibrate": "fnx.statistics.calibration",
     "distances": "fnx.statistics.api",
     "find_thresholds": "fnx.thresholds",

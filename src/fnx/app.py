@@ -105,6 +105,8 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
         write_tables(found, run_dir)
 
     record = make_record(config, images, embedding, reused, found, stage)
+    if reference_embedding is not embedding:
+        record = replace(record, reference_embedding=str(reference_embedding.path))
     with stage("pictures"):  # what each feature answers to (Figures 2, 3, 4, 7)
         unfinished = Run(run_dir, record, found)
         top_images = write_pictures(unfinished, images, reference, reference_embedding, config)

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from fnx.errors import DataError
+
+if TYPE_CHECKING:
+    from fnx.analysis.calibrated import Calibrated
 
 Sign = Literal["+", "-"]
 Distances = NDArray[np.float32]
@@ -207,6 +210,18 @@ def spread(values: Distances, sign: Sign, neutral: float = 0.0) -> Spread | None
     return _placed(mode, low, high, sign, neutral)
 
 
+def mean_of_sign(values: Distances, sign: Sign, neutral: float = 0.0) -> float:
+    """Return the mean over all values of how far D⁺ or D⁻ lies out, 0 for those of the other sign.
+
+    The means of both signs add up to the mean of |D - neutral|.
+
+    >>> mean_of_sign(np.float32([0.5, -0.25, 0, 0]), "-")
+    0.0625
+    """
+    size = from_neutral(values, neutral)
+    return float(np.maximum(size if sign == "+" else -size, 0).mean(dtype=np.float64))
+
+
 def lognormal_spread(values: Distances, sign: Sign, neutral: float = 0.0) -> Spread | None:
     """Return the mode and bars of D⁺ or D⁻ as `spread` does, of a log-normal law fitted to them.
 
@@ -286,7 +301,10 @@ def ranked(
 
 
 def percentages(
-    distances: Distances, rows: Sequence[slice], edges: NDArray[np.float64]
+    distances: Distances | Calibrated,
+    rows: Sequence[slice],
+    edges: NDArray[np.float64],
+    without: float | None = None,
 ) -> NDArray[np.float64]:
     """Return the percentage of the (feature, class) pairs of some layers in each bin.
 
@@ -296,6 +314,7 @@ def percentages(
         distances: [F, C], or [R, F, C] of which all labellings count together.
         rows: the features of each layer.
         edges: (B + 1,) increasing.
+        without: a value that is in no bin.
 
     Returns:
         (B,) percentages.
@@ -304,6 +323,7 @@ def percentages(
     array([25., 50.])
     """
     layers = [distances[..., layer, :] for layer in rows]
-    counts = np.sum([np.histogram(values, edges)[0] for values in layers], axis=0)
+    drawn = layers if without is None else [values[values != without] for values in layers]
+    counts = np.sum([np.histogram(values, edges)[0] for values in drawn], axis=0)
     shares: NDArray[np.float64] = 100 * counts / sum(values.size for values in layers)
     return shares

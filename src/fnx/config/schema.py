@@ -94,8 +94,9 @@ class WeightsConfig:
 
     source: str = option(
         "hub",
-        choices=("hub", "url", "package", "path", "random"),
-        help="timm's hub, a URL, an installed package, a local file, or untrained (seeded)",
+        choices=("hub", "url", "package", "path", "random", "function"),
+        help="timm's hub, a URL, an installed package, a local file, untrained (seeded), or the "
+        "plugin's function",
     )
     url: str | None = option(None, help="source=url: address of the weights file")
     folder: str | None = option(None, help="source=url: folder that keeps the file", path=True)

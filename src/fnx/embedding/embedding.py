@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import zarr
 from numpy.typing import NDArray
 
-from fnx.analysis.record import Extraction
+from fnx.analysis.record import RECORD, Extraction
 from fnx.embedding import store
 from fnx.embedding.manifest import Manifest
 from fnx.errors import DataError, unknown
 from fnx.utils.files import expand_user
+from fnx.utils.lock import SharedLock
 from fnx.utils.parquet import read_parquet
+
+if TYPE_CHECKING:
+    from fnx.analysis.run import Run
 
 
 @dataclass(frozen=True)
 class Embedding:
     """A finished embedding: N images × F features, read lazily.
+
+    It is known by its recipe and the contents of its images, so data sets that name or label the
+    same images otherwise share it. Opened by its own folder it has the names and labels of the one
+    it was made for, opened by the folder of a run those of the run.
 
     Example:
         >>> import fnx
@@ -33,20 +42,43 @@ class Embedding:
 
     path: Path
     manifest: Manifest
-    extraction: Extraction | None = None  # None where nothing had to be extracted
+    extraction: Extraction | None = None  # None where nothing had to be made
+    lease: SharedLock | None = field(default=None, repr=False, compare=False)
+    held_images: pl.DataFrame | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def open(cls, path: str | Path) -> Embedding:
-        """Open the finished embedding in the folder `path`.
+        """Open the finished embedding in the folder `path`, or that of the run in it.
 
         Raises:
-            DataError: no embedding, an unfinished one, or one of another format.
+            DataError: no embedding, an unfinished one, or one of another format; see `of_run`.
         """
         path = Path(expand_user(str(path)))
+        if (path / RECORD).is_file():
+            from fnx.analysis.run import Run
+
+            return cls.of_run(Run.open(path))
         manifest = Manifest.read(path)
         if not manifest.complete:
             raise DataError(f"{path} is not finished: run the same command again to resume it")
         return cls(path, manifest)
+
+    @classmethod
+    def of_run(cls, run: Run) -> Embedding:
+        """Open the embedding that a run was made from, with the names and labels of the run.
+
+        Raises:
+            DataError: it is gone, or was replaced by another one.
+        """
+        folder = run.embedding_path
+        if folder is None:
+            raise DataError(f"the embedding is gone ({run.record.embedding})")
+        embedding = cls.open(folder)
+        if embedding.manifest.fingerprint != run.record.fingerprint:
+            raise DataError(f"{folder} is another embedding: its fingerprint is not the run's")
+        if run.images.filter(pl.col("status") == "ok").height != embedding.manifest.rows:
+            raise DataError(f"{run.path}: images.parquet does not fit the embedding, {folder}")
+        return dataclasses.replace(embedding, held_images=run.images)
 
     @cached_property
     def features(self) -> zarr.Array[Any]:
@@ -67,7 +99,7 @@ class Embedding:
     @cached_property
     def images(self) -> pl.DataFrame:
         """Every image that was listed; row i of `features` is the i-th one with status ``ok``."""
-        return self._table("images.parquet")
+        return self._table("images.parquet") if self.held_images is None else self.held_images
 
     @cached_property
     def feature_table(self) -> pl.DataFrame:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -100,6 +98,8 @@ class LabelledImages:
         open: opens an image by its path.
         warnings: what differs from the paper's Table 2, one line each.
         decoding: how their pixels depend on more than each file, for the fingerprint.
+        special: digests of the images to which `decoding` may apply: those of more than 8 bits, and
+            TIFFs that are turned upright.
         largest: pixels of the largest image.
     """
 
@@ -109,6 +109,7 @@ class LabelledImages:
     open: Opener
     warnings: tuple[str, ...] = ()
     decoding: Mapping[str, Any] = field(default_factory=dict)
+    special: frozenset[str] = frozenset()
     largest: int = 0
 
     def ok(self) -> pl.DataFrame:
@@ -120,7 +121,14 @@ class LabelledImages:
         return self.ok()["class_id"].to_numpy().astype(np.int32)
 
     def digest(self) -> str:
-        """Return a digest of what shapes an embedding: the images' content, order and labels."""
-        rows = self.ok().select("path", "digest", "class_name", "split")
-        lines = (json.dumps(row).encode() + b"\n" for row in rows.iter_rows())
-        return digest(chain([json.dumps(self.class_names).encode()], lines))
+        """Return a digest of the images' contents in their order; labels and names have no part."""
+        return contents_digest(self.ok()["digest"])
+
+
+def contents_digest(digests: pl.Series) -> str:
+    """Return a digest of the digests of images, in their order.
+
+    >>> contents_digest(pl.Series(["a", "b"])) == contents_digest(pl.Series(["b", "a"]))
+    False
+    """
+    return digest(f"{one}\n".encode() for one in digests)

@@ -201,6 +201,11 @@ def _labelled(
         class_names,
         Decoder(listing.open, config.max_pixels, ranges),
         decoding=decoding,
+        special=frozenset(
+            result.digest
+            for result in used
+            if result.digest and (result.extent is not None or result.turned_tiff)
+        ),
         largest=max((result.pixels for result in used), default=0),
     )
 

@@ -269,7 +269,7 @@ def statistic(
     >>> statistics.get("doctest_distance").parameters["power"].default
     1.0
     """
-    kind = _described("statistic", name)
+    kind = described("statistic", name)
     low, high = float(range[0]), float(range[1])
     if not low < high:
         raise PluginError(f"{kind}: range=({low:g}, {high:g}) is empty")
@@ -344,7 +344,7 @@ def threshold(
     >>> sorted(thresholds.get("doctest_strategy").parameters)
     ['permutations', 'share']
     """
-    kind = _described("threshold", name)
+    kind = described("threshold", name)
 
     def register(function: F) -> F:
         parameters = read_parameters(kind, function, positional=2, given=CONTEXT)
@@ -362,7 +362,8 @@ def threshold(
     return register
 
 
-def _described(group: str, name: str) -> str:
+def described(group: str, name: str) -> str:
+    """Return what messages call a plugin's function; refuse a name that no config key can hold."""
     if not re.fullmatch(r"[A-Za-z_][\w.-]*", name):
         raise PluginError(f"{group} '{name}': a name is made of letters, digits, '_', '-' and '.'")
     return f"{group} '{name}'"

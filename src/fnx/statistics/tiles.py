@@ -14,10 +14,10 @@ from fnx.errors import DataError, PluginError
 from fnx.registry import Statistic
 
 MAX_CLASSES = 65_536  # held as uint16
-# Up to here counts fit uint16, and N**2 / 4 fits int32.
-SMALL_N = 65_535
-# Columns taken together: two cache lines of each row; fewer where they would fill the memory.
-TILE, TILE_OF_MANY, MANY = 32, 16, 1 << 18
+SMALL_N = 65_535  # up to here N**2 / 4 fits int32
+# Columns taken together: four cache lines of each row, which often lies on a page of its own; fewer
+# where they would fill the memory, but at least one line of float32.
+TILE, LEAST_TILE, TILE_VALUES = 64, 16, 1 << 23
 CACHE_LINE = 64  # bytes
 
 
@@ -148,8 +148,14 @@ def _ks(grouping: Grouping, bins: int, features: Any) -> None:
     shape = _multiple(bins, UNROLL), _multiple(classes, LANES)
     sizes = np.zeros((labellings, shape[1]), np.int32 if small else np.int64)
     sizes[:, :classes] = grouping.sizes
-    counts = np.empty(shape, np.uint16 if small else np.uint32)
-    ks_tile(grouping.labellings, sizes, bins, counts, features)
+    counts = np.empty(shape, np.uint32)
+    places = np.empty(n, np.uint16 if counts.size <= 1 << 16 else np.uint32)
+    ks_tile(grouping.labellings, sizes, bins, (counts, places), features)
+
+
+def tile_width(n: int) -> int:
+    """Return how many columns of `n` rows are taken together."""
+    return min(TILE, max(LEAST_TILE, TILE_VALUES // n // LEAST_TILE * LEAST_TILE))
 
 
 def _multiple(number: int, of: int) -> int:
@@ -174,7 +180,7 @@ def tiles(block: NDArray[Any], start: int, *, scales: bool) -> Iterator[Tile]:
     from fnx.statistics.kernels.tile import extremes
 
     n, width = block.shape
-    tile = _empty_tile(TILE if n <= MANY else TILE_OF_MANY, n, block.dtype)
+    tile = _empty_tile(min(tile_width(n), width), n, block.dtype)
     for first in range(0, width, len(tile)):
         part = block[:, first : first + len(tile)]
         columns = tile[: part.shape[1]]

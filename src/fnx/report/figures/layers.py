@@ -13,12 +13,15 @@ from matplotlib.figure import Figure
 from fnx.analysis import Run
 from fnx.errors import DataError
 from fnx.report.figures import style
-from fnx.report.text import distance_label, signs
+from fnx.report.text import distance_label, heading_of, signs
 
 HEADING = "Distribution of D per layer"
 
 MODES = {"empirical": "", "lognormal": "lognormal_"}
 """Ways to find the mode and the bars, and what their columns in ``layers.parquet`` begin with."""
+
+WITHOUT_THRESHOLDS = "t⁺ and t⁻ are of raw D: here, their place differs by class and feature"
+"""What is written instead of thresholds where distances are calibrated."""
 
 _ENDS = ("mode", "low", "high", "mode_random", "low_random", "high_random")
 
@@ -28,20 +31,28 @@ _LOOK = {
 }
 
 
-def table(runs: Sequence[Run], labels: Sequence[str], mode: str = "empirical") -> pl.DataFrame:
+def table(
+    runs: Sequence[Run],
+    labels: Sequence[str],
+    mode: str = "empirical",
+    distance: str = "raw",
+) -> pl.DataFrame:
     """Return what is drawn: the mode of D⁺ and of D⁻ of each layer, with the ends of the bars.
 
     The mode of runs of one statistic is "empirical", or that of the "lognormal" law fitted to them
-    (the paper's Fig 5 names both).
+    (the paper's Fig 5 names both); `distance` is "raw" or "calibrated".
 
     Returns:
         ``run``, ``layer``, ``kind``, ``sign``; ``mode``, ``low``, ``high`` of the real labels, and
-        with ``_random`` of random labels; ``threshold``, t⁺ or t⁻.
+        with ``_random`` of random labels; ``threshold``, t⁺ or t⁻ (of raw distances: null beside
+        calibrated ones).
 
     Raises:
         DataError: if a run's table of layers lacks the fitted law.
     """
-    columns = {MODES[mode] + name: name for name in _ENDS}
+    before = "calibrated_" if distance == "calibrated" else ""
+    columns = {before + MODES[mode] + name: name for name in _ENDS}
+    limit = pl.col("threshold") if distance == "raw" else pl.lit(None, pl.Float64)
     for run in runs:
         if missing := columns.keys() - set(run.layers.columns):
             raise DataError(f"{run.path}: layers.parquet has no column {min(missing)}: run it anew")
@@ -52,7 +63,7 @@ def table(runs: Sequence[Run], labels: Sequence[str], mode: str = "empirical") -
             "kind",
             "sign",
             *(pl.col(column).alias(name) for column, name in columns.items()),
-            "threshold",
+            limit.alias("threshold"),
         )
         for run, label in zip(runs, labels, strict=True)
     )
@@ -73,10 +84,12 @@ def draw(
     drawn: pl.DataFrame,
     mode: str = "empirical",
     heading: str = HEADING,
+    distance: str = "raw",
 ) -> Figure:
     """Draw the mode of D⁺ and D⁻ of each layer with bars of 68 % a side, and random labels' behind.
 
-    Several runs lie side by side within each layer, in the given order; `drawn` is their `table`.
+    Several runs lie side by side within each layer, in the given order; `drawn` is their `table`,
+    and `mode` and `distance` are those of it.
     """
     names, kinds = style.layers_of(drawn, "run")
     alone = len(runs) == 1
@@ -85,7 +98,7 @@ def draw(
     axes = figure.subplots()
     place = {name: i for i, name in enumerate(names)}
     if alone:
-        _one(axes, runs[0], drawn, place)
+        _one(axes, runs[0], drawn, place, thresholds=distance == "raw")
     else:
         _several(axes, runs, labels, drawn, place)
     style.layer_axis(axes, names, kinds, height)
@@ -95,21 +108,26 @@ def draw(
     else:
         axes.set_xlim(left=runs[0].neutral)
     law = " of a log-normal fit" if mode == "lognormal" else ""
-    axes.set_xlabel(f"{distance_label(runs[0])}: mode{law}, and 68 % on each side of it")
+    axes.set_xlabel(
+        f"{distance_label(runs[0], distance)}: mode{law}, and 68 % on each side of it"
+        + ("" if distance == "raw" else f"\n{WITHOUT_THRESHOLDS}")
+    )
     axes.set_ylabel("layer, input at the top")
     style.legend_below(axes, 3 if alone else min(4, len(runs) + 1))
     style.titles(
         figure,
         runs,
-        heading,
+        heading_of(heading, distance),
         "Mode and bars of 68 % on each side of it, the bars of random labels behind; "
         "runs in ascending order of images per class",
     )
     return figure
 
 
-def _one(axes: Axes, run: Run, drawn: pl.DataFrame, place: dict[str, int]) -> None:
-    """Draw a single run in colours by sign, with its thresholds and the modes of random labels."""
+def _one(
+    axes: Axes, run: Run, drawn: pl.DataFrame, place: dict[str, int], *, thresholds: bool
+) -> None:
+    """Draw a single run in colours by sign, the modes of random labels, and its `thresholds`."""
     for sign in reversed(signs(run)):
         rows = _finite(drawn.filter(sign=sign), "mode", run.neutral)
         noise = _finite(drawn.filter(sign=sign), "mode_random", run.neutral)
@@ -120,7 +138,8 @@ def _one(axes: Axes, run: Run, drawn: pl.DataFrame, place: dict[str, int]) -> No
         colour, marker, label = _LOOK[sign]
         label = label if run.signed else "real labels"
         _points(axes, rows, [place[name] for name in rows["layer"]], colour, marker, label)
-    style.run_thresholds(axes, run, above=True)
+    if thresholds:
+        style.run_thresholds(axes, run, above=True)
 
 
 def _several(

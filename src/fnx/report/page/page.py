@@ -22,7 +22,7 @@ from fnx.report.page import data as pagedata
 from fnx.report.page.chunks import script_json
 from fnx.report.page.html import TEMPLATES, environment, inline
 from fnx.report.tables import condensed, datasets_table, named_top_features
-from fnx.report.text import signs, statistic_name
+from fnx.report.text import origin, signs, statistic_name
 from fnx.utils.files import write_atomically
 
 STYLES = ("report.css", "page.css")
@@ -184,7 +184,7 @@ def settings(run: Run) -> list[tuple[str, str]]:
         ("threshold", _parameters(record.threshold)),
         ("seed", str(record.seed)),
         ("weights", record.weights_digest),
-        ("embedding", f"{record.embedding}{' (reused)' if record.embedding_reused else ''}"),
+        ("embedding", f"{record.embedding}{origin(record)}"),
         ("fingerprint", record.fingerprint),
         ("fnx", record.fnx_version),
         ("libraries", ", ".join(f"{k} {v}" for k, v in record.versions.items())),

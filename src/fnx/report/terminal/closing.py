@@ -7,7 +7,7 @@ import sys
 from fnx.analysis import Run
 from fnx.analysis.summary import summarize
 from fnx.report.terminal.terminal import encodable
-from fnx.report.text import by, plain
+from fnx.report.text import by, origin, plain
 
 
 def print_summary(run: Run) -> None:
@@ -41,10 +41,9 @@ def closing_facts(run: Run) -> list[tuple[str, str]]:
         for sign, kept in found.kept.items()
     ]
     facts.append(("layers", "keep most: " + ", ".join(found.top_layers()["layer"])))
-    reused = " (reused)" if run.record.embedding_reused else ""
     seconds = run.record.seconds
     stages = [
-        f"{stage} {value:,.1f}{reused if stage == 'embedding' else ''}"
+        f"{stage} {value:,.1f}{origin(run.record) if stage == 'embedding' else ''}"
         for stage, value in seconds.items()
     ]
     facts.append(("seconds", ", ".join([*stages, f"all {sum(seconds.values()):,.1f}"])))
