@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import false_discovery_control
 
 import fnx
 from fnx import app
@@ -33,7 +34,7 @@ COLUMNS = {
     "davg": "x davg_plus davg_minus",
     "layers": "layer sign mode low high pct_kept pct_kept_random",
     "network": "name kind filters parameters neurons features height width receptive_field stride",
-    "top_features": "class_id sign rank feature_id distance",
+    "top_features": "class_id sign rank feature_id distance p_value q_value",
 }
 
 
@@ -98,13 +99,28 @@ def test_the_thresholds_are_those_of_the_distances(run: Run) -> None:
     assert table["-"]["davg"] == pytest.approx(minus.davg)
 
 
+def test_top_features_have_exact_p_values_and_those_adjusted_for_all_pairs(run: Run) -> None:
+    embedding = fnx.Embedding.open(run.record.embedding)
+    null = fnx.null(embedding.features, embedding.labels, method="exact", draws=1)
+    sizes = np.bincount(embedding.labels)
+    p = null.p_values(run.distances, sizes)
+    top = run.top_features
+    listed = p[top["feature_id"].to_numpy(), top["class_id"].to_numpy()]
+    np.testing.assert_allclose(top["p_value"], listed, rtol=1e-12)
+    q = false_discovery_control(p.ravel()).reshape(p.shape)
+    expected = q[top["feature_id"].to_numpy(), top["class_id"].to_numpy()]
+    assert (top["q_value"] >= top["p_value"]).all()
+    # The pairs that are not listed are compared by random labels, and so only on average.
+    assert np.abs(np.log(top["q_value"].to_numpy() / expected)).mean() < 0.3
+
+
 def test_the_record_tells_what_was_run(run: Run) -> None:
     record = run.record
     assert record.counts.images == 40
     assert record.counts.classes == 10
     assert record.counts.features == run.features.height
     assert record.counts.constant == run.features["constant"].sum()
-    stages = "images embedding distances thresholds analysis pictures report"
+    stages = "images embedding distances calibration thresholds analysis pictures report"
     assert list(record.seconds) == stages.split()
     assert record.command[:3] == ["python", "-m", "fnx"]
     assert record.fnx_version == fnx.__version__
@@ -293,6 +309,19 @@ def test_thresholds_of_each_class_are_beside_their_class(
 
     words = ("threshold=benjamini_hochberg", "statistic=ks_exact", "report=tables")
     found = app.run(tiny_at(run.path.parent, *words), run.path.parent / "fdr")
+    embedding = fnx.Embedding.open(found.record.embedding)
+    null = fnx.null(
+        embedding.features, embedding.labels, statistic="ks_exact", method="exact", draws=1
+    )
+    again = fnx.find_thresholds(
+        np.array(found.distances),
+        np.array(found.distances_random),
+        strategy="benjamini_hochberg",
+        class_sizes=np.bincount(embedding.labels),
+        null=null,
+        range=(-1, 1),
+    )
+    np.testing.assert_array_equal(found.classes["t_plus"], again.plus.by_class)
     limits = found.classes["t_plus"].to_numpy().astype(np.float32)
     kept = (found.distances > limits).sum(axis=0).mean()
     assert found.record.thresholds.plus.kept == pytest.approx(kept)

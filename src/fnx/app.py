@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from fnx.analysis.record import RECORD, Counts, Kept, KeptBySign, RunRecord, Stopwatch, versions
+from fnx.analysis.significance import add_significance, pooled_null
 from fnx.analysis.tables import analyse
 from fnx.config.checks import check, check_listing
 from fnx.config.compose import reference_dataset
@@ -28,13 +30,18 @@ from fnx.report import print_summary, track, write_report
 from fnx.report.notebook import Run
 from fnx.report.pictures.pictures import write_pictures
 from fnx.statistics import dask as on_dask
+from fnx.statistics.calibration import second_moment
 from fnx.statistics.engine import all_distances
+from fnx.statistics.null import Null
+from fnx.statistics.null import null as make_null
 from fnx.statistics.permutations import permutations
 from fnx.thresholds import Thresholds, find_thresholds
 from fnx.utils.launch import NonZeroRankExit
 from fnx.utils.progress import progress_bar
 from fnx.utils.redact import redacted
 from fnx.utils.version import fnx_version
+
+log = logging.getLogger(__name__)
 
 Distances = NDArray[np.float32]
 
@@ -69,14 +76,30 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
     with stage("distances"):  # inner against outer class, real and random labels (Sections 4, 7)
         real, random, constant = measure_distances(embedding, config, run_dir)
 
+    with stage("calibration"):  # what random labels give each feature, whatever the class sizes
+        null = measure_null(embedding, random, config)
+
     with stage("thresholds"):  # the D beyond which a feature is more than noise (Section 7.1)
-        thresholds = choose_thresholds(real, random, embedding.labels, config)
+        thresholds = choose_thresholds(real, random, embedding, config)
 
     with stage("analysis"):  # distributions by layer, top features by class (Sections 5 to 7)
         features = embedding.feature_table.with_columns(constant=constant)
         names, top_k = embedding.class_names, config.report.top_k
         neutral = statistics.get(config.statistic["name"]).neutral
-        found = analyse(embedding.images, names, features, real, random, thresholds, top_k, neutral)
+        found = analyse(
+            embedding.images,
+            names,
+            features,
+            real,
+            random,
+            thresholds,
+            top_k,
+            neutral,
+            null_second_moment=None if null is None else null.second_moment,
+        )
+        sizes = np.bincount(embedding.labels)
+        top_features = found["top_features"], real, sizes, embedding.features, null
+        found["top_features"] = add_significance(*top_features)
         if embedding.network is not None:
             found["network"] = embedding.network
         write_tables(found, run_dir)
@@ -156,6 +179,44 @@ def measure_distances(
     return real, random, measured.constant
 
 
+def measure_null(embedding: Embedding, random: Distances, config: Config) -> Null | None:
+    """Find the null of the distances as ``calibration`` says; None without one.
+
+    A statistic that cannot be calibrated has none either, which is said in one line.
+    """
+    method, entry = config.calibration.name, statistics.get(config.statistic["name"])
+    if method == "none":
+        return None
+    if not entry.calibratable:
+        log.warning("statistic=%s cannot be calibrated: its distances stay as they are", entry.name)
+        return None
+    if method == "permutation":
+        return pooled_null(random, np.bincount(embedding.labels), entry, config.statistic)
+    return find_null(method, embedding, random, config)
+
+
+def find_null(method: str, embedding: Embedding, random: Distances, config: Config) -> Null:
+    """Find the distribution of the distances under random labels.
+
+    That of ``exact`` needs nothing but the features, and has its second moment from `random`.
+    """
+    parameters = {key: value for key, value in config.statistic.items() if key != "name"}
+    entry = statistics.get(config.statistic["name"])
+    if method == "exact":
+        moments = second_moment(random, np.bincount(embedding.labels), neutral=entry.neutral)
+        bound = entry.bind(parameters)
+        return Null(method, entry.name, bound, moments, features=embedding.features)
+    return make_null(
+        embedding.features,
+        embedding.labels,
+        statistic=entry.name,
+        method=method,
+        draws=config.calibration.draws,
+        seed=config.seed,
+        **parameters,
+    )
+
+
 def _reserve(path: Path, shape: tuple[int, ...]) -> Distances:
     """Make a float32 array on disk and take its space now: a disk that fills up later would kill.
 
@@ -170,16 +231,17 @@ def _reserve(path: Path, shape: tuple[int, ...]) -> Distances:
 
 
 def choose_thresholds(
-    real: Distances, random: Distances, labels: NDArray[Any], config: Config
+    real: Distances, random: Distances, embedding: Embedding, config: Config
 ) -> Thresholds:
-    """Choose t⁺ and t⁻ by the configured strategy."""
+    """Choose t⁺ and t⁻ by the configured strategy, which may ask for a null."""
     strategy = dict(config.threshold)
     return find_thresholds(
         real,
         random,
         strategy=strategy.pop("name"),
         statistic=config.statistic["name"],
-        class_sizes=np.bincount(labels),
+        class_sizes=np.bincount(embedding.labels),
+        find_null=partial(find_null, embedding=embedding, random=random, config=config),
         **strategy,
     )
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from fnx.errors import DataError
+
+if TYPE_CHECKING:
+    from fnx.analysis.calibrated import Calibrated
 
 Sign = Literal["+", "-"]
 Distances = NDArray[np.float32]
@@ -207,6 +210,24 @@ def spread(values: Distances, sign: Sign, neutral: float = 0.0) -> Spread | None
     return _placed(mode, low, high, sign, neutral)
 
 
+def mean_of_sign(
+    values: Distances, sign: Sign, neutral: float = 0.0, raw: Distances | None = None
+) -> float | None:
+    """Return the mean of D⁺ or D⁻, None if there is none.
+
+    Args:
+        values: distances of any shape.
+        sign: "+" takes D > neutral, "-" takes D < neutral.
+        neutral: of the statistic.
+        raw: the raw distances, of calibrated ones: they have the sign also of those that are 0.
+
+    >>> mean_of_sign(np.float32([0.5, 0.25, -1]), "+")
+    0.375
+    """
+    chosen = values[beyond(values if raw is None else raw, neutral, sign)]
+    return float(chosen.mean(dtype=np.float64)) if chosen.size else None
+
+
 def lognormal_spread(values: Distances, sign: Sign, neutral: float = 0.0) -> Spread | None:
     """Return the mode and bars of D⁺ or D⁻ as `spread` does, of a log-normal law fitted to them.
 
@@ -286,7 +307,10 @@ def ranked(
 
 
 def percentages(
-    distances: Distances, rows: Sequence[slice], edges: NDArray[np.float64]
+    distances: Distances | Calibrated,
+    rows: Sequence[slice],
+    edges: NDArray[np.float64],
+    without: float | None = None,
 ) -> NDArray[np.float64]:
     """Return the percentage of the (feature, class) pairs of some layers in each bin.
 
@@ -296,6 +320,7 @@ def percentages(
         distances: [F, C], or [R, F, C] of which all labellings count together.
         rows: the features of each layer.
         edges: (B + 1,) increasing.
+        without: a value that is in no bin.
 
     Returns:
         (B,) percentages.
@@ -304,6 +329,7 @@ def percentages(
     array([25., 50.])
     """
     layers = [distances[..., layer, :] for layer in rows]
-    counts = np.sum([np.histogram(values, edges)[0] for values in layers], axis=0)
+    drawn = layers if without is None else [values[values != without] for values in layers]
+    counts = np.sum([np.histogram(values, edges)[0] for values in drawn], axis=0)
     shares: NDArray[np.float64] = 100 * counts / sum(values.size for values in layers)
     return shares

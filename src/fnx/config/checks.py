@@ -25,6 +25,7 @@ from fnx.errors import ConfigError, unknown
 from fnx.images.crops import Crops
 from fnx.images.paths import shown
 from fnx.registry import statistics, thresholds
+from fnx.statistics.calibration import check_method
 from fnx.statistics.tiles import NO_IMAGES, prepare
 
 # Layouts that need a key which no option can give.
@@ -42,6 +43,7 @@ def check(config: Config) -> None:
     _check_keys(config)
     _check_combinations(config)
     _check_statistic(config)
+    _check_calibration(config)
     _check_packages(config)
     _check_folders(config)
     _check_model(config)
@@ -136,6 +138,18 @@ def _check_statistic(config: Config) -> None:
     strategy.check_defined_for(statistic.name)
     strategy.bind(config.threshold, range=statistic.range, neutral=statistic.neutral)
     prepare(statistic, config.statistic, NO_IMAGES)  # compiles it, which can fail
+
+
+def _check_calibration(config: Config) -> None:
+    """Refuse calibrated distances of a statistic that has none, and the lack of what they need."""
+    name = config.calibration.name
+    calibrated = config.report.distance == "calibrated"
+    if calibrated and name == "none":
+        raise ConfigError(
+            "report.distance=calibrated needs calibration=permutation or bridge, not none"
+        )
+    if calibrated or name == "bridge":
+        check_method(statistics.get(config.statistic["name"]), name)
 
 
 def _check_packages(config: Config) -> None:

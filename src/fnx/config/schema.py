@@ -94,8 +94,9 @@ class WeightsConfig:
 
     source: str = option(
         "hub",
-        choices=("hub", "url", "package", "path", "random"),
-        help="timm's hub, a URL, an installed package, a local file, or untrained (seeded)",
+        choices=("hub", "url", "package", "path", "random", "function"),
+        help="timm's hub, a URL, an installed package, a local file, untrained (seeded), or the "
+        "plugin's function",
     )
     url: str | None = option(None, help="source=url: address of the weights file")
     folder: str | None = option(None, help="source=url: folder that keeps the file", path=True)
@@ -184,6 +185,18 @@ class TrainerConfig:
 
 
 @dataclass
+class CalibrationConfig:
+    """What chance is taken from a distance, so that classes of any size compare."""
+
+    name: str = option(
+        choices=("permutation", "bridge", "none"),
+        help="the null of D: from the distances under random labels; from Brownian bridges (ks and "
+        "ks_exact); or none",
+    )
+    draws: int = option(2_000, minimum=1, help="bridge: number of Brownian bridges")
+
+
+@dataclass
 class EngineConfig:
     """Where the statistic is computed."""
 
@@ -225,6 +238,11 @@ class ReportConfig:
         "empirical",
         choices=("empirical", "lognormal"),
         help="Figure 5: most frequent D of a layer, or the mode of a log-normal fit",
+    )
+    distance: str = option(
+        "raw",
+        choices=("raw", "calibrated"),
+        help="what the figures show: D as it is, or less what chance gives classes of their size",
     )
     top_k: int = option(10, minimum=1, help="features listed per class and sign")
     pictures: str = option(
@@ -271,6 +289,7 @@ class Config:
     crops: CropsConfig = field(default_factory=CropsConfig)
     statistic: Any = option(help="the distance between a class and all others, and its parameters")
     threshold: Any = option(help="the strategy that tells features from noise, and its parameters")
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)

@@ -77,10 +77,23 @@ def statistic_name(statistic: Mapping[str, Any]) -> str:
     return _STATISTICS.get(name, name) + detail
 
 
-def distance_label(run: Run) -> str:
-    """Return the label of an axis of distances, which have no unit, or of divergences, in nats."""
+def distance_label(run: Run, distance: str = "raw") -> str:
+    """Return the label of an axis of distances, which have no unit, or of divergences, in nats.
+
+    `distance` is "raw" or "calibrated".
+    """
     unit = "nats" if run.statistic in ("kl", "bhattacharyya") else "dimensionless"
-    return f"D, {statistic_name(run.record.statistic)} / {unit}"
+    symbol = "calibrated D" if distance == "calibrated" else "D"
+    return f"{symbol}, {statistic_name(run.record.statistic)} / {unit}"
+
+
+def heading_of(heading: str, distance: str) -> str:
+    """Return a figure's heading that says whether its distances, "raw" ones or not, are calibrated.
+
+    >>> heading_of("Distribution of D per layer", "calibrated")
+    'Distribution of D per layer, calibrated'
+    """
+    return f"{heading}, calibrated" if distance == "calibrated" else heading
 
 
 def describe(run: Run) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,10 +14,10 @@ from fnx.errors import DataError, PluginError
 from fnx.registry import Statistic
 
 MAX_CLASSES = 65_536  # held as uint16
-# Up to here counts fit uint16, and N**2 / 4 fits int32.
-SMALL_N = 65_535
-# Columns taken together: two cache lines of each row; fewer where they would fill the memory.
-TILE, TILE_OF_MANY, MANY = 32, 16, 1 << 18
+SMALL_N = 65_535  # up to here N**2 / 4 fits int32
+# Columns taken together: four cache lines of each row, which often lies on a page of its own; fewer
+# where they would fill the memory, but at least one line of float32.
+TILE, LEAST_TILE, TILE_VALUES = 64, 16, 1 << 23
 CACHE_LINE = 64  # bytes
 
 
@@ -35,6 +35,7 @@ NO_IMAGES = Grouping(np.empty((0, 0), np.uint16), np.empty((0, 0), np.int64))
 Kernel = Callable[[Any], None]  # of the `Features` of `fnx.statistics.kernels.tile`
 # (first feature, values (L, features, C), constant): takes the results of a tile.
 Sink = Callable[[int, NDArray[np.float32], NDArray[np.bool_]], None]
+Tile = tuple[int, NDArray[Any], NDArray[np.float64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -54,18 +55,10 @@ class Task:
             PluginError: the statistic's function raised, or returned NaN or a value outside of the
                 statistic's range.
         """
-        from fnx.statistics.kernels.tile import CallError, Features, extremes
+        from fnx.statistics.kernels.tile import CallError, Features
 
-        n, width = block.shape
         labellings, classes = self.grouping.sizes.shape
-        tile = _empty_tile(TILE if n <= MANY else TILE_OF_MANY, n, block.dtype)
-        for first in range(0, width, len(tile)):
-            part = block[:, first : first + len(tile)]
-            columns = tile[: part.shape[1]]
-            _fill(columns, part)
-            low, high = np.empty((2, len(columns)))
-            extremes(columns, n, low, high)
-            self._refuse_columns(part, start + first, low, high)
+        for first, columns, low, high in tiles(block, start, scales=self.scales):
             constant = low == high
             values = np.empty((labellings, len(columns), classes), dtype=np.float32)
             values[:, constant] = self.statistic.constant
@@ -75,29 +68,10 @@ class Task:
                 of_class = f" and class {failed.of_class}" if failed.of_class >= 0 else ""
                 raise PluginError(
                     f"statistic '{self.statistic.name}' ({self.statistic.origin}) failed for "
-                    f"feature {start + first + failed.feature}{of_class}: {failed.reason}"
+                    f"feature {first + failed.feature}{of_class}: {failed.reason}"
                 ) from failed
-            self._refuse_values(start + first, values)
-            sink(start + first, values, constant)
-
-    def _refuse_columns(
-        self, part: NDArray[Any], start: int, low: NDArray[np.float64], high: NDArray[np.float64]
-    ) -> None:
-        bad = ~(np.isfinite(low) & np.isfinite(high))
-        if self.scales:
-            with np.errstate(over="ignore", invalid="ignore"):
-                bad |= ~np.isfinite(high - low)
-        if not bad.any():
-            return
-        column = int(np.argmax(bad))
-        finite = np.isfinite(part[:, column])
-        if finite.all():
-            raise DataError(f"feature {start + column}: the range of its values overflows float64")
-        row = int(np.argmin(finite))
-        raise DataError(
-            f"feature {start + column} of image {row} is {part[row, column]}: every value must be "
-            "finite"
-        )
+            self._refuse_values(first, values)
+            sink(first, values, constant)
 
     def _refuse_values(self, start: int, values: NDArray[np.float32]) -> None:
         low, high = self.statistic.range
@@ -174,12 +148,71 @@ def _ks(grouping: Grouping, bins: int, features: Any) -> None:
     shape = _multiple(bins, UNROLL), _multiple(classes, LANES)
     sizes = np.zeros((labellings, shape[1]), np.int32 if small else np.int64)
     sizes[:, :classes] = grouping.sizes
-    counts = np.empty(shape, np.uint16 if small else np.uint32)
-    ks_tile(grouping.labellings, sizes, bins, counts, features)
+    counts = np.empty(shape, np.uint32)
+    places = np.empty(n, np.uint16 if counts.size <= 1 << 16 else np.uint32)
+    ks_tile(grouping.labellings, sizes, bins, (counts, places), features)
+
+
+def tile_width(n: int) -> int:
+    """Return how many columns of `n` rows are taken together."""
+    return min(TILE, max(LEAST_TILE, TILE_VALUES // n // LEAST_TILE * LEAST_TILE))
 
 
 def _multiple(number: int, of: int) -> int:
     return -(-number // of) * of
+
+
+def tiles(block: NDArray[Any], start: int, *, scales: bool) -> Iterator[Tile]:
+    """Yield the columns of `block` (N, width) as rows, some at a time, in the same memory.
+
+    Args:
+        block: its first column is feature `start`.
+        start: see there.
+        scales: whether the range of a feature's values is to be finite, too.
+
+    Yields:
+        The first feature; its and some more features' values (some, N or more); the smallest and
+        the largest of each, (some,).
+
+    Raises:
+        DataError: a value that is not finite, or a range of values that overflows.
+    """
+    from fnx.statistics.kernels.tile import extremes
+
+    n, width = block.shape
+    tile = _empty_tile(min(tile_width(n), width), n, block.dtype)
+    for first in range(0, width, len(tile)):
+        part = block[:, first : first + len(tile)]
+        columns = tile[: part.shape[1]]
+        _fill(columns, part)
+        low, high = np.empty((2, len(columns)))
+        extremes(columns, n, low, high)
+        _refuse_columns(part, start + first, low, high, scales)
+        yield start + first, columns, low, high
+
+
+def _refuse_columns(
+    part: NDArray[Any],
+    start: int,
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    scales: bool,
+) -> None:
+    bad = ~(np.isfinite(low) & np.isfinite(high))
+    if scales:
+        with np.errstate(over="ignore", invalid="ignore"):
+            bad |= ~np.isfinite(high - low)
+    if not bad.any():
+        return
+    column = int(np.argmax(bad))
+    finite = np.isfinite(part[:, column])
+    if finite.all():
+        raise DataError(f"feature {start + column}: the range of its values overflows float64")
+    row = int(np.argmin(finite))
+    raise DataError(
+        f"feature {start + column} of image {row} is {part[row, column]}: every value must be "
+        "finite"
+    )
 
 
 def _empty_tile(width: int, n: int, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -52,7 +52,7 @@ def exact_extremes(
     state[:] = 0
     seen, high, low = state[SEEN], state[HIGH], state[LOW]
     quarter = np.uint64(front // 4)
-    for i in range(quarter):  # from four places: see `count_classes`
+    for i in range(quarter):  # from four parts: see `count_places`
         first = np.uint64(i)
         second = first + quarter
         third = second + quarter
@@ -73,11 +73,8 @@ def exact_extremes(
         count += n
         after = size * (front + np.int64(ends[i])) - count
         seen[own] = count
-        # Branches: they are seldom taken, and cheaper than two stores for every image.
-        if before > high[own]:
-            high[own] = before
-        if after < low[own]:
-            low[own] = after
+        high[own] = max(high[own], before)
+        low[own] = min(low[own], after)
 
 
 @cached_njit(nogil=True)
