@@ -16,6 +16,7 @@ import polars as pl
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from fnx.analysis.detectors import detectors as find_detectors
 from fnx.analysis.record import RECORD, Counts, Kept, KeptBySign, RunRecord, Stopwatch, versions
 from fnx.analysis.significance import add_significance, pooled_null
 from fnx.analysis.tables import analyse
@@ -100,6 +101,9 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
         found["top_features"] = add_significance(
             found["top_features"], real, np.bincount(embedding.labels), embedding.features, null
         )
+
+    with stage("detectors"):  # single features as rules, judged on images they were not chosen by
+        found["detectors"] = find_detectors(embedding, seed=config.seed)
         if embedding.network is not None:
             found["network"] = embedding.network
         write_tables(found, run_dir)
