@@ -182,10 +182,12 @@ def show_layer(run: Run, profile: LayerProfile) -> Iterator[RenderableType]:
             ("", f"mode of D {mode}, bars from {low} to {high}"),
         ]
         if row.get("calibrated_mode") is not None:
-            mode, low, high = (
-                _signed(row[f"calibrated_{key}"], run.neutral) for key in ("mode", "low", "high")
+            mode, low, high, mean = (
+                _signed(row[f"calibrated_{key}"], run.neutral)
+                for key in ("mode", "low", "high", "mean")
             )
-            known.append(("", f"mode of calibrated D {mode}, bars from {low} to {high}"))
+            told = f"mode of calibrated D {mode}, bars from {low} to {high}; mean {mean}"
+            known.append(("", told))
     layers = run.features["layer"].n_unique()
     place = f"({profile.kind}, layer {profile.number} of {layers})"
     yield from _opening(run, f"{profile.layer} {place}", known)
