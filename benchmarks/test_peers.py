@@ -28,7 +28,7 @@ def test_scipy_loop(embedding: Any, measure: Any, scipy_loop: Any) -> None:
     values, labels = some(embedding, features)
 
     def loop() -> Any:
-        return scipy_loop(values, labels, classes)
+        return scipy_loop(values, labels, classes, "auto")
 
     title = "loop over `scipy.stats.ks_2samp`"
     found = measure(title, features * classes, loop, scale=scale(features, classes), rounds=3)

@@ -25,6 +25,7 @@ from fnx.config.compose import compose
 from fnx.config.schema import Config
 from fnx.embedding import Embedding
 from fnx.errors import DataError, FnxError
+from fnx.statistics.calibration import second_moment
 from fnx.statistics.permutations import permutations
 
 COLUMNS = {
@@ -81,6 +82,32 @@ def test_the_distances_are_those_of_the_embedding(run: Run) -> None:
     shuffled = permutations(embedding.labels, 2, run.record.seed)
     for labels, found in zip(shuffled, run.distances_random, strict=True):
         np.testing.assert_array_equal(found, fnx.distances(embedding.features, labels))
+
+
+def test_each_feature_has_the_second_moment_of_its_distances_under_random_labels(run: Run) -> None:
+    sizes = run.classes["n_images"].to_numpy()
+    scaled = sizes * (40 - sizes) / 40 * np.array(run.distances_random, np.float64) ** 2
+    np.testing.assert_allclose(run.features["null_second_moment"], scaled.mean(axis=(0, 2)))
+
+
+def test_the_null_of_a_run_is_that_of_its_configuration(
+    run: Run, compose: Callable[..., Config], caplog: pytest.LogCaptureFixture
+) -> None:
+    embedding = fnx.Embedding.open(run.record.embedding)
+
+    def measured(*words: str) -> Any:
+        return app.measure_null(embedding, run.distances_random, compose(*words))
+
+    found = measured("calibration=bridge", "calibration.draws=20", "statistic.bins=9", "seed=3")
+    null = fnx.null(embedding.features, embedding.labels, method="bridge", draws=20, seed=3, bins=9)
+    np.testing.assert_array_equal(found, null.second_moment)
+    sizes = np.bincount(embedding.labels)
+    around = second_moment(run.distances_random, sizes, neutral=0.5)
+    np.testing.assert_array_equal(measured("statistic=auroc"), around)
+    assert measured("calibration=none") is None
+    assert caplog.messages == []
+    assert measured("statistic=kl") is None
+    assert caplog.messages == ["statistic=kl cannot be calibrated: its distances stay as they are"]
 
 
 def test_the_thresholds_are_those_of_the_distances(run: Run) -> None:

@@ -61,7 +61,7 @@ def two_nulls(axes: plt.Axes) -> None:
                 values[values < norm.ppf(0.9)] = 0
             permuted = fnx.null(values, labels, permutations=200, **QUIET).second_moment
             bridge = fnx.null(values, labels, method="bridge", **QUIET).second_moment
-            ratio = (bridge / permuted)[permuted > 0]
+            ratio = bridge[permuted > 0] / permuted[permuted > 0]
             low, middle, high = np.quantile(ratio, (0.05, 0.5, 0.95))
             print(f"{classes:7}  {n:6}  {kind:10}  {middle:.3f}  {low:.3f}  {high:.3f}")
             drawn.append(ratio)
@@ -81,13 +81,12 @@ def winners_curse(axes: plt.Axes) -> None:
     means = {
         "D": np.abs(raw[chosen]).mean(),
         "calibrated D": np.abs(calibrated[chosen]).mean(),
-        "D on 2,000\nfresh images": fresh.mean(),
+        "D, fresh images": fresh.mean(),
     }
-    print(
-        "\ntop tenth of 2,000 features, 10 images:",
-        {k: round(float(v), 3) for k, v in means.items()},
-    )
-    axes.bar(list(means), list(means.values()), color=["C0", "C2", "0.6"])
+    print("\nmean over the top tenth of 2,000 features, 10 images")
+    for name, mean in means.items():
+        print(f"{name:15}  {mean:.3f}")
+    axes.bar([name.replace(" ", "\n") for name in means], means.values(), color=["C0", "C2", "0.6"])
     axes.set(ylabel="mean of the chosen")
     axes.set_title("the winner's curse is not cured", fontsize=9)
 

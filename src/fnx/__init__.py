@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fnx.analysis.detectors import detectors as detectors
     from fnx.commands.run import run as run
     from fnx.embedding import Embedding as Embedding
     from fnx.registry import backbone as backbone
@@ -29,6 +30,7 @@ _HOMES = {
     "Run": "fnx.report.notebook",
     "backbone": "fnx.registry",
     "calibrate": "fnx.statistics.calibration",
+    "detectors": "fnx.analysis.detectors",
     "distances": "fnx.statistics.api",
     "find_thresholds": "fnx.thresholds",
     "null": "fnx.statistics.null",

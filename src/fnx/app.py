@@ -16,6 +16,7 @@ import polars as pl
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from fnx.analysis.detectors import detectors as find_detectors
 from fnx.analysis.record import RECORD, Counts, Kept, KeptBySign, RunRecord, Stopwatch, versions
 from fnx.analysis.significance import add_significance, pooled_null
 from fnx.analysis.tables import analyse
@@ -80,7 +81,7 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
         null = measure_null(embedding, random, config)
 
     with stage("thresholds"):  # the D beyond which a feature is more than noise (Section 7.1)
-        thresholds = choose_thresholds(real, random, embedding, config)
+        thresholds = choose_thresholds(real, random, embedding, null, config)
 
     with stage("analysis"):  # distributions by layer, top features by class (Sections 5 to 7)
         features = embedding.feature_table.with_columns(constant=constant)
@@ -97,9 +98,12 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
             neutral,
             null_second_moment=None if null is None else null.second_moment,
         )
-        sizes = np.bincount(embedding.labels)
-        top_features = found["top_features"], real, sizes, embedding.features, null
-        found["top_features"] = add_significance(*top_features)
+        found["top_features"] = add_significance(
+            found["top_features"], real, np.bincount(embedding.labels), embedding.features, null
+        )
+
+    with stage("detectors"):  # single features as rules, judged on images they were not chosen by
+        found["detectors"] = find_detectors(embedding, seed=config.seed)
         if embedding.network is not None:
             found["network"] = embedding.network
         write_tables(found, run_dir)
@@ -231,9 +235,15 @@ def _reserve(path: Path, shape: tuple[int, ...]) -> Distances:
 
 
 def choose_thresholds(
-    real: Distances, random: Distances, embedding: Embedding, config: Config
+    real: Distances, random: Distances, embedding: Embedding, null: Null | None, config: Config
 ) -> Thresholds:
-    """Choose t⁺ and t⁻ by the configured strategy, which may ask for a null."""
+    """Choose t⁺ and t⁻ by the configured strategy, which may ask for another null than `null`."""
+
+    def wanted(method: str) -> Null:
+        if null is not None and null.method == method:
+            return null
+        return find_null(method, embedding, random, config)
+
     strategy = dict(config.threshold)
     return find_thresholds(
         real,
@@ -241,7 +251,7 @@ def choose_thresholds(
         strategy=strategy.pop("name"),
         statistic=config.statistic["name"],
         class_sizes=np.bincount(embedding.labels),
-        find_null=partial(find_null, embedding=embedding, random=random, config=config),
+        find_null=wanted,
         **strategy,
     )
 

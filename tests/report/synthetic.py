@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fnx.analysis import tables
-from fnx.statistics.null import second_moment
+from fnx.statistics.calibration import second_moment
 from fnx.thresholds import Side, Thresholds, find_thresholds
 
 SMALL = (("conv1_1", 12, "conv"), ("conv1_2", 16, "conv"), ("fc6", 20, "fc"))

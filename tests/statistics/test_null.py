@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fnx_rank  # noqa: F401
@@ -424,6 +426,24 @@ def test_neither_the_array_nor_threads_nor_blocks_change_a_bit(
     np.testing.assert_array_equal(again.second_moment, expected.second_moment)
     other = fnx.null(wide, labels, **arguments, seed=1)
     assert (other.second_moment != expected.second_moment).any()
+
+
+@pytest.mark.parametrize("method", ["permutation", "bridge"])
+def test_a_bar_counts_the_features(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[int] = []
+
+    @contextmanager
+    def bar(text: str, **options: Any) -> Iterator[Any]:
+        assert text == f"null (ks, {method})"
+        assert options == {"total": 150, "unit": "features", "delay": 1.0, "enabled": False}
+        yield SimpleNamespace(update=steps.append)
+
+    monkeypatch.setattr(bridge, "FEATURES", 64)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr("fnx.statistics.null.progress_bar", bar)
+    fnx.null(mixed(60, 150), np.arange(60) % 3, method=method, draws=20, progress=False)
+    assert len(steps) > 1
+    assert sum(steps) == 150
 
 
 @pytest.mark.parametrize("method", ["permutation", "bridge"])

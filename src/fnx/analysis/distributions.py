@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from fnx.analysis.calibrated import Calibrated
 from fnx.errors import DataError
-
-if TYPE_CHECKING:
-    from fnx.analysis.calibrated import Calibrated
 
 Sign = Literal["+", "-"]
 Distances = NDArray[np.float32]

@@ -134,6 +134,9 @@ class Run:
     top_features = _table_property("top_features")
     """``class_id``, ``sign``, ``rank``, ``feature_id``, ``distance``, ``p_value``, ``q_value``."""
 
+    detectors = _table_property("detectors")
+    """See `fnx.analysis.detectors.detectors`."""
+
     network = _table_property("network")
     """Table 1, one row per stage of the network (see `fnx.backbones.network_table`)."""
 

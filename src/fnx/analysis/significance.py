@@ -78,7 +78,7 @@ def pooled_null(
     """
     moments = second_moment(random, class_sizes, neutral=statistic.neutral)
     effective = effective_sizes(class_sizes, random.shape[2])
-    counts = np.int64(0)
+    counts: Any = 0
     for start in range(0, random.shape[1], BLOCK):
         block = random[:, start : start + BLOCK].astype(np.float64) - statistic.neutral
         squares = effective * block**2
@@ -86,6 +86,6 @@ def pooled_null(
         others = (means.sum(axis=0) - means) / (len(means) - 1) if len(means) > 1 else means
         with np.errstate(divide="ignore", invalid="ignore"):
             counts = counts + count(np.where(squares == 0, 0.0, squares / others))
-    survival = Survival.of_counts(np.asarray(counts))
+    survival = Survival.of_counts(counts)
     bound = statistic.bind(parameters)
     return Null("permutation", statistic.name, bound, moments, survival, pooled=True)

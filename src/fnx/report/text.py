@@ -96,6 +96,28 @@ def heading_of(heading: str, distance: str) -> str:
     return f"{heading}, calibrated" if distance == "calibrated" else heading
 
 
+def detector_rule(row: Mapping[str, Any]) -> str:
+    """Write a row of `Run.detectors` as a rule.
+
+    >>> detector_rule({"layer": "conv5_1", "unit": 135, "sign": "+", "cut": 3.2049})
+    'conv5_1/135 > 3.2'
+    """
+    relation = ">" if row["sign"] == "+" else "≤"
+    return f"{row['layer']}/{row['unit']} {relation} {row['cut']:.3g}".replace("-", "−")
+
+
+def detector_quality(row: Mapping[str, Any]) -> str:
+    """Say how well a detector does on images that had no part in choosing it.
+
+    >>> detector_quality({"recall": 0.814, "false_positive_rate": 0.06})
+    'finds 81 %, false alarms 6 %'
+    """
+    if row["recall"] is None:
+        return "not judged: too few images to hold some out"
+    found, false = (round(100 * row[key]) for key in ("recall", "false_positive_rate"))
+    return f"finds {found} %, false alarms {false} %"
+
+
 def describe(run: Run) -> str:
     """Describe a run in one line: data set, network, statistic and sizes."""
     return (

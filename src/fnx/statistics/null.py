@@ -94,7 +94,11 @@ class Null:
             if self.features is None:
                 raise DataError("a stored null of method=exact has no features: make it again")
             sizes = np.asarray(class_sizes, np.int64)
-            return exact_p_values(self.features, found, sizes, self.parameters.get("bins"))
+            bins = self.parameters.get("bins")
+            with progress_bar(
+                "p-values (exact)", total=len(found), unit="features", delay=3.0
+            ) as bar:
+                return exact_p_values(self.features, found, sizes, bins, progress=bar.update)
         assert self.survival is not None
         result = np.empty(found.shape)
         for start, stop in blocks(*found.shape):

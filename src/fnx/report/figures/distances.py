@@ -26,9 +26,10 @@ READING = {
 """How to read the lines of several runs, by distance."""
 
 NOT_DRAWN = {
-    "raw": "{:.2g} % of the pairs lie beyond or are infinite: not drawn",
-    "calibrated": "{:.2g} % of the pairs are at 0, no farther out than chance: not drawn",
+    "raw": ("{:.2g} % of the pairs lie beyond or are infinite: not drawn", 0.4),
+    "calibrated": ("{:.2g} % of the pairs are at 0, no farther out than chance: not drawn", 0.92),
 }
+"""What is written of pairs that are not drawn, and how high up the axes."""
 
 _LIMITS = (("t_plus", "+"), ("t_minus", "-"))
 
@@ -98,7 +99,7 @@ def draw(
         rows = drawn.filter(kind=kind)
         label_panel(panel, bin_edges(drawn), KINDS[kind], runs[0])
         if alone:
-            _areas(panel, rows, NOT_DRAWN[distance])
+            _areas(panel, rows, *NOT_DRAWN[distance])
             if distance == "raw":
                 style.run_thresholds(panel, runs[0])
         else:
@@ -111,8 +112,8 @@ def draw(
     return figure
 
 
-def _areas(panel: Axes, rows: pl.DataFrame, not_drawn: str) -> None:
-    """Draw one run: random labels filled, real ones as a line; and what is `not_drawn`."""
+def _areas(panel: Axes, rows: pl.DataFrame, not_drawn: str, height: float) -> None:
+    """Draw one run: random labels filled, real ones as a line; and write what is `not_drawn`."""
     edges = bin_edges(rows)
     real, random = rows["pct"].to_numpy(), rows["pct_random"].to_numpy()
     panel.stairs(
@@ -124,7 +125,7 @@ def _areas(panel: Axes, rows: pl.DataFrame, not_drawn: str) -> None:
     if real.sum() < 99.995:
         panel.annotate(
             not_drawn.format(100 - real.sum()),
-            (0.99, 0.92),
+            (0.99, height),
             xycoords="axes fraction",
             ha="right",
             fontsize=7.5,

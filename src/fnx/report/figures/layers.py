@@ -20,6 +20,13 @@ HEADING = "Distribution of D per layer"
 MODES = {"empirical": "", "lognormal": "lognormal_"}
 """Ways to find the mode and the bars, and what their columns in ``layers.parquet`` begin with."""
 
+DETAIL = {
+    "raw": "Mode and bars of 68 % on each side of it, the bars of random labels behind; "
+    "runs in ascending order of images per class",
+    "calibrated": "Modes and bars of 68 % are of the pairs that are not at 0, diamonds are means "
+    "of all; random labels behind",
+}
+
 _ENDS = ("mode", "low", "high", "mode_random", "low_random", "high_random")
 
 _LOOK = {
@@ -114,9 +121,7 @@ def draw(
         figure,
         runs,
         heading_of(heading, distance),
-        "Mode and bars of 68 % on each side of it, the bars of random labels behind; "
-        + ("" if distance == "raw" else "diamonds: means, 0 included; ")
-        + "runs in ascending order of images per class",
+        DETAIL[distance],
     )
     return figure
 

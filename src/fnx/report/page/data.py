@@ -17,7 +17,7 @@ from fnx.analysis.scan import CURVE_POINTS, SideScan
 from fnx.report.figures import layers as modes
 from fnx.report.page.chunks import packed, write_chunk
 from fnx.report.pictures.paths import class_path, sprite_path
-from fnx.report.text import distance_label
+from fnx.report.text import detector_quality, detector_rule, distance_label
 
 MAX_CURVES = 300  # classes whose curves are drawn at once; of more, so many evenly chosen ones
 TOP_OF_CLASS = 200  # features listed for a class and sign
@@ -66,6 +66,7 @@ def index(run: Run) -> dict[str, Any]:
         "topPerClass": top_per_class(run),
         "topOfClass": TOP_OF_CLASS,
         "top": {side.sign: _top_features(run, side.sign) for side in scan.sides},
+        "detectors": _detectors(run),
     }
     for side in scan.sides:
         value["t" + _SUFFIX[side.sign]] = packed(side.limits, "f4")
@@ -91,6 +92,16 @@ def _top_features(run: Run, sign: str) -> dict[str, Any]:
         values[at] = run.calibrated[ids[at], at[0]]
         top["calibrated"] = packed(values, "f4")
     return top
+
+
+def _detectors(run: Run) -> list[dict[str, Any]]:
+    """Return the best detector of each class: its feature, and what it does in words."""
+    if not run.has("detectors"):
+        return []
+    return [
+        {"id": row["feature_id"], "rule": detector_rule(row), "quality": detector_quality(row)}
+        for row in run.detectors.filter(rank=1).rows(named=True)
+    ]
 
 
 def _layers(run: Run) -> list[dict[str, Any]]:

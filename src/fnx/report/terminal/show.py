@@ -14,7 +14,7 @@ from fnx.analysis.profiles import ClassProfile, FeatureProfile, LayerProfile
 from fnx.analysis.summary import summarize
 from fnx.report.terminal.closing import closing_facts
 from fnx.report.terminal.terminal import Bar, Cell, facts, table, text
-from fnx.report.text import by, number, signs
+from fnx.report.text import by, detector_quality, detector_rule, number, signs
 from fnx.report.values import Values
 
 ENDS = 10  # classes at each end of a feature's list, unless all are asked for
@@ -46,6 +46,33 @@ def show_run(run: Run) -> Iterator[RenderableType]:
     yield "more: --class NAME, --layer LAYER, --feature LAYER/UNIT"
 
 
+def show_detectors(run: Run) -> Iterator[RenderableType]:
+    """Show for each class the unit that detects it best alone, the best class first."""
+    yield text(_source(run))
+    yield from _section("units that detect a class, on images that had no part in choosing them")
+    ordered = run.detectors.sort("j_heldout", descending=True, nulls_last=True, maintain_order=True)
+    yield table(
+        (
+            [
+                row["class_name"],
+                detector_rule(row),
+                number(_percent(row["recall"])),
+                number(_percent(row["false_positive_rate"])),
+                number(row["j_heldout"], 2),
+                number(row["D"], 2, sign=True),
+                number(_percent(row["folds_agreeing"])),
+            ]
+            for row in ordered.rows(named=True)
+        ),
+        "~~>>>>>",
+        ("class", "rule", "finds %", "false %", "J", "D", "agree %"),
+    )
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
 def show_class(run: Run, profile: ClassProfile) -> Iterator[RenderableType]:
     """Show how many features a class keeps, which are farthest out, and of which layers."""
     failed = f", {number(profile.n_failed)} more failed" if profile.n_failed else ""
@@ -58,6 +85,11 @@ def show_class(run: Run, profile: ClassProfile) -> Iterator[RenderableType]:
             f" random labels keep {number(row['kept_random'])}"
         )
         known.append(("kept", kept))
+    if run.has("detectors"):
+        row = run.detectors.filter(class_id=profile.class_id, rank=1).row(0, named=True)
+        known.append(
+            ("detector", f"{detector_rule(row)}: {detector_quality(row)}, on unseen images")
+        )
     yield from _opening(
         run, f"{profile.name} {_place(profile.class_id, run.classes.height)}", known
     )
@@ -150,10 +182,12 @@ def show_layer(run: Run, profile: LayerProfile) -> Iterator[RenderableType]:
             ("", f"mode of D {mode}, bars from {low} to {high}"),
         ]
         if row.get("calibrated_mode") is not None:
-            mode, low, high = (
-                _signed(row[f"calibrated_{key}"], run.neutral) for key in ("mode", "low", "high")
+            mode, low, high, mean = (
+                _signed(row[f"calibrated_{key}"], run.neutral)
+                for key in ("mode", "low", "high", "mean")
             )
-            known.append(("", f"mode of calibrated D {mode}, bars from {low} to {high}"))
+            told = f"mode of calibrated D {mode}, bars from {low} to {high}; mean {mean}"
+            known.append(("", told))
     layers = run.features["layer"].n_unique()
     place = f"({profile.kind}, layer {profile.number} of {layers})"
     yield from _opening(run, f"{profile.layer} {place}", known)

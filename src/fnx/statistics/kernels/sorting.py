@@ -129,7 +129,7 @@ def ordered_bits(values: Array) -> Array:
 
 
 @cached_njit(nogil=True)
-def take_lowest(column: Array, smallest: float, source: Array, target: Array, rows: Array) -> None:
+def take_lowest(column: Array, smallest: Any, source: Array, target: Array, rows: Array) -> None:
     """Write the rows of the smallest value to `rows`, and the others' elements to `target`."""
     z, m = np.uint64(0), np.uint64(0)
     for i in range(column.size):  # each is written to both, and one of them stays
@@ -143,8 +143,8 @@ def take_lowest(column: Array, smallest: float, source: Array, target: Array, ro
 @cached_njit(nogil=True, error_model="numpy")
 def sort_short(
     column: Array,
-    smallest: float,
-    largest: float,
+    smallest: Any,
+    largest: Any,
     front: int,
     items: Array,
     keys: Array,

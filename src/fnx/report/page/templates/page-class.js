@@ -38,6 +38,21 @@ function topFeatures(found, sign, ofClass) {
       })) : null);
 }
 
+/** The unit that detects the class best alone; nothing for a run without detectors. */
+function detectorCard(detector, name) {
+  if (!detector) return null;
+  const source = picture(detector.id);
+  return el("section", { class: "detector" },
+    source ? el("img", {
+      src: source, loading: "lazy", decoding: "async", width: 96, height: 96,
+      alt: `Image regions on which ${feature(detector.id).label} is most active`,
+    }) : null,
+    el("div", {},
+      el("h2", {}, "One unit that detects it"),
+      el("p", {}, el("a", { href: address.feature(detector.id) }, code(detector.rule)), ` → ${shorten(name, 80)}: `,
+        el("b", {}, detector.quality), ", on images that had no part in choosing it.")));
+}
+
 async function classView(id) {
   const [found] = await Promise.all([classData(id), loadMoments()]);
   const name = run.classNames[id];
@@ -53,6 +68,7 @@ async function classView(id) {
       el("ul", { class: "facts" }, lines)),
     run.classPictures.includes(id)
       ? el("img", { class: "sprite", src: `pictures/classes/${id}.jpg`, alt: `Sample images of ${shorten(name, 80)}`, width: 240, height: 240 }) : null),
+  detectorCard(run.detectors[id], name),
   byDistance(() => SIGNS.map((sign) => topFeatures(found[sign], sign, id))),
   el("section", {},
     el("h2", {}, "What each layer keeps for it"),
