@@ -34,6 +34,8 @@ COLUMNS = {
     "features": "feature_id layer unit kind constant",
     "thresholds": "sign threshold davg kept kept_random",
     "davg": "x davg_plus davg_minus",
+    "detectors": "class_id class_name rank feature_id layer unit sign cut D D_cal j_heldout recall "
+    "false_positive_rate folds_agreeing",
     "layers": "layer sign mode low high pct_kept pct_kept_random",
     "network": "name kind filters parameters neurons features height width receptive_field stride",
     "top_features": "class_id sign rank feature_id distance p_value q_value",
