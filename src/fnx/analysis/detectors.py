@@ -49,13 +49,20 @@ class Embedded(Protocol):
     """What detectors are found in: a `fnx.Embedding` or anything with its attributes."""
 
     @property
-    def features(self) -> Any: ...
+    def features(self) -> Any:
+        """(N, F) values."""
+
     @property
-    def labels(self) -> NDArray[Any]: ...
+    def labels(self) -> NDArray[Any]:
+        """(N,) class of each row."""
+
     @property
-    def class_names(self) -> Sequence[str]: ...
+    def class_names(self) -> Sequence[str]:
+        """Names of the classes."""
+
     @property
-    def feature_table(self) -> pl.DataFrame: ...
+    def feature_table(self) -> pl.DataFrame:
+        """``layer``, ``unit`` of each feature."""
 
 
 @dataclass(frozen=True)
