@@ -45,7 +45,7 @@ def embed(images: LabelledImages, config: Config) -> tuple[Embedding, bool]:
     name = f"{images.name}-{config.model.name}"
     path = store.find(Path(config.paths.cache), name, fingerprint(inputs))
     extraction = _get_or_extract(path, images, config, weights, inputs)
-    _write_network_table(Embedding.open(path), config)
+    _write_network_tables(Embedding.open(path), config)
     return dataclasses.replace(Embedding.open(path), extraction=extraction), extraction is None
 
 
@@ -114,16 +114,24 @@ def embed_centre(images: LabelledImages, config: Config, folder: Path) -> Iterat
         yield Embedding.open(path)
 
 
-def _write_network_table(embedding: Embedding, config: Config) -> None:
-    """Put Table 1 beside an embedding without one: a new one, or one of an older version."""
-    if (embedding.path / "network.parquet").is_file():
+def _write_network_tables(embedding: Embedding, config: Config) -> None:
+    """Put Table 1 and receptive fields beside a new embedding, or one of an older version."""
+    missing = [name for name in store.NETWORK_TABLES if not (embedding.path / name).is_file()]
+    if not missing:
         return  # timm, which takes seconds to import, is not needed
+    from fnx.backbones.fields import as_table
     from fnx.backbones.network_table import network_table
+    from fnx.backbones.receptive import receptive_fields
 
+    name, size = config.model.timm_name, config.crops.size
     features = dict(embedding.feature_table.group_by("layer").len().iter_rows())
+    made = {
+        "network.parquet": lambda: network_table(name, size, features),
+        "receptive_fields.parquet": lambda: as_table(receptive_fields(name, size)),
+    }
     try:
-        table = network_table(config.model.timm_name, config.crops.size, features)
-        store.add_table(embedding.path, "network.parquet", table)
+        for file in missing:
+            store.add_table(embedding.path, file, made[file]())
     except Exception as error:  # any network's code; what was extracted is worth more than Table 1
         why = (str(error).splitlines() or [""])[0]
         log.warning("no Table 1 of %s: %s %s", config.model.name, type(error).__name__, why)
