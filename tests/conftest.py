@@ -46,10 +46,10 @@ def shared_data() -> Path:
 @pytest.fixture
 def restored_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test registers or fails to load is forgotten after it."""
-    from fnx.registry import discovery, load_installed, registry
+    from fnx.registry import backbones, discovery, load_installed, registry
 
     load_installed()
-    for kind in (registry.statistics, registry.thresholds):
+    for kind in (registry.statistics, registry.thresholds, backbones):
         monkeypatch.setattr(kind, "_entries", dict(kind._entries))
     monkeypatch.setattr(discovery, "_loaded", dict(discovery._loaded))
     failures, path, modules = dict(registry.failures), list(sys.path), set(sys.modules)

@@ -9,21 +9,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fnx.commands.run import analyze as analyze
     from fnx.commands.run import run as run
     from fnx.embedding import Embedding as Embedding
+    from fnx.registry import backbone as backbone
     from fnx.registry import statistic as statistic
     from fnx.registry import threshold as threshold
     from fnx.report.notebook import Run as Run
     from fnx.statistics.api import distances as distances
+    from fnx.statistics.null import Null as Null
+    from fnx.statistics.null import calibrate as calibrate
+    from fnx.statistics.null import null as null
     from fnx.thresholds import find_thresholds as find_thresholds
 
     __version__: str
 
 _HOMES = {
+    "analyze": "fnx.commands.run",
     "Embedding": "fnx.embedding",
+    "Null": "fnx.statistics.null",
     "Run": "fnx.report.notebook",
+    "backbone": "fnx.registry",
+    "calibrate": "fnx.statistics.null",
     "distances": "fnx.statistics.api",
     "find_thresholds": "fnx.thresholds",
+    "null": "fnx.statistics.null",
     "run": "fnx.commands.run",
     "statistic": "fnx.registry",
     "threshold": "fnx.registry",

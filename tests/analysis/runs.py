@@ -63,13 +63,17 @@ def run(
     signed: bool = True,
     record: dict[str, Any] | None = None,
     by_class: tuple[float, ...] | None = None,
+    null_second_moment: np.ndarray | None = None,
     **held: Any,
 ) -> Run:
     """Make a run; `by_class` are thresholds t⁺ of the classes, `held` takes the place of values."""
     plus = PLUS if by_class is None else Side(0.25, 1.0, 2.5, 0.75, 0.125, np.array(by_class))
     thresholds = Thresholds(plus, MINUS if signed else None, CURVE)
     real, random = (REAL, RANDOM) if signed else (np.abs(REAL), np.abs(RANDOM))
-    found = tables.analyse(images(), CLASSES, FEATURES, real, random, thresholds, 2)
+    found = tables.analyse(
+        *(images(), CLASSES, FEATURES, real, random, thresholds, 2),
+        null_second_moment=null_second_moment,
+    )
     if "distances" in held or "distances_random" in held:
         found = {name: found[name] for name in found if name not in ("extents", "domain", "scan")}
     told = {"dataset": "pets", "model": "tiny", "statistic": {"name": "ks"}} | (record or {})

@@ -43,7 +43,7 @@ def test_a_run_reads_back_what_was_written(tmp_path: Path) -> None:
 def test_what_a_run_holds_is_not_read(tmp_path: Path) -> None:
     run = runs.run(tmp_path / "nowhere")
     assert run.distances is runs.REAL
-    assert run.features is runs.FEATURES
+    assert run.features.drop("null_second_moment").equals(runs.FEATURES)
     assert (run.n_images, run.images_per_class) == (9, 3)
     assert run.failed["path"].to_list() == ["dog/9.jpg", "bird/10.jpg", "bird/11.jpg"]
     assert (run.has("layers"), run.has("network")) == (True, False)

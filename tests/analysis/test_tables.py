@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from fnx.analysis import tables
+from fnx.analysis.calibrated import Calibrated
 from fnx.analysis.distributions import Domain, layer_rows
 from fnx.analysis.scan import Scan, scan
 from fnx.thresholds import Curve, Side, Thresholds
@@ -61,7 +62,34 @@ def test_layers_hold_their_spreads() -> None:
     fc = table.filter(layer="fc")
     assert fc["mode"].to_list() == [pytest.approx(0.505), None]
     assert fc["mode_random"].null_count() == 0
-    assert [table.schema[name] for name in table.columns[2:]] == [pl.Float64] * 14
+    assert {table.schema[name] for name in table.columns[2:]} == {pl.Float64}
+    assert table.columns[2:7] == ["mode", "low", "high", "pct_kept", "pct_kept_random"]
+    assert [row["mean"] for row in table.rows(named=True)[:2]] == [1.5 / 6, 0.75 / 6]
+    assert [row["mean_random"] for row in table.rows(named=True)[:2]] == [3 / 18, 1.5 / 18]
+
+
+def test_layers_hold_the_same_of_calibrated_distances() -> None:
+    real = np.float32([[0.5, -0.5], [0.3, 0.1], [-0.2, 0.75], [0.5, 0.2]])
+    moments, sizes = np.array([0.16, 0.16, 0.0, 1.0]), np.array([1.0, 4.0])
+    both = Calibrated(real, moments, sizes), Calibrated(RANDOM, moments, sizes)
+    limits = tables.limits(THRESHOLDS)
+    table = tables.layers_table(
+        scan(layer_rows(FEATURES), real, RANDOM, limits, Domain(-1, 1), both)
+    )
+    plain = scan(
+        layer_rows(FEATURES), np.asarray(both[0]), np.asarray(both[1]), limits, Domain(-1, 1)
+    )
+    expected = tables.layers_table(plain)
+    assert table["calibrated_pct"].to_list() == pytest.approx([200 / 6, 200 / 6, 0, 0])
+    assert table["calibrated_mean"][0] == pytest.approx((0.3 + 0.75) / 6)
+    for name in expected.columns[2:]:
+        if not name.startswith(("pct", "calibrated")):
+            assert table[f"calibrated_{name}"].equals(expected[name], null_equal=True)
+    raw = tables.layers_table(scan(layer_rows(FEATURES), real, RANDOM, limits, Domain(-1, 1)))
+    calibrated = [name for name in raw.columns if name.startswith("calibrated")]
+    assert len(calibrated) == 16
+    assert raw.select(calibrated).null_count().row(0) == (4,) * 16
+    assert table.drop(calibrated).equals(raw.drop(calibrated), null_equal=True)
 
 
 def test_unsigned_statistics_have_no_absence() -> None:
@@ -142,7 +170,8 @@ def test_an_analysis_holds_all_that_a_run_does() -> None:
     assert found["distances"] is REAL
     assert found["distances_random"] is RANDOM
     assert found["images"] is images
-    assert found["features"] is FEATURES
+    assert found["features"].drop("null_second_moment").equals(FEATURES)
+    assert found["features"]["null_second_moment"].to_list() == [None] * 4
     assert found["classes"].rows() == [(0, "a", 1, 0.3, -0.2), (1, "b", 2, 0.3, -0.2)]
     assert found["domain"] == found["scan"].domain == Domain(-1, 1)
     assert [part.largest for part in found["extents"]] == [0.75, 0.5]

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from fnx.config.schema import Config
-from fnx.embedding.fingerprint import fingerprint, shaping_inputs
+from fnx.embedding.fingerprint import fingerprint, recipe, shaping_inputs
 from fnx.images.open import open_images
 
 
@@ -51,17 +51,35 @@ def test_what_shapes_only_the_time_does_not(tiny: Callable[..., Config], overrid
     assert mark(tiny(override)) == mark(tiny())
 
 
-def test_a_changed_label_changes_it(tiny: Callable[..., Config]) -> None:
+def test_contents_and_their_order_change_it_and_labels_and_names_do_not(
+    tiny: Callable[..., Config],
+) -> None:
     config = tiny()
     images = open_images(config.dataset, Path(config.paths.cache))
-    swapped = images.table.with_columns(
-        class_name=pl.when(pl.col("image_id") == 0)
-        .then(pl.lit("9"))
-        .otherwise(pl.col("class_name"))
+    before = fingerprint(shaping_inputs(images, config, "d"))
+
+    def other(table: pl.DataFrame) -> str:
+        return fingerprint(shaping_inputs(dataclasses.replace(images, table=table), config, "d"))
+
+    labels = images.table.with_columns(
+        class_name=pl.lit("z"), class_id=7, split=pl.lit("test"), path=pl.col("path") + "x"
     )
-    other = dataclasses.replace(images, table=swapped)
-    before = shaping_inputs(images, config, "d")
-    assert fingerprint(shaping_inputs(other, config, "d")) != fingerprint(before)
+    assert other(labels) == before
+    assert dataclasses.replace(images, class_names=("z",), name="other").digest() == images.digest()
+    assert other(images.table.reverse()) != before
+    one = images.table.with_columns(
+        digest=pl.when(image_id=3).then(pl.lit("0")).otherwise("digest")
+    )
+    assert other(one) != before
+
+
+def test_a_recipe_is_what_is_left_without_the_images(tiny: Callable[..., Config]) -> None:
+    config = tiny()
+    images = open_images(config.dataset, Path(config.paths.cache))
+    inputs = shaping_inputs(images, config, "d")
+    assert recipe(inputs) == recipe(inputs | {"images": "0", "n_images": 1, "decoding": {}})
+    for key in set(inputs) - {"images", "n_images"}:
+        assert recipe(inputs | {key: "another"}) != recipe(inputs), key
 
 
 def of_folder(tiny: Callable[..., Config], root: Path) -> Config:

@@ -134,7 +134,7 @@ def test_a_damaged_shard_is_found_and_it_alone_is_done_again(
     assert done == expected
     assert embedding.extraction is not None
     assert embedding.extraction.images == sum(len(manifest.shard_rows(i)) for i in expected)
-    assert "extracting damaged shards again: [2]" in caplog.text
+    assert "damaged shards are made again: [2]" in caplog.text
     np.testing.assert_array_equal(embedding.features[:], values)
     np.testing.assert_array_equal(embedding.positions[:], positions)
     assert embedding.manifest == manifest

@@ -13,8 +13,8 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 
 from fnx.config.schema import Config, TrainerConfig
 from fnx.embedding import embed, extraction, ranks, store
+from fnx.embedding.manifest import Gap, Manifest
 from fnx.embedding.ranks import ShardBatches
-from fnx.embedding.store import Manifest
 from fnx.errors import ConfigError, DataError
 from fnx.images import LabelledImages, open_images
 from fnx.utils import launch
@@ -28,17 +28,18 @@ def opened(config: Config) -> LabelledImages:
 @pytest.mark.parametrize("images", [1, 3, 8, 50])
 def test_each_rank_takes_whole_shards_and_no_batch_crosses_one(ranks: int, images: int) -> None:
     manifest = Manifest("", {}, rows=45, features=1, rows_per_shard=8)
-    shards = [0, 2, 3, 5]
+    gaps = {shard: Gap(manifest.shard_rows(shard)) for shard in (0, 2, 3, 5)}
+    gaps[3] = Gap(np.array([24, 27, 31]))
     seen: list[int] = []
     for rank in range(ranks):
-        batches = ShardBatches(manifest, shards, images, rank, ranks)
+        batches = ShardBatches(gaps, images, rank, ranks)
         listed = list(batches)
         assert len(listed) == len(batches)
         for batch in listed:
             assert len({row // 8 for row in batch}) == 1
             assert len(batch) <= images
         seen += [row for batch in listed for row in batch]
-    assert seen == [row for shard in shards for row in manifest.shard_rows(shard)]
+    assert seen == [row for gap in gaps.values() for row in gap.rows]
 
 
 def ranks_of(count: int, config: Config) -> Config:

@@ -86,10 +86,14 @@ def test_labellings_that_do_not_fit_are_refused(labellings: Any, message: str) -
         group(np.array(labellings), 2, 2)
 
 
-def test_a_tile_is_two_cache_lines_of_each_row_or_one_where_rows_are_many() -> None:
-    assert tiles.TILE * 4 == 2 * tiles.CACHE_LINE
-    assert tiles.TILE_OF_MANY * 4 == tiles.CACHE_LINE
-    assert tiles.MANY == 2**18
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [(1, 64), (2**17, 64), (2**17 + 1, 48), (2**18, 32), (2**19, 16), (2**30, 16)],
+)
+def test_a_tile_is_four_cache_lines_of_each_row_or_fewer_where_rows_are_many(
+    rows: int, columns: int
+) -> None:
+    assert tiles.tile_width(rows) == columns
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

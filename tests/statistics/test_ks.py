@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +12,12 @@ from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
 import fnx
+from fnx.registry import load_installed, statistics
 from fnx.statistics.definitions import ks, ks_exact
+from fnx.statistics.engine import all_distances
+from fnx.statistics.permutations import permutations
+
+load_installed()
 
 
 def problem(kind: str, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -87,6 +94,66 @@ def test_binned_distance_is_scipys_on_the_bins_for_every_pair(kind: str, bins: i
     values, labels = problem(kind, np.random.default_rng(2))
     expected = every_pair(binned(values, bins), labels)
     np.testing.assert_allclose(fnx.distances(values, labels, bins=bins), expected, atol=1e-6)
+
+
+def oracle(places: NDArray[np.int64], labels: NDArray[np.int64], classes: int) -> NDArray[Any]:
+    """The signed KS of one feature on numbered places, in plain NumPy, rounded once at the end."""
+    counts = np.zeros((classes, places.max() + 1), np.int64)
+    np.add.at(counts, (labels, places), 1)
+    size = counts.sum(axis=1, keepdims=True)
+    sides = (size * counts.sum(axis=0) - labels.size * counts).cumsum(axis=1)
+    top, bottom = sides.max(axis=1), sides.min(axis=1)
+    least = size[:, 0].astype(float) * (labels.size - size[:, 0])
+    return (np.where(-bottom > top, bottom, top) / least).astype(np.float32)
+
+
+def hard(kind: str, rng: np.random.Generator) -> NDArray[Any]:
+    """Values (1_211, 6) of which ranges, ties or types are hard."""
+    normal, shape = rng.normal(size=(1_211, 6)), (1_211, 6)
+    return {
+        "float16": normal.astype(np.float16),
+        "float64": normal,
+        "integers": rng.integers(-9, 9, shape),
+        "bytes": rng.integers(0, 256, shape).astype(np.uint8),
+        "all zero and constant": np.c_[np.zeros((1_211, 3)), np.ones((1_211, 3))],
+        "mostly zero": np.maximum(normal - 1.3, 0).astype(np.float32),
+        "one value is not zero": (np.arange(1_211)[:, None] == np.arange(6)).astype(np.float32),
+        "zeros of both signs": np.where(normal > 1, normal, np.where(normal > 0, 0.0, -0.0)),
+        "mostly the largest": np.minimum(normal + 1.3, 0).astype(np.float32),
+        "huge": normal * 1e300,
+        "huge float32": (rng.random(shape) * 3e38).astype(np.float32),
+        "heavy-tailed": np.exp(8 * normal).astype(np.float32),
+        "small": normal * 1e-300,
+        "on edges": rng.integers(0, 101, shape) / 100,
+        "far from zero": 1e9 + rng.integers(0, 7_000, shape) * np.spacing(1e9),
+        "neighbours of float32": (16_777_216 + rng.integers(0, 9, shape)).astype(np.float32),
+    }[kind]
+
+
+HARD = [
+    *("float16", "float64", "integers", "bytes", "all zero and constant", "mostly zero"),
+    *("one value is not zero", "zeros of both signs", "mostly the largest", "huge", "huge float32"),
+    *("heavy-tailed", "small", "on edges", "far from zero", "neighbours of float32"),
+]
+
+
+@pytest.mark.parametrize(("classes", "count"), [(2, 5), (60, 0), (60, 5), (1_000, 0)])
+@pytest.mark.parametrize("kind", HARD)
+def test_distances_are_to_the_bit_those_of_plain_numpy(kind: str, classes: int, count: int) -> None:
+    rng = np.random.default_rng(5)
+    values = hard(kind, rng)
+    labels = np.r_[np.arange(classes), rng.integers(1, classes, len(values) - classes)]
+    labels.sort()  # class 0 has one image
+    labellings = np.stack([labels, *permutations(labels, count, seed=1)])
+    places = {
+        "ks": binned(values, 100),
+        "ks_exact": np.stack([np.unique(v, return_inverse=True)[1] for v in values.T], axis=1),
+    }
+    for statistic, numbers in places.items():
+        found = all_distances(values, labellings, classes, statistics.get(statistic)).values
+        for k, labelling in enumerate(labellings):
+            expected = [oracle(numbers[:, f], labelling, classes) for f in range(6)]
+            np.testing.assert_array_equal(found[k].view("u4"), np.stack(expected).view("u4"))
 
 
 def test_values_on_the_edges_of_bins_belong_to_the_bin_above() -> None:

@@ -207,6 +207,18 @@ def spread(values: Distances, sign: Sign, neutral: float = 0.0) -> Spread | None
     return _placed(mode, low, high, sign, neutral)
 
 
+def mean_of_sign(values: Distances, sign: Sign, neutral: float = 0.0) -> float:
+    """Return the mean over all values of how far D⁺ or D⁻ lies out, 0 for those of the other sign.
+
+    The means of both signs add up to the mean of |D - neutral|.
+
+    >>> mean_of_sign(np.float32([0.5, -0.25, 0, 0]), "-")
+    0.0625
+    """
+    size = from_neutral(values, neutral)
+    return float(np.maximum(size if sign == "+" else -size, 0).mean(dtype=np.float64))
+
+
 def lognormal_spread(values: Distances, sign: Sign, neutral: float = 0.0) -> Spread | None:
     """Return the mode and bars of D⁺ or D⁻ as `spread` does, of a log-normal law fitted to them.
 

@@ -16,13 +16,25 @@ from fnx.utils.parquet import read_parquet
 TEXT, NUMBER, TRUTH, WHOLE, ID = pl.String, pl.Float64, pl.Boolean, pl.Int64, pl.Int32
 
 _SPREAD = dict.fromkeys(("mode", "low", "high"), NUMBER)
+_MORE = (
+    *(f"lognormal_{name}{of}" for name in _SPREAD for of in ("", "_random")),
+    *("mean", "mean_random"),
+)
+_CALIBRATED = (
+    *(f"{name}{of}" for name in _SPREAD for of in ("", "_random")),
+    *_MORE,
+    *("pct", "pct_random"),
+)
 COLUMNS: dict[str, Mapping[str, type[pl.DataType]]] = {
     "images": {"path": TEXT, "class_id?": ID, "class_name?": TEXT, "status": TEXT, "error?": TEXT},
     "classes": {
         **{"class_id": ID, "class_name": TEXT, "n_images": WHOLE},
         **{"t_plus": NUMBER, "t_minus?": NUMBER},
     },
-    "features": {"feature_id": WHOLE, "layer": TEXT, "unit": ID, "kind": TEXT, "constant": TRUTH},
+    "features": {
+        **{"feature_id": WHOLE, "layer": TEXT, "unit": ID, "kind": TEXT, "constant": TRUTH},
+        "null_second_moment~": NUMBER,
+    },
     "thresholds": {
         **{"sign": TEXT, "threshold": NUMBER, "davg": NUMBER, "kept": NUMBER},
         **{"kept_random": NUMBER, "spread_random~": NUMBER},
@@ -31,7 +43,8 @@ COLUMNS: dict[str, Mapping[str, type[pl.DataType]]] = {
     "layers": {
         **{"layer": TEXT, "sign": TEXT, "pct_kept": NUMBER, "pct_kept_random": NUMBER},
         **{f"{name}{of}?": kind for name, kind in _SPREAD.items() for of in ("", "_random")},
-        **{f"lognormal_{n}{of}~": k for n, k in _SPREAD.items() for of in ("", "_random")},
+        **dict.fromkeys((f"{name}~" for name in _MORE), NUMBER),
+        **dict.fromkeys((f"calibrated_{name}~" for name in _CALIBRATED), NUMBER),
     },
     "top_features": {
         **{"class_id": ID, "sign": TEXT, "rank": ID},

@@ -100,7 +100,7 @@ def class_profile(run: Run, class_id: int, top: int = 10) -> ClassProfile:
         run.failed.filter(class_id=class_id).height,
         pl.DataFrame(kept, schema=dict(zip(names, types, strict=True)), orient="row"),
         _ranked(run, real, top, "feature_id").join(
-            run.features.select("feature_id", "layer", "unit"),
+            run.features.select("feature_id", "layer", "unit", run.feature_labels),
             on="feature_id",
             maintain_order="left",
         ),

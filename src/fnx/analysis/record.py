@@ -36,11 +36,13 @@ LIBRARIES = (
 class Extraction:
     """What the run itself put through the network: fewer images than all where it resumed.
 
-    `seconds` is the duration of the loop over the images, without building the network.
+    `seconds` is the duration of the loop over the images, without building the network. The rows of
+    `copied` images came from other embeddings of the same recipe.
     """
 
     images: int
     seconds: float
+    copied: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ class RunRecord:
     """All that is needed to repeat a run, or to trust it. Records of older versions lack keys.
 
     `crops`, `statistic`, `threshold`: the name of the option and its parameters. `neutral`: the
-    statistic's value where a class is like all others. `config`: the whole configuration.
+    statistic's value where a class is like all others. `reference_embedding`: of the reference
+    images, where they are others than the run's own. `config`: the whole configuration.
     `seconds`: wall time of each stage.
     """
 
@@ -111,6 +114,7 @@ class RunRecord:
     fingerprint: str = ""
     embedding: str = ""
     embedding_reused: bool = False
+    reference_embedding: str = ""
     extraction: Extraction | None = None
     weights_digest: str = ""
     counts: Counts = Counts()

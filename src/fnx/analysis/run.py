@@ -12,11 +12,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from fnx.analysis.calibrated import Calibrated
 from fnx.analysis.distributions import Domain, Extent, Sign, domain, extent, layer_rows
 from fnx.analysis.files import read_distances, read_table
 from fnx.analysis.record import Kept, RunRecord
 from fnx.analysis.scan import Scan, scan
 from fnx.errors import DataError, reason
+from fnx.statistics.null import effective_sizes
 from fnx.utils.files import expand_user
 
 
@@ -118,7 +120,7 @@ class Run:
     """``class_id``, ``class_name``, ``n_images``, ``t_plus``, ``t_minus``."""
 
     features = _table_property("features")
-    """``feature_id``, ``layer``, ``unit``, ``kind``, ``constant``."""
+    """``feature_id``, ``layer``, ``unit``, ``kind``, ``constant``, ``null_second_moment``."""
 
     thresholds = _table_property("thresholds")
     """``sign``, ``threshold``, ``davg``, ``kept``, ``kept_random``, ``spread_random``."""
@@ -162,6 +164,29 @@ class Run:
         return self._distances("distances_random", 3)
 
     @cached_property
+    def calibrated(self) -> Calibrated | None:
+        """The distances [F, C] calibrated, computed where they are indexed; None if they cannot be.
+
+        That needs the ``null_second_moment`` of every feature, which older runs, runs with
+        ``calibration=none`` and runs of some statistics do not have.
+        """
+        return self._calibrated("distances")
+
+    @cached_property
+    def calibrated_random(self) -> Calibrated | None:
+        """The same [R, F, C] under random labels."""
+        return self._calibrated("distances_random")
+
+    def _calibrated(self, name: str) -> Calibrated | None:
+        column = self.features.get_column("null_second_moment", default=None)
+        if column is None or column.has_nulls():
+            return None
+        sizes = effective_sizes(
+            self.classes["n_images"].to_numpy(), self.classes.height, self.n_images
+        )
+        return Calibrated(getattr(self, name), column.to_numpy(), sizes, self.neutral)
+
+    @cached_property
     def extents(self) -> tuple[Extent, Extent]:
         """How far the distances under the real and under random labels reach."""
         return extent(self.distances, self.neutral), extent(self.distances_random, self.neutral)
@@ -175,10 +200,25 @@ class Run:
     def scan(self) -> Scan:
         """All that figures, page and tables count from the distances; counted once."""
         layers = layer_rows(self.features)
+        arrays = self.distances, self.distances_random
+        both = self.calibrated, self.calibrated_random
+        calibrated = (both[0], both[1]) if both[0] and both[1] else None
         try:
-            return scan(layers, self.distances, self.distances_random, self.limits, self.domain)
+            return scan(layers, *arrays, self.limits, self.domain, calibrated)
         except DataError as error:  # a distance that is NaN
             raise DataError(f"{self.path}: {error}") from error
+
+    @property
+    def of_array(self) -> bool:
+        """Whether its features were there already: it has rows, and no images or network."""
+        return bool(self.record.setting("dataset.layout") == "array")
+
+    @cached_property
+    def feature_labels(self) -> pl.Series:
+        """How each feature is written: by its name where it has one, else as layer/unit."""
+        label = pl.format("{}/{}", "layer", "unit")
+        named = pl.col("name").fill_null(label) if "name" in self.features.columns else label
+        return self.features.select(named.alias("feature"))["feature"]
 
     @property
     def dataset(self) -> str:
@@ -230,12 +270,13 @@ class Run:
     @property
     def n_images(self) -> int:
         """Images that were used."""
-        return int(self.classes["n_images"].sum())
+        of_record = self.record.counts.images  # which older runs have not
+        return of_record or int(self.classes["n_images"].sum())
 
     @property
     def images_per_class(self) -> float:
-        """Mean |I_c|: images used over classes."""
-        return self.n_images / self.classes.height
+        """Mean |I_c|: of classes, images used over classes."""
+        return int(self.classes["n_images"].sum()) / self.classes.height
 
     @cached_property
     def kept(self) -> dict[str, Kept]:

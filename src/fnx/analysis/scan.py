@@ -5,12 +5,13 @@ Distances under random labels are read a layer at a time: they need not fit into
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fnx.analysis.calibrated import Calibrated
 from fnx.analysis.distributions import (
     Distances,
     Domain,
@@ -21,6 +22,7 @@ from fnx.analysis.distributions import (
     beyond,
     farthest,
     lognormal_spread,
+    mean_of_sign,
     spread,
 )
 from fnx.thresholds.counting import count_beyond
@@ -43,12 +45,17 @@ TopPairs = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Spreads:
-    """Mode and bars of a layer's D of one sign (Fig 5); None where it has no such value."""
+    """Mode and bars of a layer's D of one sign (Fig 5); None where it has no such value.
+
+    `mean` and `mean_random` are of `fnx.analysis.distributions.mean_of_sign`.
+    """
 
     real: Spread | None
     random: Spread | None
     lognormal: Spread | None
     lognormal_random: Spread | None
+    mean: float
+    mean_random: float
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,41 @@ class SideScan:
 
 
 @dataclass(frozen=True)
+class CalibratedSide:
+    """The calibrated distances of one sign; those that are neutral have none.
+
+    Attributes:
+        sign: "+" or "-".
+        count: (L,) pairs of a layer whose calibrated distance has this sign.
+        count_random: (L,) the same under random labels, all R together.
+        pairs: for each layer its top pairs, with their calibrated distances.
+        spreads: for each layer.
+    """
+
+    sign: Sign
+    count: NDArray[np.int64]
+    count_random: NDArray[np.int64]
+    pairs: list[TopPairs]
+    spreads: list[Spreads]
+
+
+@dataclass(frozen=True)
+class CalibratedScan:
+    """What is counted from the calibrated distances.
+
+    Attributes:
+        histogram: (L, BINS) numbers of pairs in each bin of the domain, without those that are
+            neutral: most pairs are, for chance alone gives them as much.
+        histogram_random: (L, BINS) the same under random labels, all R together.
+        sides: as those of the scan.
+    """
+
+    histogram: NDArray[np.int64]
+    histogram_random: NDArray[np.int64]
+    sides: list[CalibratedSide]
+
+
+@dataclass(frozen=True)
 class Scan:
     """What one scan over the distances of a run counts.
 
@@ -99,6 +141,7 @@ class Scan:
         random: (F, 4) of each feature's distances under random labels, over classes and
             labellings: the smallest, the quantiles, the largest. All are observed values.
         x: (X,) where the curves are counted, from 0: how far from the neutral value.
+        calibrated: of the calibrated distances; None for a run without them.
     """
 
     layers: list[LayerRows]
@@ -110,6 +153,7 @@ class Scan:
     histogram_random: NDArray[np.int64]
     random: NDArray[np.float32]
     x: NDArray[np.float64]
+    calibrated: CalibratedScan | None = None
 
 
 def scan(
@@ -118,6 +162,7 @@ def scan(
     random: Distances,
     limits: Mapping[Sign, Threshold],
     domain: Domain,
+    calibrated: tuple[Calibrated, Calibrated] | None = None,
 ) -> Scan:
     """Count everything.
 
@@ -127,6 +172,7 @@ def scan(
         random: [R, F, C] distances under random labels, R of 1 or more.
         limits: the thresholds of each sign that the statistic has.
         domain: the range of all distances.
+        calibrated: both calibrated, if they can be.
     """
     real, random = np.asarray(real), np.asarray(random)
     edges, x = domain.edges(BINS), np.linspace(0, domain.reach, CURVE_POINTS)
@@ -145,7 +191,47 @@ def scan(
         ),
         random=np.concatenate([_range(random[:, layer.rows]) for layer in layers]),
         x=x,
+        calibrated=_scan_calibrated(layers, *calibrated, limits, edges) if calibrated else None,
     )
+
+
+def _scan_calibrated(
+    layers: list[LayerRows],
+    real: Calibrated,
+    random: Calibrated,
+    signs: Iterable[Sign],
+    edges: NDArray[np.float64],
+) -> CalibratedScan:
+    """Count the calibrated distances, which are computed once, a layer at a time."""
+    neutral = real.neutral
+    histograms: list[tuple[NDArray[np.int64], ...]] = []
+    found: dict[Sign, list[tuple[int, int, TopPairs, Spreads]]] = {sign: [] for sign in signs}
+    for layer in layers:
+        here, by_chance = real[layer.rows], random[:, layer.rows]
+        histograms.append(
+            tuple(np.histogram(part[part != neutral], edges)[0] for part in (here, by_chance))
+        )
+        for sign, rows in found.items():
+            rows.append(
+                (
+                    int(beyond(here, neutral, sign).sum()),
+                    int(beyond(by_chance, neutral, sign).sum()),
+                    _top_pairs(here, sign, neutral, layer.rows.start),
+                    _spreads(here, by_chance, sign, neutral),
+                )
+            )
+    histogram, histogram_random = (np.stack(part) for part in zip(*histograms, strict=True))
+    sides = [
+        CalibratedSide(
+            sign,
+            np.array([count for count, _, _, _ in rows]),
+            np.array([count for _, count, _, _ in rows]),
+            [pairs for _, _, pairs, _ in rows],
+            [spreads for _, _, _, spreads in rows],
+        )
+        for sign, rows in found.items()
+    ]
+    return CalibratedScan(histogram, histogram_random, sides)
 
 
 def _range(random: Distances) -> NDArray[np.float32]:
@@ -200,4 +286,6 @@ def _spreads(real: Distances, random: Distances, sign: Sign, neutral: float) -> 
         spread(random, sign, neutral),
         lognormal_spread(real, sign, neutral),
         lognormal_spread(random, sign, neutral),
+        mean_of_sign(real, sign, neutral),
+        mean_of_sign(random, sign, neutral),
     )

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from fnx.analysis.calibrated import Calibrated
 from fnx.analysis.distributions import (
     Distances,
     Sign,
@@ -18,7 +20,9 @@ from fnx.analysis.distributions import (
     layer_rows,
     ranked,
 )
-from fnx.analysis.scan import Scan, SideScan, scan
+from fnx.analysis.labelling import memberships, used
+from fnx.analysis.scan import Scan, SideScan, Spreads, scan
+from fnx.statistics.null import effective_sizes
 from fnx.thresholds import Side, Thresholds
 
 
@@ -31,6 +35,8 @@ def analyse(
     thresholds: Thresholds,
     top_k: int,
     neutral: float = 0.0,
+    *,
+    null_second_moment: NDArray[np.float64] | None = None,
 ) -> dict[str, Any]:
     """Count what the distances tell, and make a run's tables of it.
 
@@ -43,12 +49,22 @@ def analyse(
         thresholds: of these distances.
         top_k: features listed for each class and sign.
         neutral: of the statistic.
+        null_second_moment: (F,) see `fnx.null`; None without calibration.
 
     Returns:
         What a `fnx.analysis.Run` holds, by name: its arrays, its scan and its tables.
     """
     extents = extent(real, neutral), extent(random, neutral)
-    scanned = scan(layer_rows(features), real, random, limits(thresholds), domain(*extents))
+    classes = classes_table(images, class_names)
+    calibrated, moments = None, pl.Series([None] * features.height, dtype=pl.Float64)
+    if null_second_moment is not None:
+        sizes = effective_sizes(classes["n_images"].to_numpy(), classes.height, used(images).height)
+        known = null_second_moment, sizes, neutral
+        calibrated = Calibrated(real, *known), Calibrated(random, *known)
+        moments = pl.Series(null_second_moment, dtype=pl.Float64)
+    scanned = scan(
+        layer_rows(features), real, random, limits(thresholds), domain(*extents), calibrated
+    )
     return {
         "distances": real,
         "distances_random": random,
@@ -56,10 +72,10 @@ def analyse(
         "domain": scanned.domain,
         "scan": scanned,
         "images": images,
-        "classes": classes_table(images, class_names).join(
+        "classes": classes.join(
             class_thresholds_table(thresholds, len(class_names)), on="class_id"
         ),
-        "features": features,
+        "features": features.with_columns(null_second_moment=moments),
         "thresholds": thresholds_table(thresholds),
         "davg": davg_table(thresholds),
         "layers": layers_table(scanned),
@@ -71,7 +87,8 @@ def classes_table(images: pl.DataFrame, class_names: Sequence[str]) -> pl.DataFr
     """Return the classes and the number of their images that were used.
 
     Args:
-        images: columns ``class_id`` and ``status``; only rows with status "ok" count.
+        images: columns ``class_id`` (or ``class_ids``, see `fnx.analysis.labelling`) and
+            ``status``; only rows with status "ok" count.
         class_names: name of each class; the index is the class id.
 
     Returns:
@@ -81,7 +98,7 @@ def classes_table(images: pl.DataFrame, class_names: Sequence[str]) -> pl.DataFr
     >>> classes_table(images, ["cat", "dog"])["n_images"].to_list()
     [2, 1]
     """
-    ids = images.filter(pl.col("status") == "ok")["class_id"].to_numpy().astype(np.int64)
+    ids = memberships(used(images))["class_id"].drop_nulls().to_numpy().astype(np.int64)
     counts = np.bincount(ids, minlength=len(class_names))
     return pl.DataFrame(
         {"class_id": range(len(class_names)), "class_name": class_names, "n_images": counts},
@@ -99,7 +116,11 @@ def layers_table(scanned: Scan) -> pl.DataFrame:
         class) pairs with D > t⁺ (D < t⁻), the latter over all permutations; ``mode_random``,
         ``low_random``, ``high_random``, the distribution under random labels, pooled; the same six
         with ``lognormal_`` before them, of the fitted law (see
-        `fnx.analysis.distributions.lognormal_spread`).
+        `fnx.analysis.distributions.lognormal_spread`); ``mean`` and ``mean_random`` (see
+        `fnx.analysis.distributions.mean_of_sign`). All these but ``pct_kept`` and
+        ``pct_kept_random`` with ``calibrated_`` before them, of the calibrated distances, and
+        ``calibrated_pct``, ``calibrated_pct_random``, percent of the pairs whose calibrated
+        distance has this sign, for most are neutral; null in a run that is not calibrated.
     """
     rows = [
         _layer_row(scanned, i, side) for i in range(len(scanned.layers)) for side in scanned.sides
@@ -111,17 +132,34 @@ def layers_table(scanned: Scan) -> pl.DataFrame:
 
 
 def _layer_row(scanned: Scan, i: int, side: SideScan) -> dict[str, Any]:
-    spreads = side.spreads[i]
     pairs = scanned.layers[i].size * side.limits.size
-    return {
+    row: dict[str, Any] = {
         "layer": scanned.layers[i].name,
         "sign": side.sign,
-        **_columns(spreads.real, "{}"),
+        **_columns(side.spreads[i].real, "{}"),
         "pct_kept": 100 * int(side.kept[i].sum()) / pairs,
         "pct_kept_random": 100 * int(side.kept_random[i].sum()) / (pairs * scanned.n_random),
+        **_spread_columns(side.spreads[i]),
+    }
+    sides = scanned.calibrated.sides if scanned.calibrated else []
+    found = next((one for one in sides if one.sign == side.sign), None)
+    names = (*_spread_columns(side.spreads[i]), "pct", "pct_random")
+    calibrated: dict[str, float | None] = dict.fromkeys(names)
+    if found is not None:
+        calibrated |= _spread_columns(found.spreads[i])
+        calibrated["pct"] = 100 * int(found.count[i]) / pairs
+        calibrated["pct_random"] = 100 * int(found.count_random[i]) / (pairs * scanned.n_random)
+    return row | {f"calibrated_{name}": value for name, value in calibrated.items()}
+
+
+def _spread_columns(spreads: Spreads) -> dict[str, float | None]:
+    return {
+        **_columns(spreads.real, "{}"),
         **_columns(spreads.random, "{}_random"),
         **_columns(spreads.lognormal, "lognormal_{}"),
         **_columns(spreads.lognormal_random, "lognormal_{}_random"),
+        "mean": spreads.mean,
+        "mean_random": spreads.mean_random,
     }
 
 

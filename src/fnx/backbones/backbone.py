@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from fnx.backbones.layers import Layer
 from fnx.backbones.pooling import peak_positions, pooled
-from fnx.backbones.trace import Site, Trace
+from fnx.backbones.trace import Site, Trace, tensor_of
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,11 @@ class Backbone(nn.Module):
         weights_digest: str,
     ) -> None:
         super().__init__()
-        # Units innermost, which is twice as fast on CPUs.
-        self.net = net.requires_grad_(False).eval().to(memory_format=torch.channels_last)
+        self.net = net.requires_grad_(False).eval()
+        # Units innermost, which is twice as fast on CPUs. `net.to` refuses 3-D convolutions.
+        for tensor in itertools.chain(net.parameters(), net.buffers()):
+            if tensor.ndim == 4:
+                tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
         self.layers = tuple(layers)
         self.n_features = sum(layer.units for layer in layers)
         self.weights_digest = weights_digest
@@ -233,7 +236,9 @@ def read(
             hooks.enter_context(
                 module.register_forward_pre_hook(lambda _, args, k=key: hook(k, args[0]))
                 if key[1]
-                else module.register_forward_hook(lambda _, args, out, k=key: hook(k, out))
+                else module.register_forward_hook(
+                    lambda _, args, out, k=key: hook(k, tensor_of(out))
+                )
             )
         try:
             net(images)

@@ -32,7 +32,8 @@ def layer_names(config: ModelConfig, image_size: int) -> list[Layer]:
     if layers is None:
         from fnx.backbones.networks import traced
 
-        layers = traced(config.timm_name, image_size).layers
+        trace = traced(config.timm_name, image_size)
+        return select(trace.layers, config.layers, trace.unseen)
     return select(layers, config.layers)
 
 
@@ -52,7 +53,7 @@ def build(config: ModelConfig, weights: WeightsFile, *, image_size: int, seed: i
     from fnx.backbones.weights.load import load, read_state_dict
 
     trace = traced(config.timm_name, image_size)
-    layers = select(trace.layers, config.layers)
+    layers = select(trace.layers, config.layers, trace.unseen)
     taps = plan(trace, layers, config.tap, class_token=config.class_token)
     last = max(tap.site.time for tap in taps)
     if weights.path is None:
@@ -78,7 +79,7 @@ def build(config: ModelConfig, weights: WeightsFile, *, image_size: int, seed: i
             image_size,
         )
     if trace.unseen:
-        some = ", ".join(trace.unseen[:5]) + (", …" if len(trace.unseen) > 5 else "")
+        some = ", ".join(list(trace.unseen)[:5]) + (", …" if len(trace.unseen) > 5 else "")
         log.warning("%s: no hook can read %d layers (%s)", config.name, len(trace.unseen), some)
     return Backbone(
         net,

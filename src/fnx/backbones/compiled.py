@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fnx.backbones.backbone import Backbone, Tap
 from fnx.backbones.pooling import peak_positions, pooled
+from fnx.backbones.trace import tensor_of
 
 
 class CompiledBackbone:
@@ -45,7 +46,8 @@ class CompiledBackbone:
         module = self._backbone.net.get_submodule(path)
         read, images = self._read, self._images
 
-        def keep(value: Tensor) -> None:
+        def keep(value: Tensor | None) -> None:
+            assert value is not None  # `trace` found one
             row = pooled(value, channels_last=tap.channels_last, images=images, prefix=tap.left_out)
             places = None
             if self._located != slice(0) and len(value) == images:
@@ -60,7 +62,7 @@ class CompiledBackbone:
         if entry:
             module.register_forward_pre_hook(lambda _, inputs: keep(inputs[0]))
         else:
-            module.register_forward_hook(lambda _, inputs, output: keep(output))
+            module.register_forward_hook(lambda _, inputs, output: keep(tensor_of(output)))
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Embed a batch: uint8 (images, 3, H, W) → float32 (images, F)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,13 +32,16 @@ class Layer:
     output: bool = False
 
 
-def select(layers: Sequence[Layer], spec: Any) -> list[Layer]:
+def select(
+    layers: Sequence[Layer], spec: Any, unseen: Mapping[str, str] | None = None
+) -> list[Layer]:
     """Return the layers that `spec` asks for, in the order of the network.
 
     Args:
         layers: all layers of the network.
         spec: ``"all"``, ``"conv"`` or ``"fc"`` (without the final classifier), or names and globs
             (one string or several), which reach the classifier too.
+        unseen: layers that cannot be read, with the reason.
 
     Raises:
         ConfigError: naming the first name or glob that matches no layer.
@@ -63,6 +66,8 @@ def select(layers: Sequence[Layer], spec: Any) -> list[Layer]:
         if not found and pattern in KINDS and len(patterns) > 1:
             found = {layer.name for layer in layers if pattern in ("all", layer.kind)}
             found -= {layer.name for layer in layers if layer.output}
+        if not found and (why := (unseen or {}).get(str(pattern))) is not None:
+            raise ConfigError(f"layer '{pattern}' cannot be read: {why}")
         if not found:
             raise ConfigError(_no_such(str(pattern), layers))
         wanted |= found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fnx.backbones.architectures import stage_names
 from fnx.backbones.networks import looked_at, traced
 from fnx.backbones.receptive import stage_fields
-from fnx.backbones.trace import is_layer, is_stage
+from fnx.backbones.trace import is_layer, is_stage, tensor_of
 
 _NUMBERS = ("filters", "parameters", "neurons", "features", "height", "width")
 SCHEMA: dict[str, pl.DataType] = {
@@ -45,7 +45,9 @@ def network_table(timm_name: str, image_size: int, features: Mapping[str, int]) 
     layers = {layer.module: layer for layer in trace.layers}
     names = {module: layer.name for module, layer in layers.items()} | stage_names(timm_name)
     fields = stage_fields(timm_name, image_size)
-    outputs, parameters = looked_at(timm_name, image_size, lambda net: _outputs(net, image_size))
+    outputs, parameters = looked_at(
+        timm_name, image_size, lambda net: _outputs(net, image_size, layers)
+    )
     sizes = {"neurons": 3 * image_size**2, "height": image_size, "width": image_size}
     listed: list[dict[str, Any]] = [
         {"name": "input", "kind": "input", **sizes, "receptive_field": 1, "stride": 1}
@@ -53,13 +55,15 @@ def network_table(timm_name: str, image_size: int, features: Mapping[str, int]) 
     for path, output in outputs.items():
         module, name = output.module, names.get(path, path)
         row: dict[str, Any] = {"name": name, "kind": "pool", "neurons": output.neurons}
-        if is_layer(module):
+        if is_layer(module) or path in layers:
             kind = "fc" if isinstance(module, nn.Linear) else "conv"
             kind = layers[path].kind if path in layers else kind if output.seen else "other"
             own = sum(parameter.numel() for parameter in module.parameters(recurse=False))
             parameters -= own
             row |= {"kind": kind, "parameters": own, "features": features.get(name, 0)}
-            if kind != "other":
+            if path in layers:
+                row["filters"] = layers[path].units
+            elif kind != "other":
                 row["filters"] = len(module.get_parameter("weight"))
         elif not output.smaller or any(path.startswith(f"{other}.") for other in outputs):
             continue
@@ -93,14 +97,17 @@ class _Output:
     neurons: int = 0
 
 
-def _outputs(net: nn.Module, side: int) -> tuple[dict[str, _Output], int]:
+def _outputs(
+    net: nn.Module, side: int, layers: Collection[str] = ()
+) -> tuple[dict[str, _Output], int]:
     """Run layers and pools on one image; and count the parameters of the network."""
     example = next(net.parameters(), torch.empty(0))
     image = torch.zeros(1, 3, side, side, dtype=example.dtype, device=example.device)
     found: dict[str, _Output] = {}
 
-    def keep(path: str, module: nn.Module, inputs: Sequence[Any], output: Any) -> None:
-        if not isinstance(output, Tensor) or output.ndim < 2:
+    def keep(path: str, module: nn.Module, inputs: Sequence[Any], returned: Any) -> None:
+        output = tensor_of(returned)
+        if output is None or output.ndim < 2:
             return
         if path not in found:
             entered = inputs[0] if inputs and isinstance(inputs[0], Tensor) else output
@@ -113,7 +120,7 @@ def _outputs(net: nn.Module, side: int) -> tuple[dict[str, _Output], int]:
         found[path].neurons += output.numel()
 
     for path, module in net.named_modules():
-        if is_stage(module):
+        if is_stage(module) or path in layers:
             module.register_forward_hook(lambda m, a, out, p=path: keep(p, m, a, out))
     with torch.enable_grad():  # through which an output tells that it depends on the image
         net.requires_grad_(False)(image.requires_grad_())

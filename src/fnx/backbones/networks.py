@@ -1,4 +1,4 @@
-"""timm's networks: checked by name, built for an image size, and traced."""
+"""Networks, timm's and those of plugins, by name: built for an image size, and traced."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from fnx.backbones import plugin
 from fnx.backbones.architectures import architecture, known_layers
 from fnx.backbones.backbone import Preprocessing
 from fnx.backbones.layers import Layer
 from fnx.backbones.pooling import token_grid
-from fnx.backbones.trace import Trace, trace
+from fnx.backbones.trace import Trace, tensor_of, trace
 from fnx.config.schema import ModelConfig
-from fnx.errors import ConfigError
+from fnx.errors import ConfigError, FnxError
 
 _T = TypeVar("_T")
 
@@ -44,9 +45,14 @@ def check_name(timm_name: str) -> None:
 def create(timm_name: str, image_size: int) -> nn.Module:
     """Create an untrained network of timm's, in evaluation mode, for squares of `image_size` px.
 
+    A plugin's network has the weights that its function gave it.
+
     Raises:
         ConfigError: unknown name, or a network that takes no images of this size.
+        PluginError: see `fnx.backbones.plugin.create_plugin`.
     """
+    if plugin.is_plugin(timm_name):
+        return plugin.create_plugin(timm_name)
     check_name(timm_name)
     info = timm.models.get_pretrained_cfg(timm_name)
     native = info.input_size[-1] if info is not None and info.fixed_input_size else image_size
@@ -73,14 +79,24 @@ def traced(timm_name: str, image_size: int) -> Trace:
     def look(net: nn.Module) -> Trace:
         device = _device(net)
         count = _TRACED_IMAGES if device.type == "meta" else 2
+        images = torch.zeros(count, 3, image_size, image_size, device=device, dtype=_dtype(net))
+        if (own := plugin.definition(timm_name)) is not None:
+            return trace(
+                net,
+                images,
+                classifiers=plugin.classifiers(timm_name, net),
+                others=plugin.own_modules(timm_name, net),
+                prefix_tokens=own.prefix_tokens,
+            )
         named = (getattr(net, "pretrained_cfg", None) or {}).get("classifier") or ()
         classifiers = (named,) if isinstance(named, str) else tuple(named)
-        images = torch.zeros(count, 3, image_size, image_size, device=device)
         return trace(net, images, classifiers=classifiers)
 
     try:
         result = looked_at(timm_name, image_size, look)
-    except (AssertionError, RuntimeError, ValueError) as error:
+    except FnxError:
+        raise
+    except _failures(timm_name) as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(f"{timm_name} takes no images of {image_size} px: {why}") from error
     if (known := known_layers(timm_name)) is not None:
@@ -100,13 +116,12 @@ def looked_at(timm_name: str, image_size: int, look: Callable[[nn.Module], _T]) 
         with torch.device("meta"):
             net = create(timm_name, image_size)
         return look(net)
-    except ConfigError:
+    except FnxError:
         raise
     except Exception:  # a network that needs values while it is built or looked at
         return look(untrained(timm_name, image_size, seed=0))
 
 
-@functools.cache
 def map_sizes(
     timm_name: str, image_size: int, view: tuple[int, int]
 ) -> Mapping[str, tuple[int, int]]:
@@ -117,10 +132,20 @@ def map_sizes(
     >>> map_sizes("vgg16", 64, (64, 97))["conv5_1"]
     (4, 6)
     """
+    return _map_sizes(timm_name, image_size, view, plugin.definition(timm_name))
+
+
+@functools.cache
+def _map_sizes(
+    timm_name: str, image_size: int, view: tuple[int, int], definition: object
+) -> Mapping[str, tuple[int, int]]:
     trace = traced(timm_name, image_size)
     sizes: dict[str, tuple[int, int]] = {}
 
-    def keep(layer: Layer, value: Tensor) -> None:
+    def keep(layer: Layer, output: Any) -> None:
+        value = tensor_of(output)
+        if value is None:
+            return
         shape = tuple(value.shape[1:-1] if layer.module in trace.linear else value.shape[2:])
         if len(shape) == 1:
             shape = token_grid(shape[0] - trace.readings[layer.module][0].prefix, view)
@@ -133,7 +158,7 @@ def map_sizes(
                 lambda _, inputs, output, layer=layer: keep(layer, output)
             )
         with torch.no_grad():
-            net(torch.zeros(1, 3, *view, device=_device(net)))
+            net(torch.zeros(1, 3, *view, device=_device(net), dtype=_dtype(net)))
 
     looked_at(timm_name, image_size, look)
     return sizes
@@ -143,17 +168,30 @@ def takes_oblong(timm_name: str, image_size: int) -> bool:
     """Return whether the network takes images that are not square, `image_size` the short side."""
 
     def look(net: nn.Module) -> None:
-        net(torch.zeros(1, 3, image_size, image_size + image_size // 8, device=_device(net)))
+        longer = image_size + image_size // 8
+        net(torch.zeros(1, 3, image_size, longer, device=_device(net), dtype=_dtype(net)))
 
     try:
         looked_at(timm_name, image_size, look)
-    except (AssertionError, RuntimeError, ValueError):
+    except FnxError:
+        raise
+    except _failures(timm_name):
         return False
     return True
 
 
+def _failures(network: str) -> tuple[type[Exception], ...]:
+    """Return what a network raises on images that it does not take: a plugin's, anything."""
+    known = AssertionError, RuntimeError, ValueError
+    return (Exception,) if plugin.is_plugin(network) else known
+
+
 def _device(net: nn.Module) -> torch.device:
     return next(net.parameters()).device
+
+
+def _dtype(net: nn.Module) -> torch.dtype | None:
+    return next((p.dtype for p in net.parameters() if p.is_floating_point()), None)
 
 
 def untrained(timm_name: str, image_size: int, seed: int) -> nn.Module:
@@ -185,7 +223,9 @@ def uninitialised(timm_name: str, image_size: int) -> nn.Module:
 def preprocessing(config: ModelConfig) -> Preprocessing:
     """Return how pixels become the network's input; what `config` leaves open is timm's."""
     given = config.preprocess
+    normal = plugin.normalisation(config.timm_name) if plugin.is_plugin(config.timm_name) else None
     info = timm.models.get_pretrained_cfg(config.timm_name) or timm.models.PretrainedCfg()
+    mean, std = normal or (info.mean, info.std)
 
     def values(own: list[float] | None, usual: tuple[float, ...]) -> tuple[float, ...]:
         if own is None:  # timm's are in RGB and for pixels of 0…1
@@ -196,6 +236,6 @@ def preprocessing(config: ModelConfig) -> Preprocessing:
     return Preprocessing(
         channels=given.channels,
         scale=float(given.scale),
-        mean=values(given.mean, info.mean),
-        std=values(given.std, info.std),
+        mean=values(given.mean, mean),
+        std=values(given.std, std),
     )

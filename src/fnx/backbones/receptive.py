@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from fnx.backbones.dependence import DependenceOnly, narrowed
 from fnx.backbones.networks import traced, uninitialised
+from fnx.backbones.plugin import definition
 from fnx.backbones.pooling import token_grid
-from fnx.backbones.trace import is_stage
+from fnx.backbones.trace import is_stage, tensor_of
 
 log = logging.getLogger(__name__)
 
@@ -73,18 +74,29 @@ def receptive_fields(timm_name: str, image_size: int) -> dict[str, ReceptiveFiel
     return {layer.name: fields.get(layer.module) for layer in layers}
 
 
-@functools.cache
 def stage_fields(timm_name: str, image_size: int) -> Mapping[str, ReceptiveField | None]:
     """Return the receptive fields of all layers and pools of a network, by module path."""
+    return _stage_fields(timm_name, image_size, definition(timm_name))
+
+
+@functools.cache
+def _stage_fields(
+    timm_name: str, image_size: int, definition: object
+) -> Mapping[str, ReceptiveField | None]:
     trace = traced(timm_name, image_size)
     prefixes = {path: readings[0].prefix for path, readings in trace.readings.items()}
     net = uninitialised(timm_name, image_size)
-    stages = [path for path, module in net.named_modules() if is_stage(module)]
-    return measure_fields(net, stages, image_size, prefixes)
+    read = {layer.module for layer in trace.layers}
+    stages = [path for path, module in net.named_modules() if path in read or is_stage(module)]
+    return measure_fields(net, stages, image_size, prefixes, trace.linear)
 
 
 def measure_fields(
-    net: nn.Module, modules: Collection[str], side: int, prefixes: Mapping[str, int]
+    net: nn.Module,
+    modules: Collection[str],
+    side: int,
+    prefixes: Mapping[str, int],
+    channels_last: Collection[str] = (),
 ) -> dict[str, ReceptiveField | None]:
     """Measure the receptive fields of some modules, by path, of a network that is used up by it.
 
@@ -96,6 +108,7 @@ def measure_fields(
         modules: paths of the modules.
         side: side in pixels of the square images.
         prefixes: class and register tokens in front of a module's map.
+        channels_last: modules beside linear layers whose units are the last axis.
     """
     net = net.requires_grad_(False)
     for parameter in net.parameters():
@@ -107,7 +120,7 @@ def measure_fields(
     for image in ((side, side), (side + _LONGER, narrow), (narrow, side + _LONGER)):
         left = [path for path in modules if None in grids[path] and maps.get(path) != (1, 1)]
         try:
-            measured = _measure(net, left, image, prefixes) if left else {}
+            measured = _measure(net, left, image, prefixes, channels_last) if left else {}
         except Exception as error:  # takes no such images, or has functions without a gradient
             log.debug("receptive fields are not known from images of %s: %s", image, error)
             break
@@ -161,7 +174,11 @@ class _Line:
 
 
 def _measure(
-    net: nn.Module, modules: Collection[str], image: tuple[int, int], prefixes: Mapping[str, int]
+    net: nn.Module,
+    modules: Collection[str],
+    image: tuple[int, int],
+    prefixes: Mapping[str, int],
+    channels_last: Collection[str],
 ) -> dict[str, tuple[_Line, _Line]]:
     """Find the boxes of four positions of the modules' maps, along both axes, on some image."""
     # One image for each position, so that one gradient shows all four.
@@ -169,9 +186,10 @@ def _measure(
     maps: dict[str, Tensor] = {}
 
     def keep(path: str, module: nn.Module, output: Any) -> None:
-        if path not in maps and isinstance(output, Tensor) and output.requires_grad:
-            units = -1 if isinstance(module, nn.Linear) else 1
-            found = _as_map(output.movedim(units, 1), prefixes.get(path, 0), image)
+        value = tensor_of(output)
+        if path not in maps and value is not None and value.requires_grad:
+            units = -1 if isinstance(module, nn.Linear) or path in channels_last else 1
+            found = _as_map(value.movedim(units, 1), prefixes.get(path, 0), image)
             if found is not None:
                 maps[path] = found
 

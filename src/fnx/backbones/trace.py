@@ -6,7 +6,9 @@ nowhere in the network's description. Hooks on all modules see the ways of the t
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,14 +57,14 @@ class Trace:
         readings: for each such layer's module, one reading a call.
         entered: for each module that is called, the time of its first call.
         linear: modules of `layers` whose units are the last axis.
-        unseen: convolutions and linear layers that no hook can read for each image.
+        unseen: layers that no hook can read for each image, with the reason.
     """
 
     layers: list[Layer] = field(default_factory=list)
     readings: dict[str, list[Reading]] = field(default_factory=dict)
     entered: dict[str, int] = field(default_factory=dict)
     linear: frozenset[str] = frozenset()
-    unseen: tuple[str, ...] = ()
+    unseen: dict[str, str] = field(default_factory=dict)
 
     def needs(self, module: str, last: int) -> bool:
         """Whether a module takes part before time `last`; if never called, as its parent does."""
@@ -86,7 +88,14 @@ class _Live:
     layer: str
 
 
-def trace(net: nn.Module, images: Tensor, *, classifiers: tuple[str, ...] = ()) -> Trace:
+def trace(
+    net: nn.Module,
+    images: Tensor,
+    *,
+    classifiers: tuple[str, ...] = (),
+    others: Collection[str] = (),
+    prefix_tokens: int = 0,
+) -> Trace:
     """Run `net` once on `images` and note where each layer can be read.
 
     Args:
@@ -94,6 +103,10 @@ def trace(net: nn.Module, images: Tensor, *, classifiers: tuple[str, ...] = ()) 
         images: float (B, 3, S, S). B should divide no other size of the network: layers whose
             output does not hold a row (or several) for each image are told from others by it.
         classifiers: module paths of the final classifier.
+        others: paths of modules that are layers too. Their units are the last axis of (B, C) and
+            (B, tokens, C), else the second.
+        prefix_tokens: class and register tokens in front of the patches, where the network does not
+            say so itself, as timm's do.
 
     The rules. A layer's value is followed through norms (batch norm; any other norm that stands
     beside the layer in the same parent), dropout and identity to the activation that comes next:
@@ -105,11 +118,23 @@ def trace(net: nn.Module, images: Tensor, *, classifiers: tuple[str, ...] = ()) 
     live: dict[int, _Live] = {}
     calls: Counter[str] = Counter()
     entries: dict[str, Site] = {}
-    unread: set[str] = set()
+    unread: dict[str, str] = {}
+    found_units: dict[str, int] = {}
+    linear: set[str] = set()
     clock = 0
-    prefix_tokens = int(getattr(net, "num_prefix_tokens", 0) or 0)
+    own_prefix = int(getattr(net, "num_prefix_tokens", 0) or 0)
     grid = getattr(getattr(net, "patch_embed", None), "num_patches", None)
-    all_tokens = prefix_tokens + grid if isinstance(grid, int) else None
+    all_tokens = own_prefix + grid if isinstance(grid, int) else None
+
+    def prefix_of(value: Tensor) -> int:
+        tokens = value.shape[1]
+        if prefix_tokens:  # patches of square images are a square
+            return (
+                prefix_tokens
+                if math.isqrt(tokens - prefix_tokens) ** 2 == tokens - prefix_tokens
+                else 0
+            )
+        return own_prefix if tokens == all_tokens else 0
 
     def follow(value: Any) -> _Live | None:
         found = live.get(id(value))
@@ -133,16 +158,24 @@ def trace(net: nn.Module, images: Tensor, *, classifiers: tuple[str, ...] = ()) 
         nonlocal clock
         clock += 1
         module, site = modules[path], Site(path, False, calls[path] - 1, clock)
-        if is_layer(module):
-            if path in unread or not _is_read(module, output, len(images)):
-                unread.add(path)
+        if is_layer(module) or path in others:
+            value = tensor_of(output)
+            units = _units(module, value)
+            if path in unread or value is None or not _is_read(module, value, len(images), units):
+                unread[path] = _shape(output)
                 return
-            tokens = isinstance(module, nn.Linear) and output.ndim == 3
-            whole = tokens and len(output) == len(images) and output.shape[1] == all_tokens
-            prefix = prefix_tokens if whole else 0
+            last = _is_channels_last(module, value)
+            if (path in linear) != last and path in result.readings:  # another layout in each call
+                unread[path] = "values of several shapes"
+                return
+            if last:
+                linear.add(path)
+            tokens = last and value.ndim == 3 and len(value) == len(images)
+            prefix = prefix_of(value) if tokens else 0
             reading = Reading(site, site, prefix)
             result.readings.setdefault(path, []).append(reading)
-            live[id(output)] = _Live(output, output._version, reading, path)
+            found_units[path] = units
+            live[id(value)] = _Live(value, value._version, reading, path)
         elif path in entered_activations:
             entered_activations.pop(path).post = site
         elif inputs and isinstance(output, Tensor) and (found := follow(inputs[0])):
@@ -168,15 +201,28 @@ def trace(net: nn.Module, images: Tensor, *, classifiers: tuple[str, ...] = ()) 
         net(images)
     for path in unread:
         result.readings.pop(path, None)
-    result.linear = frozenset(p for p in result.readings if isinstance(modules[p], nn.Linear))
+    result.linear = frozenset(linear & result.readings.keys())
     for path in result.readings:
-        kind = "fc" if path in result.linear else "conv"
-        units = _units(modules[path])
-        result.layers.append(Layer(path, units, kind, path, output=path in classifiers))
-    result.unseen = tuple(
-        path for path, m in modules.items() if is_layer(m) and path not in result.readings
-    )
+        layer = Layer(path, found_units[path], _kind(modules[path]), path, path in classifiers)
+        result.layers.append(layer)
+    for path, module in modules.items():
+        if (is_layer(module) or path in others) and path not in result.readings:
+            result.unseen[path] = unread.get(path, "it is not called")
     return result
+
+
+def tensor_of(output: Any) -> Tensor | None:
+    """Return what a module computed: its output, or the first tensor in a tuple, list or dict.
+
+    >>> tensor_of({"hidden": (torch.ones(2), None)})
+    tensor([1., 1.])
+    """
+    if isinstance(output, Tensor):
+        return output
+    inside = output.values() if isinstance(output, Mapping) else output
+    if isinstance(inside, (tuple, list)) or isinstance(output, Mapping):
+        return next((found for one in inside if (found := tensor_of(one)) is not None), None)
+    return None
 
 
 def is_layer(module: nn.Module) -> bool:
@@ -193,7 +239,8 @@ def is_stage(module: nn.Module) -> bool:
 def is_activation(module: nn.Module) -> bool:
     """Whether a module is an activation function."""
     home = type(module).__module__
-    at_home = home == "torch.nn.modules.activation" or home.startswith("timm.layers.activations")
+    known = ("torch.nn.modules.activation", "timm.layers.activations", "transformers.activations")
+    at_home = home.startswith(known)
     return at_home and type(module).__name__ not in _NO_ACTIVATION
 
 
@@ -215,12 +262,37 @@ def is_norm(module: nn.Module) -> bool:
     )
 
 
-def _is_read(module: nn.Module, output: Any, images: int) -> bool:
+def _is_read(module: nn.Module, value: Tensor, images: int, units: int) -> bool:
     """Whether an output holds one or several rows of this layer's units for each image."""
-    if not isinstance(output, Tensor) or output.ndim < 2 or len(output) % images:
+    if value.ndim < 2 or len(value) % images:
         return False
-    return output.shape[-1 if isinstance(module, nn.Linear) else 1] == _units(module)
+    return value.shape[-1 if _is_channels_last(module, value) else 1] == units
 
 
-def _units(module: nn.Module) -> int:
-    return int(module.out_features if isinstance(module, nn.Linear) else module.out_channels)  # type: ignore[arg-type]
+def _is_channels_last(module: nn.Module, value: Tensor) -> bool:
+    """Whether a layer's units are the last axis of its output."""
+    if is_layer(module):
+        return isinstance(module, nn.Linear)
+    return value.ndim < 4
+
+
+def _units(module: nn.Module, value: Tensor | None) -> int:
+    if is_layer(module):
+        return int(module.out_features if isinstance(module, nn.Linear) else module.out_channels)  # type: ignore[arg-type]
+    if value is None or value.ndim < 2:
+        return 0
+    return value.shape[-1 if _is_channels_last(module, value) else 1]
+
+
+def _kind(module: nn.Module) -> str:
+    if is_layer(module):
+        return "fc" if isinstance(module, nn.Linear) else "conv"
+    return "other"
+
+
+def _shape(output: Any) -> str:
+    """Describe an output that holds no row per image."""
+    value = tensor_of(output)
+    if value is None:
+        return f"it returns no tensor but {type(output).__name__}"
+    return f"its output {tuple(value.shape)} holds no row per image"

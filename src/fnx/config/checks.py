@@ -15,6 +15,8 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from fnx import backbones
 from fnx.analysis.pairs import check_pair
 from fnx.backbones.architectures import known_layers
@@ -25,6 +27,7 @@ from fnx.errors import ConfigError, unknown
 from fnx.images.crops import Crops
 from fnx.images.paths import shown
 from fnx.registry import statistics, thresholds
+from fnx.statistics.null import check_method
 from fnx.statistics.tiles import NO_IMAGES, prepare
 
 # Layouts that need a key which no option can give.
@@ -42,8 +45,11 @@ def check(config: Config) -> None:
     _check_keys(config)
     _check_combinations(config)
     _check_statistic(config)
+    _check_calibration(config)
     _check_packages(config)
     _check_folders(config)
+    if _check_array(config):
+        return
     _check_model(config)
     _check_machines(config)
 
@@ -57,6 +63,18 @@ def check_listing(config: Config, class_names: Iterable[str | None]) -> None:
     names = {name for name in class_names if name is not None}
     for key, pair in _pairs(config):
         check_pair(pair, class_names=names, key=key)
+
+
+def check_features(config: Config, features: pl.DataFrame, class_names: Iterable[str]) -> None:
+    """Refuse pairs of a class, or of a feature, that an array does not have.
+
+    Raises:
+        ConfigError: naming the first.
+    """
+    units = dict(features.group_by("layer").len().iter_rows())
+    names = set(class_names)
+    for key, pair in _pairs(config):
+        check_pair(pair, units=units, class_names=names, key=key)
 
 
 def _check_keys(node: Any, prefix: str = "") -> None:
@@ -138,6 +156,18 @@ def _check_statistic(config: Config) -> None:
     prepare(statistic, config.statistic, NO_IMAGES)  # compiles it, which can fail
 
 
+def _check_calibration(config: Config) -> None:
+    """Refuse calibrated distances of a statistic that has none, and the lack of what they need."""
+    name = config.calibration.name
+    calibrated = config.report.distance == "calibrated"
+    if calibrated and name == "none":
+        raise ConfigError(
+            "report.distance=calibrated needs calibration=permutation or bridge, not none"
+        )
+    if calibrated or name == "bridge":
+        check_method(statistics.get(config.statistic["name"]), name)
+
+
 def _check_packages(config: Config) -> None:
     """Refuse what needs a package that is not installed (of data sets: see `_check_dataset`)."""
     if config.logger.name == "wandb":
@@ -181,6 +211,27 @@ def _check_folders(config: Config) -> None:
         raise ConfigError(
             f"paths.cache={cache} cannot be written ({error.strerror}): choose another folder"
         ) from error
+
+
+def _check_array(config: Config) -> bool:
+    """Return whether the features are there already; refuse a network for them, or none for images.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    is_array, network = config.dataset.layout == "array", config.model.timm_name
+    if is_array and network:
+        raise ConfigError(
+            f"dataset=array needs no network: leave out model={config.model.name} (model.name=… "
+            "names what made the features)"
+        )
+    if not is_array and not network:
+        raise ConfigError("model=none is for dataset=array: images need a network")
+    if is_array and config.report.reference_dataset is not None:
+        raise ConfigError("report.reference_dataset: dataset=array has no network to show them to")
+    if is_array:
+        _check_machines(replace(config, trainer=TrainerConfig()))
+    return is_array
 
 
 def _check_model(config: Config) -> None:

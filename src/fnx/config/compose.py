@@ -28,7 +28,15 @@ from fnx.config.messages import in_one_line
 from fnx.config.schema import Config, DatasetConfig
 from fnx.config.words import literal, prepared
 from fnx.errors import ConfigError
-from fnx.registry import discovery, load_folder, load_installed, statistics, thresholds
+from fnx.registry import (
+    backbones,
+    discovery,
+    load_folder,
+    load_installed,
+    statistics,
+    thresholds,
+)
+from fnx.registry.backbones import parse_call_name
 from fnx.utils.files import expand_user
 
 # In an installed wheel conf/ lies inside the package; in a checkout at the top level.
@@ -78,6 +86,8 @@ def prepare() -> None:
             for group in (registry.group, f"{registry.group}/{entry.package}"):
                 node = entry.config_class()
                 store.store(group=group, name=entry.name, node=node, package=registry.group)
+    for network in backbones:
+        store.store(group="model", name=network.name, node=network.config_class(), package="model")
     OmegaConf.register_new_resolver("fnx.folder_name", folder_name, replace=True)
     OmegaConf.register_new_resolver("fnx.environment", _environment, replace=True)
     Plugins.instance().register(_PluginConfigs)
@@ -201,6 +211,8 @@ def typed(config: DictConfig) -> Config:
         node = OmegaConf.to_container(config[group], resolve=True, throw_on_missing=True)
         setattr(found, group, node)
     _expand_user(found)
+    if (own := parse_call_name(found.model.timm_name)) is not None:
+        found.model.timm_name = own[0].call_name(found.model)
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from fnx.config import schema
 from fnx.config.compose import default_options, options
-from fnx.registry import statistics, thresholds
+from fnx.registry import Registry, backbones, statistics, thresholds
 
 _WIDEST, _NARROWEST = 100, 60
 _COLUMN = 31  # where the description of a key begins
@@ -52,6 +52,8 @@ def help_text(commands: Mapping[str, str]) -> str:
         node: Any = item.default_factory
         if dataclasses.is_dataclass(node):
             lines += [f"  {item.name}: {node.__doc__}", *_keys(node, item.name)]
+            if item.name == "model":
+                lines += _parameters("model")
         elif item.name in ("statistic", "threshold"):
             lines += [f"  {item.name}: {item.metadata['help']}", *_parameters(item.name)]
         else:
@@ -72,8 +74,13 @@ def _keys(node: Any, prefix: str) -> Iterator[str]:
 
 
 def _parameters(group: str) -> Iterator[str]:
-    """Yield the statistics or strategies, each with its description and its parameters."""
-    for entry in statistics if group == "statistic" else thresholds:
+    """Yield what plugins can add to, each entry with its description and its parameters."""
+    registries: dict[str, Registry[Any]] = {
+        "statistic": statistics,
+        "threshold": thresholds,
+        "model": backbones,
+    }
+    for entry in registries[group]:
         yield _entry(4, entry.name, entry.summary)
         for key, parameter in entry.parameters.items():
             default = "null" if parameter.default is None else parameter.default

@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fnx.config import schema
 from fnx.config.words import quoted
 from fnx.errors import ConfigError, unknown
-from fnx.registry import statistics, thresholds
+from fnx.registry import backbones, statistics, thresholds
 
 _EXTRAS = {
     "hydra/launcher/submitit_slurm": "slurm",
@@ -98,5 +98,8 @@ def _unknown_key(key: str, owner: str) -> str:
         entries = statistics if parent == "statistic" else thresholds
         allowed = list(entries.get(owner.partition("_")[2]).parameters)
     else:
-        allowed = [item.name for item in dataclasses.fields(getattr(schema, owner))]
+        declared = getattr(schema, owner, None)
+        if declared is None:  # of a plugin's network
+            declared = backbones.get(owner.partition("_")[2]).config_class()
+        allowed = [item.name for item in dataclasses.fields(declared)]
     return unknown(f"key of {parent}" if parent else "key", name, allowed)

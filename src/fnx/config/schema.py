@@ -50,7 +50,39 @@ class DatasetConfig:
         1, minimum=1, help="levels of folders that name a class; null: every folder with images"
     )
     file: str | None = option(
-        None, help="csv: table of paths and labels (.csv, .tsv or .parquet)", path=True
+        None,
+        help="csv: table of paths and labels (.csv, .tsv or .parquet); array: the features (.npy, "
+        ".npz, .zarr, .parquet or .h5ad)",
+        path=True,
+    )
+    labels: str | None = option(
+        None,
+        help="array: a column of the file, or a file (.csv, .tsv, .parquet, .npy, .txt); cub200: "
+        "attributes, for its 312 concepts",
+    )
+    array: str | None = option(
+        None, help="array: which of the file's, as the name in .npz or .zarr, or layers/counts"
+    )
+    feature_table: str | None = option(
+        None, help="array: table of the features: layer and unit, or name", path=True
+    )
+    concept_columns: list[str] = option(
+        [], help="array, csv: columns of true and false, each a concept, as [has_wings,has_*]"
+    )
+    label_separator: str | None = option(
+        None, help="array, csv: what parts several labels in a cell, as |"
+    )
+    certainty: int = option(
+        1, minimum=1, help="cub200: attributes that were given with at least this certainty, to 4"
+    )
+    groups: str | None = option(
+        None, help="array, csv: column of groups that stay together when labels are shuffled"
+    )
+    text_column: str | None = option(
+        None, help="array: column that is shown of the top rows; null: text, if there is one"
+    )
+    id_column: str | None = option(
+        None, help="array: column that names the rows; null: id, name or path, if there is one"
     )
     source: str | None = option(
         None, help="huggingface: name of a data set on its hub, or a local path", path=True
@@ -94,8 +126,9 @@ class WeightsConfig:
 
     source: str = option(
         "hub",
-        choices=("hub", "url", "package", "path", "random"),
-        help="timm's hub, a URL, an installed package, a local file, or untrained (seeded)",
+        choices=("hub", "url", "package", "path", "random", "function"),
+        help="timm's hub, a URL, an installed package, a local file, untrained (seeded), or the "
+        "plugin's function",
     )
     url: str | None = option(None, help="source=url: address of the weights file")
     folder: str | None = option(None, help="source=url: folder that keeps the file", path=True)
@@ -184,6 +217,18 @@ class TrainerConfig:
 
 
 @dataclass
+class CalibrationConfig:
+    """What chance is taken from a distance, so that classes of any size compare."""
+
+    name: str = option(
+        choices=("permutation", "bridge", "none"),
+        help="the null of D: from the distances under random labels; from Brownian bridges (ks and "
+        "ks_exact); or none",
+    )
+    draws: int = option(2_000, minimum=1, help="bridge: number of Brownian bridges")
+
+
+@dataclass
 class EngineConfig:
     """Where the statistic is computed."""
 
@@ -225,6 +270,11 @@ class ReportConfig:
         "empirical",
         choices=("empirical", "lognormal"),
         help="Figure 5: most frequent D of a layer, or the mode of a log-normal fit",
+    )
+    distance: str = option(
+        "raw",
+        choices=("raw", "calibrated"),
+        help="what the figures show: D as it is, or less what chance gives classes of their size",
     )
     top_k: int = option(10, minimum=1, help="features listed per class and sign")
     pictures: str = option(
@@ -271,6 +321,7 @@ class Config:
     crops: CropsConfig = field(default_factory=CropsConfig)
     statistic: Any = option(help="the distance between a class and all others, and its parameters")
     threshold: Any = option(help="the strategy that tells features from noise, and its parameters")
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fnx.embedding import store
+from fnx.analysis.record import Extraction
+from fnx.embedding import known_rows, store
 from fnx.embedding.embedding import Embedding
 from fnx.embedding.fingerprint import fingerprint, shaping_inputs
 from fnx.embedding.manifest import Manifest
 from fnx.errors import DataError
 from fnx.utils import launch
-from fnx.utils.lock import exclusive_lock
+from fnx.utils.lock import SharedLock, exclusive_lock
 
 if TYPE_CHECKING:
-    from fnx.analysis.record import Extraction
     from fnx.backbones.weights.locate import WeightsFile
     from fnx.config.schema import Config
     from fnx.images.dataset import LabelledImages
@@ -30,8 +31,10 @@ log = logging.getLogger(__name__)
 def embed(images: LabelledImages, config: Config) -> tuple[Embedding, bool]:
     """Return the embedding of `images` by the configured backbone, and whether it was found.
 
-    It is looked up by its fingerprint below ``paths.cache`` and checked by its checksums. Only what
-    is missing or damaged is extracted, by one run at a time: others wait.
+    It is looked up below ``paths.cache`` by its recipe and its images' contents, and checked by its
+    checksums; its images, names and labels are those of `images`, whatever data set it was made
+    for. What is missing or damaged is copied from other embeddings of the recipe where they hold
+    it, and extracted where none does, by one run at a time: others wait.
 
     Raises:
         WeightsError: weights that are missing, damaged or made for another network.
@@ -42,26 +45,27 @@ def embed(images: LabelledImages, config: Config) -> tuple[Embedding, bool]:
 
     weights = locate(config.model, config.seed)
     inputs = shaping_inputs(images, config, weights.digest)
-    name = f"{images.name}-{config.model.name}"
-    path = store.find(Path(config.paths.cache), name, fingerprint(inputs))
-    extraction = _get_or_extract(path, images, config, weights, inputs)
-    _write_network_table(Embedding.open(path), config)
-    return dataclasses.replace(Embedding.open(path), extraction=extraction), extraction is None
+    found = _get_or_extract(images, config, weights, inputs)
+    _write_network_table(found, config)
+    with suppress(OSError):  # a folder that is only read; the time of its last use
+        os.utime(found.path / "manifest.json")
+    manifest = Manifest.read(found.path)  # with the digest of that table
+    found = dataclasses.replace(found, manifest=manifest, held_images=images.table)
+    return found, found.extraction is None
 
 
 def _get_or_extract(
-    path: Path,
-    images: LabelledImages,
-    config: Config,
-    weights: WeightsFile,
-    inputs: dict[str, Any],
-) -> Extraction | None:
-    """Make sure that a whole embedding lies in `path`; return None where it was found there."""
+    images: LabelledImages, config: Config, weights: WeightsFile, inputs: dict[str, Any]
+) -> Embedding:
+    """Return the whole embedding; it is not removed while it lives (see `fnx.embedding.cache`)."""
+    cache, name = Path(config.paths.cache), f"{images.name}-{config.model.name}"
+    known, copied, lease = None, None, None
     with ExitStack() as stack:
-        found = False
+        work: tuple[Path, dict[str, Any], bool] | None = None
         if launch.is_rank_zero():
-            mark = fingerprint(inputs)
-            found = store.is_whole(path, mark)
+            path, inputs = known_rows.locate(cache, name, images, inputs)
+            lease = SharedLock(path)
+            found = store.is_whole(path, fingerprint(inputs))
             if not found:
                 try:
                     lock = exclusive_lock(path, f"extracts {path.name}", lambda: _progress(path))
@@ -71,19 +75,37 @@ def _get_or_extract(
                         f"{path.parent} cannot be written ({error.strerror or error}), so nothing "
                         "can be extracted there: choose another folder as paths.cache=PATH"
                     ) from error
-                found = store.is_whole(path, mark)  # another run may have finished it meanwhile
+                lease = SharedLock(path)  # whose folder is there now
+                # Another run may have finished it meanwhile.
+                found = store.is_whole(path, fingerprint(inputs))
+            done = found
+            if not found:
+                known = known_rows.find(cache, path, images, inputs)
+                if known.all:
+                    copied = known_rows.assemble(path, images, inputs, known)
+                    done = copied is not None and not copied.gaps
+            work = path, inputs, done
         if launch.is_externally_launched():
             from fnx.embedding import ranks
 
-            found = ranks.broadcast_from_rank_zero(ranks.make_trainer(config.trainer), found)
-            if found and not launch.is_rank_zero():
+            work = ranks.broadcast_from_rank_zero(ranks.make_trainer(config.trainer), work)
+            assert work is not None
+            if work[2] and not launch.is_rank_zero():
                 raise launch.NonZeroRankExit
-        if found:
-            log.info("embedding reused: %s", path)
-            return None
-        from fnx.embedding import extraction
+        assert work is not None
+        path, inputs, done = work
+        made = None
+        if not done:
+            from fnx.embedding import extraction
 
-        return extraction.extract(images, config, weights, inputs, path)
+            made = extraction.extract(images, config, weights, inputs, path, known=known)
+            if copied is not None:  # which was begun, but some of a source was damaged or gone
+                made = dataclasses.replace(made, copied=images.ok().height - made.images)
+        elif copied is not None:
+            made = Extraction(0, 0.0, copied.rows)
+        else:
+            log.info("embedding reused: %s", path)
+        return dataclasses.replace(Embedding.open(path), extraction=made, lease=lease)
 
 
 @contextmanager

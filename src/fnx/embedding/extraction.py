@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,8 @@ from torch.utils.data import DataLoader
 from fnx import backbones
 from fnx.analysis.record import Extraction
 from fnx.embedding import ranks, store
-from fnx.embedding.fingerprint import fingerprint
-from fnx.embedding.manifest import Manifest
+from fnx.embedding.known_rows import Copied, KnownRows, fill
+from fnx.embedding.manifest import Gap, Manifest
 from fnx.embedding.microbatches import IMAGES_PER_STEP, Microbatches, batching
 from fnx.errors import DataError, reason
 from fnx.images.crops import Crops
@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 
 # An interrupted run keeps its finished shards, so one should not hold more than a minute's work.
 SECONDS_PER_SHARD = 60.0
-FEWEST_ROWS, MOST_ROWS = 64, 2048
 _BYTES_PER_PIXEL = 10  # of the image being decoded, libjpeg's coefficients included
 _DECODING_SHARE = 0.3  # of the free memory, of which the network takes most
 
@@ -55,8 +54,7 @@ class Extractor(lightning.LightningModule):
         backbone: Backbone,
         crops: Crops,
         images: LabelledImages,
-        manifest: Manifest,
-        missing: Sequence[int],
+        gaps: Mapping[int, Gap],
         config: TrainerConfig,
     ) -> None:
         super().__init__()
@@ -65,8 +63,7 @@ class Extractor(lightning.LightningModule):
         self.backbone = backbone
         self.crops = crops
         self.images = images
-        self.manifest = manifest
-        self.missing = missing
+        self.gaps = gaps
         self.config = config
         self.microbatches: Microbatches | None = None
 
@@ -88,7 +85,7 @@ class Extractor(lightning.LightningModule):
         return DataLoader(
             ImageDataset(self.images, self.crops),
             batch_sampler=ranks.ShardBatches(
-                self.manifest, self.missing, cut.images, trainer.global_rank, trainer.world_size
+                self.gaps, cut.images, trainer.global_rank, trainer.world_size
             ),
             collate_fn=collate,
             num_workers=workers,
@@ -124,11 +121,12 @@ def extract(
     inputs: dict[str, Any],
     path: Path,
     trainer: lightning.Trainer | None = None,
+    known: KnownRows | None = None,
 ) -> Extraction:
-    """Extract the shards that are missing in the folder `path`, and declare it complete.
+    """Extract the rows that are missing in the folder `path`, and declare it complete.
 
     `inputs` is what the fingerprint was made of; without a `trainer` the ranks of
-    ``config.trainer`` run the network.
+    ``config.trainer`` run the network. Rank 0 copies the rows that are `known` elsewhere.
 
     Raises:
         ConfigError: a device that is not there.
@@ -139,24 +137,33 @@ def extract(
         config.model, weights, image_size=config.crops.size, seed=config.seed
     )
     trainer = trainer or ranks.make_trainer(config.trainer)
-    work: tuple[Manifest, list[int]] | None = None
+    work: tuple[Manifest, Copied] | None = None
     if launch.is_rank_zero():
-        manifest = _open_or_create(images, inputs, backbone, crops, path, trainer)
-        work = manifest, store.missing_shards(path, manifest)
+        rows = images.ok().height
+        manifest = store.open_or_create(
+            path,
+            inputs,
+            images.table,
+            backbone.feature_table(),
+            lambda: _shared_out(_rows_per_shard(backbone, crops, trainer, rows), rows, trainer),
+        )
+        work = manifest, fill(path, manifest, known)
     if launch.is_externally_launched():
         work = ranks.broadcast_from_rank_zero(trainer, work)
     assert work is not None
-    manifest, missing = work
-    rows_left = sum(len(manifest.shard_rows(shard)) for shard in missing)
+    manifest, copied = work
+    gaps = copied.gaps
+    rows_left = sum(len(gap.rows) for gap in gaps.values())
     start = time.perf_counter()
-    if missing:  # else the last run ended between its last shard and the manifest
+    if gaps:  # else the last run ended between its last shard and the manifest
         log.info("extracting %d × %d features into %s", rows_left, manifest.features, path)
-        if len(missing) < manifest.n_shards:
-            log.info("resuming: %d of %d shards are left", len(missing), manifest.n_shards)
+        if len(gaps) < manifest.n_shards and not copied.rows:
+            log.info("resuming: %d of %d shards are left", len(gaps), manifest.n_shards)
         progress = ranks.ImageProgress(manifest.rows, manifest.rows - rows_left)
+        writer = ranks.ShardWriter(path, manifest, gaps)
         # Lightning's connector makes the attribute.
-        trainer.callbacks += [ranks.ShardWriter(path, manifest), progress]  # type: ignore[attr-defined]
-        extractor = Extractor(backbone, crops, images, manifest, missing, config.trainer)
+        trainer.callbacks += [writer, progress]  # type: ignore[attr-defined]
+        extractor = Extractor(backbone, crops, images, gaps, config.trainer)
         try:
             ranks.predict(trainer, extractor)
         finally:
@@ -165,7 +172,7 @@ def extract(
     if not trainer.is_global_zero:
         raise launch.NonZeroRankExit
     store.finish(path, manifest)
-    return Extraction(rows_left, round(time.perf_counter() - start, 3))
+    return Extraction(rows_left, round(time.perf_counter() - start, 3), copied.rows)
 
 
 def _overflow(backbone: Backbone, values: Tensor, precision: str) -> str:
@@ -183,40 +190,11 @@ def _overflow(backbone: Backbone, values: Tensor, precision: str) -> str:
     )
 
 
-def _open_or_create(
-    images: LabelledImages,
-    inputs: dict[str, Any],
-    backbone: Backbone,
-    crops: Crops,
-    path: Path,
-    trainer: lightning.Trainer,
-) -> Manifest:
-    """Return the manifest of the store that is there, damaged shards dropped, or of a new one."""
-    if (path / "manifest.json").is_file():
-        manifest = Manifest.read(path, fingerprint(inputs))
-        if damaged := store.damaged_shards(path, manifest):
-            log.warning("extracting damaged shards again: %s", damaged)
-        manifest = store.reopen(path, manifest, damaged)
-        store.write_small_files(path, manifest, images.table, backbone.feature_table())
-        return manifest
-    rows = images.ok().height
-    manifest = Manifest(
-        fingerprint=fingerprint(inputs),
-        inputs=inputs,
-        rows=rows,
-        features=backbone.n_features,
-        rows_per_shard=_shared_out(_rows_per_shard(backbone, crops, trainer, rows), rows, trainer),
-        positions=(),
-    )
-    store.create(path, manifest, images.table, backbone.feature_table())
-    return manifest
-
-
 def _rows_per_shard(backbone: Backbone, crops: Crops, trainer: lightning.Trainer, rows: int) -> int:
     """Return how many rows take a rank about a minute: a power of two between 64 and 2,048."""
     device = trainer.strategy.root_device
-    if rows <= FEWEST_ROWS or device.type != "cpu":
-        return MOST_ROWS
+    if rows <= store.FEWEST_ROWS or device.type != "cpu":
+        return store.MOST_ROWS
     cut = batching(backbone, crops, "auto", device, _threads(trainer))
     with Microbatches(backbone, crops, cut) as microbatches:
         start = time.perf_counter()
@@ -227,7 +205,7 @@ def _rows_per_shard(backbone: Backbone, crops: Crops, trainer: lightning.Trainer
 
 def _rows_in_time(seconds_per_image: float) -> int:
     exact = max(1.0, SECONDS_PER_SHARD / seconds_per_image)
-    return max(FEWEST_ROWS, min(MOST_ROWS, 1 << int(math.log2(exact))))
+    return max(store.FEWEST_ROWS, min(store.MOST_ROWS, 1 << int(math.log2(exact))))
 
 
 def _shared_out(rows_per_shard: int, rows: int, trainer: lightning.Trainer) -> int:

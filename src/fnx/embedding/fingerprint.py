@@ -18,8 +18,8 @@ FORMAT = 2
 def shaping_inputs(images: LabelledImages, config: Config, weights_digest: str) -> dict[str, Any]:
     """Everything that shapes the embedding, as JSON would hold it.
 
-    The labels are among them, for an embedding's folder holds them too. Batch size, devices and
-    workers are not: they change nothing but the time.
+    Of the images these are their contents and order, not their names and labels. Batch size,
+    devices and workers change nothing but the time.
     """
     model = config.model
     return {
@@ -38,6 +38,19 @@ def shaping_inputs(images: LabelledImages, config: Config, weights_digest: str) 
         "precision": config.trainer.precision,
         **({"compile": True} if config.trainer.compile else {}),  # rounds differently
     }
+
+
+def recipe(inputs: dict[str, Any]) -> str:
+    """Return the fingerprint of what shapes a row beside its image: the rest of `inputs`.
+
+    The decoding is left out, which may shape the rows of a few images only (see
+    `fnx.images.dataset.LabelledImages.special`).
+
+    >>> recipe({"images": "0f", "n_images": 1, "tap": "post"}) == recipe({"tap": "post"})
+    True
+    """
+    own = ("images", "n_images", "decoding")
+    return fingerprint({key: value for key, value in inputs.items() if key not in own})
 
 
 def fingerprint(inputs: dict[str, Any]) -> str:

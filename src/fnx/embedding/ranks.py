@@ -13,7 +13,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,7 +31,7 @@ from torch.utils.data import Sampler
 from fnx import errors
 from fnx.config.schema import TrainerConfig
 from fnx.embedding import store
-from fnx.embedding.manifest import Manifest
+from fnx.embedding.manifest import Gap, Manifest
 from fnx.errors import ConfigError, DataError, FnxError
 from fnx.images.torch_dataset import Batch
 from fnx.utils import launch
@@ -190,38 +190,36 @@ def _lost_process(text: str) -> DataError | None:
 
 
 class ShardBatches(Sampler[list[int]]):
-    """Batches of consecutive rows, none of which crosses a shard's border.
+    """Batches of the rows that shards need, in order; none crosses a shard's border.
 
     So a shard's numbers do not depend on which shards were missing, and each rank takes a run of
     whole shards: two writers never meet in one.
     """
 
-    def __init__(
-        self, manifest: Manifest, shards: Sequence[int], images: int, rank: int, ranks: int
-    ) -> None:
-        self.mine = [int(shard) for shard in np.array_split(np.array(shards, int), ranks)[rank]]
-        self.manifest = manifest
+    def __init__(self, gaps: Mapping[int, Gap], images: int, rank: int, ranks: int) -> None:
+        mine = np.array_split(np.array(list(gaps), int), ranks)[rank]
+        self.mine = [gaps[int(shard)].rows for shard in mine]
         self.images = images
 
     def __iter__(self) -> Iterator[list[int]]:
-        for shard in self.mine:
-            rows = self.manifest.shard_rows(shard)
+        for rows in self.mine:
             for start in range(0, len(rows), self.images):
-                yield list(rows[start : start + self.images])
+                yield [int(row) for row in rows[start : start + self.images]]
 
     def __len__(self) -> int:
-        lengths = (len(self.manifest.shard_rows(shard)) for shard in self.mine)
-        return sum(math.ceil(length / self.images) for length in lengths)
+        return sum(math.ceil(len(rows) / self.images) for rows in self.mine)
 
 
 class ShardWriter(BasePredictionWriter):
-    """Collects what a shard's images give and writes the shard when it is whole."""
+    """Collects what a shard's missing images give, and writes the shard after the last of them."""
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: Manifest, gaps: Mapping[int, Gap]) -> None:
         super().__init__("batch")
         self.path = path
         self.manifest = manifest
+        self.gaps = gaps
         self.blocks: tuple[Tensor, ...] = ()
+        self.filled = 0  # rows of the blocks
 
     def write_on_batch_end(
         self,
@@ -234,17 +232,19 @@ class ShardWriter(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Put a batch's values and positions in their place; write after the shard's last row."""
-        first, last = int(batch.rows[0]), int(batch.rows[-1])
-        shard = first // self.manifest.rows_per_shard
-        rows = self.manifest.shard_rows(shard)
+        shard = int(batch.rows[0]) // self.manifest.rows_per_shard
+        gap = self.gaps[shard]
         if not self.blocks:
             # On the network's device: a copy to the host for each batch would make a GPU wait.
-            self.blocks = tuple(part.new_empty((len(rows), *part.shape[1:])) for part in prediction)
+            size = len(gap.rows)
+            self.blocks = tuple(part.new_empty((size, *part.shape[1:])) for part in prediction)
+            self.filled = 0
         for block, part in zip(self.blocks, prediction, strict=True):
-            block[first - rows.start : last + 1 - rows.start] = part
-        if last == rows[-1]:
+            block[self.filled : self.filled + len(batch.rows)] = part
+        self.filled += len(batch.rows)
+        if self.filled == len(gap.rows):
             values, positions = (block.cpu().numpy() for block in self.blocks)
-            store.write_shard(self.path, self.manifest, shard, values, positions)
+            store.complete_shard(self.path, self.manifest, shard, gap, values, positions)
             self.blocks = ()
 
 

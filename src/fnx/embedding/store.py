@@ -13,17 +13,20 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import polars as pl
 import zarr
 from numpy.typing import NDArray
 
-from fnx.embedding.manifest import Manifest
+from fnx.embedding.fingerprint import fingerprint
+from fnx.embedding.manifest import Gap, Manifest
 from fnx.errors import DataError
 from fnx.utils.files import atomic_path, file_digest, largest_file, write_atomically
 from fnx.utils.parquet import read_parquet
@@ -33,6 +36,7 @@ log = logging.getLogger(__name__)
 
 # Measured (DESIGN.md): reads of 64 columns take 0.4 × the time of plain npy blocks.
 COLUMNS_PER_CHUNK = 64
+FEWEST_ROWS, MOST_ROWS = 64, 2048  # of a shard
 # Files beside the arrays' shards, and what a table of no known digest must have.
 _COLUMNS = {
     "images.parquet": ("image_id", "path", "class_id", "class_name", "status"),
@@ -41,13 +45,13 @@ _COLUMNS = {
 }
 
 
-def find(cache: Path, name: str, fingerprint: str) -> Path:
+def find(cache: Path, name: str, mark: str) -> Path:
     """Return the folder of the embedding with this fingerprint, whatever name it was given.
 
     Where there is none yet, it is the folder to extract into.
     """
-    found = sorted(cache.glob(f"*-{fingerprint}"))
-    return found[0] if found else cache / f"{name}-{fingerprint}"
+    found = sorted(cache.glob(f"[!.]*-{mark}"))
+    return found[0] if found else cache / f"{name}-{mark}"
 
 
 def is_whole(path: Path, fingerprint: str | None = None) -> bool:
@@ -94,6 +98,37 @@ def is_sound(path: Path, manifest: Manifest, name: str) -> bool:
         return table.select(_COLUMNS[name]).height == rows.get(name, table.height)
     except Exception:  # whatever Polars and zarr raise on what is none of theirs
         return False
+
+
+def open_or_create(
+    path: Path,
+    inputs: dict[str, Any],
+    images: pl.DataFrame,
+    features: pl.DataFrame,
+    rows_per_shard: Callable[[], int],
+) -> Manifest:
+    """Return the manifest of the store that is there, damaged shards dropped, or of a new one.
+
+    The tables of a store that is there are written anew, but for its images, if they are sound: a
+    data set of the same contents may have other labels and names, and does not change the store's.
+
+    Raises:
+        DataError: see `Manifest.read` and `create`.
+    """
+    mark = fingerprint(inputs)
+    if (path / "manifest.json").is_file():
+        manifest = Manifest.read(path, mark)
+        if damaged := damaged_shards(path, manifest):
+            log.warning("damaged shards are made again: %s", damaged)
+        manifest = reopen(path, manifest, damaged)
+        if is_sound(path, manifest, "images.parquet"):
+            images = read_parquet(path / "images.parquet")
+        write_small_files(path, manifest, images, features)
+        return manifest
+    rows = images.filter(pl.col("status") == "ok").height
+    manifest = Manifest(mark, inputs, rows, features.height, rows_per_shard(), positions=())
+    create(path, manifest, images, features)
+    return manifest
 
 
 def create(path: Path, manifest: Manifest, images: pl.DataFrame, features: pl.DataFrame) -> None:
@@ -177,9 +212,56 @@ def write_shard(
     `values` is float32 (rows of the shard, F), `positions` uint8 (rows of the shard, F, 2), which
     is not written into a store without positions.
     """
+    _write_marker(path, manifest, shard, _write_blocks(path, manifest, shard, values, positions))
+
+
+def begin_shard(
+    path: Path,
+    manifest: Manifest,
+    shard: int,
+    values: NDArray[np.float32],
+    positions: NDArray[np.uint8],
+) -> tuple[str, ...]:
+    """Write a shard of which some rows are known, and no marker; return the digests of its files.
+
+    The others are added by `complete_shard`.
+    """
+    return tuple(_write_blocks(path, manifest, shard, values, positions))
+
+
+def complete_shard(
+    path: Path,
+    manifest: Manifest,
+    shard: int,
+    gap: Gap,
+    values: NDArray[np.float32],
+    positions: NDArray[np.uint8],
+) -> None:
+    """Write a shard whose missing rows these are, float32 (rows, F) and uint8 (rows, F, 2).
+
+    Raises:
+        DataError: what was there of it is not what `begin_shard` wrote.
+    """
+    if gap.begun:
+        first = manifest.shard_rows(shard).start
+        blocks = read_blocks(open_arrays(path, manifest), manifest, shard)
+        if digests(path, manifest, shard) != list(gap.begun):
+            raise DataError(
+                f"{path}: shard {shard} was changed while its last rows were extracted; the same "
+                "command makes it again"
+            )
+        for block, part in zip(blocks, (values, positions)[: len(blocks)], strict=True):
+            block[np.asarray(gap.rows) - first] = part
+        values, positions = blocks[0], blocks[-1]
+    write_shard(path, manifest, shard, values, positions)
+
+
+def _write_blocks(
+    path: Path, manifest: Manifest, shard: int, *blocks: NDArray[Any] | None
+) -> list[str]:
+    """Write one shard of each array; return the digests of their files."""
     rows = manifest.shard_rows(shard)
-    digests = []
-    for name, block in zip(manifest.arrays, (values, positions), strict=False):
+    for name, block in zip(manifest.arrays, blocks, strict=False):
         assert block is not None
         assert block.shape[:2] == (len(rows), manifest.features), (name, block.shape, rows)
         array = zarr.open_array(path / f"{name}.zarr", mode="r+")
@@ -188,8 +270,35 @@ def write_shard(
         if file.is_file():  # a shard of zeros has none
             with file.open("rb") as written:
                 os.fsync(written.fileno())
-        digests.append(_digest(file))
-    _write_marker(path, manifest, shard, digests)
+    return digests(path, manifest, shard)
+
+
+def open_arrays(path: Path, manifest: Manifest) -> list[zarr.Array[Any]]:
+    """Open the values and, where there are some, the positions."""
+    return [zarr.open_array(path / f"{name}.zarr", mode="r") for name in manifest.arrays]
+
+
+def read_blocks(
+    arrays: Sequence[zarr.Array[Any]], manifest: Manifest, shard: int
+) -> list[NDArray[Any]]:
+    """Read one shard of each array; whether it is sound is told by `digests`, after it."""
+    rows = manifest.shard_rows(shard)
+    return [np.asarray(array[rows.start : rows.stop]) for array in arrays]
+
+
+def digests(path: Path, manifest: Manifest, shard: int) -> list[str]:
+    """Return the digests of a shard's files as they are now, one per array."""
+    return [_digest(_shard_file(path, name, shard)) for name in manifest.arrays]
+
+
+def known_digests(path: Path, manifest: Manifest, shard: int) -> list[str] | None:
+    """Return the digests that were noted when a shard was written; None if it is missing."""
+    if manifest.complete:
+        return [found[shard] for found in (manifest.shards, manifest.positions) if found]
+    try:
+        return _marked(path, manifest, shard)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):  # a damaged marker, or none
+        return None
 
 
 def missing_shards(path: Path, manifest: Manifest) -> list[int]:
@@ -202,21 +311,15 @@ def damaged_shards(path: Path, manifest: Manifest) -> list[int]:
 
     All of them are read, which takes a fraction of the time of the statistic that comes after.
     """
-    if manifest.complete:
-        known: dict[int, list[str] | None] = {
-            shard: _recorded(manifest, shard) for shard in range(manifest.n_shards)
-        }
-    else:
-        there = sorted(set(range(manifest.n_shards)) - set(missing_shards(path, manifest)))
-        known = {shard: _marked_or_none(path, manifest, shard) for shard in there}
-
-    def digests(shard: int) -> list[str]:
-        return [_digest(_shard_file(path, name, shard)) for name in manifest.arrays]
+    absent = set() if manifest.complete else set(missing_shards(path, manifest))
+    there = sorted(set(range(manifest.n_shards)) - absent)
+    known = {shard: known_digests(path, manifest, shard) for shard in there}
+    now = partial(digests, path, manifest)
 
     bar = progress_bar("checking", total=len(known), unit="shards", enabled=len(known) > 20)
     with bar, ThreadPoolExecutor() as threads:  # hashing and reading release Python's lock
         damaged = []
-        for shard, found in zip(known, threads.map(digests, known), strict=True):
+        for shard, found in zip(known, threads.map(now, known), strict=True):
             bar.update()
             if found != known[shard]:
                 damaged.append(shard)
@@ -228,7 +331,7 @@ def reopen(path: Path, manifest: Manifest, damaged: Sequence[int]) -> Manifest:
     if manifest.complete:
         (path / "shards").mkdir(exist_ok=True)
         for shard in sorted(set(range(manifest.n_shards)) - set(damaged)):
-            _write_marker(path, manifest, shard, _recorded(manifest, shard))
+            _write_marker(path, manifest, shard, known_digests(path, manifest, shard) or ())
         positions = None if manifest.positions is None else ()
         # The table of the network is made again by whoever finds it missing.
         if not is_sound(path, manifest, "network.parquet"):
@@ -245,8 +348,8 @@ def reopen(path: Path, manifest: Manifest, damaged: Sequence[int]) -> Manifest:
 def finish(path: Path, manifest: Manifest) -> None:
     """Declare the embedding complete; its shards' digests move into the manifest."""
     assert not missing_shards(path, manifest)
-    digests = [_marked(path, manifest, shard) for shard in range(manifest.n_shards)]
-    values, *positions = (tuple(column) for column in zip(*digests, strict=True))
+    found = [_marked(path, manifest, shard) for shard in range(manifest.n_shards)]
+    values, *positions = (tuple(column) for column in zip(*found, strict=True))
     dataclasses.replace(
         manifest,
         complete=True,
@@ -261,10 +364,10 @@ def _marker(path: Path, shard: int) -> Path:
     return path / "shards" / f"{shard:06d}.json"
 
 
-def _write_marker(path: Path, manifest: Manifest, shard: int, digests: Sequence[str]) -> None:
+def _write_marker(path: Path, manifest: Manifest, shard: int, found: Sequence[str]) -> None:
     rows = manifest.shard_rows(shard)
     # The first key is the one that versions without positions wrote and read.
-    named = dict(zip(("digest", "positions"), digests, strict=False))
+    named = dict(zip(("digest", "positions"), found, strict=False))
     content = json.dumps({"rows": [rows.start, rows.stop], **named}, indent=1)
     write_atomically(_marker(path, shard), content)
 
@@ -273,18 +376,6 @@ def _marked(path: Path, manifest: Manifest, shard: int) -> list[str]:
     """Return the digests that a shard's marker holds, one per array."""
     marker = json.loads(_marker(path, shard).read_text())
     return [str(marker[key]) for key in ("digest", "positions")[: len(manifest.arrays)]]
-
-
-def _marked_or_none(path: Path, manifest: Manifest, shard: int) -> list[str] | None:
-    try:
-        return _marked(path, manifest, shard)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):  # a damaged marker
-        return None
-
-
-def _recorded(manifest: Manifest, shard: int) -> list[str]:
-    """Return the digests that a complete manifest holds, one per array."""
-    return [digests[shard] for digests in (manifest.shards, manifest.positions) if digests]
 
 
 def _shard_file(path: Path, name: str, shard: int) -> Path:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -68,6 +66,10 @@ class Listing:
         splits: official split of each candidate, None where there is none.
         open: how to read them.
         root: the folder they lie in; None if they lie in none (then no check is remembered).
+        concepts: names of the concepts that each candidate has, where it may have any number of
+            them; `class_names` are then None.
+        concept_order: their names in order, as far as there is one.
+        groups: what each candidate belongs to, where labels are to be shuffled group by group.
     """
 
     paths: Sequence[str]
@@ -75,6 +77,9 @@ class Listing:
     splits: Sequence[str | None]
     open: Source
     root: Path | None = None
+    concepts: Sequence[Sequence[str]] | None = None
+    concept_order: Sequence[str] = ()
+    groups: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if not len(self.paths) == len(self.class_names) == len(self.splits):
@@ -83,7 +88,23 @@ class Listing:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, in their order."""
+        if self.concepts is not None:
+            there = {name for own in self.concepts for name in own}
+            first = [name for name in self.concept_order if name in there]
+            return tuple(dict.fromkeys([*first, *(n for own in self.concepts for n in own)]))
         return tuple(name for name in dict.fromkeys(self.class_names) if name is not None)
+
+    def take(self, rows: Iterable[int]) -> Listing:
+        """Return some of the candidates."""
+        kept = list(rows)
+        return replace(
+            self,
+            paths=[self.paths[row] for row in kept],
+            class_names=[self.class_names[row] for row in kept],
+            splits=[self.splits[row] for row in kept],
+            concepts=self.concepts and [self.concepts[row] for row in kept],
+            groups=self.groups and [self.groups[row] for row in kept],
+        )
 
 
 @dataclass(frozen=True)
@@ -100,6 +121,8 @@ class LabelledImages:
         open: opens an image by its path.
         warnings: what differs from the paper's Table 2, one line each.
         decoding: how their pixels depend on more than each file, for the fingerprint.
+        special: digests of the images to which `decoding` may apply: those of more than 8 bits, and
+            TIFFs that are turned upright.
         largest: pixels of the largest image.
     """
 
@@ -109,6 +132,7 @@ class LabelledImages:
     open: Opener
     warnings: tuple[str, ...] = ()
     decoding: Mapping[str, Any] = field(default_factory=dict)
+    special: frozenset[str] = frozenset()
     largest: int = 0
 
     def ok(self) -> pl.DataFrame:
@@ -120,7 +144,14 @@ class LabelledImages:
         return self.ok()["class_id"].to_numpy().astype(np.int32)
 
     def digest(self) -> str:
-        """Return a digest of what shapes an embedding: the images' content, order and labels."""
-        rows = self.ok().select("path", "digest", "class_name", "split")
-        lines = (json.dumps(row).encode() + b"\n" for row in rows.iter_rows())
-        return digest(chain([json.dumps(self.class_names).encode()], lines))
+        """Return a digest of the images' contents in their order; labels and names have no part."""
+        return contents_digest(self.ok()["digest"])
+
+
+def contents_digest(digests: pl.Series) -> str:
+    """Return a digest of the digests of images, in their order.
+
+    >>> contents_digest(pl.Series(["a", "b"])) == contents_digest(pl.Series(["b", "a"]))
+    False
+    """
+    return digest(f"{one}\n".encode() for one in digests)

@@ -1,5 +1,6 @@
 """Statistics and threshold strategies by name, fnx's own and plugins'."""
 
+from fnx.registry.backbones import BackboneEntry, backbone, backbones
 from fnx.registry.discovery import load_folder, load_installed
 from fnx.registry.registry import (
     Registry,
@@ -12,9 +13,12 @@ from fnx.registry.registry import (
 )
 
 __all__ = [
+    "BackboneEntry",
     "Registry",
     "Statistic",
     "ThresholdStrategy",
+    "backbone",
+    "backbones",
     "load_folder",
     "load_installed",
     "statistic",

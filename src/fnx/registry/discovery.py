@@ -12,13 +12,16 @@ from functools import lru_cache, partial
 from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from fnx.errors import ConfigError, PluginError
-from fnx.registry.registry import failures, load_built_in, statistics, thresholds
+from fnx.registry.backbones import backbones
+from fnx.registry.registry import Registry, failures, load_built_in, statistics, thresholds
 
 log = logging.getLogger(__name__)
 
 GROUP = "fnx.plugins"
+_REGISTRIES: tuple[Registry[Any], ...] = (statistics, thresholds, backbones)
 
 _loaded: dict[str, list[Path]] = {}  # plugin -> folders that may have a conf/ of it
 
@@ -97,7 +100,7 @@ def _load(plugin: str, name: str, load: Callable[[], ModuleType], *places: Path)
         module = load()
     # A plugin is anybody's code: whatever it raises must not take the others down.
     except (Exception, SystemExit) as error:
-        for registry in (statistics, thresholds):
+        for registry in _REGISTRIES:
             registry.discard(name.partition(".")[0])
         _fail(plugin, f"{type(error).__name__}: {' '.join(str(error).split())}")
         return
@@ -146,7 +149,7 @@ def _import_file(name: str, path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
-        for registry in (statistics, thresholds):
+        for registry in _REGISTRIES:
             registry.discard(name)
         raise
     return module

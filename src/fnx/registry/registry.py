@@ -25,7 +25,7 @@ BUILT_IN = "fnx.statistics.definitions", "fnx.thresholds.strategies"
 HISTOGRAM, HISTOGRAMS, SAMPLES = "histogram", "histograms", "samples"
 COUNTS = ("n_inner", "n_outer")
 # What a strategy may ask for by name beside its own parameters.
-CONTEXT = ("range", "class_sizes", "statistic", "neutral")
+CONTEXT = ("range", "class_sizes", "statistic", "neutral", "find_null")
 MAX_BINS = 65_536  # the kernels' bin numbers are uint16
 
 failures: dict[str, str] = {}
@@ -113,6 +113,7 @@ class Statistic(Entry):
     constant: float  # value for a constant feature
     kernel: str | None  # fnx's own all-pairs kernel, where there is one
     counts: bool  # whether the function also takes n_inner and n_outer
+    calibratable: bool  # whether n_e E[(D - neutral)^2] under random labels is the same for all n
 
     @property
     def signed(self) -> bool:
@@ -229,6 +230,7 @@ def statistic(
     constant: float | None = None,
     check: Check | None = None,
     kernel: str | None = None,
+    calibratable: bool = False,
 ) -> Callable[[F], F]:
     """Register a function of two distributions as a statistic; the function itself is unchanged.
 
@@ -250,6 +252,10 @@ def statistic(
         check: called with the parameters by name before any work; raises ConfigError for values
             that are not allowed.
         kernel: fnx's own: name of an all-pairs kernel that computes the same, faster.
+        calibratable: whether, under random labels, the mean of n_e (D - neutral)**2 is the same
+            for classes of any size, n_e = n_inner n_outer / (n_inner + n_outer): so it is where D
+            is a difference of means, of ranks or of distribution functions. `fnx.null` and
+            `fnx.calibrate` refuse all others.
 
     A function whose third and fourth arguments are called ``n_inner`` and ``n_outer`` is given the
     number of images of the class and of all others there.
@@ -263,7 +269,7 @@ def statistic(
     >>> statistics.get("doctest_distance").parameters["power"].default
     1.0
     """
-    kind = _described("statistic", name)
+    kind = described("statistic", name)
     low, high = float(range[0]), float(range[1])
     if not low < high:
         raise PluginError(f"{kind}: range=({low:g}, {high:g}) is empty")
@@ -297,6 +303,7 @@ def statistic(
                 constant=constant,
                 kernel=kernel,
                 counts=counts,
+                calibratable=calibratable,
             )
         )
         return function
@@ -322,8 +329,9 @@ def threshold(
 
     A strategy is given, where it has parameters of these names: ``range``, the statistic's declared
     range; ``neutral``, its neutral value; ``class_sizes`` (C,), the images of each class;
-    ``statistic``, its name (each but ``neutral`` None where it is not known). A strategy that does
-    not ask for ``neutral`` is given all distances less that value, and the range too, and the
+    ``statistic``, its name; ``find_null``, a function that returns the `fnx.Null` of a method, made
+    when it is first asked for (each but ``neutral`` None where it is not known). A strategy that
+    does not ask for ``neutral`` is given all distances less that value, and the range too, and the
     thresholds that it returns are moved back. `fnx.thresholds.evaluate` makes the `Thresholds` to
     return.
 
@@ -336,7 +344,7 @@ def threshold(
     >>> sorted(thresholds.get("doctest_strategy").parameters)
     ['permutations', 'share']
     """
-    kind = _described("threshold", name)
+    kind = described("threshold", name)
 
     def register(function: F) -> F:
         parameters = read_parameters(kind, function, positional=2, given=CONTEXT)
@@ -354,7 +362,8 @@ def threshold(
     return register
 
 
-def _described(group: str, name: str) -> str:
+def described(group: str, name: str) -> str:
+    """Return what messages call a plugin's function; refuse a name that no config key can hold."""
     if not re.fullmatch(r"[A-Za-z_][\w.-]*", name):
         raise PluginError(f"{group} '{name}': a name is made of letters, digits, '_', '-' and '.'")
     return f"{group} '{name}'"

@@ -57,9 +57,12 @@ def write_csv(table: pl.DataFrame, path: Path) -> None:
 
 
 def named_top_features(run: Run) -> pl.DataFrame:
-    """Return the top features of each class with ``class_name``, ``layer`` and ``unit``."""
+    """Return the top features of each class with ``class_name``, ``layer`` and ``unit``.
+
+    Where the features have names, ``name`` too.
+    """
     classes = run.classes.select("class_id", "class_name")
-    features = run.features.select("feature_id", "layer", "unit")
+    features = run.features.select("feature_id", "layer", "unit", pl.col("^name$"))
     top = run.top_features.join(classes, on="class_id", how="left", maintain_order="left")
     return top.join(features, on="feature_id", how="left", maintain_order="left")
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fnx.analysis import Run
+from fnx.analysis.record import RunRecord
 from fnx.utils.text import plain as plain
 
 _STATISTICS = {
@@ -55,6 +56,16 @@ def by(run: Run, sign: str) -> str:
     return "by presence" if sign == "+" else "by absence"
 
 
+def origin(record: RunRecord) -> str:
+    """Say in brackets where a run's embedding came from; nothing where it extracted all of it."""
+    made = record.extraction
+    if record.embedding_reused:
+        return " (reused)"
+    if made is not None and made.copied:
+        return f" ({made.copied:,} images copied, {made.images:,} extracted)"
+    return ""
+
+
 def statistic_name(statistic: Mapping[str, Any]) -> str:
     """Name a statistic as readers know it, with its bins.
 
@@ -72,10 +83,15 @@ def distance_label(run: Run) -> str:
     return f"D, {statistic_name(run.record.statistic)} / {unit}"
 
 
+def things(run: Run) -> str:
+    """Say what a run compares: images, or the rows of an array."""
+    return "rows" if run.of_array else "images"
+
+
 def describe(run: Run) -> str:
     """Describe a run in one line: data set, network, statistic and sizes."""
     return (
         f"{run.dataset}, {run.model}, {statistic_name(run.record.statistic)}: "
-        f"{number(run.n_images)} images, {number(run.classes.height)} classes, "
+        f"{number(run.n_images)} {things(run)}, {number(run.classes.height)} classes, "
         f"{number(run.features.height)} features"
     )

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnx.analysis import Run
-from fnx.errors import DataError
 
 if TYPE_CHECKING:
     from fnx.embedding import Embedding
@@ -29,20 +28,14 @@ class Values:
 
 
 def open_embedding(run: Run) -> Embedding:
-    """Open the embedding that a run was made from.
+    """Open the embedding that a run was made from, with the run's labels.
 
     Raises:
         DataError: it is gone, or was replaced by another one.
     """
     from fnx.embedding import Embedding
 
-    folder = run.embedding_path
-    if folder is None:
-        raise DataError(f"the embedding is gone ({run.record.embedding})")
-    embedding = Embedding.open(folder)
-    if embedding.manifest.fingerprint != run.record.fingerprint:
-        raise DataError(f"{folder} is another embedding: its fingerprint is not the run's")
-    return embedding
+    return Embedding.of_run(run)
 
 
 def feature_values(run: Run, feature_id: int, class_id: int, bins: int = 16) -> Values:
@@ -54,8 +47,8 @@ def feature_values(run: Run, feature_id: int, class_id: int, bins: int = 16) -> 
         DataError: see `open_embedding`.
     """
     embedding = open_embedding(run)
-    values = np.asarray(embedding.features[:, feature_id], dtype=np.float64)
-    inside = embedding.labels == class_id
+    values = embedding.column(feature_id).astype(np.float64)
+    inside = embedding.labelling.has(class_id)
     low, high = float(values.min()), float(values.max())
     edges = np.linspace(low, high if high > low else low + 1, bins + 1)
     inner, outer = (

@@ -22,7 +22,7 @@ LN_2 = 0.6931471805599453
 ROUNDING = 1e-12  # two sides closer than this are tied: they differ by rounding alone
 
 
-@statistic("ks", range=(-1, 1), kernel="ks")
+@statistic("ks", range=(-1, 1), kernel="ks", calibratable=True)
 def ks(inner: Vector, outer: Vector) -> float:
     """Signed Kolmogorov-Smirnov distance on equal-width bins (paper, Eq. 3).
 
@@ -44,7 +44,7 @@ def ks(inner: Vector, outer: Vector) -> float:
     return low if -low > high + ROUNDING else high
 
 
-@statistic("ks_exact", range=(-1, 1), on="samples", kernel="ks_exact")
+@statistic("ks_exact", range=(-1, 1), on="samples", kernel="ks_exact", calibratable=True)
 def ks_exact(inner: Vector, outer: Vector) -> float:
     """Exact signed Kolmogorov-Smirnov distance, ties handled (paper, Eq. 3).
 
@@ -63,7 +63,7 @@ def ks_exact(inner: Vector, outer: Vector) -> float:
     return float(low if -low > high + ROUNDING else high)
 
 
-@statistic("auroc", range=(0, 1), neutral=0.5, on="samples", kernel="auroc")
+@statistic("auroc", range=(0, 1), neutral=0.5, on="samples", kernel="auroc", calibratable=True)
 def auroc(inner: Vector, outer: Vector) -> float:
     """Probability that an image of the class has the higher value, ties half (Mann, Whitney 1947).
 
@@ -83,7 +83,13 @@ def auroc(inner: Vector, outer: Vector) -> float:
     return float(0.5 * (below + not_above) / (inner.size * outer.size))
 
 
-@statistic("cohen_d", range=(-float("inf"), float("inf")), on="samples", kernel="cohen_d")
+@statistic(
+    "cohen_d",
+    range=(-float("inf"), float("inf")),
+    on="samples",
+    kernel="cohen_d",
+    calibratable=True,
+)
 def cohen_d(inner: Vector, outer: Vector) -> float:
     """Cohen's d: difference of the means in units of the pooled standard deviation (Cohen 1988).
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnx.registry.registry import Statistic
-from fnx.statistics.columns import open_columns, warn_of_zeros
+from fnx.statistics.columns import Columns, open_columns, warn_of_zeros
 from fnx.statistics.labels import Sets
 from fnx.statistics.tiles import Task, group, prepare
 
@@ -78,18 +78,31 @@ def all_distances(
     warn_of_zeros(columns, statistic, parameters)
     found = empty_distances(task, columns.n_columns, out)
 
-    def run(block: tuple[int, int]) -> int:
-        task.run(columns.block(*block), block[0], found.put)
-        return block[1] - block[0]
+    def work(start: int, stop: int) -> None:
+        task.run(columns.block(start, stop), start, found.put)
 
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        futures = [pool.submit(run, block) for block in columns.blocks()]
-        try:
-            for future in futures:  # in order: the first fault named is always the same one
-                width = future.result()
-                if progress is not None:
-                    progress(width)
-        finally:
-            for future in futures:
-                future.cancel()
+    each_block(columns, work, threads=threads, progress=progress)
     return found
+
+
+def each_block(
+    columns: Columns,
+    work: Callable[[int, int], None],
+    *,
+    threads: int | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> None:
+    """Call `work` for the first and last-but-one column of every block, several at once.
+
+    Of several that raise, the first one in the order of the columns is raised.
+    """
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        futures = [(pool.submit(work, *block), block) for block in columns.blocks()]
+        try:
+            for future, (start, stop) in futures:
+                future.result()
+                if progress is not None:
+                    progress(stop - start)
+        finally:
+            for future, _ in futures:
+                future.cancel()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,10 +15,10 @@ from fnx.registry import Statistic
 from fnx.statistics.labels import Sets
 
 MAX_CLASSES = 65_536  # held as uint16, as sets of concepts are, up to so many
-# Up to here counts fit uint16, and N**2 / 4 fits int32.
-SMALL_N = 65_535
-# Columns taken together: two cache lines of each row; fewer where they would fill the memory.
-TILE, TILE_OF_MANY, MANY = 32, 16, 1 << 18
+SMALL_N = 65_535  # up to here N**2 / 4 fits int32
+# Columns taken together: four cache lines of each row, which often lies on a page of its own; fewer
+# where they would fill the memory, but at least one line of float32.
+TILE, LEAST_TILE, TILE_VALUES = 64, 16, 1 << 23
 CACHE_LINE = 64  # bytes
 
 
@@ -42,6 +42,7 @@ NO_IMAGES = Grouping(np.empty((0, 0), np.uint16), np.empty((0, 0), np.int64))
 Kernel = Callable[[Any], None]  # of the `Features` of `kernels.tile`, or of `Stored`
 # (first feature, values (L, features, C), constant): takes the results of a tile.
 Sink = Callable[[int, NDArray[np.float32], NDArray[np.bool_]], None]
+Tile = tuple[int, NDArray[Any], NDArray[np.float64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -64,56 +65,30 @@ class Task:
             PluginError: the statistic's function raised, or returned NaN or a value outside of the
                 statistic's range.
         """
-        if hasattr(block, "toarray"):
-            if self.stored is not None:
-                return self._run_stored(self.stored, block, start, sink)
-            block = block.toarray()
-        return self._run_dense(block, start, sink)
+        if hasattr(block, "toarray") and self.stored is not None:
+            low, high, *given = _read_stored(block, start, scales=self.scales)
+            return self._compute(self.stored, partial(_stored, *given), start, low, high, sink)
+        from fnx.statistics.kernels.tile import Features
 
-    def _run_dense(self, block: NDArray[Any], start: int, sink: Sink) -> None:
-        from fnx.statistics.kernels.tile import Features, extremes
-
-        n, width = block.shape
-        tile = _empty_tile(TILE if n <= MANY else TILE_OF_MANY, n, block.dtype)
-        for first in range(0, width, len(tile)):
-            part = block[:, first : first + len(tile)]
-            columns = tile[: part.shape[1]]
-            _fill(columns, part)
-            low, high = np.empty((2, len(columns)))
-            extremes(columns, n, low, high)
-            self._refuse_columns(partial(_dense_column, part), start + first, low, high)
+        dense = block.toarray() if hasattr(block, "toarray") else block
+        for first, columns, low, high in tiles(dense, start, scales=self.scales):
             if self.kernel is not None:
-                features = partial(Features, columns)
-                self._compute(self.kernel, features, low, high, start + first, sink)
+                self._compute(self.kernel, partial(Features, columns), first, low, high, sink)
             elif self.stored is not None:
-                features = partial(_stored, *_without_zeros(columns, n))
-                self._compute(self.stored, features, low, high, start + first, sink)
-
-    def _run_stored(self, kernel: Kernel, block: Any, start: int, sink: Sink) -> None:
-        from fnx.statistics.kernels.stored import stored_extremes
-
-        n, width = block.shape
-        starts, rows, data = block.indptr.astype(np.int64), block.indices, block.data
-        low, high = np.empty((2, width))
-        stored_extremes(starts, data, n, low, high)
-        self._refuse_columns(partial(_sparse_column, block), start, low, high)
-        if not data.all():  # zeros that are stored all the same
-            kept = data != 0
-            starts = np.concatenate([[0], np.cumsum(kept)])[starts]
-            rows, data = rows[kept], data[kept]
-        features = partial(_stored, starts, rows.astype(np.uint32), data)
-        self._compute(kernel, features, low, high, start, sink)
+                features = partial(_stored, *_without_zeros(columns, len(dense)))
+                self._compute(self.stored, features, first, low, high, sink)
+        return None
 
     def _compute(
         self,
         kernel: Kernel,
         features: Callable[..., Any],
+        first: int,
         low: NDArray[np.float64],
         high: NDArray[np.float64],
-        start: int,
         sink: Sink,
     ) -> None:
-        """Compute features from `start` on, made of what `features` needs beside their values."""
+        """Compute features, `first` and those after it, of which `features` holds the values."""
         from fnx.statistics.kernels.tile import CallError
 
         labellings, classes = self.grouping.sizes.shape
@@ -126,34 +101,10 @@ class Task:
             of_class = f" and class {failed.of_class}" if failed.of_class >= 0 else ""
             raise PluginError(
                 f"statistic '{self.statistic.name}' ({self.statistic.origin}) failed for "
-                f"feature {start + failed.feature}{of_class}: {failed.reason}"
+                f"feature {first + failed.feature}{of_class}: {failed.reason}"
             ) from failed
-        self._refuse_values(start, values)
-        sink(start, values, constant)
-
-    def _refuse_columns(
-        self,
-        values_of: Callable[[int], NDArray[Any]],
-        start: int,
-        low: NDArray[np.float64],
-        high: NDArray[np.float64],
-    ) -> None:
-        """Refuse features that are not finite; `values_of` gives the values (N,) of one."""
-        bad = ~(np.isfinite(low) & np.isfinite(high))
-        if self.scales:
-            with np.errstate(over="ignore", invalid="ignore"):
-                bad |= ~np.isfinite(high - low)
-        if not bad.any():
-            return
-        column = int(np.argmax(bad))
-        values = values_of(column)
-        finite = np.isfinite(values)
-        if finite.all():
-            raise DataError(f"feature {start + column}: the range of its values overflows float64")
-        row = int(np.argmin(finite))
-        raise DataError(
-            f"feature {start + column} of image {row} is {values[row]}: every value must be finite"
-        )
+        self._refuse_values(first, values)
+        sink(first, values, constant)
 
     def _refuse_values(self, start: int, values: NDArray[np.float32]) -> None:
         low, high = self.statistic.range
@@ -250,18 +201,21 @@ def _kernels(
 def _ks(grouping: Grouping, bins: int, features: Any) -> None:
     from fnx.statistics.kernels.histogram import ks_tile
 
-    ks_tile(grouping.labellings, *_padded(grouping, bins), features)
+    sizes, counts = _padded(grouping, bins)
+    n = grouping.labellings.shape[1]
+    places = np.empty(n, np.uint16 if counts.size <= 1 << 16 else np.uint32)
+    ks_tile(grouping.labellings, sizes, bins, (counts, places), features)
 
 
 def _ks_stored(grouping: Grouping, bins: int, with_sets: Any, features: Any) -> None:
     from fnx.statistics.kernels.stored import ks_stored
 
     codes, _, starts, members = with_sets
-    sizes, bins, counts = _padded(grouping, bins)
+    sizes, counts = _padded(grouping, bins)
     ks_stored(codes, sizes, starts, members, bins, counts, features)
 
 
-def _padded(grouping: Grouping, bins: int) -> tuple[NDArray[Any], int, NDArray[Any]]:
+def _padded(grouping: Grouping, bins: int) -> tuple[NDArray[Any], NDArray[np.uint32]]:
     """Return the sizes of the classes and room for counts, in numbers of classes and bins that fit.
 
     See `fnx.statistics.kernels.histogram.binned_extremes`.
@@ -273,11 +227,70 @@ def _padded(grouping: Grouping, bins: int) -> tuple[NDArray[Any], int, NDArray[A
     shape = _multiple(bins, UNROLL), _multiple(classes, LANES)
     sizes = np.zeros((labellings, shape[1]), np.int32 if small else np.int64)
     sizes[:, :classes] = grouping.sizes
-    return sizes, bins, np.empty(shape, np.uint16 if small else np.uint32)
+    return sizes, np.empty(shape, np.uint32)
+
+
+def tile_width(n: int) -> int:
+    """Return how many columns of `n` rows are taken together."""
+    return min(TILE, max(LEAST_TILE, TILE_VALUES // n // LEAST_TILE * LEAST_TILE))
 
 
 def _multiple(number: int, of: int) -> int:
     return -(-number // of) * of
+
+
+def tiles(block: NDArray[Any], start: int, *, scales: bool) -> Iterator[Tile]:
+    """Yield the columns of `block` (N, width) as rows, some at a time, in the same memory.
+
+    Args:
+        block: its first column is feature `start`.
+        start: see there.
+        scales: whether the range of a feature's values is to be finite, too.
+
+    Yields:
+        The first feature; its and some more features' values (some, N or more); the smallest and
+        the largest of each, (some,).
+
+    Raises:
+        DataError: a value that is not finite, or a range of values that overflows.
+    """
+    from fnx.statistics.kernels.tile import extremes
+
+    n, width = block.shape
+    tile = _empty_tile(min(tile_width(n), width), n, block.dtype)
+    for first in range(0, width, len(tile)):
+        part = block[:, first : first + len(tile)]
+        columns = tile[: part.shape[1]]
+        _fill(columns, part)
+        low, high = np.empty((2, len(columns)))
+        extremes(columns, n, low, high)
+        _refuse_columns(partial(_dense_column, part), start + first, low, high, scales)
+        yield start + first, columns, low, high
+
+
+def _refuse_columns(
+    values_of: Callable[[int], NDArray[Any]],
+    start: int,
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    scales: bool,
+) -> None:
+    """Refuse features that are not finite; `values_of` gives the values (N,) of one."""
+    bad = ~(np.isfinite(low) & np.isfinite(high))
+    if scales:
+        with np.errstate(over="ignore", invalid="ignore"):
+            bad |= ~np.isfinite(high - low)
+    if not bad.any():
+        return
+    column = int(np.argmax(bad))
+    values = values_of(column)
+    finite = np.isfinite(values)
+    if finite.all():
+        raise DataError(f"feature {start + column}: the range of its values overflows float64")
+    row = int(np.argmin(finite))
+    raise DataError(
+        f"feature {start + column} of image {row} is {values[row]}: every value must be finite"
+    )
 
 
 def _empty_tile(width: int, n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -298,6 +311,26 @@ def _fill(columns: NDArray[Any], part: NDArray[Any]) -> None:
         transpose(part, columns)
     else:
         columns[:, : len(part)] = part.T
+
+
+def _read_stored(block: Any, start: int, *, scales: bool) -> tuple[NDArray[Any], ...]:
+    """Return the extremes of the columns of a sparse block, and what `kernels.stored.Stored` has.
+
+    Raises:
+        DataError: see `tiles`.
+    """
+    from fnx.statistics.kernels.stored import stored_extremes
+
+    n, width = block.shape
+    starts, rows, data = block.indptr.astype(np.int64), block.indices, block.data
+    low, high = np.empty((2, width))
+    stored_extremes(starts, data, n, low, high)
+    _refuse_columns(partial(_sparse_column, block), start, low, high, scales)
+    if not data.all():  # zeros that are stored all the same
+        kept = data != 0
+        starts = np.concatenate([[0], np.cumsum(kept)])[starts]
+        rows, data = rows[kept], data[kept]
+    return low, high, starts, rows.astype(np.uint32), data
 
 
 def _without_zeros(columns: NDArray[Any], n: int) -> tuple[NDArray[Any], ...]:

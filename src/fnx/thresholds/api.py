@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fnx.errors import ConfigError, DataError, FnxError, PluginError
 from fnx.registry import load_installed, statistics, thresholds
-from fnx.registry.registry import ThresholdStrategy
+from fnx.registry.registry import Statistic, ThresholdStrategy
 from fnx.thresholds.counting import blocks
 from fnx.thresholds.evaluation import evaluate
 from fnx.thresholds.result import Thresholds
@@ -29,6 +29,7 @@ def find_thresholds(
     neutral: float | None = None,
     class_sizes: ArrayLike | None = None,
     statistic: str | Callable[..., Any] | None = None,
+    null: Any = None,
     **parameters: Any,
 ) -> Thresholds:
     """Thresholds beyond which distances tell more than noise does (paper, Section 7).
@@ -47,6 +48,8 @@ def find_thresholds(
         statistic: name of the statistic that gave the distances, for the strategies that only fit
             some; its declared range is the default of `range`. Thresholds of an unbounded statistic
             do not depend on the unit of its distances.
+        null: the `fnx.Null` of the distances, for the strategies that take p-values from one; or
+            the method of such a strategy, for example ``"permutation"``.
         **parameters: the strategy's own, for example ``step``; ``permutations`` uses only that many
             of `random`.
 
@@ -69,6 +72,12 @@ def find_thresholds(
     if neutral is None:
         neutral = known.neutral if known else 0.0
     real, random = _read("real", real), _read_random(random)
+    if isinstance(null, str):
+        parameters["null"], null = null, None
+    elif null is not None and not callable(null):
+        _check_null(null, known, real)
+        if "null" in entry.parameters:
+            parameters["null"] = null.method
     bound = entry.bind({"permutations": len(random), **parameters}, range=limits, neutral=neutral)
     wanted = bound.pop("permutations")
     shapes = {one.shape for one in random}
@@ -91,6 +100,7 @@ def find_thresholds(
     context: dict[str, Any] = {
         "class_sizes": None if class_sizes is None else _read_sizes(class_sizes, real.shape[1]),
         "statistic": None if known is None else known.name,
+        "find_null": null if null is None or callable(null) else lambda _: null,
     }
     asked = inspect.signature(entry.function).parameters
     if neutral == 0 or "neutral" in asked:
@@ -105,6 +115,21 @@ def find_thresholds(
         if side is not None
     ]
     return evaluate(real, random, *ends, range=limits, neutral=neutral)
+
+
+def _check_null(null: Any, statistic: Statistic | None, real: NDArray[Any]) -> None:
+    """Refuse a null of other distances.
+
+    Raises:
+        ConfigError: of another statistic.
+        DataError: of another number of features, or no null at all.
+    """
+    if not hasattr(null, "p_values"):
+        raise DataError(f"null: must be what fnx.null returns, not {type(null).__name__}")
+    if statistic is not None and null.statistic != statistic.name:
+        raise ConfigError(f"null is of statistic={null.statistic}, not of {statistic.name}")
+    if null.second_moment.shape != real.shape[:1]:
+        raise DataError(f"null is of {null.second_moment.size} features, not of {len(real)}")
 
 
 def _call(

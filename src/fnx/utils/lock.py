@@ -13,7 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -53,6 +53,74 @@ def exclusive_lock(path: Path, doing: str, progress: Callable[[], str]) -> Itera
     finally:
         note.unlink(missing_ok=True)
         lock.release()
+
+
+@contextmanager
+def locked_at_once(path: Path) -> Iterator[None]:
+    """Hold the lock on `path` that `exclusive_lock` waits for.
+
+    Raises:
+        DataError: another run holds it.
+        OSError: a folder that cannot be written.
+    """
+    lock = FileLock(path.parent / f".{path.name}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        holder = _lock_holder(path.parent / f".{path.name}.holder.json")
+        raise DataError(f"{path} is being made by {holder}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class SharedLock:
+    """A lock that several processes hold on one path: `unshared` is refused while this lives.
+
+    On a system without such locks, or in a folder that cannot be written, it holds nothing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file: int | None = None
+        if os.name == "posix":
+            import fcntl
+
+            with suppress(OSError):
+                file = os.open(_readers(path), os.O_RDWR | os.O_CREAT, 0o666)
+                self._file = file
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+    def __del__(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+
+
+@contextmanager
+def unshared(path: Path) -> Iterator[None]:
+    """Hold `path` while no process has a `SharedLock` on it.
+
+    Raises:
+        DataError: one has.
+    """
+    file = _readers(path)
+    if os.name != "posix" or not file.is_file():
+        yield
+        return
+    import fcntl
+
+    with file.open("r+b") as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise DataError(f"{path} is being read by a run") from error
+        yield
+        file.unlink(missing_ok=True)
+
+
+def _readers(path: Path) -> Path:
+    return path.parent / f".{path.name}.readers"
 
 
 @contextmanager

@@ -13,15 +13,15 @@ import polars as pl
 from fnx.errors import reason
 
 
-def read_parquet(file: Path) -> pl.DataFrame:
-    """Read a Parquet file.
+def read_parquet(file: Path, columns: list[str] | None = None) -> pl.DataFrame:
+    """Read a Parquet file, or some columns of it.
 
     Raises:
         ValueError: it cannot be read; says why in one line.
     """
     try:
         with _without_stderr():
-            return pl.read_parquet(file)
+            return pl.read_parquet(file, columns=columns)
     except (OSError, MemoryError, pl.exceptions.PolarsError) as error:
         raise ValueError((str(error).splitlines() or [reason(error)])[0]) from error
     except pl.exceptions.PanicException as error:

@@ -91,9 +91,53 @@ def test_extremes_are_numpys(kind: str, dtype: Any) -> None:
     np.testing.assert_array_equal(high, used.max(axis=1))
 
 
-@pytest.mark.parametrize("n", [0, 1, 5, 4_099])
-def test_counts_of_bins_and_classes(n: int) -> None:
+@pytest.mark.parametrize("kind", [np.uint16, np.uint32])
+@pytest.mark.parametrize("n", [0, 1, 7, 8, 4_099])
+def test_counts_of_bins_and_classes(n: int, kind: Any) -> None:
     index, labels = rng.integers(0, 6, n), rng.integers(0, 3, n)
-    counts = np.full((6, 3), 9, np.uint16)
-    kernels.count_classes(index.astype(np.uint16), labels.astype(np.uint16), counts)
+    counts, places = np.full((6, 3), 9, np.uint32), np.full(n + 1, 99, kind)
+    kernels.count_classes(index.astype(np.uint16), labels.astype(np.uint16), places, counts)
     np.testing.assert_array_equal(counts.ravel(), np.bincount(index * 3 + labels, minlength=18))
+
+
+def test_more_places_than_16_bits_hold() -> None:
+    index, labels = np.array([0, 699, 699], np.uint16), np.array([999, 0, 999], np.uint16)
+    counts = np.empty((700, 1_000), np.uint32)
+    kernels.count_classes(index, labels, np.empty(3, np.uint32), counts)
+    assert np.argwhere(counts).tolist() == [[0, 999], [699, 0], [699, 999]]
+
+
+@pytest.mark.parametrize("share", [0, 0.24, 0.26, 1])
+def test_a_crowded_lowest_bin_is_dropped(share: float) -> None:
+    plain = rng.permutation(np.where(np.arange(100) < 100 * share, 0, 3))
+    index, rows = plain.astype(np.uint16), np.full(100, 999, np.uint32)
+    kept = kernels.drop_lowest(index, rows)
+    expected = np.flatnonzero(plain) if share > 0.25 else np.arange(100)
+    assert kept == expected.size
+    np.testing.assert_array_equal(index[:kept], plain[expected])
+    if share > 0.25:
+        np.testing.assert_array_equal(rows[:kept], expected)
+
+
+EDGES = {
+    "values on edges": rng.integers(0, 101, 3_000) / 100,
+    "far from zero": 1e9 + rng.integers(0, 71, 3_000) * 1e-3,
+    "subnormal": rng.integers(0, 99, 3_000) * 5e-324,
+    "small": rng.integers(0, 99, 3_000) * 1e-300,
+    "large": rng.standard_normal(3_000) * 1e300,
+}
+
+
+@pytest.mark.parametrize("bins", [1, 2, 7, 100, 1000])
+@pytest.mark.parametrize("kind", [*COLUMNS, *EDGES])
+def test_bins_are_numpys(kind: str, bins: int) -> None:
+    column = (COLUMNS | EDGES)[kind].astype(np.float64)
+    index = np.empty(column.size, np.uint16)
+    low, high = column.min(), column.max()
+    kernels.bin_column(column, low, high, bins, index)
+    order = np.argsort(column, kind="stable")
+    try:
+        counts = np.histogram(column, bins)[0]
+    except ValueError:  # it refuses a range that has no room for its edges
+        counts = np.bincount(((column - low) / (high - low) * bins).clip(max=bins - 1).astype(int))
+    np.testing.assert_array_equal(index[order], np.repeat(np.arange(counts.size), counts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,14 @@ from fnx import threshold
 from fnx.errors import ConfigError
 from fnx.thresholds import Thresholds, evaluate
 from fnx.thresholds.counting import blocks
+from fnx_fdr.step_up import by_null, by_permutation
 
 Range = tuple[float, float]
+FindNull = Callable[[str], Any]  # from a method, its `fnx.Null`
 
-# Their distance is that of two distribution functions. On bins it is never larger than the exact
-# one, so its p-values are too large, if anything: errors stay controlled.
+# Their law under random labels is known: exactly, and in the limit of many images.
 KOLMOGOROV_SMIRNOV = ("ks", "ks_exact")
+NULLS = ("exact", "bridge", "permutation")
 
 
 def _check_alpha(alpha: float, permutations: int) -> None:
@@ -24,39 +27,63 @@ def _check_alpha(alpha: float, permutations: int) -> None:
         raise ConfigError(f"threshold.alpha={alpha:g}: must lie between 0 and 1")
 
 
-@threshold("benjamini_hochberg", check=_check_alpha, statistics=KOLMOGOROV_SMIRNOV)
+def _check_step_up(alpha: float, null: str, permutations: int) -> None:
+    _check_alpha(alpha, permutations)
+    if null not in NULLS:
+        raise ConfigError(f"threshold.null={null}: allowed are {', '.join(NULLS)}")
+
+
+@threshold("benjamini_hochberg", check=_check_step_up, statistics=KOLMOGOROV_SMIRNOV)
 def benjamini_hochberg(
     real: NDArray[Any],
     random: NDArray[Any],
     alpha: float = 0.05,
+    null: str = "exact",
     range: Range | None = None,
     class_sizes: NDArray[np.int64] | None = None,
+    find_null: FindNull | None = None,
 ) -> Thresholds:
     """Keep the false discovery rate per class at most alpha (Benjamini and Hochberg 1995).
 
-    For each class, the p-values of all its features are those of the exact two-sided two-sample
-    Kolmogorov-Smirnov test; the sign of D then tells presence from absence, so both sides of a
-    class have one threshold. Proved for features that are independent or positively dependent;
-    `benjamini_yekutieli` holds for all. Ties make the p-values too large, never too small. Random
-    labels are not needed for the thresholds: they tell what chance keeps.
+    For each class, the features with the k largest |D| are kept, for the largest k with
+    E <= alpha k: E is the number of features that random labels would bring as far, the sum over
+    the features of P(|D| >= d), each of its own values with all their ties. The sign of D then
+    tells presence from absence, so both sides of a class have one threshold. Where no values tie,
+    all features have the same p-value at d, and this is Benjamini and Hochberg's procedure on
+    p-values; where they do, it is the step-up of Heyse (2011) and of Döhler, Durand and Roquain
+    (2018), with |D| in place of p. It holds for features that are independent, to a good
+    approximation for those that are positively dependent; `benjamini_yekutieli` holds for all.
+
+    `null` says where the probabilities come from. ``exact``: all permutations of the labels, by
+    calculation; nothing is assumed. ``bridge``: the limit for many images per class. Both need the
+    features. ``permutation``: the distances under random labels, (R, F, C), counted; right on
+    average, with the error of R permutations, which is large where features are strongly
+    correlated.
     """
-    return evaluate(real, random, _step_up(real, alpha, class_sizes), range=range)
+    return evaluate(
+        real, random, _step_up(real, random, alpha, null, class_sizes, find_null), range=range
+    )
 
 
-@threshold("benjamini_yekutieli", check=_check_alpha, statistics=KOLMOGOROV_SMIRNOV)
+@threshold("benjamini_yekutieli", check=_check_step_up, statistics=KOLMOGOROV_SMIRNOV)
 def benjamini_yekutieli(
     real: NDArray[Any],
     random: NDArray[Any],
     alpha: float = 0.05,
+    null: str = "exact",
     range: Range | None = None,
     class_sizes: NDArray[np.int64] | None = None,
+    find_null: FindNull | None = None,
 ) -> Thresholds:
     """Keep the false discovery rate per class at most alpha, however features depend on each other.
 
-    As `benjamini_hochberg`, with alpha divided by 1 + 1/2 + … + 1/F (Benjamini and Yekutieli 2001).
+    As `benjamini_hochberg`, with alpha divided by 1 + 1/2 + … + 1/F (Benjamini and Yekutieli 2001),
+    which holds for features with any ties.
     """
-    harmonic = float(np.sum(1 / np.arange(1, real.shape[0] + 1)))
-    return evaluate(real, random, _step_up(real, alpha / harmonic, class_sizes), range=range)
+    level = alpha / float(np.sum(1 / np.arange(1, real.shape[0] + 1)))
+    return evaluate(
+        real, random, _step_up(real, random, level, null, class_sizes, find_null), range=range
+    )
 
 
 def _check_max(alpha: float, family: str, permutations: int) -> None:
@@ -109,18 +136,29 @@ def _largest(distances: NDArray[Any], range: Range | None) -> NDArray[np.float64
 
 
 def _step_up(
-    real: NDArray[Any], alpha: float, class_sizes: NDArray[np.int64] | None
+    real: NDArray[Any],
+    random: NDArray[Any],
+    alpha: float,
+    method: str,
+    class_sizes: NDArray[np.int64] | None,
+    find_null: FindNull | None,
 ) -> NDArray[np.float64]:
-    """Find the threshold of |D| of each class by Benjamini and Hochberg's step-up procedure."""
-    from fnx_fdr.smirnov import step_up_threshold  # Numba: only now
-
+    """Find the threshold of |D| of each class by the step-up procedure."""
+    counted = by_permutation(real, random, class_sizes, alpha)
+    if method == "permutation":
+        return counted
     if class_sizes is None:
         raise ConfigError("this threshold strategy needs class_sizes, the images of each class")
-    total = int(class_sizes.sum())
-    columns = (column for _, block in blocks(real.T) for column in np.abs(block))
-    return np.array(
-        [
-            step_up_threshold(np.asarray(column, np.float64), int(size), total - int(size), alpha)
-            for column, size in zip(columns, class_sizes, strict=True)
-        ]
-    )
+    if find_null is None:
+        raise ConfigError(
+            f"threshold.null={method} needs null=fnx.null(features, labels, method='{method}', …); "
+            "without the features: null='permutation'"
+        )
+    null, total = find_null(method), int(class_sizes.sum())
+
+    def expected(d: NDArray[np.float32], sizes: NDArray[np.int64]) -> NDArray[np.float64]:
+        at_all = np.broadcast_to(d, (real.shape[0], d.size))
+        found: NDArray[np.float64] = null.p_values(at_all, sizes, n_images=total).sum(axis=0)
+        return found
+
+    return by_null(real, class_sizes, alpha, expected, start=counted)

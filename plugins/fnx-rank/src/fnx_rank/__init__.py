@@ -13,7 +13,7 @@ from fnx import statistic
 Vector = NDArray[np.float64]
 
 
-@statistic("cliffs_delta", range=(-1, 1), on="samples")
+@statistic("cliffs_delta", range=(-1, 1), on="samples", calibratable=True)
 def cliffs_delta(inner: Vector, outer: Vector) -> float:
     """Cliff's delta: how much more often the class is higher than lower (Cliff 1993).
 

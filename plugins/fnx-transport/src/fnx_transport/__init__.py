@@ -19,7 +19,7 @@ LARGEST = float(np.finfo(np.float64).max)
 ROUNDING = 1e-12  # means closer than this, in units of the distance, are equal
 
 
-@statistic("wasserstein", range=(-INF, INF), on="samples")
+@statistic("wasserstein", range=(-INF, INF), on="samples", calibratable=True)
 def wasserstein(inner: Vector, outer: Vector, standardized: bool = False) -> float:
     """Signed Wasserstein-1 (earth mover's) distance: how far the values must move on average.
 
@@ -39,7 +39,7 @@ def wasserstein(inner: Vector, outer: Vector, standardized: bool = False) -> flo
     return float(-distance if signed < -ROUNDING * absolute else distance)
 
 
-@statistic("energy", range=(-INF, INF), on="samples")
+@statistic("energy", range=(-INF, INF), on="samples", calibratable=True)
 def energy(inner: Vector, outer: Vector, standardized: bool = False) -> float:
     """Signed energy distance (Székely and Rizzo 2013).
 

@@ -145,7 +145,7 @@ def load(
     wanted = net.state_dict()
     rename = NAME_MAPS.get(architecture(timm_name), dict)
     # timm keeps its converter of published weights beside the network's class.
-    convert = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
+    convert = getattr(sys.modules.get(type(net).__module__), "checkpoint_filter_fn", None)
     first: dict[str, list[str]] = {}
     for candidate in _candidates(parts, set(wanted), rename):
         state = rename(candidate.state)

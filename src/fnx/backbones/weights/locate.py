@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from fnx.backbones.weights.load import READERS, first_line, unknown_ending
 from fnx.config.schema import ModelConfig
 from fnx.errors import ConfigError, FnxError, WeightsError
+from fnx.registry.backbones import parse_call_name
 from fnx.utils.download import answers, download
 from fnx.utils.files import file_digest
 
@@ -51,6 +52,12 @@ def locate(config: ModelConfig, seed: int) -> WeightsFile:
         path, source = Path(weights.path), str(weights.path)
     elif weights.source == "random":
         return WeightsFile(None, f"random-{seed}", f"untrained, seed {seed}")
+    elif weights.source == "function":
+        from fnx.backbones.plugin import weights_digest
+
+        own = parse_call_name(config.timm_name)
+        assert own is not None  # checked by check_source
+        return WeightsFile(None, weights_digest(config.timm_name), own[0].origin)
     elif weights.source == "package":
         path, source = _in_package(weights.package, weights.file), f"package {weights.package}"
     elif weights.source == "url":
@@ -76,6 +83,12 @@ def check_source(config: ModelConfig) -> None:
         ConfigError: a source that lacks one of its keys.
     """
     weights = config.weights
+    own = parse_call_name(config.timm_name) is not None
+    if own != (weights.source == "function"):
+        raise ConfigError(
+            f"model.weights.source={weights.source}: weights of a plugin's network come from its "
+            "function, and of no other"
+        )
     if weights.path is not None:
         path = Path(weights.path)
         if not path.is_file():
@@ -94,8 +107,10 @@ def check_source(config: ModelConfig) -> None:
             raise WeightsError(unknown_ending(Path(_file_name(weights.url))))
     elif weights.source == "package":
         _in_package(weights.package, weights.file)
-    elif weights.source == "random" and weights.sha256:
-        raise ConfigError("model.weights.sha256: model.weights.source=random has no weights file")
+    elif weights.source in ("random", "function") and weights.sha256:
+        raise ConfigError(
+            f"model.weights.sha256: model.weights.source={weights.source} has no weights file"
+        )
 
 
 def _file_name(url: str) -> str:

@@ -16,6 +16,7 @@ from fnx.embedding.embed import embed_centre
 from fnx.embedding.embedding import Embedding
 from fnx.embedding.store import COLUMNS_PER_CHUNK
 from fnx.images.crops import Crops
+from fnx.statistics.columns import open_columns
 from fnx.utils.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -95,9 +96,10 @@ def rank(embedding: Embedding, rows: NDArray[np.integer], k: int) -> pl.DataFram
     """
     n_features = embedding.manifest.features
     parts: list[tuple[NDArray[Any], ...]] = []
+    columns_of = open_columns(embedding.features)
     with progress_bar("top images", total=n_features, unit="features") as bar:
         for start in range(0, n_features, COLUMNS_PER_CHUNK):
-            block = np.asarray(embedding.features[:, start : start + COLUMNS_PER_CHUNK])[rows]
+            block = columns_of.read(start, min(start + COLUMNS_PER_CHUNK, n_features))[rows]
             for feature_id, values in enumerate(np.ascontiguousarray(block.T), start):
                 best = highest(values, k)
                 ids = np.full(len(best), feature_id, np.int64)

@@ -21,6 +21,7 @@ import numpy as np
 from fnx.statistics.kernels.compilation import cached_njit
 
 UNROLL, LANES = 4, 16  # bins and classes that are taken together
+MANY_LABELLINGS = 4  # from here on, dropping images once is cheaper than counting them each time
 
 Array = Any  # Numba's arrays: their types are the callers'
 
@@ -29,9 +30,9 @@ Array = Any  # Numba's arrays: their types are the callers'
 def bin_column(column: Array, low: float, high: float, bins: int, index: Array) -> None:
     """Find the bin of every value, as ``numpy.histogram(column.astype(float64), bins)`` has it.
 
-    The edges are ``numpy.linspace(low, high, bins + 1)``: k * step + low. A quotient gives the bin
-    but for rounding; comparing with its two edges settles it, so the bin of a value that lies on an
-    edge is well defined.
+    The edges are ``numpy.linspace(low, high, bins + 1)``: k * step + low. A quotient gives the
+    nearest edge; comparing with it settles on which side the value lies, so the bin of a value that
+    lies on an edge is well defined.
     """
     width = high - low
     step = width / bins
@@ -40,75 +41,119 @@ def bin_column(column: Array, low: float, high: float, bins: int, index: Array) 
     if step == 0 or not np.isfinite(scale):  # a range of subnormal numbers
         for i in range(column.size):
             index[i] = min(np.int32((column[i] - low) / width * bins), last)
-        return
-    for i in range(column.size):
-        x = np.float64(column[i])
-        k = min(np.int32((x - low) * scale), last)
-        k = np.int32(k - np.int32(x < np.float64(k) * step + low))
-        above = np.float64(np.int32(k + 1)) * step + low
-        index[i] = np.int32(k + np.int32((k < last) & (x >= above)))
+    elif step > max(abs(low), abs(high)) * 2.0**-40 and scale < 2.0**960:
+        # The quotient is off by far less than half an edge: float32 data is always here.
+        for i in range(column.size):
+            x = np.float64(column[i])
+            nearest = np.rint((x - low) * scale)
+            k = np.int32(np.int32(nearest) - np.int32(x < nearest * step + low))
+            index[i] = min(k, last)
+    else:
+        for i in range(column.size):
+            x = np.float64(column[i])
+            k = min(np.int32((x - low) * scale), last)
+            k = np.int32(k - np.int32(x < np.float64(k) * step + low))
+            above = np.float64(np.int32(k + 1)) * step + low
+            index[i] = np.int32(k + np.int32((k < last) & (x >= above)))
 
 
 @cached_njit(nogil=True)
-def count_classes(index: Array, labels: Array, counts: Array) -> None:
-    """Count the images per bin and class: `counts` (bins, C) from `index` and `labels` (N,)."""
+def drop_lowest(index: Array, rows: Array) -> int:
+    """Drop the images of the lowest bin from `index` (N,) where they are many, after a ReLU.
+
+    Returns how many stay, at the front of `index`; `rows` says which. As many as there are: none
+    was dropped, and `rows` is not written.
+    """
+    n = index.size
+    lowest = 0
+    for i in range(n):
+        lowest += int(index[i] == 0)
+    if lowest < n // 4:
+        return n
+    kept = np.uint64(0)
+    for i in range(n):  # each is written, and some are written over
+        rows[kept] = i
+        index[kept] = index[i]
+        kept += np.uint64(index[i] != 0)
+    return np.int64(kept)
+
+
+@cached_njit(nogil=True)
+def count_classes(index: Array, labels: Array, places: Array, counts: Array) -> None:
+    """Count the images per bin and class: `counts` (bins, C) uint32 from `index`, `labels` (N,).
+
+    `places` (N,) is scratch: where in `counts`, row by row, an image is counted. (Counters of 16
+    bits take twice as long as those of 32, which is more than their larger table costs.)
+    """
+    classes = places.dtype.type(counts.shape[1])
+    for i in range(index.size):
+        places[i] = index[i] * classes + labels[i]
+    count_places(places[: index.size], counts)
+
+
+@cached_njit(nogil=True)
+def count_places(places: Array, counts: Array) -> None:
+    """Count how often each place of `counts` (bins, C), row by row, occurs in `places`."""
     counts[:] = 0
     flat = counts.reshape(-1)
-    classes = np.uint64(counts.shape[1])
-    quarter = np.uint64(index.size // 4)
-    # Unsigned, so that Numba does not test every index for being negative. From four places, since
-    # neighbours often share bin and class (zeros after a ReLU, images in order of their class), and
-    # the same counter twice in a row is twice as slow.
-    for i in range(quarter):
-        first = np.uint64(i)
-        second = first + quarter
-        third = second + quarter
-        fourth = third + quarter
-        flat[np.uint64(index[first]) * classes + np.uint64(labels[first])] += 1
-        flat[np.uint64(index[second]) * classes + np.uint64(labels[second])] += 1
-        flat[np.uint64(index[third]) * classes + np.uint64(labels[third])] += 1
-        flat[np.uint64(index[fourth]) * classes + np.uint64(labels[fourth])] += 1
-    for i in range(index.size - index.size % 4, index.size):
-        last = np.uint64(i)
-        flat[np.uint64(index[last]) * classes + np.uint64(labels[last])] += 1
+    n = places.size
+    # Unsigned, so that Numba does not test every index for being negative. From eight parts, since
+    # neighbours often share bin and class (images in order of their class), and the same counter
+    # again before it is stored is several times as slow.
+    s1 = np.uint64(n // 8)
+    s2, s3, s4 = s1 * np.uint64(2), s1 * np.uint64(3), s1 * np.uint64(4)
+    s5, s6, s7 = s1 * np.uint64(5), s1 * np.uint64(6), s1 * np.uint64(7)
+    for i in range(s1):
+        j = np.uint64(i)
+        flat[np.uint64(places[j])] += 1
+        flat[np.uint64(places[j + s1])] += 1
+        flat[np.uint64(places[j + s2])] += 1
+        flat[np.uint64(places[j + s3])] += 1
+        flat[np.uint64(places[j + s4])] += 1
+        flat[np.uint64(places[j + s5])] += 1
+        flat[np.uint64(places[j + s6])] += 1
+        flat[np.uint64(places[j + s7])] += 1
+    for i in range(n - n % 8, n):
+        flat[np.uint64(places[np.uint64(i)])] += 1
 
 
 @cached_njit(nogil=True)
 def count_bins(counts: Array, totals: Array) -> None:
     """Count the images per bin: sums over the classes of `counts` (bins, C)."""
     for b in range(counts.shape[0]):
-        total = np.int64(0)
+        total = totals.dtype.type(0)
         for c in range(counts.shape[1]):
-            total += counts[b, c]
+            total += totals.dtype.type(counts[b, c])
         totals[b] = total
 
 
 @cached_njit(nogil=True)
 def binned_extremes(counts: Array, totals: Array, sizes: Array, n: int, state: Array) -> None:
-    """Find the largest and smallest N_c n - N n_c over the bins' upper edges.
+    """Find the largest and smallest N_c n - N n_c over the bins' lower edges.
 
-    They are rows 1 and 2 of `state` (3, C), which is int32 while N**2 / 4 fits (sums may wrap on
-    the way, what is left does not), else int64; `sizes` (C,) and `totals` are of that type. The
-    number of bins is a multiple of `UNROLL`, that of classes best one of `LANES`; those that fill
-    up are empty.
+    From the highest bin down, where n counts what is above an edge, with its sign turned; so the
+    lowest bin's images need not be counted. They are rows 1 and 2 of `state` (3, C), which is int32
+    while N**2 / 4 fits (sums may wrap on the way, what is left does not), else int64; `sizes` (C,)
+    and `totals` are of that type. The number of bins is a multiple of `UNROLL`, that of classes
+    best one of `LANES`; those that fill up are empty.
     """
     state[:] = 0
     kind = state.dtype.type
     now, high, low = state[0], state[1], state[2]
     images = kind(n)
-    for b in range(0, counts.shape[0], UNROLL):
-        t0, t1, t2, t3 = totals[b], totals[b + 1], totals[b + 2], totals[b + 3]
+    for b in range(counts.shape[0] - UNROLL, -1, -UNROLL):
+        t0, t1, t2, t3 = totals[b + 3], totals[b + 2], totals[b + 1], totals[b]
         if t0 | t1 | t2 | t3 == 0:
             continue
-        r0, r1, r2, r3 = counts[b], counts[b + 1], counts[b + 2], counts[b + 3]
+        r0, r1, r2, r3 = counts[b + 3], counts[b + 2], counts[b + 1], counts[b]
         # Four bins at once: what is kept for the classes is loaded and stored once for them. With
         # every type and choice spelled out, this is vector code of 32-bit integers.
         for c in range(counts.shape[1]):
             size = sizes[c]
-            v0 = kind(now[c] + kind(kind(size * t0) - kind(images * kind(r0[c]))))
-            v1 = kind(v0 + kind(kind(size * t1) - kind(images * kind(r1[c]))))
-            v2 = kind(v1 + kind(kind(size * t2) - kind(images * kind(r2[c]))))
-            v3 = kind(v2 + kind(kind(size * t3) - kind(images * kind(r3[c]))))
+            v0 = kind(now[c] + kind(kind(images * kind(r0[c])) - kind(size * t0)))
+            v1 = kind(v0 + kind(kind(images * kind(r1[c])) - kind(size * t1)))
+            v2 = kind(v1 + kind(kind(images * kind(r2[c])) - kind(size * t2)))
+            v3 = kind(v2 + kind(kind(images * kind(r3[c])) - kind(size * t3)))
             now[c] = v3
             top, bottom = high[c], low[c]
             top = v0 if v0 > top else top
@@ -131,21 +176,29 @@ def signed_distances(high: Array, low: Array, sizes: Array, n: int, values: Arra
 
 
 @cached_njit(nogil=True)
-def ks_tile(labellings: Array, sizes: Array, bins: int, counts: Array, features: Any) -> None:
+def ks_tile(labellings: Array, sizes: Array, bins: int, scratch: Any, features: Any) -> None:
     """Compute the signed KS on equal-width bins for the features of a tile.
 
     Here `sizes` are (L, C') int32 or int64 (see `binned_extremes`), at the end zeros: C' is C made
-    a multiple of `LANES`. `counts` (bins', C') is scratch; bins' is a multiple of `UNROLL`.
+    a multiple of `LANES`. `scratch` is `counts` (bins', C') uint32, bins' a multiple of `UNROLL`,
+    and `places` (N,), of unsigned integers that hold a place of `counts`.
     """
     columns, varying, low, high, values = features
+    counts, places = scratch
     n = labellings.shape[1]
-    index = np.empty(n, np.uint16)
+    index, labels, rows = np.empty(n, np.uint16), np.empty(n, np.uint16), np.empty(n, np.uint32)
     totals = np.zeros(counts.shape[0], sizes.dtype)
     state = np.empty((3, sizes.shape[1]), sizes.dtype)
     for f in varying:
         bin_column(columns[f, :n], low[f], high[f], bins, index)
+        kept = drop_lowest(index, rows) if labellings.shape[0] >= MANY_LABELLINGS else n
         for k in range(labellings.shape[0]):
-            count_classes(index, labellings[k], counts)
+            if kept == n:
+                count_classes(index, labellings[k], places, counts)
+            else:
+                for i in range(kept):
+                    labels[i] = labellings[k, np.uint64(rows[i])]
+                count_classes(index[:kept], labels[:kept], places, counts)
             if k == 0:
                 count_bins(counts, totals)
             binned_extremes(counts, totals, sizes[k], n, state)

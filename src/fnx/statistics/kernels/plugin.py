@@ -240,14 +240,14 @@ def histogram_tile(
     """Call a function of two histograms for every pair; `function` as in `samples_tile`."""
     columns, varying, low, high, values = features
     n, classes = labellings.shape[1], sizes.shape[1]
-    index = np.empty(n, np.uint16)
+    index, places = np.empty(n, np.uint16), np.empty(n, np.uint32)
     counts = np.empty((bins, classes), np.uint32)
     totals = np.empty(bins, np.int64)
     inner, outer = np.empty(bins), np.empty(bins)
     for f in varying:
         bin_column(columns[f, :n], low[f], high[f], bins, index)
         for k in range(labellings.shape[0]):
-            count_classes(index, labellings[k], counts)
+            count_classes(index, labellings[k], places, counts)
             if k == 0:
                 count_bins(counts, totals)
             for c in range(classes):

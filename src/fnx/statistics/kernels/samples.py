@@ -73,11 +73,8 @@ def exact_extremes(
         count += n
         after = size * (front + np.int64(ends[i])) - count
         seen[own] = count
-        # Branches: they are seldom taken, and cheaper than two stores for every image.
-        if before > high[own]:
-            high[own] = before
-        if after < low[own]:
-            low[own] = after
+        high[own] = max(high[own], before)
+        low[own] = min(low[own], after)
 
 
 @cached_njit(nogil=True)

@@ -228,17 +228,11 @@ def insertion_sort(values: Array, moves: int) -> bool:
 def tie_groups(keys: Array, starts: Array, ends: Array) -> None:
     """Count, for each sorted position, the values below its value, and those not above it."""
     n = keys.size
-    for i in range(n):
-        starts[i] = i
-        ends[i] = i + 1
-    # Few values tie, or whole runs of them: a branch that is guessed right most of the time.
-    i = 1
-    while i < n:
-        if keys[i] != keys[i - 1]:
-            i += 1
-            continue
-        begin = i - 1
-        while i < n and keys[i] == keys[begin]:
-            starts[i] = begin
-            i += 1
-        ends[begin:i] = i
+    start = 0
+    for i in range(n):  # without branches, which few ties or many would have guessed wrong
+        start = start if i and keys[i] == keys[i - 1] else i
+        starts[i] = start
+    end = n
+    for i in range(n - 1, -1, -1):
+        ends[i] = end
+        end = i if starts[i] == i else end
