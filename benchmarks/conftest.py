@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 IMAGES, CONV, FC, CLASSES = 8_189, 4_224, 8_192, 102
 FEATURES = CONV + FC
 
+HERE = Path(__file__).parent
 MEASURED = pytest.StashKey[dict[str, Any]]()
 
 
@@ -38,6 +40,32 @@ def synthetic(n: int, features: int, classes: int, seed: int = 0) -> tuple[Any, 
 def embedding() -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Of the size of flowers102: 8,189 × 12,416, 102 classes."""
     return synthetic(IMAGES, FEATURES, CLASSES)
+
+
+@pytest.fixture(scope="session")
+def activations(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, str]:
+    """Real ones, and what they are; FNX_BENCH keeps them."""
+    kept = os.environ.get("FNX_BENCH")
+    folder = Path(kept) / "activations" if kept else tmp_path_factory.mktemp("activations")
+    found: tuple[Any, Any, str] = _module(HERE / "activations.py").real_activations(folder)
+    return found
+
+
+@pytest.fixture(scope="session")
+def scipy_loop() -> Any:
+    """What a user would write: the exact KS, signed, of the first classes for each feature."""
+    from scipy.stats import ks_2samp
+
+    def loop(values: Any, labels: Any, classes: int, method: str) -> Any:
+        found = np.empty((values.shape[1], classes))
+        for f in range(values.shape[1]):
+            for c in range(classes):
+                inside = labels == c
+                result = ks_2samp(values[inside, f], values[~inside, f], method=method)
+                found[f, c] = -result.statistic_sign * result.statistic
+        return found
+
+    return loop
 
 
 @pytest.fixture(scope="session")
@@ -75,11 +103,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         for bench in benchmarks.benchmarks
         if "title" in bench.extra_info
     }
-    here = Path(__file__).parent
     measured = session.config.stash.get(MEASURED, {})
-    table = _module(here / "table.py")
-    table.write(here / "README.md", seconds, measured)
-    _module(here / "extraction_table.py").write(here / "extraction.md", measured, table.machine)
+    table = _module(HERE / "table.py")
+    table.write(HERE / "README.md", seconds, measured)
+    _module(HERE / "extraction_table.py").write(HERE / "extraction.md", measured, table.machine)
 
 
 def _module(path: Path) -> Any:

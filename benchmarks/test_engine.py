@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,15 +16,21 @@ from fnx.statistics.permutations import permutations
 
 PERMUTATIONS = 10
 ALL = "all of it"
+ROUNDS = 5
+SCIPY_FEATURES, SCIPY_CLASSES = 4, 5
+
+
+def maximum(values: Any, threads: int) -> float:
+    """Read all of it once."""
+    with ThreadPoolExecutor(threads) as pool:
+        return float(max(pool.map(np.max, np.array_split(values, threads))))
 
 
 def test_read(embedding: Any, measure: Any) -> None:
     values, labels = embedding
-    parts = np.array_split(values, os.cpu_count() or 1)
 
     def read() -> float:
-        with ThreadPoolExecutor(len(parts)) as pool:
-            return float(max(pool.map(np.max, parts)))
+        return maximum(values, os.cpu_count() or 1)
 
     pairs = values.shape[1] * (labels.max() + 1)
     found = measure("reading the data once (maximum, on all cores)", pairs, read, scale=ALL)
@@ -47,3 +54,51 @@ def test_fnx(embedding: Any, measure: Any, statistic: str, count: int) -> None:
         rounds=2 if count else 4,
     )
     assert found.values.shape == (1 + count, values.shape[1], classes)
+
+
+@pytest.mark.timeout(3_600)
+@pytest.mark.parametrize("data", ["synthetic", "real"])
+def test_ratios(
+    data: str, request: Any, benchmark: Any, measured: dict[str, Any], scipy_loop: Any
+) -> None:
+    """Each round does everything once, in turn; a ratio is of one round, so what slows both goes.
+
+    Per core it is of CPU seconds, of one thread; with all cores of seconds.
+    """
+    load_installed()
+    if data == "real":
+        values, labels, told = request.getfixturevalue("activations")
+    else:
+        whole, labels = request.getfixturevalue("embedding")
+        values = np.ascontiguousarray(whole[:, ::3])
+        told = f"{len(values):,} images × {values.shape[1]:,} features × {labels.max() + 1} classes"
+    classes = int(labels.max()) + 1
+    several = np.vstack([labels[None], permutations(labels, PERMUTATIONS, seed=0)])
+    chosen = np.linspace(0, values.shape[1] - 1, SCIPY_FEATURES).astype(int)
+    few = np.ascontiguousarray(values[:, chosen])
+    jobs: dict[str, Any] = {"reading": lambda threads: maximum(values, threads)}
+    for statistic in ("ks", "ks_exact"):
+        entry = statistics.get(statistic)
+        for title, some in (("", labels[None]), (f" and {PERMUTATIONS} permutations", several)):
+            jobs[statistic + title] = lambda threads, entry=entry, some=some: all_distances(
+                values, some, classes, entry, threads=threads
+            )
+    costs: dict[str, Any] = {name: {"core": [], "all": []} for name in (*jobs, "SciPy loop")}
+
+    def run() -> None:
+        for name, job in jobs.items():
+            start = time.process_time()
+            job(1)
+            costs[name]["core"].append((time.process_time() - start) / values.shape[1] / classes)
+            start = time.perf_counter()
+            job(os.cpu_count() or 1)
+            costs[name]["all"].append((time.perf_counter() - start) / values.shape[1] / classes)
+        clocks = time.process_time(), time.perf_counter()
+        scipy_loop(few, labels, SCIPY_CLASSES, "asymp")
+        pairs = SCIPY_FEATURES * SCIPY_CLASSES
+        costs["SciPy loop"]["core"].append((time.process_time() - clocks[0]) / pairs)
+        costs["SciPy loop"]["all"].append((time.perf_counter() - clocks[1]) / pairs)
+
+    maximum(values, 1)
+    benchmark.pedantic(run, rounds=ROUNDS, warmup_rounds=0)
+    measured[f"ratios {data}"] = {"told": told, "costs": costs}

@@ -23,20 +23,12 @@ def scale(features: int, classes: int) -> str:
     return f"{features} features × {classes} classes"
 
 
-def test_scipy_loop(embedding: Any, measure: Any) -> None:
-    from scipy.stats import ks_2samp
-
+def test_scipy_loop(embedding: Any, measure: Any, scipy_loop: Any) -> None:
     features, classes = 6, 20
     values, labels = some(embedding, features)
 
     def loop() -> Any:
-        found = np.empty((features, classes))
-        for f in range(features):
-            for c in range(classes):
-                inside = labels == c
-                result = ks_2samp(values[inside, f], values[~inside, f])
-                found[f, c] = -result.statistic_sign * result.statistic
-        return found
+        return scipy_loop(values, labels, classes, "auto")
 
     title = "loop over `scipy.stats.ks_2samp`"
     found = measure(title, features * classes, loop, scale=scale(features, classes), rounds=3)

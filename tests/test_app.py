@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import false_discovery_control
 
 import fnx
 from fnx import app
@@ -23,6 +24,7 @@ from fnx.commands.compare import find_runs
 from fnx.config.compose import compose
 from fnx.config.schema import Config
 from fnx.errors import DataError, FnxError
+from fnx.statistics.calibration import second_moment
 from fnx.statistics.permutations import permutations
 
 COLUMNS = {
@@ -33,7 +35,7 @@ COLUMNS = {
     "davg": "x davg_plus davg_minus",
     "layers": "layer sign mode low high pct_kept pct_kept_random",
     "network": "name kind filters parameters neurons features height width receptive_field stride",
-    "top_features": "class_id sign rank feature_id distance",
+    "top_features": "class_id sign rank feature_id distance p_value q_value",
 }
 
 
@@ -81,6 +83,32 @@ def test_the_distances_are_those_of_the_embedding(run: Run) -> None:
         np.testing.assert_array_equal(found, fnx.distances(embedding.features, labels))
 
 
+def test_each_feature_has_the_second_moment_of_its_distances_under_random_labels(run: Run) -> None:
+    sizes = run.classes["n_images"].to_numpy()
+    scaled = sizes * (40 - sizes) / 40 * np.array(run.distances_random, np.float64) ** 2
+    np.testing.assert_allclose(run.features["null_second_moment"], scaled.mean(axis=(0, 2)))
+
+
+def test_the_null_of_a_run_is_that_of_its_configuration(
+    run: Run, compose: Callable[..., Config], caplog: pytest.LogCaptureFixture
+) -> None:
+    embedding = fnx.Embedding.open(run.record.embedding)
+
+    def measured(*words: str) -> Any:
+        return app.measure_null(embedding, run.distances_random, compose(*words))
+
+    found = measured("calibration=bridge", "calibration.draws=20", "statistic.bins=9", "seed=3")
+    null = fnx.null(embedding.features, embedding.labels, method="bridge", draws=20, seed=3, bins=9)
+    np.testing.assert_array_equal(found, null.second_moment)
+    sizes = np.bincount(embedding.labels)
+    around = second_moment(run.distances_random, sizes, neutral=0.5)
+    np.testing.assert_array_equal(measured("statistic=auroc"), around)
+    assert measured("calibration=none") is None
+    assert caplog.messages == []
+    assert measured("statistic=kl") is None
+    assert caplog.messages == ["statistic=kl cannot be calibrated: its distances stay as they are"]
+
+
 def test_the_thresholds_are_those_of_the_distances(run: Run) -> None:
     found = fnx.find_thresholds(np.array(run.distances), np.array(run.distances_random))
     plus, minus = run.record.thresholds.plus, run.record.thresholds.minus
@@ -98,13 +126,28 @@ def test_the_thresholds_are_those_of_the_distances(run: Run) -> None:
     assert table["-"]["davg"] == pytest.approx(minus.davg)
 
 
+def test_top_features_have_exact_p_values_and_those_adjusted_for_all_pairs(run: Run) -> None:
+    embedding = fnx.Embedding.open(run.record.embedding)
+    null = fnx.null(embedding.features, embedding.labels, method="exact", draws=1)
+    sizes = np.bincount(embedding.labels)
+    p = null.p_values(run.distances, sizes)
+    top = run.top_features
+    listed = p[top["feature_id"].to_numpy(), top["class_id"].to_numpy()]
+    np.testing.assert_allclose(top["p_value"], listed, rtol=1e-12)
+    q = false_discovery_control(p.ravel()).reshape(p.shape)
+    expected = q[top["feature_id"].to_numpy(), top["class_id"].to_numpy()]
+    assert (top["q_value"] >= top["p_value"]).all()
+    # The pairs that are not listed are compared by random labels, and so only on average.
+    assert np.abs(np.log(top["q_value"].to_numpy() / expected)).mean() < 0.3
+
+
 def test_the_record_tells_what_was_run(run: Run) -> None:
     record = run.record
     assert record.counts.images == 40
     assert record.counts.classes == 10
     assert record.counts.features == run.features.height
     assert record.counts.constant == run.features["constant"].sum()
-    stages = "images embedding distances thresholds analysis pictures report"
+    stages = "images embedding distances calibration thresholds analysis pictures report"
     assert list(record.seconds) == stages.split()
     assert record.command[:3] == ["python", "-m", "fnx"]
     assert record.fnx_version == fnx.__version__
@@ -293,6 +336,19 @@ def test_thresholds_of_each_class_are_beside_their_class(
 
     words = ("threshold=benjamini_hochberg", "statistic=ks_exact", "report=tables")
     found = app.run(tiny_at(run.path.parent, *words), run.path.parent / "fdr")
+    embedding = fnx.Embedding.open(found.record.embedding)
+    null = fnx.null(
+        embedding.features, embedding.labels, statistic="ks_exact", method="exact", draws=1
+    )
+    again = fnx.find_thresholds(
+        np.array(found.distances),
+        np.array(found.distances_random),
+        strategy="benjamini_hochberg",
+        class_sizes=np.bincount(embedding.labels),
+        null=null,
+        range=(-1, 1),
+    )
+    np.testing.assert_array_equal(found.classes["t_plus"], again.plus.by_class)
     limits = found.classes["t_plus"].to_numpy().astype(np.float32)
     kept = (found.distances > limits).sum(axis=0).mean()
     assert found.record.thresholds.plus.kept == pytest.approx(kept)

@@ -56,7 +56,7 @@ def fnx(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProce
         (["statistic.bins=0"], "fnx: statistic.bins=0: must lie in 1 … 65,536\n"),
         (
             ["shwo"],
-            "fnx: unknown command 'shwo' (did you mean 'show'?); allowed: compare, datasets",
+            "fnx: unknown command 'shwo' (did you mean 'show'?); allowed: cache, compare",
         ),
         (["show", "nowhere"], "fnx show: "),
         (["datasets", "paths.date=x"], "fnx datasets: unknown key of paths 'date' (did you mean"),
@@ -92,7 +92,8 @@ def test_a_command_has_its_help_and_a_module_of_its_name(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["fnx", name, "--help"])
-    for start in (cli.main, partial(import_module(f"fnx.{name}").main, ["--help"])):
+    home = "fnx" if name in ("compare", "datasets", "show") else "fnx.commands"
+    for start in (cli.main, partial(import_module(f"{home}.{name}").main, ["--help"])):
         with pytest.raises(SystemExit, match="0"):
             start()
         assert capsys.readouterr().out.startswith(f"usage: fnx {name} ")

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fnx.analysis.detectors import detectors as detectors
     from fnx.commands.run import analyze as analyze
     from fnx.commands.run import run as run
     from fnx.embedding import Embedding as Embedding
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from fnx.registry import threshold as threshold
     from fnx.report.notebook import Run as Run
     from fnx.statistics.api import distances as distances
+    from fnx.statistics.calibration import calibrate as calibrate
     from fnx.statistics.null import Null as Null
-    from fnx.statistics.null import calibrate as calibrate
     from fnx.statistics.null import null as null
     from fnx.thresholds import find_thresholds as find_thresholds
 
@@ -30,7 +31,8 @@ _HOMES = {
     "Null": "fnx.statistics.null",
     "Run": "fnx.report.notebook",
     "backbone": "fnx.registry",
-    "calibrate": "fnx.statistics.null",
+    "calibrate": "fnx.statistics.calibration",
+    "detectors": "fnx.analysis.detectors",
     "distances": "fnx.statistics.api",
     "find_thresholds": "fnx.thresholds",
     "null": "fnx.statistics.null",

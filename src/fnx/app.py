@@ -16,8 +16,10 @@ import polars as pl
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from fnx.analysis.detectors import detectors as find_detectors
 from fnx.analysis.labelling import groups
 from fnx.analysis.record import RECORD, Counts, Kept, KeptBySign, RunRecord, Stopwatch, versions
+from fnx.analysis.significance import add_significance, pooled_null
 from fnx.analysis.tables import analyse
 from fnx.config.checks import check, check_features, check_listing
 from fnx.config.compose import reference_dataset
@@ -32,8 +34,10 @@ from fnx.report.notebook import Run
 from fnx.report.pictures.pictures import write_pictures
 from fnx.report.pictures.top_rows import write_top_rows
 from fnx.statistics import dask as on_dask
+from fnx.statistics.calibration import second_moment
 from fnx.statistics.engine import all_distances
-from fnx.statistics.null import null, second_moment
+from fnx.statistics.null import Null
+from fnx.statistics.null import null as make_null
 from fnx.thresholds import Thresholds, find_thresholds
 from fnx.utils.launch import NonZeroRankExit
 from fnx.utils.progress import progress_bar
@@ -86,10 +90,10 @@ def run(
         real, random, constant = measure_distances(embedding, config, run_dir)
 
     with stage("calibration"):  # what random labels give each feature, whatever the class sizes
-        null_second_moment = measure_null(embedding, random, config)
+        null = measure_null(embedding, random, config)
 
     with stage("thresholds"):  # the D beyond which a feature is more than noise (Section 7.1)
-        thresholds = choose_thresholds(real, random, embedding.labelling.class_sizes, config)
+        thresholds = choose_thresholds(real, random, embedding, null, config)
 
     with stage("analysis"):  # distributions by layer, top features by class (Sections 5 to 7)
         features = embedding.feature_table.with_columns(constant=constant)
@@ -104,7 +108,20 @@ def run(
             thresholds,
             top_k,
             neutral,
-            null_second_moment=null_second_moment,
+            null_second_moment=None if null is None else null.second_moment,
+        )
+        found["top_features"] = add_significance(
+            found["top_features"],
+            real,
+            embedding.labelling.class_sizes,
+            embedding.features,
+            null,
+            embedding.manifest.rows,
+        )
+
+    with stage("detectors"):  # single features as rules, judged on images they were not chosen by
+        found["detectors"] = find_detectors(
+            embedding, groups=groups(embedding.images), seed=config.seed
         )
         if embedding.network is not None:
             found["network"] = embedding.network
@@ -202,10 +219,8 @@ def measure_distances(
     return real, random, measured.constant
 
 
-def measure_null(
-    embedding: Embedding, random: Distances, config: Config
-) -> NDArray[np.float64] | None:
-    """Measure s_f (F,), the second moment of √n_e D under random labels; None without calibration.
+def measure_null(embedding: Embedding, random: Distances, config: Config) -> Null | None:
+    """Find the null of the distances as ``calibration`` says; None without one.
 
     A statistic that cannot be calibrated has none either, which is said in one line.
     """
@@ -216,10 +231,29 @@ def measure_null(
         log.warning("statistic=%s cannot be calibrated: its distances stay as they are", entry.name)
         return None
     if method == "permutation":
-        sizes, rows = embedding.labelling.class_sizes, embedding.manifest.rows
-        return second_moment(random, sizes, neutral=entry.neutral, n_images=rows)
+        return pooled_null(
+            random,
+            embedding.labelling.class_sizes,
+            entry,
+            config.statistic,
+            embedding.manifest.rows,
+        )
+    return find_null(method, embedding, random, config)
+
+
+def find_null(method: str, embedding: Embedding, random: Distances, config: Config) -> Null:
+    """Find the distribution of the distances under random labels.
+
+    That of ``exact`` needs nothing but the features, and has its second moment from `random`.
+    """
     parameters = {key: value for key, value in config.statistic.items() if key != "name"}
-    return null(
+    entry = statistics.get(config.statistic["name"])
+    if method == "exact":
+        sizes, rows = embedding.labelling.class_sizes, embedding.manifest.rows
+        moments = second_moment(random, sizes, neutral=entry.neutral, n_images=rows)
+        bound = entry.bind(parameters)
+        return Null(method, entry.name, bound, moments, features=embedding.features)
+    return make_null(
         embedding.features,
         embedding.labelling,
         statistic=entry.name,
@@ -227,7 +261,7 @@ def measure_null(
         draws=config.calibration.draws,
         seed=config.seed,
         **parameters,
-    ).second_moment
+    )
 
 
 def _reserve(path: Path, shape: tuple[int, ...]) -> Distances:
@@ -244,16 +278,24 @@ def _reserve(path: Path, shape: tuple[int, ...]) -> Distances:
 
 
 def choose_thresholds(
-    real: Distances, random: Distances, class_sizes: NDArray[np.int64], config: Config
+    real: Distances, random: Distances, embedding: Embedding, null: Null | None, config: Config
 ) -> Thresholds:
-    """Choose t⁺ and t⁻ by the configured strategy."""
+    """Choose t⁺ and t⁻ by the configured strategy, which may ask for another null than `null`."""
+
+    def wanted(method: str) -> Null:
+        if null is not None and null.method == method:
+            return null
+        return find_null(method, embedding, random, config)
+
     strategy = dict(config.threshold)
     return find_thresholds(
         real,
         random,
         strategy=strategy.pop("name"),
         statistic=config.statistic["name"],
-        class_sizes=class_sizes,
+        class_sizes=embedding.labelling.class_sizes,
+        n_images=embedding.manifest.rows,
+        find_null=wanted,
         **strategy,
     )
 

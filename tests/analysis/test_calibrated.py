@@ -14,7 +14,7 @@ from tests.report.synthetic import write_run
 from fnx.analysis import Run
 from fnx.analysis.calibrated import Calibrated
 from fnx.analysis.distributions import spread
-from fnx.statistics.null import effective_sizes, less_noise
+from fnx.statistics.calibration import effective_sizes, less_noise
 
 MOMENTS = np.array([0.5, 0.0, 0.0, 0.25, 1.5])
 

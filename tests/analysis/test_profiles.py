@@ -24,12 +24,12 @@ def test_a_class_has_its_features_and_what_random_labels_keep(run: Run) -> None:
     assert found.kept.rows() == [("+", 0.25, 2, 2.5), ("-", -0.25, 1, 0.0)]
     assert found.kept.columns == ["sign", "threshold", "kept", "kept_random"]
     assert found.strongest.rows() == [
-        ("+", 1, 3, 1.0, "fc", 5),
-        ("+", 2, 0, 0.5, "conv", 0),
-        ("+", 3, 4, 0.25, "fc", 7),
-        ("-", 1, 1, -0.75, "conv", 1),
+        ("+", 1, 3, 1.0, None, "fc", 5),
+        ("+", 2, 0, 0.5, None, "conv", 0),
+        ("+", 3, 4, 0.25, None, "fc", 7),
+        ("-", 1, 1, -0.75, None, "conv", 1),
     ]
-    columns = ["sign", "rank", "feature_id", "distance", "layer", "unit"]
+    columns = ["sign", "rank", "feature_id", "distance", "calibrated_distance", "layer", "unit"]
     assert found.strongest.columns == columns
     assert found.layers.rows() == [("conv", 3, 1, 1), ("fc", 2, 1, 0)]
     assert found.layers.columns == ["layer", "features", "kept_plus", "kept_minus"]
@@ -63,12 +63,12 @@ def test_a_feature_has_a_distance_to_each_class(run: Run) -> None:
     found = feature_profile(run, 1)
     assert (found.feature_id, found.layer, found.unit, found.kind) == (1, "conv", 1, "conv")
     assert found.classes.rows() == [
-        (1, "dog", 2, 0.75, "+", 0.25, -0.25),
-        (2, "bird", 3, 0.0, None, 0.25, -0.25),
-        (0, "cat", 4, -0.75, "-", 0.25, -0.25),
+        (1, "dog", 2, 0.75, None, "+", 0.25, -0.25),
+        (2, "bird", 3, 0.0, None, None, 0.25, -0.25),
+        (0, "cat", 4, -0.75, None, "-", 0.25, -0.25),
     ]
-    names = ["class_id", "class_name", "n_images", "distance", "sign", "t_plus", "t_minus"]
-    assert found.classes.columns == names
+    names = ["class_id", "class_name", "n_images", "distance", "calibrated_distance", "sign"]
+    assert found.classes.columns == [*names, "t_plus", "t_minus"]
     assert found.spoken == {"+": 1, "-": 1}
     assert (found.random_low, found.random_high) == (-0.5, 0.5)
     assert (found.constant, feature_profile(run, 2).constant) == (False, True)
@@ -77,6 +77,20 @@ def test_a_feature_has_a_distance_to_each_class(run: Run) -> None:
     assert edge["sign"].to_list() == ["+", "+", None]  # −0.25 is not below t⁻
     tied = feature_profile(run, 2).classes
     assert tied["class_id"].to_list() == [0, 1, 2]
+
+
+def test_calibrated_distances_stand_beside_the_raw_ones(tmp_path: Path) -> None:
+    run = runs.run(tmp_path, null_second_moment=np.array([0.5, 0.0, 0.0, 0.25, 1.5]))
+    n_e = np.array([20, 14, 18]) / 9
+    fc_5 = (1 - 0.25 / n_e[0]) ** 0.5
+    of_class = class_profile(run, 0).strongest["calibrated_distance"]
+    assert of_class.to_list() == pytest.approx([fc_5, (0.25 - 0.5 / n_e[0]) ** 0.5, 0, -0.75])
+    of_feature = feature_profile(run, 3).classes
+    expected = [fc_5, (0.5625 - 0.25 / n_e[2]) ** 0.5, 0]
+    assert of_feature["class_name"].to_list() == ["cat", "bird", "dog"]
+    assert of_feature["calibrated_distance"].to_list() == pytest.approx(expected)
+    of_layer = layer_profile(run, "fc", top=1).pairs["calibrated_distance"]
+    assert of_layer.to_list() == pytest.approx([fc_5, -((1 - 1.5 / n_e[2]) ** 0.5)])
 
 
 def test_a_feature_has_the_images_that_activate_it_most(tmp_path: Path) -> None:
@@ -109,7 +123,7 @@ def test_a_layer_has_its_pairs_and_its_distribution(run: Run) -> None:
     assert (found.layer, found.kind, found.number, found.features) == ("fc", "fc", 2, 2)
     assert (found.constant, layer_profile(run, "conv").constant) == (0, 1)
     assert found.shares.equals(run.layers.filter(layer="fc"), null_equal=True)
-    assert found.pairs.rows() == [
+    assert found.pairs.drop("calibrated_distance").rows() == [
         ("+", 1, 3, 5, 0, "cat", 1.0),
         ("+", 2, 3, 5, 2, "bird", 0.75),
         ("+", 3, 4, 7, 1, "dog", 0.5),
@@ -118,7 +132,7 @@ def test_a_layer_has_its_pairs_and_its_distribution(run: Run) -> None:
         ("-", 2, 3, 5, 1, "dog", -0.25),
     ]
     names = ["sign", "rank", "feature_id", "unit", "class_id", "class_name", "distance"]
-    assert found.pairs.columns == names
+    assert found.pairs.columns == [*names, "calibrated_distance"]
     assert layer_profile(run, "fc", top=1).pairs["distance"].to_list() == [1.0, -1.0]
     assert found.edges.tolist() == np.linspace(-1, 1, 41).tolist()
     expected = np.histogram(runs.REAL[3:], found.edges)[0]

@@ -64,8 +64,8 @@ def test_layers_hold_their_spreads() -> None:
     assert fc["mode_random"].null_count() == 0
     assert {table.schema[name] for name in table.columns[2:]} == {pl.Float64}
     assert table.columns[2:7] == ["mode", "low", "high", "pct_kept", "pct_kept_random"]
-    assert [row["mean"] for row in table.rows(named=True)[:2]] == [1.5 / 6, 0.75 / 6]
-    assert [row["mean_random"] for row in table.rows(named=True)[:2]] == [3 / 18, 1.5 / 18]
+    assert table["mean"].to_list()[:2] == [0.5, -0.375]
+    assert table["mean_random"].to_list()[:2] == [0.5, -0.5]
 
 
 def test_layers_hold_the_same_of_calibrated_distances() -> None:
@@ -81,9 +81,12 @@ def test_layers_hold_the_same_of_calibrated_distances() -> None:
     )
     expected = tables.layers_table(plain)
     assert table["calibrated_pct"].to_list() == pytest.approx([200 / 6, 200 / 6, 0, 0])
-    assert table["calibrated_mean"][0] == pytest.approx((0.3 + 0.75) / 6)
+    # With D⁺ come 0.5, 0.3, 0.1 and 0.75, of which two are calibrated to 0; with D⁻ −0.5 and −0.2.
+    assert table["calibrated_mean"][0] == pytest.approx((0.3 + 0.75) / 4)
+    assert table["calibrated_mean"][1] == pytest.approx((-(0.21**0.5) - 0.2) / 2)
+    assert table["calibrated_mean"].to_list()[2:] == [0, None]
     for name in expected.columns[2:]:
-        if not name.startswith(("pct", "calibrated")):
+        if not name.startswith(("pct", "calibrated", "mean")):
             assert table[f"calibrated_{name}"].equals(expected[name], null_equal=True)
     raw = tables.layers_table(scan(layer_rows(FEATURES), real, RANDOM, limits, Domain(-1, 1)))
     calibrated = [name for name in raw.columns if name.startswith("calibrated")]

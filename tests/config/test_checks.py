@@ -106,7 +106,10 @@ def altered(config: Config, words: str) -> Config:
             "dataset.intensity_range=[False, 1]: must be auto or [LOW,HIGH]",
         ),
         ("dataset.max_pixels=0", "dataset.max_pixels=0: must be at least 1"),
-        ("foo=1", "unknown key 'foo'; allowed: crops, dataset, debug, engine, logger, model,"),
+        (
+            "foo=1",
+            "unknown key 'foo'; allowed: calibration, crops, dataset, debug, engine, logger, ",
+        ),
         (
             "model.weights.pth=1",
             "unknown key 'model.weights.pth' (did you mean 'model.weights.path'?)",
@@ -130,6 +133,22 @@ def altered(config: Config, words: str) -> Config:
         ("statistic.bins=0", "statistic.bins=0: must lie in 1 … 65,536"),
         ("statistic.bins=65537", "statistic.bins=65537: must lie in 1 … 65,536"),
         ("statistic={name:kl,epsilon:2}", "statistic.epsilon=2: must lie in 0 … 1"),
+        ("calibration.name=exact", "calibration.name=exact: allowed are permutation, bridge, none"),
+        ("calibration.draws=0", "calibration.draws=0: must be at least 1"),
+        (
+            "calibration.name=none report.distance=calibrated",
+            "report.distance=calibrated needs calibration=permutation or bridge, not none",
+        ),
+        (
+            "statistic={name:kl} report.distance=calibrated",
+            "statistic=kl cannot be calibrated: its distances under random labels do not shrink as "
+            "1 / √n_e; allowed are auroc, ",
+        ),
+        ("statistic={name:kl} calibration.name=bridge", "statistic=kl cannot be calibrated: its"),
+        (
+            "statistic={name:auroc} calibration.name=bridge",
+            "calibration by bridge is for statistic=ks and ks_exact, not auroc: choose permutation",
+        ),
         ("threshold.permutations=0", "threshold.permutations=0: must be at least 1"),
         ("threshold={name:quantile,q:1,permutations:1}", "threshold.q=1: must lie between 0 and 1"),
         ("threshold.step=0", "threshold.step=0: must be above 0 and at most 1"),
@@ -173,7 +192,7 @@ def altered(config: Config, words: str) -> Config:
         (
             "report.reference_dataset=no/where",
             "report.reference_dataset=no/where: no folder and no data set of this name; allowed "
-            "are a folder with images and caltech101,",
+            "are a folder with images and array, caltech101,",
         ),
         (
             "report.reference_dataset=folder",
@@ -205,6 +224,10 @@ def test_a_mistake_is_refused(words: str, line: str, config: Config) -> None:
         "threshold={name:fixed,t_plus:0,t_minus:0,permutations:1}",
         "threshold={name:fixed,t_plus:5,t_minus:-5,permutations:1} statistic={name:kl}",
         "statistic={name:kl} threshold.step=1",
+        "statistic={name:kl}",
+        "statistic={name:kl} calibration.name=none",
+        "statistic={name:auroc} report.distance=calibrated",
+        "statistic={name:ks_exact} calibration.name=bridge report.distance=calibrated",
         "report.reference_dataset=no/where report.pictures=none",
         "model.weights.source=random",
         "model.weights.source=path model.weights.path=weights.pth model.weights.sha256=abc",

@@ -47,7 +47,8 @@ def test_the_recipe_of_the_paper(compose: Compose) -> None:
 ONE_OR_MORE = (
     "dataset.depth dataset.limit_per_class dataset.max_pixels model.input_size crops.resize "
     "crops.size trainer.num_nodes trainer.batch_size engine.threads engine.workers report.top_k "
-    "report.pictures_per_feature report.reference_limit_per_class"
+    "report.pictures_per_feature report.reference_limit_per_class calibration.draws "
+    "dataset.certainty"
 )
 USUAL = {
     "dataset.depth": 1, "dataset.path_column": "path", "dataset.intensity_range": "auto",
@@ -61,6 +62,8 @@ USUAL = {
     "logger.project": "fnx", "logger.tags": [], "logger.mode": "offline", "report.figures": True,
     "report.formats": ["png", "svg"], "report.mode": "empirical", "report.top_k": 10,
     "report.pictures": "top", "report.pictures_per_feature": 9, "report.pairs": [],
+    "report.distance": "raw", "calibration.draws": 2_000,
+    "dataset.certainty": 1, "dataset.concept_columns": [],
     "report.reference_crops": "center", "seed": 0, "debug": False,
 }  # fmt: skip
 
@@ -191,8 +194,8 @@ def test_a_text_is_that_text() -> None:
             {"name": "x"},
             "'name' is a key of several groups: write dataset.name or model.name or crops.name or ",
         ),
-        ({"sed": 1}, "unknown key 'sed' (did you mean 'seed'?); allowed: crops, "),
-        ({"epsilon": 1}, "unknown key 'epsilon'; allowed: crops, "),
+        ({"sed": 1}, "unknown key 'sed' (did you mean 'seed'?); allowed: calibration, "),
+        ({"epsilon": 1}, "unknown key 'epsilon'; allowed: calibration, "),
         ({"crops.sise": 1}, "unknown key of crops 'sise' (did you mean 'size'?); allowed: "),
         ({"dataset": "digit"}, "unknown option of dataset 'digit' (did you mean 'digits'?)"),
         ({"dataset": None}, "dataset=None: must be the name of an option"),

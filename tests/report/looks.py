@@ -37,4 +37,4 @@ def assert_looks_approved(**drawings: str) -> None:
     if approved["matplotlib"] != version:
         pytest.skip(f"approved with matplotlib {approved['matplotlib']}, not {version}")
     different = [name for name in found if found[name] != approved["figures"].get(name)]
-    assert not different, f"look at these figures, then see {__file__}"
+    assert not different, f"look at {different}, then see {__file__}"

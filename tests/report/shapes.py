@@ -34,6 +34,10 @@ class Runs:
         return self.written("signed", SIGNED)
 
     @cached_property
+    def calibrated(self) -> Run:
+        return self.written("calibrated", SIGNED.but(calibrated=True))
+
+    @cached_property
     def unsigned(self) -> Run:
         """Of an unbounded statistic; one distance is infinite."""
         spec = SIGNED.but(statistic="kl", unbounded=True, dataset="wood", seed=1)

@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fnx.analysis import tables
+from fnx.statistics.calibration import second_moment
 from fnx.thresholds import Side, Thresholds, find_thresholds
 
 SMALL = (("conv1_1", 12, "conv"), ("conv1_2", 16, "conv"), ("fc6", 20, "fc"))
@@ -45,6 +46,8 @@ class Synthetic:
     limits: tuple[float, float] | None = None
     neutral: float = 0.0
     constant: Sequence[int] = ()
+    calibrated: bool = False
+    """Whether it has the second moments of D under random labels."""
     arrays: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
     """Real and random distances that are given, not drawn."""
     seed: int = 0
@@ -126,7 +129,11 @@ def write_run(folder: Path, spec: Synthetic | None = None) -> Path:
     thresholds = find_thresholds(real, random, range=limits, neutral=spec.neutral)
     np.save(folder / "distances.npy", real)
     np.save(folder / "distances_random.npy", random)
-    found = tables.analyse(images, names, features, real, random, thresholds, 10, spec.neutral)
+    moments = second_moment(random, np.array(spec.class_sizes), neutral=spec.neutral)
+    found = tables.analyse(
+        *(images, names, features, real, random, thresholds, 10, spec.neutral),
+        null_second_moment=moments if spec.calibrated else None,
+    )
     written = {name: value for name, value in found.items() if isinstance(value, pl.DataFrame)}
     for name, table in written.items():
         table.write_parquet(folder / f"{name}.parquet")

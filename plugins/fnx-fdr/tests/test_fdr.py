@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fnx_fdr.smirnov import critical, p_value, step_up_threshold
+from fnx_fdr import step_up
 from scipy.stats import false_discovery_control, ks_2samp
 
 import fnx
@@ -14,50 +14,20 @@ from fnx.statistics.engine import all_distances
 from fnx.statistics.permutations import permutations
 
 
-@pytest.mark.parametrize(("n", "m"), [(1, 1), (1, 9), (3, 4), (7, 7), (5, 40), (40, 5), (30, 45)])
-def test_p_values_are_scipys_exact_ones(n, m):
-    rng = np.random.default_rng(n * m)
-    for shift in (0, 0.5, 2):
-        a, b = rng.normal(size=n), rng.normal(size=m) + shift
-        expected = ks_2samp(a, b, method="exact")
-        z = round(expected.statistic * n * m)
-        assert p_value(n, m, z) == pytest.approx(expected.pvalue, rel=1e-9)
-
-
-def test_small_p_values_keep_their_digits():
-    a, b = np.arange(40.0), np.arange(40.0, 80)
-    assert p_value(40, 40, 1600) == pytest.approx(ks_2samp(a, b, method="exact").pvalue, rel=1e-6)
-
-
-def test_large_samples_agree_with_the_asymptotic_distribution():
-    d = 0.05
-    n, m = 1500, 20_000
-    expected = 2 * sum(
-        (-1) ** (k - 1) * np.exp(-2 * k**2 * d**2 * n * m / (n + m)) for k in range(1, 20)
-    )
-    assert p_value(n, m, round(d * n * m)) == pytest.approx(expected, rel=0.1)
-
-
-@pytest.mark.parametrize("level", [0.5, 0.05, 1e-3, 1e-6, 1e-12])
-@pytest.mark.parametrize(("n", "m"), [(1, 5), (6, 11), (30, 45)])
-def test_the_critical_distance_is_the_smallest_one(n, m, level):
-    z = critical(n, m, level)
-    assert z == n * m + 1 or p_value(n, m, z) <= level
-    assert p_value(n, m, z - 1) > level
-
-
 @pytest.mark.parametrize("seed", range(5))
-def test_step_up_rejects_what_scipys_adjusted_p_values_reject(seed):
+def test_without_ties_it_rejects_what_scipys_adjusted_p_values_reject(seed):
     rng = np.random.default_rng(seed)
     n, m = 12, 40
     inner, outer = rng.normal(size=(n, 60)), rng.normal(size=(m, 60))
     inner[:, :15] += 1.2
-    tests = [ks_2samp(inner[:, f], outer[:, f], method="exact") for f in range(60)]
-    distances = np.array([t.statistic for t in tests]).astype(np.float32).astype(float)
-    adjusted = false_discovery_control([t.pvalue for t in tests])
+    p = [ks_2samp(inner[:, f], outer[:, f], method="exact").pvalue for f in range(60)]
+    values, labels = np.vstack([inner, outer]), np.repeat([0, 1], [n, m])
     for alpha in (0.01, 0.05, 0.2):
-        t = step_up_threshold(distances, n, m, alpha)
-        np.testing.assert_array_equal(distances > t, adjusted <= alpha)
+        for strategy, method in (("hochberg", "bh"), ("yekutieli", "by")):
+            expected = false_discovery_control(p, method=method) <= alpha
+            found = kept(values, labels, f"benjamini_{strategy}", 1, 0, alpha=alpha)
+            np.testing.assert_array_equal(found[:, 0], expected)
+            assert expected.sum() < 60
 
 
 def simulate(rng, *, features=40, correlated=0.0, effect=0.0, true=0):
@@ -71,15 +41,21 @@ def simulate(rng, *, features=40, correlated=0.0, effect=0.0, true=0):
     return values.astype(np.float32), labels
 
 
-def kept(values, labels, strategy, count, seed, **parameters):
+def kept(values, labels, strategy, count, seed, null="exact", **parameters):
     """Which (feature, class) pairs a strategy keeps."""
     labellings = np.vstack([labels, permutations(labels, count, seed)])
-    real, *random = all_distances(values, labellings, 3, statistics.get("ks_exact"), threads=1)[0]
+    sizes = np.bincount(labels)
+    entry = statistics.get("ks_exact")
+    real, *random = all_distances(values, labellings, sizes.size, entry, threads=1)[0]
+    if null == "exact":  # its second moments are not needed
+        null = fnx.null(values, labels, statistic="ks_exact", method="exact", draws=1)
+    if strategy != "max_statistic":
+        parameters["null"] = null
     found = fnx.find_thresholds(
         real,
         np.array(random),
         strategy=strategy,
-        class_sizes=np.bincount(labels),
+        class_sizes=sizes,
         statistic="ks_exact",
         **parameters,
     )
@@ -87,23 +63,31 @@ def kept(values, labels, strategy, count, seed, **parameters):
     if plus is None:
         plus, minus = found.plus.threshold, found.minus.threshold
     beyond = (real > np.float32(plus)), (real < np.float32(minus))
-    assert found.plus.kept == pytest.approx(beyond[0].sum() / 3)
-    assert found.minus.kept == pytest.approx(beyond[1].sum() / 3)
+    assert found.plus.kept == pytest.approx(beyond[0].sum() / sizes.size)
+    assert found.minus.kept == pytest.approx(beyond[1].sum() / sizes.size)
     return beyond[0] | beyond[1]
 
 
+@pytest.mark.parametrize("null", ["exact", "permutation"])
+@pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("strategy", ["benjamini_hochberg", "benjamini_yekutieli"])
-def test_the_false_discovery_rate_is_controlled(strategy):
+def test_the_false_discovery_rate_is_controlled(strategy, ties, null):
     rng = np.random.default_rng(0)
     shares, found = [], []
-    for _ in range(150):
+    for _ in range(150 if strategy == "benjamini_hochberg" else 40):
         values, labels = simulate(rng, effect=1.5, true=10)
-        selected = kept(values, labels, strategy, 1, 0, alpha=0.2)[:, 0]
+        if ties:  # of every kind: 5 to 95 % are zeros, and some features have few values
+            values = np.maximum(values - np.linspace(-1.6, 1.6, 40, dtype=np.float32), 0)
+            values[:, ::3] = np.ceil(2 * values[:, ::3])
+        selected = kept(values, labels, strategy, 9, 0, null, alpha=0.2)[:, 0]
         shares.append(selected[10:].sum() / max(selected.sum(), 1))
         found.append(selected[:10].mean())
     # 150 shares of mean 0.2 would have a standard error of about 0.01.
     assert np.mean(shares) < 0.2 + 0.03
     assert np.mean(found) > (0.8 if strategy == "benjamini_hochberg" else 0.5)
+    if strategy == "benjamini_hochberg":
+        # It should be 30 / 40 * 0.2; less of those false ones that differ least by chance.
+        assert np.mean(shares) > (0.07 if ties else 0.1)
 
 
 def test_without_any_signal_hardly_anything_is_ever_found():
@@ -149,9 +133,8 @@ def test_a_strong_signal_is_found_whatever_the_noise():
 def test_a_class_that_keeps_nothing_has_an_infinite_threshold():
     rng = np.random.default_rng(4)
     real = rng.uniform(-0.2, 0.2, size=(30, 2)).astype(np.float32)
-    found = fnx.find_thresholds(
-        real, real[None], strategy="benjamini_hochberg", class_sizes=[10, 10], range=(-1, 1)
-    )
+    options = {"strategy": "benjamini_hochberg", "class_sizes": [10, 10], "null": "permutation"}
+    found = fnx.find_thresholds(real, real[None], range=(-1, 1), **options)
     assert np.isinf(found.plus.by_class).all()
     assert (found.plus.kept, found.plus.kept_random) == (0, 0)
     assert (found.plus.threshold, found.minus.threshold) == (1, -1)  # the sum of it stays a number
@@ -204,26 +187,29 @@ def test_the_largest_distance_is_the_farthest_from_the_neutral_value():
 
 
 def test_a_threshold_lies_halfway_to_the_next_distance():
-    assert step_up_threshold(np.array([0.9, 0.1]), 10, 10, 0.05) == pytest.approx(0.5)
-    assert step_up_threshold(np.array([0.9, 0.8, 0.1, 0.1]), 10, 10, 0.05) == pytest.approx(0.45)
-    assert step_up_threshold(np.array([0.9]), 10, 10, 0.05) == pytest.approx(0.45)
-    assert step_up_threshold(np.array([0.1]), 10, 10, 0.05) == np.inf
-    assert step_up_threshold(np.array([0.9, 0.9]), 10, 10, 0.05) == pytest.approx(0.45)
+    d, never = np.float32([0.75, 0.75, 0.5, 0.25, 0.25]), [9.0] * 5
 
+    def limit(expected, alpha=0.1):
+        return step_up._limit(d, np.array(expected), alpha)
 
-def test_the_ends_of_the_scale():
-    assert [p_value(3, 4, z) for z in (-1, 0, 13)] == [1, 1, 0]
-    assert p_value(3, 4, 12) == pytest.approx(2 / 35)
-    assert p_value(4, 3, 12) == p_value(3, 4, 12)
-    assert (critical(3, 4, 1.0), critical(3, 4, 2.0)) == (0, 0)
-    assert (critical(3, 4, 2 / 35), critical(3, 4, 0.057)) == (10, 13)  # 10 and 11 cannot occur
-    assert critical(30, 45, 1e-300) == 30 * 45 + 1
+    assert limit([0.2, 0.2, 9, 9, 9]) == (0.75 + 0.5) / 2
+    assert limit([0.1, 0.2001, 9, 9, 9]) == (0.75 + 0.5) / 2  # a distance is kept or not
+    assert limit([0.1001, 0.2001, 0.3, 9, 9]) == (0.5 + 0.25) / 2  # the last that is allowed counts
+    assert limit([0, 0, 0, 0.5, 0.5]) == 0.125
+    assert limit(never) == np.inf
+    assert step_up._limit(d[:1], np.array([0.05]), 0.05) == 0.375
+    # Neighbours among the numbers: what is halfway rounds to one of them.
+    neighbours = np.float32([0.3, np.nextafter(np.float32(0.3), np.float32(0))])
+    for alpha, count in ((0.5, 1), (1.0, 2)):
+        t = step_up._limit(neighbours, np.array([0.5, 2.0]), alpha)
+        assert (neighbours > np.float32(t)).sum() == count
 
 
 @pytest.mark.parametrize("values", [1, 7, 90])
 def test_blocks_of_features_and_classes_do_not_change_the_result(values, monkeypatch):
     real, random = noise()
-    by_class = {"strategy": "benjamini_hochberg", "class_sizes": [8, 12, 30], "alpha": 0.5}
+    by_class = {"strategy": "benjamini_hochberg", "class_sizes": [8, 12, 30], "alpha": 0.5,
+                "null": "permutation"}  # fmt: skip
     whole = [fnx.find_thresholds(real, random, **o).plus.by_class
              for o in ({"strategy": "max_statistic"}, by_class)]  # fmt: skip
     monkeypatch.setattr("fnx.thresholds.counting.BLOCK_VALUES", values)
@@ -232,29 +218,115 @@ def test_blocks_of_features_and_classes_do_not_change_the_result(values, monkeyp
     np.testing.assert_array_equal(parts, whole)
 
 
-def test_the_thresholds_of_a_class_are_those_of_its_size():
+@pytest.mark.parametrize("sizes", [[8, 12, 30], [12, 12, 30], None])
+def test_random_labels_are_counted_for_classes_of_a_size_together(sizes):
     real, random = noise()
-    options = {"class_sizes": [8, 12, 30], "alpha": 0.3}
-    found = fnx.find_thresholds(real, random, strategy="benjamini_hochberg", **options)
-    expected = [
-        step_up_threshold(np.abs(real[:, c]).astype(float), n, 50 - n, 0.3)
-        for c, n in enumerate(options["class_sizes"])
+    found = fnx.find_thresholds(
+        real,
+        random,
+        strategy="benjamini_hochberg",
+        null="permutation",
+        class_sizes=sizes,
+        alpha=0.4,
+    )
+    for c in range(3):
+        alike = [k for k in range(3) if sizes and sizes[k] == sizes[c]] or [c]
+        drawn = np.abs(random[:, :, alike]).ravel()
+        d = np.sort(np.abs(real[:, c]))[::-1]
+        expected = np.array([30 * (1 + (drawn >= one).sum()) / (1 + drawn.size) for one in d])
+        last = np.flatnonzero(expected <= 0.4 * np.arange(1, 31))[-1]
+        assert found.plus.by_class[c] == pytest.approx((float(d[last]) + float(d[last + 1])) / 2)
+        assert found.minus.by_class[c] == -found.plus.by_class[c]
+
+
+def test_pooled_draws_are_some_where_they_are_many(monkeypatch):
+    real, random = noise()
+    options = {"strategy": "benjamini_hochberg", "null": "permutation", "alpha": 0.4}
+    alone = fnx.find_thresholds(real[:, :1], random[:, :, :1], **options).plus.by_class
+    monkeypatch.setattr(step_up, "MAX_DRAWS", 1)
+    first = fnx.find_thresholds(real, random, class_sizes=[9, 9, 9], **options).plus.by_class
+    assert first[0] == alone[0]
+
+
+def uneven(features=300):
+    """Distances of features with ties, and the null of ks with three classes of one size."""
+    rng = np.random.default_rng(8)
+    labels = np.repeat(np.arange(5), [20, 20, 20, 35, 50])
+    values = rng.normal(size=(145, features)) + 0.4 * rng.normal(size=(5, features))[labels]
+    values = np.maximum(values - rng.uniform(-1, 1.5, features), 0).astype(np.float32)
+    labellings = np.vstack([labels, permutations(labels, 3, 0)])
+    real, *random = all_distances(values, labellings, 5, statistics.get("ks"))[0]
+    null = fnx.null(values, labels, method="exact", draws=1)
+    return real, np.array(random), np.bincount(labels), null
+
+
+def test_the_last_feature_kept_is_the_last_whose_chance_is_small_enough():
+    real, random, sizes, null = uneven(60)
+    options = {"strategy": "benjamini_hochberg", "statistic": "ks", "class_sizes": sizes}
+    found = fnx.find_thresholds(real, random, null=null, alpha=0.1, **options)
+    for c, n in enumerate(sizes):
+        d = np.sort(np.abs(real[:, c]))[::-1]
+        p = null.p_values(np.broadcast_to(d, (60, 60)), np.full(60, n), n_images=145)
+        allowed = p.sum(axis=0) <= 0.1 * np.arange(1, 61)
+        count = 0 if not allowed.any() else int(np.flatnonzero(allowed)[-1]) + 1
+        assert (np.abs(real[:, c]) > found.plus.by_class[c]).sum() == count
+    assert 5 < found.plus.kept + found.minus.kept < 50
+
+
+@pytest.mark.parametrize("alpha", [0.001, 0.05, 0.3])
+def test_what_is_computed_at_some_distances_is_known_at_all(alpha, monkeypatch):
+    real, random, sizes, null = uneven()
+    options = {"strategy": "benjamini_hochberg", "statistic": "ks", "class_sizes": sizes}
+    options |= {"null": null, "alpha": alpha}
+    whole = fnx.find_thresholds(real, random, **options)
+    asked = []
+    computed = type(null).p_values
+
+    def p_values(self, distances, class_sizes, **keywords):
+        asked.append(distances.shape[1])
+        return computed(self, distances, class_sizes, **keywords)
+
+    monkeypatch.setattr(type(null), "p_values", p_values)
+    monkeypatch.setattr(step_up, "FEW", 0)
+    some = fnx.find_thresholds(real, random, **options)
+    assert sum(asked) < 40 < 300
+    kept_by = [(np.abs(real) > one.plus.by_class).sum(axis=0) for one in (whole, some)]
+    np.testing.assert_allclose(kept_by[1], kept_by[0], rtol=0.02, atol=1)
+
+
+def test_of_bridges_and_of_random_labels_much_the_same_is_kept():
+    real, random, sizes, exact = uneven()
+    options = {"strategy": "benjamini_hochberg", "statistic": "ks", "class_sizes": sizes}
+    rng = np.random.default_rng(9)
+    bridge = fnx.null(
+        np.repeat(rng.normal(size=(145, 1)), 300, 1), np.repeat([0, 1], [45, 100]), method="bridge"
+    )
+    counts = [
+        (found.plus.kept + found.minus.kept)
+        for null in (exact, "permutation", bridge)
+        for found in [fnx.find_thresholds(real, random, null=null, alpha=0.1, **options)]
     ]
-    assert np.isfinite(expected).any()
-    np.testing.assert_array_equal(found.plus.by_class, expected)
-    found = fnx.find_thresholds(real, random, strategy="benjamini_yekutieli", **options)
-    level = 0.3 / sum(1 / k for k in range(1, 31))
-    expected = [
-        step_up_threshold(np.abs(real[:, c]).astype(float), n, 50 - n, level)
-        for c, n in enumerate(options["class_sizes"])
-    ]
-    np.testing.assert_array_equal(found.plus.by_class, expected)
+    assert counts[1] == pytest.approx(counts[0], rel=0.1)
+    assert counts[2] < 0.95 * counts[0]  # of features without ties: their D are larger by chance
 
 
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
         ({"strategy": "benjamini_hochberg"}, "needs class_sizes"),
+        (
+            {"strategy": "benjamini_hochberg", "class_sizes": [3, 3]},
+            r"threshold.null=exact needs null=fnx.null\(features, labels, method='exact', …\); "
+            "without the features: null='permutation'",
+        ),
+        (
+            {"strategy": "benjamini_yekutieli", "class_sizes": [3, 3], "null": "bridge"},
+            "threshold.null=bridge needs null=",
+        ),
+        (
+            {"strategy": "benjamini_hochberg", "null": "x"},
+            "threshold.null=x: allowed are exact, bridge, permutation",
+        ),
         (
             {"strategy": "benjamini_hochberg", "statistic": "kl"},
             "not defined for statistic=kl; allowed: ks, ks_exact",
@@ -285,7 +357,7 @@ def test_as_many_permutations_as_the_level_needs_are_enough():
 def test_their_defaults():
     assert registered("max_statistic") == {"permutations": 19, "alpha": 0.05, "family": "class"}
     for name in ("benjamini_hochberg", "benjamini_yekutieli"):
-        assert registered(name) == {"permutations": 5, "alpha": 0.05}
+        assert registered(name) == {"permutations": 5, "alpha": 0.05, "null": "exact"}
 
 
 def registered(name):

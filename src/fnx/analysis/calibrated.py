@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fnx.analysis.distributions import Distances
-from fnx.statistics.null import less_noise
+from fnx.statistics.calibration import less_noise
+
+Distances = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

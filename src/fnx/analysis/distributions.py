@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from fnx.analysis.calibrated import Calibrated
 from fnx.errors import DataError
 
 Sign = Literal["+", "-"]
@@ -207,16 +208,22 @@ def spread(values: Distances, sign: Sign, neutral: float = 0.0) -> Spread | None
     return _placed(mode, low, high, sign, neutral)
 
 
-def mean_of_sign(values: Distances, sign: Sign, neutral: float = 0.0) -> float:
-    """Return the mean over all values of how far D⁺ or D⁻ lies out, 0 for those of the other sign.
+def mean_of_sign(
+    values: Distances, sign: Sign, neutral: float = 0.0, raw: Distances | None = None
+) -> float | None:
+    """Return the mean of D⁺ or D⁻, None if there is none.
 
-    The means of both signs add up to the mean of |D - neutral|.
+    Args:
+        values: distances of any shape.
+        sign: "+" takes D > neutral, "-" takes D < neutral.
+        neutral: of the statistic.
+        raw: the raw distances, of calibrated ones: they have the sign also of those that are 0.
 
-    >>> mean_of_sign(np.float32([0.5, -0.25, 0, 0]), "-")
-    0.0625
+    >>> mean_of_sign(np.float32([0.5, 0.25, -1]), "+")
+    0.375
     """
-    size = from_neutral(values, neutral)
-    return float(np.maximum(size if sign == "+" else -size, 0).mean(dtype=np.float64))
+    chosen = values[beyond(values if raw is None else raw, neutral, sign)]
+    return float(chosen.mean(dtype=np.float64)) if chosen.size else None
 
 
 def lognormal_spread(values: Distances, sign: Sign, neutral: float = 0.0) -> Spread | None:
@@ -298,7 +305,10 @@ def ranked(
 
 
 def percentages(
-    distances: Distances, rows: Sequence[slice], edges: NDArray[np.float64]
+    distances: Distances | Calibrated,
+    rows: Sequence[slice],
+    edges: NDArray[np.float64],
+    without: float | None = None,
 ) -> NDArray[np.float64]:
     """Return the percentage of the (feature, class) pairs of some layers in each bin.
 
@@ -308,6 +318,7 @@ def percentages(
         distances: [F, C], or [R, F, C] of which all labellings count together.
         rows: the features of each layer.
         edges: (B + 1,) increasing.
+        without: a value that is in no bin.
 
     Returns:
         (B,) percentages.
@@ -316,6 +327,7 @@ def percentages(
     array([25., 50.])
     """
     layers = [distances[..., layer, :] for layer in rows]
-    counts = np.sum([np.histogram(values, edges)[0] for values in layers], axis=0)
+    drawn = layers if without is None else [values[values != without] for values in layers]
+    counts = np.sum([np.histogram(values, edges)[0] for values in drawn], axis=0)
     shares: NDArray[np.float64] = 100 * counts / sum(values.size for values in layers)
     return shares

@@ -48,7 +48,13 @@ COLUMNS: dict[str, Mapping[str, type[pl.DataType]]] = {
     },
     "top_features": {
         **{"class_id": ID, "sign": TEXT, "rank": ID},
-        **{"feature_id": WHOLE, "distance": pl.Float32},
+        **{"feature_id": WHOLE, "distance": pl.Float32, "p_value~": NUMBER, "q_value~": NUMBER},
+    },
+    "detectors": {
+        **{"class_id": ID, "class_name": TEXT, "rank": ID, "feature_id": WHOLE, "layer": TEXT},
+        **{"unit": ID, "sign": TEXT, "cut": NUMBER, "D": NUMBER, "D_cal": NUMBER},
+        **{"j_heldout?": NUMBER, "recall?": NUMBER, "false_positive_rate?": NUMBER},
+        "folds_agreeing?": NUMBER,
     },
     "network": {
         **{"name": TEXT, "kind": TEXT, "filters?": WHOLE, "parameters": WHOLE, "neurons": WHOLE},

@@ -27,7 +27,8 @@ class ClassProfile:
     kept: pl.DataFrame
     """``sign``, ``threshold``, ``kept``, ``kept_random`` (mean over the permutations)."""
     strongest: pl.DataFrame
-    """``sign``, ``rank``, ``feature_id``, ``layer``, ``unit``, ``distance``."""
+    """``sign``, ``rank``, ``feature_id``, ``layer``, ``unit``, ``distance``,
+    ``calibrated_distance`` (null in a run that is not calibrated)."""
     layers: pl.DataFrame
     """``layer``, ``features``, ``kept_plus``, ``kept_minus``."""
 
@@ -42,8 +43,9 @@ class FeatureProfile:
     kind: str
     constant: bool
     classes: pl.DataFrame
-    """``class_id``, ``class_name``, ``n_images``, ``distance``, ``sign`` ("+", "-", or null for no
-    more than noise), ``t_plus``, ``t_minus``; the largest distance first."""
+    """``class_id``, ``class_name``, ``n_images``, ``distance``, ``calibrated_distance`` (or null),
+    ``sign`` ("+", "-", or null for no more than noise), ``t_plus``, ``t_minus``; the largest
+    distance first."""
     random_low: float
     random_high: float
     """The range of D over all classes and permutations."""
@@ -70,7 +72,8 @@ class LayerProfile:
     shares: pl.DataFrame
     """The layer's rows of the run's ``layers`` table."""
     pairs: pl.DataFrame
-    """``sign``, ``rank``, ``feature_id``, ``unit``, ``class_id``, ``class_name``, ``distance``."""
+    """``sign``, ``rank``, ``feature_id``, ``unit``, ``class_id``, ``class_name``, ``distance``,
+    ``calibrated_distance`` (or null)."""
     edges: NDArray[np.float64]
     real: NDArray[np.float64]
     random: NDArray[np.float64]
@@ -99,11 +102,16 @@ def class_profile(run: Run, class_id: int, top: int = 10) -> ClassProfile:
         row["n_images"],
         run.failed.filter(class_id=class_id).height,
         pl.DataFrame(kept, schema=dict(zip(names, types, strict=True)), orient="row"),
-        _ranked(run, real, top, "feature_id").join(
-            run.features.select("feature_id", "layer", "unit", run.feature_labels),
-            on="feature_id",
-            maintain_order="left",
-        ),
+        _with_calibrated(
+            run,
+            _ranked(run, real, top, "feature_id")
+            .join(
+                run.features.select("feature_id", "layer", "unit", run.feature_labels),
+                on="feature_id",
+                maintain_order="left",
+            )
+            .with_columns(class_id=class_id),
+        ).drop("class_id"),
         layers.group_by("layer", maintain_order=True).agg(
             pl.len().cast(pl.Int64).alias("features"),
             pl.col("kept_plus", "kept_minus").cast(pl.Int64).sum(),
@@ -115,6 +123,16 @@ def _ranked(run: Run, values: NDArray[np.float32], top: int, name: str) -> pl.Da
     """Return the places of the largest and of the smallest values, those of a place in `name`."""
     schema = {"sign": pl.String, "rank": pl.Int64, name: pl.Int64, "distance": pl.Float64}
     return pl.DataFrame(list(ranked(values, top, run.neutral)), schema=schema, orient="row")
+
+
+def _with_calibrated(run: Run, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Put the calibrated distance beside that of pairs with ``feature_id`` and ``class_id``."""
+    values = pl.Series([None] * pairs.height, dtype=pl.Float64)
+    if run.calibrated is not None:
+        at = pairs["feature_id"].to_numpy(), pairs["class_id"].to_numpy()
+        values = pl.Series(run.calibrated[at].astype(np.float64))
+    place = pairs.get_column_index("distance") + 1
+    return pairs.insert_column(place, values.alias("calibrated_distance"))
 
 
 def feature_profile(run: Run, feature_id: int) -> FeatureProfile:
@@ -134,6 +152,7 @@ def feature_profile(run: Run, feature_id: int) -> FeatureProfile:
         "t_plus",
         "t_minus",
     ).sort("distance", descending=True, maintain_order=True)
+    classes = _with_calibrated(run, classes.with_columns(feature_id=feature_id)).drop("feature_id")
     images = run.top_images
     if images is not None:
         images = (
@@ -175,10 +194,13 @@ def layer_profile(run: Run, layer: str, top: int = 10) -> LayerProfile:
         features.height,
         int(features["constant"].sum()),
         run.layers.filter(layer=layer),
-        pairs.join(run.features.select("feature_id", "unit"), on="feature_id")
-        .join(run.classes.select("class_id", "class_name"), on="class_id")
-        .sort(pl.col("sign") == "-", "rank")
-        .select("sign", "rank", "feature_id", "unit", "class_id", "class_name", "distance"),
+        _with_calibrated(
+            run,
+            pairs.join(run.features.select("feature_id", "unit"), on="feature_id")
+            .join(run.classes.select("class_id", "class_name"), on="class_id")
+            .sort(pl.col("sign") == "-", "rank")
+            .select("sign", "rank", "feature_id", "unit", "class_id", "class_name", "distance"),
+        ),
         edges,
         percentages(run.distances, [rows], edges),
         percentages(run.distances_random, [rows], edges),

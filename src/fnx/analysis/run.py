@@ -13,12 +13,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fnx.analysis.calibrated import Calibrated
-from fnx.analysis.distributions import Domain, Extent, Sign, domain, extent, layer_rows
+from fnx.analysis.distributions import Distances, Domain, Extent, Sign, domain, extent, layer_rows
 from fnx.analysis.files import read_distances, read_table
 from fnx.analysis.record import Kept, RunRecord
 from fnx.analysis.scan import Scan, scan
 from fnx.errors import DataError, reason
-from fnx.statistics.null import effective_sizes
+from fnx.statistics.calibration import effective_sizes
 from fnx.utils.files import expand_user
 
 
@@ -132,7 +132,10 @@ class Run:
     """See `fnx.analysis.tables.layers_table`."""
 
     top_features = _table_property("top_features")
-    """``class_id``, ``sign``, ``rank``, ``feature_id``, ``distance``."""
+    """``class_id``, ``sign``, ``rank``, ``feature_id``, ``distance``, ``p_value``, ``q_value``."""
+
+    detectors = _table_property("detectors")
+    """See `fnx.analysis.detectors.detectors`."""
 
     network = _table_property("network")
     """Table 1, one row per stage of the network (see `fnx.backbones.network_table`)."""
@@ -185,6 +188,21 @@ class Run:
             self.classes["n_images"].to_numpy(), self.classes.height, self.n_images
         )
         return Calibrated(getattr(self, name), column.to_numpy(), sizes, self.neutral)
+
+    def arrays(
+        self, distance: str = "raw"
+    ) -> tuple[Distances | Calibrated, Distances | Calibrated]:
+        """Return the distances under real and under random labels, "raw" or "calibrated".
+
+        Raises:
+            DataError: a run that is not calibrated.
+        """
+        if distance == "raw":
+            return self.distances, self.distances_random
+        real, random = self.calibrated, self.calibrated_random
+        if real is None or random is None:
+            raise DataError(f"{self.path}: its distances are not calibrated")
+        return real, random
 
     @cached_property
     def extents(self) -> tuple[Extent, Extent]:

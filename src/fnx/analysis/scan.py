@@ -45,17 +45,14 @@ TopPairs = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Spreads:
-    """Mode and bars of a layer's D of one sign (Fig 5); None where it has no such value.
-
-    `mean` and `mean_random` are of `fnx.analysis.distributions.mean_of_sign`.
-    """
+    """Mode, bars and mean of a layer's D of one sign (Fig 5); None where it has no such value."""
 
     real: Spread | None
     random: Spread | None
     lognormal: Spread | None
     lognormal_random: Spread | None
-    mean: float
-    mean_random: float
+    mean: float | None
+    mean_random: float | None
 
 
 @dataclass(frozen=True)
@@ -208,6 +205,7 @@ def _scan_calibrated(
     found: dict[Sign, list[tuple[int, int, TopPairs, Spreads]]] = {sign: [] for sign in signs}
     for layer in layers:
         here, by_chance = real[layer.rows], random[:, layer.rows]
+        noise = random.raw[:, layer.rows]
         histograms.append(
             tuple(np.histogram(part[part != neutral], edges)[0] for part in (here, by_chance))
         )
@@ -217,7 +215,7 @@ def _scan_calibrated(
                     int(beyond(here, neutral, sign).sum()),
                     int(beyond(by_chance, neutral, sign).sum()),
                     _top_pairs(here, sign, neutral, layer.rows.start),
-                    _spreads(here, by_chance, sign, neutral),
+                    _spreads(here, by_chance, sign, neutral, real.raw[layer.rows], noise),
                 )
             )
     histogram, histogram_random = (np.stack(part) for part in zip(*histograms, strict=True))
@@ -280,12 +278,20 @@ def _top_pairs(real: Distances, sign: Sign, neutral: float, first: int) -> TopPa
     return *ids, real[feature, of_class]
 
 
-def _spreads(real: Distances, random: Distances, sign: Sign, neutral: float) -> Spreads:
+def _spreads(
+    real: Distances,
+    random: Distances,
+    sign: Sign,
+    neutral: float,
+    raw: Distances | None = None,
+    raw_random: Distances | None = None,
+) -> Spreads:
+    """Return where distances lie, the raw ones if those given are calibrated."""
     return Spreads(
         spread(real, sign, neutral),
         spread(random, sign, neutral),
         lognormal_spread(real, sign, neutral),
         lognormal_spread(random, sign, neutral),
-        mean_of_sign(real, sign, neutral),
-        mean_of_sign(random, sign, neutral),
+        mean_of_sign(real, sign, neutral, raw),
+        mean_of_sign(random, sign, neutral, raw_random),
     )

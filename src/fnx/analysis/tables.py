@@ -22,7 +22,7 @@ from fnx.analysis.distributions import (
 )
 from fnx.analysis.labelling import memberships, used
 from fnx.analysis.scan import Scan, SideScan, Spreads, scan
-from fnx.statistics.null import effective_sizes
+from fnx.statistics.calibration import effective_sizes
 from fnx.thresholds import Side, Thresholds
 
 
@@ -116,11 +116,12 @@ def layers_table(scanned: Scan) -> pl.DataFrame:
         class) pairs with D > t⁺ (D < t⁻), the latter over all permutations; ``mode_random``,
         ``low_random``, ``high_random``, the distribution under random labels, pooled; the same six
         with ``lognormal_`` before them, of the fitted law (see
-        `fnx.analysis.distributions.lognormal_spread`); ``mean`` and ``mean_random`` (see
-        `fnx.analysis.distributions.mean_of_sign`). All these but ``pct_kept`` and
-        ``pct_kept_random`` with ``calibrated_`` before them, of the calibrated distances, and
-        ``calibrated_pct``, ``calibrated_pct_random``, percent of the pairs whose calibrated
-        distance has this sign, for most are neutral; null in a run that is not calibrated.
+        `fnx.analysis.distributions.lognormal_spread`); ``mean`` and ``mean_random`` of D. All
+        these but ``pct_kept`` and ``pct_kept_random`` with ``calibrated_`` before them, and
+        ``calibrated_pct``, ``calibrated_pct_random``, percent of the pairs whose calibrated D has
+        this sign, not 0. Modes and bars are of these pairs, and lie farther out the smaller the
+        classes; means are of all pairs whose D has this sign, and hardly do. Null in a run that is
+        not calibrated.
     """
     rows = [
         _layer_row(scanned, i, side) for i in range(len(scanned.layers)) for side in scanned.sides

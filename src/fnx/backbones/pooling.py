@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -75,8 +76,18 @@ def peak_positions(
         return torch.zeros(*value.shape[:2], 2, dtype=torch.uint8, device=value.device)
     rows, columns = value.shape[2:]
     place = _argmax(value)
+    if value.device.type == "cpu" and not torch.compiler.is_compiling():
+        # Divisions of integers take as long as the search for the maximum.
+        return _codes(rows, columns)[place]
     codes = [encode_position(place // columns, rows), encode_position(place % columns, columns)]
     return torch.stack(codes, 2).to(torch.uint8)
+
+
+@cache
+def _codes(rows: int, columns: int) -> Tensor:
+    """Return the encoded row and column of every place in a map: uint8 (rows · columns, 2)."""
+    codes = [encode_position(torch.arange(count), count) for count in (rows, columns)]
+    return torch.cartesian_prod(*codes).to(torch.uint8)
 
 
 def _argmax(value: Tensor) -> Tensor:

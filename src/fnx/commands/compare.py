@@ -54,6 +54,14 @@ def main(arguments: Sequence[str]) -> None:
         help="folder of the run that all others are compared with, layer by layer"
         " (default: each with each)",
     )
+    parser.add_argument(
+        "--distance",
+        choices=("auto", "raw", "calibrated", "both"),
+        default="auto",
+        help="which distances are compared and drawn; auto: calibrated ones where the runs' classes"
+        " differ in size, for chance alone gives smaller classes larger D; else raw ones"
+        " (default: auto)",
+    )
     options = parser.parse_args(arguments)
     runs = find_runs(options.runs)
     reference = None
@@ -70,7 +78,7 @@ def main(arguments: Sequence[str]) -> None:
     from fnx.report.terminal.terminal import Terminal
 
     folder = make_folder(options.out)  # before the work
-    compared = gather(runs, reference)
+    compared = gather(runs, reference, options.distance)
     write(compared, folder, options.formats)
     Terminal(sys.stdout).print(summary(compared, folder))
 

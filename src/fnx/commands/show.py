@@ -36,6 +36,7 @@ def main(arguments: Sequence[str]) -> None:
         layer=options.layer,
         top=options.top,
         every_class=options.all,
+        detectors=options.detectors,
     )
     if options.json:
         sys.stdout.write(json.dumps(found.told, indent=2, ensure_ascii=True) + "\n")
@@ -71,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--feature", metavar="LAYER/UNIT", help="a feature, as conv4_3/458")
     shown.add_argument("--layer", metavar="LAYER", help="a layer, as conv5_1")
+    shown.add_argument(
+        "--detectors",
+        action="store_true",
+        help="the unit that detects each class best alone, judged on unseen images",
+    )
     parser.add_argument(
         "--top",
         type=_positive,

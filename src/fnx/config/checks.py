@@ -27,7 +27,7 @@ from fnx.errors import ConfigError, unknown
 from fnx.images.crops import Crops
 from fnx.images.paths import shown
 from fnx.registry import statistics, thresholds
-from fnx.statistics.null import check_method
+from fnx.statistics.calibration import check_method
 from fnx.statistics.tiles import NO_IMAGES, prepare
 
 # Layouts that need a key which no option can give.

@@ -105,6 +105,8 @@ def _get_or_extract(
             made = Extraction(0, 0.0, copied.rows)
         else:
             log.info("embedding reused: %s", path)
+        if known is not None:
+            known_rows.add_network_table(path, known)
         return dataclasses.replace(Embedding.open(path), extraction=made, lease=lease)
 
 

@@ -208,11 +208,16 @@ def assemble(
     copied = fill(path, manifest, known)
     if not copied.gaps:
         store.finish(path, manifest)
-        network = "network.parquet"
-        recorded = network in first.manifest.files
-        if recorded and store.is_sound(first.path, first.manifest, network):
-            store.add_table(path, network, read_parquet(first.path / network))
     return copied
+
+
+def add_network_table(path: Path, known: KnownRows) -> None:
+    """Put Table 1 of another embedding of the recipe, which is the same, beside a finished one."""
+    name = "network.parquet"
+    for source in known.sources:
+        recorded = name in source.manifest.files and not (path / name).is_file()
+        if recorded and store.is_sound(source.path, source.manifest, name):
+            store.add_table(path, name, read_parquet(source.path / name))
 
 
 def fill(path: Path, manifest: Manifest, known: KnownRows | None) -> Copied:

@@ -30,6 +30,7 @@ class Run(analysis.Run):
         layer: str | None = None,
         top: int = 10,
         every_class: bool = False,
+        detectors: bool = False,
     ) -> None:
         """Print what ``python -m fnx show`` prints: the answer, a class, a feature or a layer.
 
@@ -40,6 +41,7 @@ class Run(analysis.Run):
             layer: a layer.
             top: features or pairs listed by presence and by absence.
             every_class: list every class of a feature, not only those at both ends.
+            detectors: the unit that detects each class best alone.
 
         Raises:
             DataError: the run has no such class, feature or layer.
@@ -54,6 +56,7 @@ class Run(analysis.Run):
             layer=layer,
             top=top,
             every_class=every_class,
+            detectors=detectors,
         )
         Terminal(sys.stdout).print(found.text)
 

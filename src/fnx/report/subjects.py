@@ -54,6 +54,7 @@ def subject(
     layer: str | None = None,
     top: int = 10,
     every_class: bool = False,
+    detectors: bool = False,
 ) -> Subject:
     """Find what is to be shown of a run; its answer, if nothing is named.
 
@@ -80,6 +81,15 @@ def subject(
             show.show_class(run, of_class),
             _jsonable(asdict(of_class)),
             lambda: _figures().draw_class(run, of_class),
+        )
+    if detectors:
+        if not run.has("detectors"):
+            raise DataError(f"{run.path} has no detectors: it was made by an older version")
+        return Subject(
+            f"{source}-detectors",
+            show.show_detectors(run),
+            _jsonable(run.detectors),
+            lambda: _figures().draw_run(run),
         )
     record = asdict(run.record)
     told = {

@@ -59,11 +59,17 @@ def write_csv(table: pl.DataFrame, path: Path) -> None:
 def named_top_features(run: Run) -> pl.DataFrame:
     """Return the top features of each class with ``class_name``, ``layer`` and ``unit``.
 
-    Where the features have names, ``name`` too.
+    A run that is calibrated has ``calibrated_distance`` as well, features with names ``name``.
     """
     classes = run.classes.select("class_id", "class_name")
     features = run.features.select("feature_id", "layer", "unit", pl.col("^name$"))
-    top = run.top_features.join(classes, on="class_id", how="left", maintain_order="left")
+    top = run.top_features
+    if run.calibrated is not None:
+        at = top["feature_id"].to_numpy(), top["class_id"].to_numpy()
+        place = top.get_column_index("distance") + 1
+        values = pl.Series("calibrated_distance", run.calibrated[at])
+        top = top.clone().insert_column(place, values)
+    top = top.join(classes, on="class_id", how="left", maintain_order="left")
     return top.join(features, on="feature_id", how="left", maintain_order="left")
 
 

@@ -77,10 +77,45 @@ def statistic_name(statistic: Mapping[str, Any]) -> str:
     return _STATISTICS.get(name, name) + detail
 
 
-def distance_label(run: Run) -> str:
-    """Return the label of an axis of distances, which have no unit, or of divergences, in nats."""
+def distance_label(run: Run, distance: str = "raw") -> str:
+    """Return the label of an axis of distances, which have no unit, or of divergences, in nats.
+
+    `distance` is "raw" or "calibrated".
+    """
     unit = "nats" if run.statistic in ("kl", "bhattacharyya") else "dimensionless"
-    return f"D, {statistic_name(run.record.statistic)} / {unit}"
+    symbol = "calibrated D" if distance == "calibrated" else "D"
+    return f"{symbol}, {statistic_name(run.record.statistic)} / {unit}"
+
+
+def heading_of(heading: str, distance: str) -> str:
+    """Return a figure's heading that says whether its distances, "raw" ones or not, are calibrated.
+
+    >>> heading_of("Distribution of D per layer", "calibrated")
+    'Distribution of D per layer, calibrated'
+    """
+    return f"{heading}, calibrated" if distance == "calibrated" else heading
+
+
+def detector_rule(row: Mapping[str, Any]) -> str:
+    """Write a row of `Run.detectors` as a rule.
+
+    >>> detector_rule({"layer": "conv5_1", "unit": 135, "sign": "+", "cut": 3.2049})
+    'conv5_1/135 > 3.2'
+    """
+    relation = ">" if row["sign"] == "+" else "≤"
+    return f"{row['layer']}/{row['unit']} {relation} {row['cut']:.3g}".replace("-", "−")
+
+
+def detector_quality(row: Mapping[str, Any]) -> str:
+    """Say how well a detector does on images that had no part in choosing it.
+
+    >>> detector_quality({"recall": 0.814, "false_positive_rate": 0.06})
+    'finds 81 %, false alarms 6 %'
+    """
+    if row["recall"] is None:
+        return "not judged: too few images to hold some out"
+    found, false = (round(100 * row[key]) for key in ("recall", "false_positive_rate"))
+    return f"finds {found} %, false alarms {false} %"
 
 
 def things(run: Run) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ class Ties(NamedTuple):
     ends: NDArray[np.int32]  # the number of values up to each group's; the last of a feature is N
 
 
-def read_ties(columns: Columns, start: int, stop: int, bins: int | None) -> Ties:
+def read_ties(columns: Columns, start: int, stop: int, *, bins: int | None) -> Ties:
     """Find the groups of the features start … stop - 1: their bins, or their distinct values.
 
     Raises:
@@ -73,7 +74,7 @@ def draw_suprema(
         wave = 2 * (os.cpu_count() or 1)
         for first in range(0, len(blocks), wave):
             some = blocks[first : first + wave]
-            waiting += pool.map(lambda block: read_ties(columns, *block, bins), some)
+            waiting += pool.map(partial(read_ties, columns, bins=bins), *zip(*some, strict=True))
             stop = some[-1][1]
             full = sum(ties.ends.size for ties in waiting) > RUNS or stop - start >= FEATURES
             if full or stop == columns.n_columns:

@@ -22,6 +22,7 @@ def exact_p_values(
     class_sizes: NDArray[np.int64],
     bins: int | None,
     *,
+    wanted: NDArray[np.bool_] | None = None,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Vector:
@@ -35,6 +36,7 @@ def exact_p_values(
         distances: (F, C) signed distances.
         class_sizes: (C,) number of images, of all N, of each class.
         bins: those of `ks`; None: the values themselves, as `ks_exact` and ``bins=null``.
+        wanted: (F, C) the pairs to compute, the others are NaN; default all.
         threads: number of threads; default one a core.
         progress: called with the number of features finished since the last call.
 
@@ -49,9 +51,14 @@ def exact_p_values(
     if tuple(distances.shape) != shape:
         raise DataError(f"distances have shape {tuple(distances.shape)}: must be {shape}")
     logs = log_factorials(columns.n_rows)
-    found = np.empty(shape)
+    found = np.full(shape, np.nan)
 
     def work(start: int, stop: int) -> None:
+        if wanted is not None:
+            some = start + np.flatnonzero(wanted[start:stop].any(axis=1))
+            if not some.size:
+                return
+            start, stop = int(some[0]), int(some[-1]) + 1
         ties = read_ties(columns, start, stop, bins=bins)
         z = integers(distances[start:stop], class_sizes, columns.n_rows)
         # So that pairs of the same size and distance follow each other.
@@ -60,7 +67,8 @@ def exact_p_values(
         for f in range(stop - start):
             ends = ties.ends[ties.offsets[f] : ties.offsets[f + 1]]
             groups = np.diff(ends, prepend=0).astype(np.int64)
-            tails(groups, class_sizes, z[f], order[f], logs, state, found[start + f])
+            asked = order[f] if wanted is None else order[f][wanted[start + f, order[f]]]
+            tails(groups, class_sizes, z[f], asked, logs, state, found[start + f])
 
     each_block(columns, work, threads=threads, progress=progress)
     return found

@@ -1,33 +1,39 @@
-"""The null of D, its distribution under random labels, and distances calibrated by it."""
+"""The null of D: the distribution of every feature's distance under random labels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fnx.errors import ConfigError, DataError
+from fnx.errors import ConfigError, DataError, reason
 from fnx.registry import load_installed, statistics
 from fnx.registry.registry import Statistic
 from fnx.statistics.api import as_labels
 from fnx.statistics.bridge import draw_suprema
+from fnx.statistics.calibration import (
+    Vector,
+    blocks,
+    check_method,
+    effective_sizes,
+    read_distances,
+)
 from fnx.statistics.columns import Columns, open_columns
 from fnx.statistics.engine import each_block
+from fnx.statistics.exact import exact_p_values
 from fnx.statistics.labels import Labels
 from fnx.statistics.survival import Survival, count
 from fnx.statistics.tiles import group, prepare
-from fnx.utils.arrays import as_array, as_numbers
+from fnx.utils.files import atomic_path, expand_user
 from fnx.utils.progress import progress_bar
 
-METHODS = ("permutation", "bridge", "exact")
-KOLMOGOROV_SMIRNOV = ("ks", "ks_exact")  # whose law is known: bridge and exact
+VERSION = 1  # of the file
 OWN_DRAWS = 1_000  # permuted distances of a feature; of fewer, its tail is not known
-BLOCK_VALUES = 1 << 20  # distances that are read at a time
-
-Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -84,14 +90,104 @@ class Null:
         if found.ndim != 2:
             raise DataError(f"distances have shape {found.shape}: must be (F, C)")
         effective = effective_sizes(class_sizes, found.shape[1], n_images)
-        assert self.survival is not None  # exact: still to come
+        if self.method == "exact":
+            if self.features is None:
+                raise DataError("a stored null of method=exact has no features: make it again")
+            sizes = np.asarray(class_sizes, np.int64)
+            bins = self.parameters.get("bins")
+            with progress_bar(
+                "p-values (exact)", total=len(found), unit="features", delay=3.0
+            ) as bar:
+                return exact_p_values(self.features, found, sizes, bins, progress=bar.update)
+        assert self.survival is not None
         result = np.empty(found.shape)
-        for start, stop in _blocks(*found.shape):
+        for start, stop in blocks(*found.shape):
             squares = effective * (found[start:stop].astype(np.float64) - self.neutral) ** 2
             if self.pooled:
                 squares = _ratio(squares, self.second_moment[start:stop, None])
             result[start:stop] = self.survival.p_values(squares, start)
         return result
+
+    def sample(
+        self, class_sizes: ArrayLike, count: int, *, seed: int = 0, n_images: int | None = None
+    ) -> NDArray[np.float32]:
+        """Draw distances as under random labels, (count, F, C), for `fnx.find_thresholds`.
+
+        Each is drawn by itself, with either sign: right for how many lie beyond a threshold, not
+        for how they go together.
+
+        Args:
+            class_sizes: (C,) number of images of each class.
+            count: how many of each pair.
+            seed: of NumPy's PCG64.
+            n_images: N; default the sum of `class_sizes`.
+
+        Raises:
+            DataError: a null of ``exact``, which holds no draws.
+        """
+        if self.survival is None:
+            raise DataError(f"a null of method={self.method} holds no draws: choose another")
+        features, classes = self.second_moment.size, np.size(class_sizes)
+        effective = effective_sizes(class_sizes, classes, n_images)
+        result = np.empty((count, features, classes), np.float32)
+        for f in range(features):
+            rng = np.random.default_rng([seed, f])
+            squares = self.survival.sample(rng, (count, classes), f)
+            if self.pooled:
+                squares *= self.second_moment[f]
+            size = np.sqrt(squares / effective) * rng.choice([-1, 1], (count, classes))
+            result[:, f] = np.clip(self.neutral + size, *statistics.get(self.statistic).range)
+        return result
+
+    def save(self, path: str | Path) -> None:
+        """Write the null to a file, ``.npz`` by its content; whole, or not at all.
+
+        Raises:
+            OSError: a folder that cannot be written, or a full disk.
+        """
+        header = {
+            "version": VERSION,
+            "method": self.method,
+            "statistic": self.statistic,
+            "parameters": dict(self.parameters),
+            "pooled": self.pooled,
+            "draws": None if self.survival is None else self.survival.draws,
+        }
+        arrays: dict[str, NDArray[Any]] = {"second_moment": self.second_moment}
+        if self.survival is not None:
+            arrays |= {"ranks": self.survival.ranks, "values": self.survival.values}
+        with atomic_path(Path(expand_user(str(path)))) as temporary, temporary.open("wb") as file:
+            np.savez(file, header=np.array(json.dumps(header)), **arrays)  # type: ignore[arg-type]
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote; nothing in it is executed.
+
+        Raises:
+            DataError: no such file, a damaged one, or one of another version of fnx.
+            ConfigError: its statistic is not here.
+        """
+        path = Path(expand_user(str(path)))
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                header = json.loads(str(stored["header"]))
+                found = {name: stored[name] for name in stored.files if name != "header"}
+            version = header["version"]
+            if version == VERSION:
+                survival = _survival(header["draws"], header["pooled"], **found)
+                known = (str(header["method"]), str(header["statistic"]), header["parameters"])
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({reason(error)})") from error
+        except Exception as error:  # of whatever a damaged file holds
+            raise DataError(f"{path}: not a null of fnx, or a damaged one") from error
+        if version != VERSION:
+            raise DataError(f"{path}: of another version of fnx: make it again with fnx.null")
+        load_installed()
+        entry = statistics.get(known[1])
+        check_method(entry, known[0])
+        parameters = entry.bind(known[2])
+        moments = found["second_moment"]
+        return cls(known[0], entry.name, parameters, moments, survival, bool(header["pooled"]))
 
 
 def null(
@@ -155,153 +251,10 @@ def null(
         if method == "permutation":
             random = own.permuted(permutations, seed, groups)
             return _by_permutation(columns, random, own, entry, bound, bar.update)
+        bridge = _by_bridge(columns, entry, bound, draws, seed, bar.update)
         if method == "bridge":
-            return _by_bridge(columns, entry, bound, draws, seed, bar.update)
-        raise ConfigError(f"method={method}: still to come")
-
-
-def check_method(statistic: Statistic, method: str) -> None:
-    """Refuse a statistic that cannot be calibrated, or not by this method.
-
-    Raises:
-        ConfigError: naming those that can.
-    """
-    if method not in METHODS:
-        raise ConfigError(f"method={method}: allowed are {', '.join(METHODS)}")
-    if not statistic.calibratable:
-        raise ConfigError(
-            f"statistic={statistic.name} cannot be calibrated: its distances under random labels "
-            "do not shrink as 1 / √n_e; allowed are "
-            + ", ".join(one.name for one in statistics if one.calibratable)
-        )
-    if method != "permutation" and statistic.name not in KOLMOGOROV_SMIRNOV:
-        raise ConfigError(
-            f"calibration by {method} is for statistic={' and '.join(KOLMOGOROV_SMIRNOV)}, not "
-            f"{statistic.name}: choose permutation"
-        )
-
-
-def calibrate(
-    distances: Any,
-    null: Any,
-    class_sizes: ArrayLike,
-    *,
-    statistic: str | Callable[..., Any] | None = None,
-    n_images: int | None = None,
-) -> NDArray[Any]:
-    """Take from every distance what random labels give a class of its size.
-
-    D_cal = neutral + sign(D - neutral) sqrt(max((D - neutral)**2 - s_f / n_e, 0)), of which the
-    mean hardly depends on the number of images. Under random labels it is above 0 on average, for
-    it is never negative: a distance that means the same for classes of any size, no test.
-
-    Args:
-        distances: (F, C), or (R, F, C).
-        null: of `fnx.null`, or (F,) its second moments.
-        class_sizes: (C,) number of images of each class.
-        statistic: that of the distances, where `null` are second moments; default ``ks``.
-        n_images: N; default the sum of `class_sizes`.
-
-    Returns:
-        What `distances` are, float32 or float64, calibrated. Where the second moment is infinite,
-        all are neutral.
-
-    Raises:
-        DataError: shapes that do not fit, distances that are NaN, second moments below 0.
-        ConfigError: a statistic that cannot be calibrated.
-
-    >>> import numpy as np, fnx
-    >>> D, second_moments, class_sizes = np.array([[0.5, -0.1]]), [0.64], [8, 8]
-    >>> fnx.calibrate(D, second_moments, class_sizes)
-    array([[0.3, 0. ]])
-    """
-    load_installed()
-    named = null.statistic if isinstance(null, Null) else statistic or "ks"
-    entry = statistics.get(named)
-    check_method(entry, "permutation")
-    moments = null.second_moment if isinstance(null, Null) else _read_moments(null)
-    found = read_distances(distances, moments.size)
-    effective = effective_sizes(class_sizes, found.shape[-1], n_images)
-    result = np.empty(found.shape, found.dtype if found.dtype.kind == "f" else np.float64)
-    for start, stop in _blocks(moments.size, found[..., 0, :].size):
-        noise = moments[start:stop, None] / effective
-        result[..., start:stop, :] = less_noise(found[..., start:stop, :], noise, entry.neutral)
-    return result
-
-
-def less_noise(distances: NDArray[Any], noise: NDArray[Any], neutral: float = 0.0) -> Vector:
-    """Take from each distance its `noise`, the mean of (D - neutral)**2 under random labels.
-
-    >>> less_noise(np.array([0.5, -0.5, 0.2]), np.array(0.09)).round(3)
-    array([ 0.4, -0.4,  0. ])
-    """
-    shifted = distances.astype(np.float64) - neutral
-    with np.errstate(invalid="ignore"):  # of inf - inf
-        excess = shifted**2 - noise
-    kept: Vector = neutral + np.copysign(np.sqrt(np.where(excess > 0, excess, 0)), shifted)
-    return kept
-
-
-def second_moment(
-    random: Any, class_sizes: ArrayLike, *, neutral: float = 0.0, n_images: int | None = None
-) -> Vector:
-    """Return s_f (F,), the mean of n_e (D - neutral)**2 over permutations and classes.
-
-    Args:
-        random: (R, F, C) distances under random labels; may be a memory map.
-        class_sizes: (C,) number of images of each class.
-        neutral: of the statistic.
-        n_images: N; default the sum of `class_sizes`.
-    """
-    _, features, classes = random.shape
-    effective = effective_sizes(class_sizes, classes, n_images)
-    result = np.empty(features)
-    for start, stop in _blocks(features, len(random) * classes):
-        squares = (random[:, start:stop].astype(np.float64) - neutral) ** 2
-        result[start:stop] = (squares @ effective).mean(axis=0) / classes
-    return result
-
-
-def effective_sizes(class_sizes: ArrayLike, n_classes: int, n_images: int | None = None) -> Vector:
-    """Return n_e = n (N - n) / N of every class.
-
-    Raises:
-        DataError: another number of classes, or sizes that no class can have.
-    """
-    sizes = np.asarray(as_array("class_sizes", class_sizes))
-    if sizes.shape != (n_classes,) or sizes.dtype.kind not in "iu" or (sizes < 1).any():
-        raise DataError(f"class_sizes: must be {n_classes} numbers of images, each 1 or more")
-    n = sizes.astype(np.float64)
-    total = n.sum() if n_images is None else float(n_images)
-    if (n >= total).any():
-        raise DataError(f"class_sizes: a class of {int(n.max())} of {int(total)} images is all")
-    return n * (total - n) / total
-
-
-def read_distances(distances: Any, n_features: int) -> NDArray[Any]:
-    """Return distances (F, C) or (R, F, C) as an array; a memory map stays one.
-
-    Raises:
-        DataError: other shapes, no numbers, or NaN.
-    """
-    found = np.asarray(as_numbers("distances", distances))
-    if found.ndim not in (2, 3) or found.shape[-2] != n_features:
-        raise DataError(
-            f"distances have shape {found.shape}: must be (F, C) or (R, F, C), with the "
-            f"{n_features} features of the null"
-        )
-    if found.dtype.kind not in "fiub":
-        raise DataError(f"distances are {found.dtype}: must be real numbers")
-    if any(np.isnan(found[..., a:b, :]).any() for a, b in _blocks(n_features, found.shape[-1])):
-        raise DataError("distances: some are NaN")
-    return found
-
-
-def _read_moments(values: Any) -> Vector:
-    moments = np.asarray(as_numbers("null", values))
-    if moments.ndim != 1 or moments.dtype.kind not in "fiu" or not (moments >= 0).all():
-        raise DataError("null: must be of fnx.null, or its second moments (F,), each 0 or more")
-    return moments.astype(np.float64)
+            return bridge
+        return replace(bridge, method="exact", survival=None, features=columns.array)
 
 
 def _by_permutation(
@@ -365,7 +318,23 @@ def _ratio(squares: Vector, moments: Vector) -> Vector:
         return np.where(squares == 0, 0.0, squares / moments)
 
 
-def _blocks(features: int, values: int) -> Iterator[tuple[int, int]]:
-    """Yield the first and last-but-one feature of blocks; each has so many `values`."""
-    step = max(1, BLOCK_VALUES // max(1, values))
-    yield from ((start, min(start + step, features)) for start in range(0, features, step))
+def _survival(
+    draws: int | None,
+    pooled: bool,
+    second_moment: Vector,
+    ranks: NDArray[np.int64] | None = None,
+    values: NDArray[np.float32] | None = None,
+) -> Survival | None:
+    """Return the draws of a file; arrays that do not fit raise ValueError."""
+    sound = second_moment.ndim == 1 and second_moment.dtype == np.float64
+    if not (sound and (second_moment >= 0).all()):
+        raise ValueError("second_moment")
+    if draws is None or ranks is None or values is None:
+        return None
+    shape = (1 if pooled else second_moment.size, ranks.size)
+    sound = ranks.dtype == np.int64 and values.dtype == np.float32 and values.shape == shape
+    if not (
+        sound and ranks.size and (np.diff(ranks) > 0).all() and ranks[0] == 1 and ranks[-1] <= draws
+    ):
+        raise ValueError("ranks, values")
+    return Survival(ranks, values, int(draws))

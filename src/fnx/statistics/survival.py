@@ -64,12 +64,19 @@ class Survival:
             reached[row] = counts[kept.size - np.searchsorted(kept, sought)]
         return np.asarray((1.0 + reached) / (1.0 + self.draws), np.float64)
 
+    def sample(
+        self, rng: np.random.Generator, shape: tuple[int, ...], row: int
+    ) -> NDArray[np.float64]:
+        """Draw from a row; between two ranks that are kept, values are taken as even."""
+        rank = rng.integers(1, self.draws, shape, endpoint=True)
+        return np.asarray(np.interp(rank, self.ranks, self.values[row % len(self.values)]))
+
 
 def kept_ranks(draws: int) -> NDArray[np.int64]:
     """Return the ranks that are kept of so many sorted draws: the first ones, then fewer and fewer.
 
     >>> kept_ranks(40)[-4:]
-    array([35, 37, 39, 40])
+    array([34, 36, 38, 40])
     """
     ranks, rank = [], 1
     while rank < draws:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,10 @@ def find_thresholds(
     range: tuple[float, float] | None = None,
     neutral: float | None = None,
     class_sizes: ArrayLike | None = None,
+    n_images: int | None = None,
     statistic: str | Callable[..., Any] | None = None,
     null: Any = None,
+    find_null: Callable[[str], Any] | None = None,
     **parameters: Any,
 ) -> Thresholds:
     """Thresholds beyond which distances tell more than noise does (paper, Section 7).
@@ -45,11 +48,14 @@ def find_thresholds(
         neutral: value of the statistic where a class is like all others; default that of
             `statistic`, or 0.
         class_sizes: (C,) number of images of each class, for the strategies that need it.
+        n_images: N, for them; default the sum of `class_sizes`, which that of concepts is not.
         statistic: name of the statistic that gave the distances, for the strategies that only fit
             some; its declared range is the default of `range`. Thresholds of an unbounded statistic
             do not depend on the unit of its distances.
         null: the `fnx.Null` of the distances, for the strategies that take p-values from one; or
             the method of such a strategy, for example ``"permutation"``.
+        find_null: instead of it, a function that returns the null of a method; called only where
+            the strategy asks for it.
         **parameters: the strategy's own, for example ``step``; ``permutations`` uses only that many
             of `random`.
 
@@ -73,9 +79,10 @@ def find_thresholds(
         neutral = known.neutral if known else 0.0
     real, random = _read("real", real), _read_random(random)
     if isinstance(null, str):
-        parameters["null"], null = null, None
-    elif null is not None and not callable(null):
+        parameters["null"] = null
+    elif null is not None:
         _check_null(null, known, real)
+        find_null = partial(_given, null)
         if "null" in entry.parameters:
             parameters["null"] = null.method
     bound = entry.bind({"permutations": len(random), **parameters}, range=limits, neutral=neutral)
@@ -99,8 +106,9 @@ def find_thresholds(
         entry.check_defined_for(known.name)
     context: dict[str, Any] = {
         "class_sizes": None if class_sizes is None else _read_sizes(class_sizes, real.shape[1]),
+        "n_images": n_images,
         "statistic": None if known is None else known.name,
-        "find_null": null if null is None or callable(null) else lambda _: null,
+        "find_null": find_null,
     }
     asked = inspect.signature(entry.function).parameters
     if neutral == 0 or "neutral" in asked:
@@ -115,6 +123,10 @@ def find_thresholds(
         if side is not None
     ]
     return evaluate(real, random, *ends, range=limits, neutral=neutral)
+
+
+def _given(null: Any, _: str) -> Any:
+    return null
 
 
 def _check_null(null: Any, statistic: Statistic | None, real: NDArray[Any]) -> None:

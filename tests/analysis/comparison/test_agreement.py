@@ -23,7 +23,7 @@ from fnx.analysis.comparison.agreement import (
     wasserstein,
 )
 from fnx.analysis.comparison.differences import config_differences
-from fnx.analysis.comparison.shared import same_weights, shared
+from fnx.analysis.comparison.shared import compared_distances, same_weights, shared
 from fnx.analysis.distributions import spread
 from fnx.analysis.record import Kept
 
@@ -472,3 +472,64 @@ def test_wasserstein_leaves_infinite_distances_out() -> None:
     assert wasserstein(x, y) == pytest.approx(0.75)
     assert wasserstein(x, np.float32([1.0])) == pytest.approx(0.5)
     assert wasserstein(np.float32([1.0]), np.float32([np.nan])) is None
+
+
+def of_sizes(folder: Path, sizes: tuple[int, ...], *, calibrated: bool = True) -> Run:
+    """A run of classes of some sizes, all of one strength of signal."""
+    return opened(folder, Synthetic(class_sizes=sizes, permutations=5, calibrated=calibrated))
+
+
+def test_runs_of_other_class_sizes_are_compared_by_calibrated_distances(tmp_path: Path) -> None:
+    few, many = of_sizes(tmp_path / "few", (8, 9, 10)), of_sizes(tmp_path / "many", (80, 90, 99))
+    sizes = "The runs' classes differ in size, and chance alone gives smaller classes larger D"
+    chosen, why = compared_distances([few, many])
+    assert (chosen, why.startswith(f"{sizes}: calibrated D is compared")) == (("calibrated",), True)
+    assert compared_distances([few, few]) == (("raw",), "")
+    assert compared_distances([few, few], "calibrated") == (("calibrated",), "")
+    assert compared_distances([few, few], "both") == (("raw", "calibrated"), "")
+    assert compared_distances([few, many], "raw") == (("raw",), "")
+    chosen, why = compared_distances([few, many], "both")
+    assert (chosen, why.startswith(sizes)) == (("raw", "calibrated"), True)
+    old = of_sizes(tmp_path / "old", (80, 90, 99), calibrated=False)
+    chosen, why = compared_distances([few, old])
+    assert (chosen, why.startswith(sizes)) == (("raw",), True)
+    assert "yet raw D is compared: 1 of the 2 runs have no calibrated one" in why
+    assert compared_distances([old, old]) == (("raw",), "")
+    chosen, why = compared_distances([old, old], "calibrated")
+    assert (chosen, why.startswith("2 of the 2 runs have no")) == (("raw",), True)
+    # Classes of the same sizes in another order are of the same sizes.
+    other = of_sizes(tmp_path / "other", (10, 8, 9))
+    assert compared_distances([few, other])[0] == ("raw",)
+
+
+def test_calibrated_distances_take_the_place_of_raw_ones_but_for_what_is_kept(
+    tmp_path: Path,
+) -> None:
+    few, many = of_sizes(tmp_path / "few", (8, 9, 10)), of_sizes(tmp_path / "many", (80, 90, 99))
+    pairs, layers = agreement([few, many], ["a", "b"], [(0, 1)], distance="both")
+    assert pairs["distance"].to_list() == ["raw", "calibrated"]
+    assert pairs["note"].str.contains("class sizes|classes differ in size").to_list() == [True] * 2
+    raw, calibrated = layers.partition_by("distance", maintain_order=True)
+    for name in ("pct_kept_a", "jaccard", "spearman_classes"):
+        assert raw[name].to_list() == calibrated[name].to_list()
+    assert few.calibrated is not None
+    assert many.calibrated is not None
+    for (_, start, stop), row in zip(
+        ((0, 0, 12), (1, 12, 28), (2, 28, 48)), calibrated.rows(named=True), strict=True
+    ):
+        first, second = few.calibrated[start:stop], many.calibrated[start:stop]
+        assert row["spearman"] == pytest.approx(stats.spearmanr(first.ravel(), second.ravel())[0])
+        assert row["mean_a"] == pytest.approx(np.abs(first).mean(dtype=np.float64))
+        assert row["mean_b"] == pytest.approx(np.abs(second).mean(dtype=np.float64))
+        assert row["max_abs_difference"] == np.abs(first - second).max()
+        assert row["pct_sign_flips"] == pytest.approx(100 * (first * second < 0).mean())
+    changes = 100 * (calibrated["mean_b"] / calibrated["mean_a"] - 1)
+    assert pairs["mean_change"][1] == pytest.approx(changes.median())
+    assert raw["mean_a"][2] == pytest.approx(np.abs(few.distances[28:]).mean(dtype=np.float64))
+    default, _ = agreement([few, many], ["a", "b"], [(0, 1)])
+    assert default.drop("note").equals(pairs[1:].drop("note"), null_equal=True)
+    edges = np.linspace(-1, 1, 5)
+    common = shared(few, many)
+    counts = joint_counts(few, many, common, edges, edges, "calibrated")
+    both = np.asarray(few.calibrated).ravel(), np.asarray(many.calibrated).ravel()
+    assert np.array_equal(counts, np.histogram2d(*both, bins=(edges, edges))[0])

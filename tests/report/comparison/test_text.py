@@ -43,12 +43,14 @@ PAIRS = pl.DataFrame(
         "run_a": ["a", "a", "b", "d"],
         "run_b": ["b", "c", "c", "e"],
         "by": ["unit", "unit", "unit", "distribution"],
+        "distance": ["raw", "calibrated", "raw", "raw"],
         "layers": [3, 4, 5, 2],
         "spearman": [0.5, 0.75, 0.25, None],
         "lowest_layer": ["x", "y", "z", None],
         "spearman_lowest": [0.4, 0.7, -0.2, None],
         "jaccard": [0.126, None, 0.9, None],
         "wasserstein": [0.1, 0.2, None, 0.4],
+        "mean_change": [12.34, -3.0, None, None],
         "t_plus_shift": [-0.125, 0.0625, None, 0.5],
         "t_minus_shift": [0.25, None, None, None],
         "note": ["one note", "", "another", "one note"],
@@ -74,6 +76,7 @@ def comparison(**changes: Any) -> Any:
         "differences": pl.DataFrame({"key": ["seed", "crops.name"]}),
         "pairs": PAIRS,
         "layers": LAYERS,
+        "distances": {"ks": (("calibrated",), "Sizes differ."), "kl": (("raw",), "")},
     }
     return SimpleNamespace(**values | changes)
 
@@ -92,7 +95,9 @@ def test_the_answer_names_extremes_fits_and_agreement() -> None:
         "t+ (kl) is 0.500 in all 2 runs.",
         "Over 3 runs of net (ks) a + b/√n explains 85 % of the variance of t+ by n, the mean number"
         " of images per class.",
-        "Most alike: a and c rank the features with a correlation of 0.750 (median of 4 layers;"
+        "Sizes differ.",
+        "Most alike: a and c rank the features by calibrated D with a correlation of 0.750 (median"
+        " of 4 layers;"
         " lowest in y, 0.700).",
         "Least alike: b and c rank the features with a correlation of 0.250 (median of 5 layers;"
         " lowest in z, -0.200); of the pairs that either keeps, both keep 90 %.",
@@ -102,7 +107,8 @@ def test_the_answer_names_extremes_fits_and_agreement() -> None:
 
 
 def test_two_runs_that_agree_are_neither_most_nor_least_alike() -> None:
-    one = answers(comparison(table3=TABLE3.head(1), fits=FITS.clear(), pairs=PAIRS.head(1)))
+    alone = {"table3": TABLE3.head(1), "fits": FITS.clear(), "distances": {}}
+    one = answers(comparison(**alone, pairs=PAIRS.head(1)))
     assert one == [
         "a and b rank the features with a correlation of 0.500 (median of 3 layers; lowest in x,"
         " 0.400); of the pairs that either keeps, both keep 13 %."
@@ -111,6 +117,7 @@ def test_two_runs_that_agree_are_neither_most_nor_least_alike() -> None:
 
 def test_without_a_pair_the_answer_says_so_unless_there_is_one_run() -> None:
     nothing = {"table3": TABLE3.head(1), "fits": FITS.clear(), "pairs": PAIRS.clear()}
+    nothing |= {"distances": {}}
     assert answers(comparison(**nothing, runs=[None])) == []
     (sentence,) = answers(comparison(**nothing, runs=[None] * 2))
     assert sentence.startswith("No two of these runs are of the same data set")
@@ -120,7 +127,7 @@ def test_at_most_three_pairs_of_networks_are_told() -> None:
     layers = pl.concat([LAYERS.tail(1)] * 4)
     pairs = pl.concat([PAIRS.tail(1)] * 4)
     told = answers(comparison(table3=TABLE3.head(1), fits=FITS.clear(), pairs=pairs, layers=layers))
-    assert len(told) == 3
+    assert len(told) == 1 + 3
 
 
 def test_the_terminal_has_every_number(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,10 +145,10 @@ def test_the_terminal_has_every_number(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     at = next(i for i, line in enumerate(shown) if line.startswith("1 : 2"))
     assert shown[at : at + 4] == [
-        "1 : 2 unit 3 0.500 x 13 % 0.100 −0.125 +0.250 [1]",
-        "1 : 3 unit 4 0.750 y – 0.200 +0.062 –",
-        "2 : 3 unit 5 0.250 z 90 % – – – [2]",
-        "4 : 5 distribution 2 – – – 0.400 +0.500 – [1]",
+        "1 : 2 unit 3 0.500 x 13 % 0.100 +12.3 % −0.125 +0.250 [1]",
+        "1 : 3 unit, calibrated 4 0.750 y – 0.200 −3.0 % +0.062 –",
+        "2 : 3 unit 5 0.250 z 90 % – – – – [2]",
+        "4 : 5 distribution 2 – – – 0.400 – +0.500 – [1]",
     ]
     assert shown[at + 4 :] == [
         "[1] one note",

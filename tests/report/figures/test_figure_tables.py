@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib.text import Text
 from tests.report.looks import assert_looks_approved
 from tests.report.synthetic import Synthetic, write_run
 
@@ -126,6 +127,49 @@ def test_figure_6_has_the_percentages_of_all_pairs(run: Run) -> None:
             values = np.asarray(array[..., ids, :], np.float64)
             expected = 100 * np.histogram(values, edges)[0] / values.size
             np.testing.assert_allclose(rows[column], expected)
+
+
+def test_figures_5_and_6_show_calibrated_distances_if_asked(tmp_path: Path) -> None:
+    spec = Synthetic(class_sizes=(8, 24, 30), calibrated=True)
+    run = Run.open(write_run(tmp_path / "run", spec))
+    with style.style():
+        config = ReportConfig(distance="calibrated")
+        drawn = {one.name: one for one in figures(run, config)}
+        texts = {
+            name: " ".join(text.get_text() for text in drawn[name].figure.findobj(Text))
+            for name in ("fig05_layers", "fig06_distribution", "fig10_kept")
+        }
+    modes = drawn["fig05_layers"].table
+    assert modes["mode"].to_list() == run.layers["calibrated_mode"].to_list()
+    assert modes["low_random"].to_list() == run.layers["calibrated_low_random"].to_list()
+    assert modes["threshold"].null_count() == modes.height
+    shares = drawn["fig06_distribution"].table
+    found = np.asarray(run.calibrated)[rows_of(run, kind="conv")]
+    counts = np.histogram(found[found != 0], np.linspace(-1, 1, 101))[0]
+    of_conv = shares.filter(kind="conv")
+    assert of_conv["pct"].to_list() == pytest.approx((100 * counts / found.size).tolist())
+    noise = np.asarray(run.calibrated_random)[:, rows_of(run, kind="conv")]
+    counts = np.histogram(noise[noise != 0], np.linspace(-1, 1, 101))[0]
+    assert of_conv["pct_random"].to_list() == pytest.approx((100 * counts / noise.size).tolist())
+    assert shares["t_plus"].null_count() == shares.height
+    for name in ("fig05_layers", "fig06_distribution"):
+        assert ", calibrated, shapes" in texts[name]
+        assert "calibrated D, signed KS distance" in texts[name]
+        assert "t⁺ =" not in texts[name]
+    assert "calibrated" not in texts["fig10_kept"]
+    farther = np.linspace(-2, 2, 101)
+    wide = distances._percentages(run, "conv", farther, "calibrated")
+    expected = np.histogram(found[found != 0], farther)[0]
+    assert wide[0].tolist() == pytest.approx((100 * expected / found.size).tolist())
+
+
+def test_a_run_that_is_not_calibrated_shows_raw_distances(tmp_path: Path) -> None:
+    run = Run.open(write_run(tmp_path / "run"))
+    with style.style():
+        drawn = next(iter(figures(run, ReportConfig(distance="calibrated"))))
+    assert drawn.table["mode"].to_list() == run.layers["mode"].to_list()
+    with pytest.raises(DataError, match="its distances are not calibrated"):
+        run.arrays("calibrated")
 
 
 def test_an_unbounded_statistic_leaves_out_its_largest_thousandth_only(tmp_path: Path) -> None:

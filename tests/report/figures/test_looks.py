@@ -46,7 +46,7 @@ def compared(
     rng = np.random.default_rng(pairs)
     rows = [
         {"run_a": f"run {p}", "run_b": f"another {p} " * (9 if p == 1 else 1), "layer": name,
-         "kind": name[:2], "by": by}
+         "kind": name[:2], "by": by, "distance": "raw"}
         for by in ("unit", "distribution") for p in range(pairs) for name in names
         if (p, name) != (0, "fc")
     ]  # fmt: skip
@@ -92,9 +92,10 @@ def of_counts(runs: Runs) -> dict[str, Figure]:
     return found
 
 
-def several(figure: Any, *some: Run) -> Figure:
+def several(figure: Any, *some: Run, distance: str = "raw") -> Figure:
     labels = [f"run {i}" for i in range(len(some))]
-    drawn: Figure = figure.draw(some, labels, figure.table(some, labels))
+    table = figure.table(some, labels, distance=distance)
+    drawn: Figure = figure.draw(some, labels, table, distance=distance)
     return drawn
 
 
@@ -106,6 +107,7 @@ def of_distances(runs: Runs) -> dict[str, Figure]:
         "fig06_half": drawn(runs.half),
         "fig06_several": drawn(runs.one_layer, runs.many_classes, runs.coarse),
         "fig06_two_ranges": drawn(runs.unsigned, runs.farther),
+        "fig06_calibrated": drawn(runs.calibrated, distance="calibrated"),
     }
 
 
@@ -167,7 +169,8 @@ def of_joint(runs: Runs) -> dict[str, Figure]:
     labels = ["signed " * 9, "unsigned", "nothing", "again", "last " * 9]
 
     def drawn(*pairs: tuple[int, int]) -> Figure:
-        return joint.draw(some, labels, joint.table(some, labels, pairs))
+        raw = [(i, j, "raw") for i, j in pairs]
+        return joint.draw(some, labels, joint.table(some, labels, raw))
 
     return {
         "joint_one": drawn((0, 2)),
@@ -197,6 +200,8 @@ def of_layers(runs: Runs) -> dict[str, Figure]:
         "fig05_half": drawn(runs.half),
         "fig05_three": drawn(runs.signed, runs.nothing, runs.coarse),
         "fig05_two_unsigned": drawn(runs.unsigned, runs.farther),
+        "fig05_calibrated": drawn(runs.calibrated, distance="calibrated"),
+        "fig05_two_calibrated": drawn(*[runs.calibrated] * 2, distance="calibrated"),
     }
 
 

@@ -248,6 +248,64 @@ def test_a_class_and_a_layer_show_what_is_kept(small: Path, open_page: Open) -> 
     assert [int(count) for count in counts] == kept[:12].sum(axis=1).tolist()
 
 
+def test_distances_are_switched_to_calibrated_ones_and_stay_so(
+    open_page: Open, tmp_path: Path
+) -> None:
+    spec = Synthetic(class_sizes=(10, 24, 30, 60, 140), permutations=5, calibrated=True)
+    page = write_page(tmp_path / "run", spec)
+    run, shown = Run.open(page.parent), open_page(page)
+    assert run.calibrated is not None
+    calibrated = np.asarray(run.calibrated)
+    for name in ("fig05_layers", "fig06_distribution"):
+        drawn(shown, f"#{name}")
+
+    modes = "document.querySelector('#fig05_layers .plot').data[2].x"
+    table = run.layers.filter(sign="+")
+    assert list(shown.evaluate(modes)) == table["mode"].to_list()
+    limits = "document.querySelector('#fig06_distribution .plot').layout.shapes.length"
+    assert shown.evaluate(limits) == 2
+    shown.locator("#distance-switch input[value=raw]").focus()
+    shown.keyboard.press("ArrowRight")
+    until(shown, f"{limits} === 0")
+    until(shown, f"{modes}[0] === {table['calibrated_mode'][0]}")
+    assert list(shown.evaluate(modes)) == table["calibrated_mode"].to_list()
+    axis = "document.querySelector('#fig06_distribution .plot').layout.xaxis.title.text"
+    assert shown.evaluate(axis).startswith("calibrated D")
+
+    shown.get_by_role("link", name="class 0", exact=True).click()
+    at_view(shown, "class 0")
+    values = "[...document.querySelectorAll('#view .card b')].slice(0, 3).map((b) => b.textContent)"
+    assert [figures(text) for text in shown.evaluate(values)] == pytest.approx(
+        np.sort(calibrated[:, 0])[::-1][:3], abs=0.00051
+    )
+    shown.get_by_label("raw").check()
+    raw = np.sort(run.distances[:, 0])[::-1][:3]
+    until(shown, f"{values}[0] === '{raw[0]:.3f}'")
+    assert [figures(text) for text in shown.evaluate(values)] == pytest.approx(raw, abs=0.00051)
+    shown.locator("#view summary").first.click()
+    row = shown.locator("#view details tbody tr").first.locator("td.n").all_inner_texts()
+    best = int(run.distances[:, 0].argmax())
+    assert [figures(text) for text in row] == pytest.approx(
+        [1, run.distances[best, 0], calibrated[best, 0]], abs=0.00051
+    )
+    shown.get_by_label("calibrated").check()
+    shown.goto(page.as_uri() + "#/layer/fc6")
+    at_view(shown, "fc6")
+    drawn(shown, "#view")
+    mode = run.layers.filter(layer="fc6", sign="-")["calibrated_mode"].item()
+    assert f"calibrated D⁻ has the mode −{-mode:.3f}" in shown.inner_text("#view")
+    assert shown.evaluate("document.querySelector('#view .plot').layout.shapes.length") == 0
+    pair = shown.locator("#view .halves tbody tr").first.locator("td.n").all_inner_texts()
+    assert figures(pair[1]) == pytest.approx(calibrated[28:].max(), abs=0.00051)
+
+
+def test_a_run_that_is_not_calibrated_has_no_switch(small: Path, open_page: Open) -> None:
+    shown = open_page(small, "#/class/0")
+    at_view(shown, "class 0")
+    assert shown.locator("#distance-switch").count() == 0
+    assert "calibrated" not in shown.inner_text("#view")
+
+
 @pytest.mark.parametrize(
     ("at", "said"),
     [

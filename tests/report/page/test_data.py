@@ -104,6 +104,53 @@ def test_the_strongest_are_those_of_the_tables(run: Run, tmp_path: Path) -> None
         assert np.array_equal(np.asarray(run.distances)[at], layer["pairDistances"])
 
 
+def test_calibrated_values_take_the_place_of_raw_ones(tmp_path: Path) -> None:
+    # A class whose top features by calibrated distance are not all among those by distance.
+    spec = Synthetic(layers=(("conv", 300, "conv"), ("fc", 260, "fc")), calibrated=True)
+    run = Run.open(write_run(tmp_path / "run", spec))
+    assert run.calibrated is not None
+    calibrated = np.asarray(run.calibrated)
+    data = tmp_path / "data"
+    pagedata.write(run, data)
+    moments = read(data / "moments.js")["moments"]
+    assert moments.tolist() == np.float32(run.features["null_second_moment"]).tolist()
+    figures, layer = read(data / "figures.js"), read(data / "layer-1.js")
+    rows = calibrated[300:]
+    expected = np.histogram(rows[rows != 0], layer["edges"])[0].tolist()
+    assert layer["calibrated"]["histogram"].tolist() == expected
+    assert figures["calibrated"]["histogram"][100:].tolist() == expected
+    random = np.asarray(run.calibrated_random)[:, 300:]
+    expected = np.histogram(random[random != 0], layer["edges"])[0].tolist()
+    assert layer["calibrated"]["histogramRandom"].tolist() == expected
+    for sign, way in (("+", 1), ("-", -1)):
+        table = run.layers.filter(sign=sign)
+        shown = figures["calibrated"]["layers"][sign]
+        assert shown["mode"].tolist() == table["calibrated_mode"].to_list()
+        assert shown["low_random"].tolist() == table["calibrated_low_random"].to_list()
+        assert shown["pct_kept"].tolist() == table["pct_kept"].to_list()
+        pairs = layer["calibrated"]["pairs"][sign]
+        at = pairs["pairFeatures"], pairs["pairClasses"]
+        assert calibrated[at].tolist() == sorted(rows.ravel(), reverse=sign == "+")[:50]
+        assert np.array_equal(pairs["pairDistances"], run.distances[at])
+        found = read(data / "classes-0.js")["0"][sign]
+        farthest = np.argsort(-way * calibrated[:, 0], kind="stable")[:200]
+        assert set(farthest[way * calibrated[farthest, 0] > 0]) <= set(found["features"])
+        assert 200 <= len(found["features"]) == len(set(found["features"])) < 400
+        assert np.array_equal(found["distances"], run.distances[found["features"], 0])
+    index = pagedata.index(run)
+    top = unpacked(index["top"]["+"])
+    assert index["calibrated"] is True
+    assert top["calibrated"][:5].tolist() == calibrated[top["features"][:5], 0].tolist()
+
+
+def test_a_run_that_is_not_calibrated_has_nothing_to_switch(run: Run, tmp_path: Path) -> None:
+    pagedata.write(run, tmp_path)
+    assert not (tmp_path / "moments.js").exists()
+    assert "calibrated" not in read(tmp_path / "figures.js")
+    assert "calibrated" not in read(tmp_path / "layer-0.js")
+    assert pagedata.index(run)["calibrated"] is False
+
+
 def test_the_figures_show_the_tables(run: Run, tmp_path: Path) -> None:
     pagedata.write(run, tmp_path)
     found = read(tmp_path / "figures.js")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from tests.report.synthetic import Synthetic, write_run
 
 from fnx.analysis import Run
 from fnx.analysis.record import Extraction
@@ -65,6 +66,21 @@ def test_layers_shares_are_those_of_the_distances(run: Run) -> None:
             ("pct_kept_random_minus", run.distances_random[:, rows] < limits["-"]),
         ):
             assert float(values[f"layers/{layer}/{name}"]) == pytest.approx(100 * kept.mean())
+
+
+def test_calibrated_modes_stand_beside_the_raw_ones(tmp_path: Path) -> None:
+    run = Run.open(write_run(tmp_path / "run", Synthetic(calibrated=True)))
+    found = metrics(run)
+    for row in run.layers.rows(named=True):
+        sign = {"+": "plus", "-": "minus"}[row["sign"]]
+        assert found[f"layers/{row['layer']}/mode_{sign}"] == row["mode"]
+        assert found[f"layers/{row['layer']}/calibrated_mode_{sign}"] == row["calibrated_mode"]
+    assert run.calibrated is not None
+    top = tracked_tables(run)["top_features"].row(0, named=True)
+    at = top["feature_id"], top["class_id"]
+    assert top["calibrated_distance"] == run.calibrated[at]
+    plain = Run.open(write_run(tmp_path / "plain"))
+    assert not [name for name in metrics(plain) if "calibrated" in name]
 
 
 def test_every_class_has_its_first_features_in_a_table_of_limited_size(

@@ -26,9 +26,11 @@ COLUMNS = {
 }
 
 
+@pytest.mark.parametrize("n", [None, sorting.SHORT, sorting.SHORT + 1])
 @pytest.mark.parametrize("kind", COLUMNS)
-def test_float32_sort_is_numpys(kind: str) -> None:
+def test_float32_sort_is_numpys(kind: str, n: int | None) -> None:
     column = COLUMNS[kind].astype(np.float32)
+    column = column if n is None else np.resize(column, n)
     n = column.size
     plain = np.empty(n, np.float32)
     assert narrow(column, plain)
@@ -42,6 +44,27 @@ def test_float32_sort_is_numpys(kind: str) -> None:
     ordered = keys[: n - front].astype(np.int64)
     np.testing.assert_array_equal(np.diff(ordered) > 0, np.diff(later) > 0)
     assert (np.diff(ordered) >= 0).all()
+    rising = np.diff(rows[front:].astype(np.int64)) > 0
+    assert rising[np.diff(later) == 0].all()  # values that tie keep their order
+
+
+@pytest.mark.parametrize(
+    ("column", "sorts"),
+    [
+        (rng.standard_normal(5_000), True),
+        (np.round(rng.standard_normal(5_000), 2), True),
+        (np.r_[-1e30, 1e30, 1 + 1e-4 * rng.random(4_998)], False),  # one step of nearly all
+        (np.array([-3e38, 3e38, 0]), False),  # the range is beyond float32
+        (np.array([0, 1e-45, 3e-45]), False),  # the steps per unit are
+    ],
+)
+def test_short_sort_gives_up_on_long_tails(column: Any, sorts: bool) -> None:
+    column = column.astype(np.float32) + np.float32(0)  # without -0, as `narrow` leaves it
+    n = column.size
+    items, keys, rows = np.empty((2, n), np.uint32), np.empty(n, np.uint32), np.empty(n, np.uint32)
+    assert sorting.sort_short(column, column.min(), column.max(), 0, items, keys, rows) == sorts
+    if sorts:
+        np.testing.assert_array_equal(rows, np.argsort(column, kind="stable"))
 
 
 @pytest.mark.parametrize("kind", COLUMNS)

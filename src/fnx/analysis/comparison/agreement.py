@@ -14,17 +14,24 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import rankdata, wasserstein_distance
 
-from fnx.analysis.comparison.shared import Shared, SharedLayer, same_data, shared
+from fnx.analysis.comparison.shared import (
+    Shared,
+    SharedLayer,
+    compared_distances,
+    same_data,
+    shared,
+)
 from fnx.analysis.distributions import Sign, beyond, from_neutral, spread
 from fnx.analysis.run import Run
 
-_HEAD = dict.fromkeys(("run_a", "run_b", "by"), pl.String())
+_HEAD = dict.fromkeys(("run_a", "run_b", "by", "distance"), pl.String())
 _SIGNS: tuple[tuple[Sign, str], ...] = (("+", "plus"), ("-", "minus"))
 
 _LAYER_NUMBERS = (
     *("spearman", "spearman_by_class", "mean_abs_difference", "max_abs_difference"),
     *("pct_sign_flips", "jaccard", "jaccard_plus", "jaccard_minus", "wasserstein"),
-    *("mode_plus_shift", "mode_minus_shift", "pct_kept_a", "pct_kept_b", "spearman_classes"),
+    *("mean_a", "mean_b", "mode_plus_shift", "mode_minus_shift"),
+    *("pct_kept_a", "pct_kept_b", "spearman_classes"),
 )
 LAYER_COLUMNS: dict[str, Any] = {
     **_HEAD,
@@ -41,7 +48,7 @@ PAIR_COLUMNS: dict[str, Any] = {
     **dict.fromkeys(("classes", "layers", "features"), pl.Int64()),
     **dict.fromkeys((*_LIMITS, "spearman", "spearman_lowest"), pl.Float64()),
     "lowest_layer": pl.String(),
-    **dict.fromkeys(("jaccard", "wasserstein", "spearman_layers"), pl.Float64()),
+    **dict.fromkeys(("jaccard", "wasserstein", "mean_change", "spearman_layers"), pl.Float64()),
     "note": pl.String(),
 }
 
@@ -62,6 +69,7 @@ def agreement(
     labels: Sequence[str],
     pairs: Sequence[tuple[int, int]],
     progress: Callable[[int], object] = lambda layers: None,
+    distance: str = "auto",
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Compare runs two by two.
 
@@ -70,14 +78,18 @@ def agreement(
         labels: what each run is called in the tables.
         pairs: indices of runs, as of `comparable_pairs`.
         progress: called with 1 after each pair.
+        distance: see `fnx.analysis.comparison.shared.compared_distances`, which is asked about each
+            pair.
 
     Returns:
-        Two tables. One row a pair: what is shared (``by`` "unit", "distribution" or "nothing";
+        Two tables. One row a pair and ``distance``, "raw" or "calibrated" (what is kept is decided
+        by raw ones in either): what is shared (``by`` "unit", "distribution" or "nothing";
         ``classes``, ``layers``, ``features`` of the first run), the thresholds and their shift
         (second run less first; null without a common scale), ``spearman``, ``jaccard`` and
-        ``wasserstein`` (medians over layers), ``spearman_lowest`` in ``lowest_layer``,
+        ``wasserstein`` (medians over layers), ``mean_change`` (of the layers' mean |D| from the
+        first run to the second, percent, median), ``spearman_lowest`` in ``lowest_layer``,
         ``spearman_layers`` (rank correlation over layers of the percentage kept: do the same layers
-        speak?), ``note``. And one row a pair and layer: see `layer_agreement`.
+        speak?), ``note``. And one row a pair, distance and layer: see `layer_agreement`.
     """
     pair_rows: list[dict[str, Any]] = []
     layer_rows: list[dict[str, Any]] = []
@@ -86,10 +98,14 @@ def agreement(
         common = shared(a, b)
         layers = common.layers if common.class_names else ()
         by = "nothing" if not layers else "unit" if common.by_unit else "distribution"
-        same = {"run_a": labels[i], "run_b": labels[j], "by": by, "note": " ".join(common.notes)}
-        rows = [layer_agreement(a, b, common, layer) for layer in layers]
-        layer_rows += [same | row for row in rows]
-        pair_rows.append(same | _pair(a, b, common, rows))
+        chosen, why = compared_distances([a, b], distance)
+        note = " ".join([*common.notes, why] if why else common.notes)
+        for one in chosen:
+            head = (labels[i], labels[j], by, one)
+            same = dict(zip(_HEAD, head, strict=True)) | {"note": note}
+            rows = [layer_agreement(a, b, common, layer, one) for layer in layers]
+            layer_rows += [same | row for row in rows]
+            pair_rows.append(same | _pair(a, b, common, rows))
         progress(1)
     return (
         pl.DataFrame(pair_rows, schema=PAIR_COLUMNS),
@@ -97,8 +113,10 @@ def agreement(
     )
 
 
-def layer_agreement(a: Run, b: Run, common: Shared, layer: SharedLayer) -> dict[str, Any]:
-    """Compare two runs in one layer.
+def layer_agreement(
+    a: Run, b: Run, common: Shared, layer: SharedLayer, distance: str = "raw"
+) -> dict[str, Any]:
+    """Compare two runs in one layer, by their "raw" or "calibrated" distances D.
 
     Returns:
         ``spearman``: rank correlation of D over the (feature, class) pairs; ``spearman_by_class``:
@@ -108,16 +126,20 @@ def layer_agreement(a: Run, b: Run, common: Shared, layer: SharedLayer) -> dict[
         (a pair counts once for each sign), and apart for each sign. These only where features
         correspond.
 
-        ``wasserstein``: mean distance between the sorted D of both; ``mode_plus_shift`` and
+        ``wasserstein``: mean distance between the sorted D of both; ``mean_a``, ``mean_b``: of the
+        finite |D| (about a neutral value that is not 0, |D - neutral|); ``mode_plus_shift`` and
         ``mode_minus_shift``: of the modes of D⁺ and D⁻ (Fig 5); ``pct_kept_a``, ``pct_kept_b``:
-        pairs beyond the thresholds of each run, in percent; ``spearman_classes``: rank correlation
-        over classes of the number of features kept. What does not apply is missing or None;
-        infinite distances have ranks, but no differences.
+        pairs whose raw D is beyond the thresholds of each run, in percent; ``spearman_classes``:
+        rank correlation over classes of the number of features kept. What does not apply is missing
+        or None; infinite distances have ranks, but no differences.
     """
     first = _block(a, layer.rows_a, common.classes_a)
     second = _block(b, layer.rows_b, common.classes_b)
     kept_a, kept_b = _kept(a, first, common.classes_a), _kept(b, second, common.classes_b)
     either_a, either_b = np.logical_or.reduce(kept_a), np.logical_or.reduce(kept_b)
+    if distance != "raw":
+        first = _block(a, layer.rows_a, common.classes_a, distance)
+        second = _block(b, layer.rows_b, common.classes_b, distance)
     row: dict[str, Any] = {
         "layer": layer.name,
         "kind": layer.kind,
@@ -129,6 +151,7 @@ def layer_agreement(a: Run, b: Run, common: Shared, layer: SharedLayer) -> dict[
     }
     if common.same_scale:
         row["wasserstein"] = wasserstein(first.ravel(), second.ravel())
+        row |= {"mean_a": _mean(first, a.neutral), "mean_b": _mean(second, b.neutral)}
         for sign, name in _SIGNS:
             of_a, of_b = spread(first, sign, a.neutral), spread(second, sign, b.neutral)
             if of_a and of_b:
@@ -192,10 +215,18 @@ def wasserstein(x: NDArray[np.float32], y: NDArray[np.float32]) -> float | None:
     return float(wasserstein_distance(x, y))
 
 
-def _block(run: Run, rows: NDArray[np.int64], classes: NDArray[np.int64]) -> NDArray[np.float32]:
+def _mean(distances: NDArray[np.float32], neutral: float) -> float | None:
+    """Return the mean finite |D|, None if there is none."""
+    finite = from_neutral(distances[np.isfinite(distances)], neutral)
+    return float(np.abs(finite).mean(dtype=np.float64)) if finite.size else None
+
+
+def _block(
+    run: Run, rows: NDArray[np.int64], classes: NDArray[np.int64], distance: str = "raw"
+) -> NDArray[np.float32]:
     """Read the distances of some features, which lie close together, and some classes."""
     low = int(rows.min())
-    block = np.asarray(run.distances[low : int(rows.max()) + 1])
+    block = np.asarray(run.arrays(distance)[0][low : int(rows.max()) + 1])
     return block[np.ix_(rows - low, classes)]
 
 
@@ -235,6 +266,14 @@ def _pair(a: Run, b: Run, common: Shared, rows: Sequence[dict[str, Any]]) -> dic
         row |= {f"t_{name}_a": of_a, f"t_{name}_b": of_b}
         if common.same_scale and of_a is not None and of_b is not None:
             row[f"t_{name}_shift"] = _number(of_b - of_a)
+    row["mean_change"] = _over(
+        np.median,
+        (
+            100 * (one["mean_b"] / one["mean_a"] - 1)
+            for one in rows
+            if one.get("mean_a") and one["mean_b"] is not None
+        ),
+    )
     for name in ("spearman", "jaccard", "wasserstein"):
         row[name] = _over(np.median, (layer.get(name) for layer in rows))
     ranked = [layer for layer in rows if layer.get("spearman") is not None]
@@ -250,8 +289,11 @@ def joint_counts(
     common: Shared,
     edges_a: NDArray[np.float64],
     edges_b: NDArray[np.float64],
+    distance: str = "raw",
 ) -> NDArray[np.int64]:
     """Count the shared (feature, class) pairs with a D in each bin of both runs, [A, B].
+
+    `distance` is "raw" or "calibrated".
 
     Raises:
         ValueError: if the features of the two runs do not correspond.
@@ -260,7 +302,7 @@ def joint_counts(
         raise ValueError("features of networks trained apart do not correspond")
     counts = np.zeros((len(edges_a) - 1, len(edges_b) - 1), np.int64)
     for layer in common.layers:
-        first = _block(a, layer.rows_a, common.classes_a).ravel()
-        second = _block(b, layer.rows_b, common.classes_b).ravel()
+        first = _block(a, layer.rows_a, common.classes_a, distance).ravel()
+        second = _block(b, layer.rows_b, common.classes_b, distance).ravel()
         counts += np.histogram2d(first, second, bins=(edges_a, edges_b))[0].astype(np.int64)
     return counts

@@ -75,6 +75,33 @@ def same_data(a: Run, b: Run) -> bool:
     return a.dataset == b.dataset or names[0] == names[1]
 
 
+def compared_distances(runs: Sequence[Run], asked: str = "auto") -> tuple[tuple[str, ...], str]:
+    """Return which distances of some runs are compared, and one sentence that says why.
+
+    Args:
+        runs: one or more.
+        asked: "raw", "calibrated", "both", or "auto": "calibrated" where the runs' classes differ
+            in size, else "raw".
+
+    Returns:
+        "raw", "calibrated", or both of them; only "raw" where a run is not calibrated. The sentence
+        is empty where nothing needs to be said.
+    """
+    differ = len({tuple(sorted(run.classes["n_images"])) for run in runs}) > 1
+    if asked == "raw" or (asked == "auto" and not differ):
+        return ("raw",), ""
+    why = "The runs' classes differ in size, and chance alone gives smaller classes larger D"
+    if lacking := sum(run.calibrated is None for run in runs):
+        which = f"{lacking} of the {len(runs)} runs"
+        lack = f"{which} have no calibrated one (an older run, calibration=none, or the statistic)"
+        return ("raw",), f"{why}; yet raw D is compared: {lack}." if differ else f"{lack}."
+    if not differ:
+        return ("raw", "calibrated") if asked == "both" else ("calibrated",), ""
+    if asked == "both":
+        return ("raw", "calibrated"), f"{why}; it does not give them larger calibrated D."
+    return ("calibrated",), f"{why}: calibrated D is compared, which it does not enlarge."
+
+
 def shared(a: Run, b: Run) -> Shared:
     """Find the classes (by name), layers (by name) and features (by unit) that two runs share."""
     by_unit = same_weights(a, b)

@@ -14,6 +14,7 @@ from fnx.report.comparison.gather import Comparison
 def answers(compared: Comparison) -> list[str]:
     """Say the most important results of a comparison, in a few sentences."""
     sentences = [*_on_thresholds(compared.table3), *_on_fits(compared.fits)]
+    sentences += dict.fromkeys(why for _, why in compared.distances.values() if why)
     unit = compared.pairs.filter(by="unit").drop_nulls("spearman")
     if unit.height:
         ordered = unit.sort("spearman", descending=True, maintain_order=True)
@@ -64,8 +65,9 @@ def _on_fits(fits: pl.DataFrame) -> list[str]:
 
 
 def _agreement_of(pair: dict[str, Any]) -> str:
+    by = " by calibrated D" if pair["distance"] == "calibrated" else ""
     text = (
-        f"{pair['run_a']} and {pair['run_b']} rank the features with a correlation of"
+        f"{pair['run_a']} and {pair['run_b']} rank the features{by} with a correlation of"
         f" {pair['spearman']:.3f} (median of {pair['layers']} layers; lowest in"
         f" {pair['lowest_layer']}, {pair['spearman_lowest']:.3f})"
     )

@@ -21,20 +21,28 @@ def figures(compared: Comparison) -> Iterator[Picture]:
     for statistic in statistics:
         suffix = f"_{_slug(statistic)}" if len(statistics) > 1 else ""
         chosen = [(r, n) for r, n in zip(runs, names, strict=True) if r.statistic == statistic]
-        yield from _of_one_statistic(chosen, suffix)
+        for place, distance in enumerate(compared.distances[statistic][0]):
+            yield from _of_one_statistic(chosen, suffix + f"_{distance}" * (place > 0), distance)
     shares = kept.table(runs, names)
     yield Picture("fig10_kept", kept.draw(runs, names, shares), shares)
     for by, name in (("unit", "agreement_features"), ("distribution", "agreement_distributions")):
         rows = compared.layers.filter(by=by)
         if not rows.is_empty():
             yield Picture(name, agreement.draw(rows, by), rows)
-    by_unit = [compared.indices[i] for i in (compared.pairs["by"] == "unit").arg_true()]
+    by_unit = [
+        (names.index(a), names.index(b), distance)
+        for a, b, distance in compared.pairs.filter(by="unit")
+        .select("run_a", "run_b", "distance")
+        .iter_rows()
+    ]
     counts = joint.table(runs, names, by_unit[: joint.MOST_PANELS])
     if not counts.is_empty():
         yield Picture("agreement_joint", joint.draw(runs, names, counts), counts)
 
 
-def _of_one_statistic(chosen: list[tuple[Run, str]], suffix: str) -> Iterator[Picture]:
+def _of_one_statistic(
+    chosen: list[tuple[Run, str]], suffix: str, distance: str
+) -> Iterator[Picture]:
     for name, heading, places in (
         ("fig05_layers", layers.HEADING, False),
         ("fig11_layers", OF_PLACES, True),
@@ -43,14 +51,16 @@ def _of_one_statistic(chosen: list[tuple[Run, str]], suffix: str) -> Iterator[Pi
         some = [one for one in chosen if ("places" in one[0].model.lower()) == places]
         if some:
             runs, labels = zip(*some, strict=True)
-            rows = layers.table(runs, labels)
-            yield Picture(name + suffix, layers.draw(runs, labels, rows, heading=heading), rows)
+            rows = layers.table(runs, labels, distance=distance)
+            figure = layers.draw(runs, labels, rows, heading=heading, distance=distance)
+            yield Picture(name + suffix, figure, rows)
     runs, labels = zip(*chosen, strict=True)
-    shares = distances.table(runs, labels)
-    yield Picture(f"fig06_distribution{suffix}", distances.draw(runs, labels, shares), shares)
+    shares = distances.table(runs, labels, distance)
+    fig06 = distances.draw(runs, labels, shares, distance)
+    yield Picture(f"fig06_distribution{suffix}", fig06, shares)
     if "fc" in shares["kind"].to_list():
         rows = groups.table(runs, labels, shares)
-        yield Picture(f"fig08_fc{suffix}", groups.draw(runs, labels, rows), rows)
+        yield Picture(f"fig08_fc{suffix}", groups.draw(runs, labels, rows, distance), rows)
 
 
 def _fits(compared: Comparison) -> Iterator[Picture]:

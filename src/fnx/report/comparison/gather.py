@@ -12,6 +12,7 @@ from fnx.analysis import Run
 from fnx.analysis.comparison.agreement import agreement, comparable_pairs
 from fnx.analysis.comparison.differences import config_differences
 from fnx.analysis.comparison.fits import fits_table
+from fnx.analysis.comparison.shared import compared_distances
 from fnx.analysis.comparison.table3 import table3
 from fnx.errors import DataError
 from fnx.utils.progress import progress_bar
@@ -27,7 +28,8 @@ class Comparison:
         table3: see `fnx.analysis.comparison.table3.table3`, with ``label``.
         fits: see `fnx.analysis.comparison.fits.fits_table`.
         differences: see `fnx.analysis.comparison.differences.config_differences`.
-        indices: of the runs that are compared, two and two.
+        distances: of each statistic, which distances its figures show, and why (see
+            `fnx.analysis.comparison.shared.compared_distances`).
         pairs, layers: see `fnx.analysis.comparison.agreement.agreement`.
     """
 
@@ -36,7 +38,7 @@ class Comparison:
     table3: pl.DataFrame
     fits: pl.DataFrame
     differences: pl.DataFrame
-    indices: tuple[tuple[int, int], ...]
+    distances: dict[str, tuple[tuple[str, ...], str]]
     pairs: pl.DataFrame
     layers: pl.DataFrame
 
@@ -92,8 +94,10 @@ def _details(run: Run) -> list[str]:
     ]
 
 
-def gather(runs: Sequence[Run], reference: Run | None = None) -> Comparison:
+def gather(runs: Sequence[Run], reference: Run | None = None, distance: str = "auto") -> Comparison:
     """Compare some runs, each with each or all with a reference; nothing is drawn or written.
+
+    `distance` is "raw", "calibrated", "both", or "auto": "calibrated" where class sizes differ.
 
     Raises:
         DataError: if there is no run.
@@ -106,14 +110,18 @@ def gather(runs: Sequence[Run], reference: Run | None = None) -> Comparison:
     at = None if reference is None else ordered.index(reference)
     indices = comparable_pairs(ordered, at)
     with progress_bar("agreement", total=len(indices), unit="pairs", enabled=bool(indices)) as bar:
-        pairs, layers = agreement(ordered, names, indices, bar.update)
+        pairs, layers = agreement(ordered, names, indices, bar.update, distance)
+    statistics = dict.fromkeys(run.statistic for run in ordered)
     return Comparison(
         runs=tuple(ordered),
         labels=tuple(names),
         table3=table,
         fits=fits_table(table),
         differences=config_differences(ordered, names),
-        indices=tuple(indices),
+        distances={
+            name: compared_distances([run for run in ordered if run.statistic == name], distance)
+            for name in statistics
+        },
         pairs=pairs,
         layers=layers,
     )

@@ -96,7 +96,9 @@ def render(
     details = [
         {
             "pair": pair,
-            "rows": layers.filter(run_a=pair["run_a"], run_b=pair["run_b"]).rows(named=True),
+            "rows": layers.filter(
+                **{name: pair[name] for name in ("run_a", "run_b", "distance")}
+            ).rows(named=True),
         }
         for pair in pairs[:MAX_DETAILS]
         if pair["by"] != "nothing"

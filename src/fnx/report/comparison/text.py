@@ -64,6 +64,10 @@ def _fits(fits: pl.DataFrame) -> Iterator[str]:
         )
 
 
+def _percent(change: float | None) -> str:
+    return "–" if change is None else f"{number(change, 1, sign=True)} %"
+
+
 def _pairs(compared: Comparison) -> Iterator[RenderableType]:
     """Show the agreement of pairs of runs, and the notes on them under the table."""
     place = {label: str(i) for i, label in enumerate(compared.labels, 1)}
@@ -73,22 +77,23 @@ def _pairs(compared: Comparison) -> Iterator[RenderableType]:
         (
             [
                 f"{place[pair['run_a']]} : {place[pair['run_b']]}",
-                pair["by"],
+                f"{pair['by']}, calibrated" if pair["distance"] == "calibrated" else pair["by"],
                 number(pair["layers"]),
                 number(pair["spearman"], 3),
                 pair["lowest_layer"] or "–",
                 "–" if pair["jaccard"] is None else f"{number(100 * pair['jaccard'])} %",
                 number(pair["wasserstein"], 3),
+                _percent(pair["mean_change"]),
                 number(pair["t_plus_shift"], 3, sign=True),
                 number(pair["t_minus_shift"], 3, sign=True),
                 f"[{notes[pair['note']]}]" if pair["note"] else "",
             ]
             for pair in shown
         ),
-        "<<>>~>>>>>",
+        "<<>>~>>>>>>",
         (
             "runs", "by", "layers", "rank\ncorr.", "lowest in", "kept\nby both", "Wasser-\nstein",
-            "t+ shift", "t- shift", "note",
+            "mean\n|D|", "t+ shift", "t- shift", "note",
         ),
     )  # fmt: skip
     if compared.pairs.height > MAX_PAIRS:

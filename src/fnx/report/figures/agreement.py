@@ -49,7 +49,10 @@ def draw(layers: pl.DataFrame, by: str) -> Figure:
     "distribution".
     """
     table = layers.filter(by=by).with_columns(
-        pl.format("{} : {}", "run_a", "run_b").alias("pair"),
+        (
+            pl.format("{} : {}", "run_a", "run_b")
+            + pl.when(distance="calibrated").then(pl.lit(" (calibrated D)")).otherwise(pl.lit(""))
+        ).alias("pair"),
         pct_kept_shift=pl.col("pct_kept_b") - pl.col("pct_kept_a"),
     )
     measures = [

@@ -15,17 +15,30 @@ from fnx.analysis import Run
 from fnx.analysis.distributions import domain, percentages
 from fnx.analysis.scan import BINS
 from fnx.report.figures import style
-from fnx.report.text import distance_label
+from fnx.report.text import distance_label, heading_of
 
 KINDS = {"conv": "convolutional layers", "fc": "fully connected layers", "other": "other layers"}
-READING = "Real labels; faint: random labels of the same run; triangles on the axis: t⁺ and t⁻"
-"""How to read the lines of several runs."""
+READING = {
+    "raw": "Real labels; faint: random labels of the same run; triangles on the axis: t⁺ and t⁻",
+    "calibrated": "Real labels; faint: random labels of the same run; pairs no farther out than"
+    " chance are left out",
+}
+"""How to read the lines of several runs, by distance."""
+
+NOT_DRAWN = {
+    "raw": ("{:.2g} % of the pairs lie beyond or are infinite: not drawn", 0.4),
+    "calibrated": ("{:.2g} % of the pairs are at 0, no farther out than chance: not drawn", 0.92),
+}
+"""What is written of pairs that are not drawn, and how high up the axes."""
 
 _LIMITS = (("t_plus", "+"), ("t_minus", "-"))
 
 
-def table(runs: Sequence[Run], labels: Sequence[str]) -> pl.DataFrame:
+def table(runs: Sequence[Run], labels: Sequence[str], distance: str = "raw") -> pl.DataFrame:
     """Return what is drawn: how the (feature, class) pairs of each kind of layers spread over D.
+
+    `distance` is "raw" or "calibrated"; of the latter, the pairs that are neutral are in no bin,
+    and there are no thresholds.
 
     Returns:
         Of runs of one statistic ``run``, ``kind``, ``low`` and ``high`` of the bin, ``pct`` and
@@ -37,9 +50,12 @@ def table(runs: Sequence[Run], labels: Sequence[str]) -> pl.DataFrame:
     edges = shared.edges(BINS)
     parts = []
     for run, label in zip(runs, labels, strict=True):
-        limits = {name: (run.threshold(sign) or {}).get("threshold") for name, sign in _LIMITS}
+        limits = {
+            name: (run.threshold(sign) or {}).get("threshold") if distance == "raw" else None
+            for name, sign in _LIMITS
+        }
         for kind in _kinds([run]):
-            real, random = _percentages(run, kind, edges)
+            real, random = _percentages(run, kind, edges, distance)
             bins = {"low": edges[:-1], "high": edges[1:], "pct": real, "pct_random": random}
             parts.append(
                 pl.DataFrame(bins).select(
@@ -53,23 +69,27 @@ def table(runs: Sequence[Run], labels: Sequence[str]) -> pl.DataFrame:
 
 
 def _percentages(
-    run: Run, kind: str, edges: NDArray[np.float64]
+    run: Run, kind: str, edges: NDArray[np.float64], distance: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the percentage of the pairs of a kind of layers in each bin, real and random."""
     scan = run.scan
+    calibrated = scan.calibrated if distance == "calibrated" else None
     if not np.array_equal(edges, scan.edges):  # other runs reach farther
         rows = [layer.rows for layer in scan.layers if layer.kind == kind]
-        real, random = run.distances, run.distances_random
-        return percentages(real, rows, edges), percentages(random, rows, edges)
+        without = run.neutral if distance == "calibrated" else None
+        real, random = run.arrays(distance)
+        return percentages(real, rows, edges, without), percentages(random, rows, edges, without)
     chosen = [i for i, layer in enumerate(scan.layers) if layer.kind == kind]
     pairs = sum(scan.layers[i].size for i in chosen) * run.classes.height
     return (
-        100 * scan.histogram[chosen].sum(axis=0) / pairs,
-        100 * scan.histogram_random[chosen].sum(axis=0) / (pairs * scan.n_random),
+        100 * (calibrated or scan).histogram[chosen].sum(axis=0) / pairs,
+        100 * (calibrated or scan).histogram_random[chosen].sum(axis=0) / (pairs * scan.n_random),
     )
 
 
-def draw(runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame) -> Figure:
+def draw(
+    runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame, distance: str = "raw"
+) -> Figure:
     """Draw the `table` of runs of one statistic: percentages of pairs, random labels behind."""
     kinds, alone = _kinds(runs), len(runs) == 1
     figure = style.new_figure(height=1.2 + 2.0 * len(kinds) if alone else 1.3 + 2.3 * len(kinds))
@@ -79,20 +99,21 @@ def draw(runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame) -> Fig
         rows = drawn.filter(kind=kind)
         label_panel(panel, bin_edges(drawn), KINDS[kind], runs[0])
         if alone:
-            _areas(panel, rows)
-            style.run_thresholds(panel, runs[0])
+            _areas(panel, rows, *NOT_DRAWN[distance])
+            if distance == "raw":
+                style.run_thresholds(panel, runs[0])
         else:
             curves(panel, rows, styles)
     handles, names = _legend(panels)
     style.legend_below(panels[-1], 2 if alone else min(4, len(runs)), handles=handles, labels=names)
-    panels[-1].set_xlabel(distance_label(runs[0]))
-    heading = "Distances of all features and classes"
-    style.titles(figure, runs, heading, READING)
+    panels[-1].set_xlabel(distance_label(runs[0], distance))
+    heading = heading_of("Distances of all features and classes", distance)
+    style.titles(figure, runs, heading, READING[distance])
     return figure
 
 
-def _areas(panel: Axes, rows: pl.DataFrame) -> None:
-    """Draw one run: random labels filled, real ones as a line."""
+def _areas(panel: Axes, rows: pl.DataFrame, not_drawn: str, height: float) -> None:
+    """Draw one run: random labels filled, real ones as a line; and write what is `not_drawn`."""
     edges = bin_edges(rows)
     real, random = rows["pct"].to_numpy(), rows["pct_random"].to_numpy()
     panel.stairs(
@@ -103,8 +124,8 @@ def _areas(panel: Axes, rows: pl.DataFrame) -> None:
     panel.set_xlim(edges[0], edges[-1])
     if real.sum() < 99.995:
         panel.annotate(
-            f"{100 - real.sum():.2g} % of the pairs lie beyond or are infinite: not drawn",
-            (0.99, 0.4),
+            not_drawn.format(100 - real.sum()),
+            (0.99, height),
             xycoords="axes fraction",
             ha="right",
             fontsize=7.5,

@@ -31,16 +31,19 @@ class Picture:
 def figures(run: Run, config: ReportConfig) -> Iterator[Picture]:
     """Draw the figures of a run, one after the other; call within `fnx.report.figures.style.style`.
 
-    The configuration says which pair Figure 1 shows, and how Figure 5 finds its modes.
+    The configuration says which pair Figure 1 shows, how Figure 5 finds its modes, and whether
+    Figures 5 and 6 show calibrated distances, of a run that has them.
     """
     only = [run], [run.dataset]
     chosen = pair.table(run, config.pair)
     if chosen is not None:
         yield Picture(pair.NAME, pair.draw(run, chosen), chosen)
-    modes = layers.table(*only, config.mode)
-    yield Picture("fig05_layers", layers.draw(*only, modes, config.mode), modes.drop("run"))
-    shares = distances.table(*only)
-    yield Picture("fig06_distribution", distances.draw(*only, shares), shares.drop("run"))
+    shown = config.distance if run.calibrated is not None else "raw"
+    modes = layers.table(*only, config.mode, shown)
+    fig05 = layers.draw(*only, modes, config.mode, distance=shown)
+    yield Picture("fig05_layers", fig05, modes.drop("run"))
+    shares = distances.table(*only, shown)
+    yield Picture("fig06_distribution", distances.draw(*only, shares, shown), shares.drop("run"))
     for sign in signs(run):
         curves = counts.table(run, sign)
         yield Picture(f"fig09_{_NAMES[sign]}", counts.draw(run, sign, curves), curves)

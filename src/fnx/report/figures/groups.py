@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from fnx.analysis import Run
 from fnx.images.official import overlap
 from fnx.report.figures import distances, style
-from fnx.report.text import distance_label
+from fnx.report.text import distance_label, heading_of
 
 GROUPS = {
     "a": "(a) classes that are a part of ImageNet 2012",
@@ -34,7 +34,9 @@ def table(runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame) -> pl
     )
 
 
-def draw(runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame) -> Figure:
+def draw(
+    runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame, distance: str = "raw"
+) -> Figure:
     """Draw one panel per group of data sets; random labels as faint lines behind.
 
     `drawn` is the runs' `table`, not empty; runs without fully connected layers are named.
@@ -49,11 +51,13 @@ def draw(runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame) -> Fig
         edges = distances.bin_edges(rows)
         distances.label_panel(panel, edges, GROUPS[name], runs[0])
         panel.legend(loc="upper right")
-    panels[-1].set_xlabel(distance_label(runs[0]))
+    panels[-1].set_xlabel(distance_label(runs[0], distance))
     absent = [label for label in labels if label not in set(drawn["run"])]
     left_out = f"; no such layers: {', '.join(absent)}" if absent else ""
-    heading = "Distances between features of fully connected layers and classes"
-    style.title(figure, heading, distances.READING + left_out)
+    heading = heading_of(
+        "Distances between features of fully connected layers and classes", distance
+    )
+    style.title(figure, heading, distances.READING[distance] + left_out)
     return figure
 
 

@@ -21,35 +21,36 @@ MOST_PANELS = 6  # pairs of runs whose distances are drawn against each other
 
 _BINS = 60
 _SCHEMA = {
-    **dict.fromkeys(("run_a", "run_b"), pl.String),
+    **dict.fromkeys(("run_a", "run_b", "distance"), pl.String),
     **dict.fromkeys(("low_a", "high_a", "low_b", "high_b"), pl.Float64),
     "pairs": pl.Int64,
 }
 
 
 def table(
-    runs: Sequence[Run], labels: Sequence[str], pairs: Sequence[tuple[int, int]]
+    runs: Sequence[Run], labels: Sequence[str], pairs: Sequence[tuple[int, int, str]]
 ) -> pl.DataFrame:
     """Count how often a (feature, class) pair has one D in a run and another in a second run.
 
-    `pairs` are indices of runs whose features correspond.
+    `pairs` are indices of runs whose features correspond, and "raw" or "calibrated".
 
     Returns:
-        ``run_a``, ``run_b``; ``low_a``, ``high_a``, ``low_b``, ``high_b`` of a bin in units of D of
-        each run; ``pairs``, their number, above 0. Infinite distances are in no bin.
+        ``run_a``, ``run_b``, ``distance``; ``low_a``, ``high_a``, ``low_b``, ``high_b`` of a bin in
+        units of D of each run; ``pairs``, their number, above 0. Infinite distances are in no bin.
     """
     found = pl.DataFrame(schema=_SCHEMA)
-    for i, j in pairs:
+    for i, j, distance in pairs:
         common = shared(runs[i], runs[j])
         extents = [runs[k].extents[0] for k in (i, j)]
         a, b = (
             domain(*(extents if common.same_scale else [extent])).edges(_BINS) for extent in extents
         )
-        counts = joint_counts(runs[i], runs[j], common, a, b)
+        counts = joint_counts(runs[i], runs[j], common, a, b, distance)
         rows, columns = np.nonzero(counts)
         part = {
             "run_a": [labels[i]] * len(rows),
             "run_b": [labels[j]] * len(rows),
+            "distance": [distance] * len(rows),
             "low_a": a[rows],
             "high_a": a[rows + 1],
             "low_b": b[columns],
@@ -66,16 +67,19 @@ def draw(runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame) -> Fig
     With a common scale, runs that agree wholly lie on the line.
     """
     run_of = dict(zip(labels, runs, strict=True))
-    shown = drawn.partition_by("run_a", "run_b", maintain_order=True)[:MOST_PANELS]
+    shown = drawn.partition_by("run_a", "run_b", "distance", maintain_order=True)[:MOST_PANELS]
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
     figure = style.new_figure(height=0.9 + rows * {1: 4.2, 2: 3.4, 3: 2.35}[columns])
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, part in zip(grid, shown, strict=False):
-        first, second = part.row(0)[:2]
+        first, second, distance = part.row(0)[:3]
+        name = "calibrated D, {}" if distance == "calibrated" else "D, {}"
         _panel(panel, part, run_of[first], run_of[second])
         room = 48 if columns < 3 else 34
-        panel.set(xlabel=shorten(f"D, {first}", room), ylabel=shorten(f"D, {second}", room))
+        panel.set(
+            xlabel=shorten(name.format(first), room), ylabel=shorten(name.format(second), room)
+        )
     for panel in grid[len(shown) :]:
         panel.set_visible(False)
     style.title(
@@ -105,7 +109,7 @@ def _panel(panel: Axes, part: pl.DataFrame, a: Run, b: Run) -> None:
         cmap="Blues",
         rasterized=True,
     )
-    for sign in "+-":
+    for sign in "+-" if part["distance"][0] == "raw" else "":  # thresholds are of raw D
         for run, line in ((a, panel.axvline), (b, panel.axhline)):
             limit = run.threshold(sign)
             if limit is not None and np.isfinite(limit["threshold"]):

@@ -13,12 +13,19 @@ from matplotlib.figure import Figure
 from fnx.analysis import Run
 from fnx.errors import DataError
 from fnx.report.figures import style
-from fnx.report.text import distance_label, signs
+from fnx.report.text import distance_label, heading_of, signs
 
 HEADING = "Distribution of D per layer"
 
 MODES = {"empirical": "", "lognormal": "lognormal_"}
 """Ways to find the mode and the bars, and what their columns in ``layers.parquet`` begin with."""
+
+DETAIL = {
+    "raw": "Mode and bars of 68 % on each side of it, the bars of random labels behind; "
+    "runs in ascending order of images per class",
+    "calibrated": "Modes and bars of 68 % are of the pairs that are not at 0, diamonds are means "
+    "of all; random labels behind",
+}
 
 _ENDS = ("mode", "low", "high", "mode_random", "low_random", "high_random")
 
@@ -28,20 +35,29 @@ _LOOK = {
 }
 
 
-def table(runs: Sequence[Run], labels: Sequence[str], mode: str = "empirical") -> pl.DataFrame:
+def table(
+    runs: Sequence[Run],
+    labels: Sequence[str],
+    mode: str = "empirical",
+    distance: str = "raw",
+) -> pl.DataFrame:
     """Return what is drawn: the mode of D⁺ and of D⁻ of each layer, with the ends of the bars.
 
     The mode of runs of one statistic is "empirical", or that of the "lognormal" law fitted to them
-    (the paper's Fig 5 names both).
+    (the paper's Fig 5 names both); `distance` is "raw" or "calibrated".
 
     Returns:
         ``run``, ``layer``, ``kind``, ``sign``; ``mode``, ``low``, ``high`` of the real labels, and
-        with ``_random`` of random labels; ``threshold``, t⁺ or t⁻.
+        with ``_random`` of random labels; ``threshold``, t⁺ or t⁻ (of raw distances: null beside
+        calibrated ones); ``mean`` of calibrated ones, 0 included.
 
     Raises:
         DataError: if a run's table of layers lacks the fitted law.
     """
-    columns = {MODES[mode] + name: name for name in _ENDS}
+    before = "calibrated_" if distance == "calibrated" else ""
+    columns = {before + MODES[mode] + name: name for name in _ENDS}
+    means = ["calibrated_mean"] if distance == "calibrated" else []
+    limit = pl.col("threshold") if distance == "raw" else pl.lit(None, pl.Float64)
     for run in runs:
         if missing := columns.keys() - set(run.layers.columns):
             raise DataError(f"{run.path}: layers.parquet has no column {min(missing)}: run it anew")
@@ -52,7 +68,8 @@ def table(runs: Sequence[Run], labels: Sequence[str], mode: str = "empirical") -
             "kind",
             "sign",
             *(pl.col(column).alias(name) for column, name in columns.items()),
-            "threshold",
+            limit.alias("threshold"),
+            *(pl.col(column).alias("mean") for column in means),
         )
         for run, label in zip(runs, labels, strict=True)
     )
@@ -73,10 +90,12 @@ def draw(
     drawn: pl.DataFrame,
     mode: str = "empirical",
     heading: str = HEADING,
+    distance: str = "raw",
 ) -> Figure:
     """Draw the mode of D⁺ and D⁻ of each layer with bars of 68 % a side, and random labels' behind.
 
-    Several runs lie side by side within each layer, in the given order; `drawn` is their `table`.
+    Several runs lie side by side within each layer, in the given order; `drawn` is their `table`,
+    and `mode` and `distance` are those of it.
     """
     names, kinds = style.layers_of(drawn, "run")
     alone = len(runs) == 1
@@ -85,7 +104,7 @@ def draw(
     axes = figure.subplots()
     place = {name: i for i, name in enumerate(names)}
     if alone:
-        _one(axes, runs[0], drawn, place)
+        _one(axes, runs[0], drawn, place, thresholds=distance == "raw")
     else:
         _several(axes, runs, labels, drawn, place)
     style.layer_axis(axes, names, kinds, height)
@@ -95,21 +114,22 @@ def draw(
     else:
         axes.set_xlim(left=runs[0].neutral)
     law = " of a log-normal fit" if mode == "lognormal" else ""
-    axes.set_xlabel(f"{distance_label(runs[0])}: mode{law}, and 68 % on each side of it")
+    axes.set_xlabel(f"{distance_label(runs[0], distance)}: mode{law}, and 68 % on each side of it")
     axes.set_ylabel("layer, input at the top")
     style.legend_below(axes, 3 if alone else min(4, len(runs) + 1))
     style.titles(
         figure,
         runs,
-        heading,
-        "Mode and bars of 68 % on each side of it, the bars of random labels behind; "
-        "runs in ascending order of images per class",
+        heading_of(heading, distance),
+        DETAIL[distance],
     )
     return figure
 
 
-def _one(axes: Axes, run: Run, drawn: pl.DataFrame, place: dict[str, int]) -> None:
-    """Draw a single run in colours by sign, with its thresholds and the modes of random labels."""
+def _one(
+    axes: Axes, run: Run, drawn: pl.DataFrame, place: dict[str, int], *, thresholds: bool
+) -> None:
+    """Draw a single run in colours by sign, the modes of random labels, and its `thresholds`."""
     for sign in reversed(signs(run)):
         rows = _finite(drawn.filter(sign=sign), "mode", run.neutral)
         noise = _finite(drawn.filter(sign=sign), "mode_random", run.neutral)
@@ -119,8 +139,11 @@ def _one(axes: Axes, run: Run, drawn: pl.DataFrame, place: dict[str, int]) -> No
         axes.vlines(modes, at - 0.36, at + 0.36, color=style.MUTED, linewidth=1)
         colour, marker, label = _LOOK[sign]
         label = label if run.signed else "real labels"
-        _points(axes, rows, [place[name] for name in rows["layer"]], colour, marker, label)
-    style.run_thresholds(axes, run, above=True)
+        at = [place[name] for name in rows["layer"]]
+        _points(axes, rows, at, colour, marker, label)
+        _means(axes, rows, at, colour, "mean, 0 included" if sign == "+" else None)
+    if thresholds:
+        style.run_thresholds(axes, run, above=True)
 
 
 def _several(
@@ -142,6 +165,7 @@ def _several(
             _bands(axes, noise, [place[name] + offset for name in noise["layer"]], step)
             positions = [place[name] + offset for name in rows["layer"]]
             _points(axes, rows, positions, colour, marker, label if sign == "+" else None, 4)
+            _means(axes, rows, positions, colour, None)
     for i in range(1, len(place)):
         axes.axhline(i - 0.5, color=style.GRID, linewidth=0.6)
 
@@ -191,3 +215,12 @@ def _points(
         label=label,
         zorder=3,
     )
+
+
+def _means(
+    axes: Axes, rows: pl.DataFrame, positions: Sequence[float], colour: Any, label: str | None
+) -> None:
+    """Draw the means of calibrated distances, which compare classes of any size; none of raw."""
+    if "mean" in rows.columns:
+        look = {"markersize": 5, "markerfacecolor": style.PAPER, "linestyle": "none"}
+        axes.plot(rows["mean"], positions, "D", color=colour, label=label, zorder=4, **look)

@@ -17,7 +17,7 @@ from fnx.analysis.scan import CURVE_POINTS, SideScan
 from fnx.report.figures import layers as modes
 from fnx.report.page.chunks import packed, write_chunk
 from fnx.report.pictures.paths import class_path, sprite_path
-from fnx.report.text import distance_label, things
+from fnx.report.text import detector_quality, detector_rule, distance_label, things
 
 MAX_CURVES = 300  # classes whose curves are drawn at once; of more, so many evenly chosen ones
 TOP_OF_CLASS = 200  # features listed for a class and sign
@@ -53,6 +53,7 @@ def index(run: Run) -> dict[str, Any]:
         "model": run.model,
         "things": things(run),
         "distance": distance_label(run),
+        "calibrated": run.calibrated is not None,
         "signed": run.signed,
         "neutral": run.neutral,
         "permutations": scan.n_random,
@@ -66,7 +67,9 @@ def index(run: Run) -> dict[str, Any]:
         "featuresPerChunk": features_per_chunk(run),
         "whole": _whole(run),
         "topPerClass": top_per_class(run),
+        "topOfClass": TOP_OF_CLASS,
         "top": {side.sign: _top_features(run, side.sign) for side in scan.sides},
+        "detectors": _detectors(run),
     }
     for side in scan.sides:
         value["t" + _SUFFIX[side.sign]] = packed(side.limits, "f4")
@@ -87,7 +90,21 @@ def _top_features(run: Run, sign: str) -> dict[str, Any]:
     ids = np.full((run.classes.height, count), -1, np.int32)
     values = np.zeros((run.classes.height, count), np.float32)
     ids[at], values[at] = rows["feature_id"].to_numpy(), rows["distance"].to_numpy()
-    return {"features": packed(ids, "i4"), "distances": packed(values, "f4")}
+    top = {"features": packed(ids, "i4"), "distances": packed(values, "f4")}
+    if run.calibrated is not None:
+        values[at] = run.calibrated[ids[at], at[0]]
+        top["calibrated"] = packed(values, "f4")
+    return top
+
+
+def _detectors(run: Run) -> list[dict[str, Any]]:
+    """Return the best detector of each class: its feature, and what it does in words."""
+    if not run.has("detectors"):
+        return []
+    return [
+        {"id": row["feature_id"], "rule": detector_rule(row), "quality": detector_quality(row)}
+        for row in run.detectors.filter(rank=1).rows(named=True)
+    ]
 
 
 def _layers(run: Run) -> list[dict[str, Any]]:
@@ -133,6 +150,8 @@ def write(run: Run, folder: Path, mode: str = "empirical") -> None:
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     write_chunk(folder, "figures", figures(run, mode))
+    if run.calibrated is not None:
+        write_chunk(folder, "moments", {"moments": packed(run.calibrated.second_moment, "f4")})
     layers = (layer(run, i) for i in range(len(run.scan.layers)))
     for kind, values in (("layer", layers), ("classes", classes(run)), ("features", features(run))):
         for number, value in enumerate(values):
@@ -145,27 +164,19 @@ def figures(run: Run, mode: str = "empirical") -> dict[str, Any]:
     Returns:
         ``edges`` and (L, BINS) ``histogram``, ``histogramRandom`` in pairs of feature and class
         (Fig 6); ``pairs``, ``pairsRandom``: all pairs of each layer; ``layers``: the run's table
-        of Figs 5 and 10, by sign and column; for each sign ``curves`` (Fig 9).
+        of Figs 5 and 10, by sign and column; for each sign ``curves`` (Fig 9); ``calibrated``, what
+        takes the place of the histograms and the table for calibrated distances, if there are any.
     """
     scan, n_classes = run.scan, run.classes.height
     pairs = np.array([layer.size * n_classes for layer in scan.layers])
     chosen = np.linspace(0, n_classes - 1, min(n_classes, MAX_CURVES)).round().astype(np.int64)
-    kept = run.layers.select("layer", "sign", "pct_kept", "pct_kept_random")
-    spreads = modes.table([run], [run.dataset], mode).drop("run", "kind", "threshold")
-    table = spreads.join(kept, on=["layer", "sign"], maintain_order="left")
     return {
         "edges": packed(scan.edges, "f8"),
         "histogram": packed(scan.histogram, "i4"),
         "histogramRandom": packed(scan.histogram_random, "f8"),
         "pairs": packed(pairs, "f8"),
         "pairsRandom": packed(pairs * scan.n_random, "f8"),
-        "layers": {
-            side.sign: {
-                column.name: packed(column.cast(pl.Float64).fill_null(np.nan), "f8")
-                for column in table.filter(sign=side.sign).drop("layer", "sign")
-            }
-            for side in scan.sides
-        },
+        "layers": _spreads(run, mode, "raw"),
         "x": packed(scan.x, "f8"),
         "shown": packed(chosen, "i4"),
         "davgX": packed(run.davg["x"], "f8"),
@@ -179,6 +190,35 @@ def figures(run: Run, mode: str = "empirical") -> dict[str, Any]:
             }
             for side in scan.sides
         },
+        **_calibrated(run, layers=_spreads(run, mode, "calibrated") if scan.calibrated else None),
+    }
+
+
+def _spreads(run: Run, mode: str, distance: str) -> dict[str, dict[str, Any]]:
+    """Return the columns of Figs 5 and 10, layer by layer, by sign and name."""
+    kept = run.layers.select("layer", "sign", "pct_kept", "pct_kept_random")
+    spreads = modes.table([run], [run.dataset], mode, distance).drop("run", "kind", "threshold")
+    table = spreads.join(kept, on=["layer", "sign"], maintain_order="left")
+    return {
+        side.sign: {
+            column.name: packed(column.cast(pl.Float64).fill_null(np.nan), "f8")
+            for column in table.filter(sign=side.sign).drop("layer", "sign")
+        }
+        for side in run.scan.sides
+    }
+
+
+def _calibrated(run: Run, rows: slice | int = slice(None), **more: Any) -> dict[str, Any]:
+    """Return what takes the place of a chunk's own values where calibrated distances are shown."""
+    found = run.scan.calibrated
+    if found is None:
+        return {}
+    return {
+        "calibrated": {
+            "histogram": packed(found.histogram[rows], "i4"),
+            "histogramRandom": packed(found.histogram_random[rows], "f8"),
+            **more,
+        }
     }
 
 
@@ -203,6 +243,19 @@ def layer(run: Run, i: int) -> dict[str, Any]:
             }
             for side in scan.sides
         },
+        **_calibrated(run, i, pairs=_calibrated_pairs(run, i)),
+    }
+
+
+def _calibrated_pairs(run: Run, i: int) -> dict[str, Any]:
+    """Return a layer's top pairs by calibrated distance, with their raw ones, by sign."""
+    return {
+        side.sign: {
+            "pairFeatures": packed(side.pairs[i][0], "i4"),
+            "pairClasses": packed(side.pairs[i][1], "i4"),
+            "pairDistances": packed(run.distances[side.pairs[i][:2]], "f4"),
+        }
+        for side in (run.scan.calibrated.sides if run.scan.calibrated else ())
     }
 
 
@@ -218,19 +271,26 @@ def classes(run: Run) -> Iterator[dict[str, Any]]:
     # Columns lie apart on the disk: many of them are read at once, then handed out chunk by chunk.
     width = step * max(1, 64 // step)
     for first in range(0, run.classes.height, width):
-        columns = np.ascontiguousarray(run.distances[:, first : first + width].T)
+        part = np.s_[:, first : first + width]
+        columns = np.ascontiguousarray(run.distances[part].T)
+        calibrated = columns if run.calibrated is None else run.calibrated[part].T
         for start in range(0, len(columns), step):
             yield {
                 str(first + j): {
-                    side.sign: _class_of_sign(run, side, columns[j], first + j)
+                    side.sign: _class_of_sign(run, side, first + j, columns[j], calibrated[j])
                     for side in run.scan.sides
                 }
                 for j in range(start, min(start + step, len(columns)))
             }
 
 
-def _class_of_sign(run: Run, side: SideScan, column: Distances, of_class: int) -> dict[str, Any]:
+def _class_of_sign(
+    run: Run, side: SideScan, of_class: int, column: Distances, calibrated: Distances
+) -> dict[str, Any]:
+    """Return one class and sign: its top features by D, and those by calibrated D that are not."""
     at = farthest(column, side.sign, TOP_OF_CLASS, run.neutral)
+    others = farthest(calibrated, side.sign, TOP_OF_CLASS, run.neutral)
+    at = np.concatenate([at, np.setdiff1d(others, at)])
     return {
         "features": packed(at, "i4"),
         "distances": packed(column[at], "f4"),

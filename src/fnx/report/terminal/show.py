@@ -14,7 +14,7 @@ from fnx.analysis.profiles import ClassProfile, FeatureProfile, LayerProfile
 from fnx.analysis.summary import summarize
 from fnx.report.terminal.closing import closing_facts
 from fnx.report.terminal.terminal import Bar, Cell, facts, table, text
-from fnx.report.text import by, number, signs, things
+from fnx.report.text import by, detector_quality, detector_rule, number, signs, things
 from fnx.report.values import Values
 
 ENDS = 10  # classes at each end of a feature's list, unless all are asked for
@@ -46,6 +46,33 @@ def show_run(run: Run) -> Iterator[RenderableType]:
     yield "more: --class NAME, --layer LAYER, --feature LAYER/UNIT"
 
 
+def show_detectors(run: Run) -> Iterator[RenderableType]:
+    """Show for each class the unit that detects it best alone, the best class first."""
+    yield text(_source(run))
+    yield from _section("units that detect a class, on images that had no part in choosing them")
+    ordered = run.detectors.sort("j_heldout", descending=True, nulls_last=True, maintain_order=True)
+    yield table(
+        (
+            [
+                row["class_name"],
+                detector_rule(row),
+                number(_percent(row["recall"])),
+                number(_percent(row["false_positive_rate"])),
+                number(row["j_heldout"], 2),
+                number(row["D"], 2, sign=True),
+                number(_percent(row["folds_agreeing"])),
+            ]
+            for row in ordered.rows(named=True)
+        ),
+        "~~>>>>>",
+        ("class", "rule", "finds %", "false %", "J", "D", "agree %"),
+    )
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
 def show_class(run: Run, profile: ClassProfile) -> Iterator[RenderableType]:
     """Show how many features a class keeps, which are farthest out, and of which layers."""
     failed = f", {number(profile.n_failed)} more failed" if profile.n_failed else ""
@@ -58,6 +85,11 @@ def show_class(run: Run, profile: ClassProfile) -> Iterator[RenderableType]:
             f" random labels keep {number(row['kept_random'])}"
         )
         known.append(("kept", kept))
+    if run.has("detectors"):
+        row = run.detectors.filter(class_id=profile.class_id, rank=1).row(0, named=True)
+        known.append(
+            ("detector", f"{detector_rule(row)}: {detector_quality(row)}, on unseen images")
+        )
     yield from _opening(
         run, f"{profile.name} {_place(profile.class_id, run.classes.height)}", known
     )
@@ -76,11 +108,12 @@ def show_class(run: Run, profile: ClassProfile) -> Iterator[RenderableType]:
                         scale,
                         limits.get(row["sign"]),
                         neutral=run.neutral,
+                        calibrated=row["calibrated_distance"],
                     ),
                 ]
                 for row in part.rows(named=True)
             ),
-            ">~>=",
+            *_columns(run, ">~>=", ("", "feature", "D", "")),
         )
     columns = ["kept_plus" if sign == "+" else "kept_minus" for sign in signs(run)]
     yield from _section("features kept per layer")
@@ -114,7 +147,10 @@ def show_feature(
     place = _place(profile.feature_id, run.features.height, profile.kind)
     yield from _opening(run, f"{run.feature_labels[profile.feature_id]} {place}", known)
     yield from _section("D for each class, ┊ at the threshold")
-    yield table(_class_rows(profile.classes, run.neutral, every_class=every_class), "~><=")
+    yield table(
+        _class_rows(profile.classes, run.neutral, every_class=every_class),
+        *_columns(run, "~><=", ("class", "D", "", "")),
+    )
     if profile.images is not None:
         yield from _section("top rows" if run.of_array else "top-activating images")
         columns = profile.images.select("rank", "activation", "class_name", "path").rows()
@@ -145,6 +181,13 @@ def show_layer(run: Run, profile: LayerProfile) -> Iterator[RenderableType]:
             ),
             ("", f"mode of D {mode}, bars from {low} to {high}"),
         ]
+        if row.get("calibrated_mode") is not None:
+            mode, low, high, mean = (
+                _signed(row[f"calibrated_{key}"], run.neutral)
+                for key in ("mode", "low", "high", "mean")
+            )
+            told = f"mode of calibrated D {mode}, bars from {low} to {high}; mean {mean}"
+            known.append(("", told))
     layers = run.features["layer"].n_unique()
     place = f"({profile.kind}, layer {profile.number} of {layers})"
     yield from _opening(run, f"{profile.layer} {place}", known)
@@ -159,11 +202,17 @@ def show_layer(run: Run, profile: LayerProfile) -> Iterator[RenderableType]:
                     number(row["rank"]),
                     row["class_name"],
                     f"{profile.layer}/{row['unit']}",
-                    *_distance(row["distance"], row["sign"], scale, neutral=run.neutral),
+                    *_distance(
+                        row["distance"],
+                        row["sign"],
+                        scale,
+                        neutral=run.neutral,
+                        calibrated=row["calibrated_distance"],
+                    ),
                 ]
                 for row in part.rows(named=True)
             ),
-            ">~~>=",
+            *_columns(run, ">~~>=", ("", "class", "feature", "D", "")),
         )
 
 
@@ -199,10 +248,33 @@ def _scale(distances: pl.Series, neutral: float) -> float:
 
 
 def _distance(
-    value: float, role: str, scale: float, limit: float | None = None, *, neutral: float
+    value: float,
+    role: str,
+    scale: float,
+    limit: float | None = None,
+    *,
+    neutral: float,
+    calibrated: float | None = None,
 ) -> list[Cell]:
+    """Return the cells of a distance: its value, the calibrated one if there is one, and a bar."""
     mark = None if limit is None or not math.isfinite(limit) else abs(limit - neutral) / scale
-    return [(_signed(value, neutral), role), Bar(abs(value - neutral) / scale, role, mark)]
+    beside: list[Cell] = []
+    if calibrated is not None:  # without a sign, none is told
+        told = number(calibrated, 3, sign=neutral == 0 and calibrated != 0)
+        beside = [(told, role)]
+    drawn = Bar(abs(value - neutral) / scale, role, mark)
+    return [(_signed(value, neutral), role), *beside, drawn]
+
+
+def _columns(run: Run, aligned: str, heads: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """Return how columns are aligned and headed, with one for calibrated distances behind D.
+
+    A run without them needs no headings.
+    """
+    if run.calibrated is None:
+        return aligned, ()
+    at = heads.index("D") + 1
+    return f"{aligned[:at]}>{aligned[at:]}", (*heads[:at], "calibrated", *heads[at:])
 
 
 def _thresholds(classes: pl.DataFrame, neutral: float) -> str:
@@ -229,8 +301,15 @@ def _class_rows(
             continue
         limit = row["t_plus"] if row["distance"] >= neutral else row["t_minus"]
         role = row["sign"] or "dim"
-        distance, drawn = _distance(row["distance"], role, scale, limit, neutral=neutral)
-        yield [row["class_name"], distance, (row["sign"] or "", role), drawn]
+        *distances, drawn = _distance(
+            row["distance"],
+            role,
+            scale,
+            limit,
+            neutral=neutral,
+            calibrated=row["calibrated_distance"],
+        )
+        yield [row["class_name"], *distances, (row["sign"] or "", role), drawn]
 
 
 def _histograms(values: Values | str) -> Iterator[RenderableType]:

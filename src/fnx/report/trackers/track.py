@@ -101,7 +101,8 @@ def tracked_config(run: Run) -> dict[str, Any]:
 def metrics(run: Run) -> dict[str, float | int | str | bool]:
     """Return a run's scalars: sizes, thresholds with what they keep, layers' shares, times.
 
-    ``layers/<layer>/pct_kept_plus`` and the like are percent of the layer's (feature, class) pairs;
+    ``layers/<layer>/pct_kept_plus`` and the like are percent of the layer's (feature, class) pairs,
+    ``mode_plus`` and ``calibrated_mode_plus`` the modes of Fig 5, where the layer has one;
     ``noise_share`` is the percentage of kept features that random labels keep as well,
     ``images_per_second`` the speed of the extraction where this run did it.
     """
@@ -118,6 +119,9 @@ def metrics(run: Run) -> dict[str, float | int | str | bool]:
         sign = "plus" if layer["sign"] == "+" else "minus"
         for share in ("pct_kept", "pct_kept_random"):
             row[f"layers/{layer['layer']}/{share}_{sign}"] = layer[share]
+        for mode in ("mode", "calibrated_mode"):
+            if layer.get(mode) is not None:
+                row[f"layers/{layer['layer']}/{mode}_{sign}"] = layer[mode]
     seconds = run.record.seconds
     row |= {f"seconds/{stage}": value for stage, value in seconds.items()}
     row["seconds/all"] = sum(seconds.values())

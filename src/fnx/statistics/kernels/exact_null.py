@@ -38,7 +38,7 @@ def binomial_steps(
     step: Array, n: int, low: int, high: int, log_share: float, log_rest: float, logs: Array
 ) -> None:
     """Write the binomial probabilities of low … high among n into those places of `step`."""
-    mode = min(max(np.int64(np.float64(n + 1) * math.exp(log_share)), low), high)
+    mode: Any = min(max(np.int64(np.float64(n + 1) * math.exp(log_share)), low), high)
     odds = math.exp(log_share - log_rest)
     step[mode] = math.exp(log_binomial(n, mode, log_share, log_rest, logs))
     for a in range(mode, high):
@@ -55,7 +55,7 @@ def bound(groups: Array, size: int, z: int, logs: Array) -> float:
 
     It stops where the sum passes `DECIDED`.
     """
-    total = np.int64(0)
+    total: Any = np.int64(0)
     for group in groups:
         total += group
     scale = logs[total] - logs[size] - logs[total - size]
@@ -120,7 +120,7 @@ def tail(groups: Array, size: int, z: int, logs: Array, state: Array) -> float:
     """
     if z <= 0:
         return 1.0
-    total = np.int64(0)
+    total: Any = np.int64(0)
     for group in groups:
         total += group
     width = 2 * np.float64(z) / np.float64(total)

@@ -58,7 +58,7 @@ def bin_column(column: Array, low: float, high: float, bins: int, index: Array) 
 
 
 @cached_njit(nogil=True)
-def drop_lowest(index: Array, rows: Array) -> int:
+def drop_lowest(index: Array, rows: Array) -> Any:
     """Drop the images of the lowest bin from `index` (N,) where they are many, after a ReLU.
 
     Returns how many stay, at the front of `index`; `rows` says which. As many as there are: none

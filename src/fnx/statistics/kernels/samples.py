@@ -52,7 +52,7 @@ def exact_extremes(
     state[:] = 0
     seen, high, low = state[SEEN], state[HIGH], state[LOW]
     quarter = np.uint64(front // 4)
-    for i in range(quarter):  # from four places: see `count_classes`
+    for i in range(quarter):  # from four parts: see `count_places`
         first = np.uint64(i)
         second = first + quarter
         third = second + quarter

@@ -107,8 +107,11 @@ function limitLines(palette, { signs = SIGNS, across = "x", limitOf = commonLimi
   };
 }
 
+/** The same of distances that the switch turns: thresholds are of raw D, calibrated ones have none. */
+const rawLimitLines = (palette, how = {}) => limitLines(palette, isCalibrated() ? { ...how, signs: [] } : how);
+
 /** What an axis of distances is called; the statistic is named where there is room for it. */
-const distanceName = () => (narrow() ? "D" : plain(run.distance));
+const distanceName = (how = shownDistance) => (how === "calibrated" ? "calibrated " : "") + (narrow() ? "D" : plain(run.distance));
 
 /** plotly reads a little markup in texts: names must come out as they are. */
 const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");

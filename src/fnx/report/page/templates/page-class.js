@@ -15,12 +15,15 @@ function featureCard(id, value) {
 }
 
 /** Cards of the top features, then all of the given ones in a table. */
-function topFeatures(found, sign) {
-  const rows = Array.from(found.features, (id, i) => ({ id, value: found.distances[i], rank: i + 1 }));
+function topFeatures(found, sign, ofClass) {
+  const rows = Array.from(found.features, (id, i) => ({ id, value: found.distances[i], shown: shownValue(found.distances[i], id, ofClass) }))
+    .filter(({ shown }) => SIDE[sign] * (shown - run.neutral) > 0)
+    .sort((a, b) => SIDE[sign] * (b.shown - a.shown) || a.id - b.id).slice(0, run.topOfClass)
+    .map((row, i) => ({ ...row, rank: i + 1 }));
   const word = run.signed ? COLOUR[sign] : "distance";
   return el("section", {},
-    el("h2", {}, "Top features by ", run.signed ? el("span", { class: word }, word) : word),
-    rows.length ? el("div", { class: "cards" }, rows.slice(0, CARDS).map((row) => featureCard(row.id, row.value))) : el("p", {}, "None."),
+    el("h2", {}, "Top features by ", run.signed ? el("span", { class: word }, word) : word, isCalibrated() ? ", D calibrated" : ""),
+    rows.length ? el("div", { class: "cards" }, rows.slice(0, CARDS).map((row) => featureCard(row.id, row.shown))) : el("p", {}, "None."),
     rows.length > CARDS ? el("details", {},
       el("summary", {}, `The top ${number(rows.length)} as a table`),
       pagedTable({
@@ -29,13 +32,29 @@ function topFeatures(found, sign) {
           numberColumn("rank", (row) => row.rank, number, { sorted: "ascending" }),
           { title: "feature", head: true, cell: (row) => featureLink(row.id), value: (row) => feature(row.id).label },
           numberColumn("D", (row) => row.value, distance),
-          { title: "", cell: (row) => signedBar(row.value) },
+          ...calibratedColumn((row) => calibrated(row.value, row.id, ofClass)),
+          { title: "", cell: (row) => signedBar(row.shown) },
         ],
       })) : null);
 }
 
+/** The unit that detects the class best alone; nothing for a run without detectors. */
+function detectorCard(detector, name) {
+  if (!detector) return null;
+  const source = picture(detector.id);
+  return el("section", { class: "detector" },
+    source ? el("img", {
+      src: source, loading: "lazy", decoding: "async", width: 96, height: 96,
+      alt: `Image regions on which ${feature(detector.id).label} is most active`,
+    }) : null,
+    el("div", {},
+      el("h2", {}, "One unit that detects it"),
+      el("p", {}, el("a", { href: address.feature(detector.id) }, code(detector.rule)), ` → ${shorten(name, 80)}: `,
+        el("b", {}, detector.quality), ", on images that had no part in choosing it.")));
+}
+
 async function classView(id) {
-  const found = await classData(id);
+  const [found] = await Promise.all([classData(id), loadMoments()]);
   const name = run.classNames[id];
   const images = run.classImages[id];
   const lines = SIGNS.map((sign) => el("li", {},
@@ -49,7 +68,8 @@ async function classView(id) {
       el("ul", { class: "facts" }, lines)),
     run.classPictures.includes(id)
       ? el("img", { class: "sprite", src: `pictures/classes/${id}.jpg`, alt: `Sample images of ${shorten(name, 80)}`, width: 240, height: 240 }) : null),
-  SIGNS.map((sign) => topFeatures(found[sign], sign)),
+  detectorCard(run.detectors[id], name),
+  byDistance(() => SIGNS.map((sign) => topFeatures(found[sign], sign, id))),
   el("section", {},
     el("h2", {}, "What each layer keeps for it"),
     el("figure", {}, classLayersChart(found),
@@ -96,7 +116,7 @@ function classCurveChart(found, sign, id) {
       data: [...trace(found.curve, series[0]), ...trace(found.curveRandom, series[1], { dash: "dash" })],
       layout: {
         ...limitLines(palette, { signs: [sign], limitOf: () => limitsOf(sign)[id] }),
-        xaxis: { title: { text: `threshold x on ${distanceName()}` } },
+        xaxis: { title: { text: `threshold x on ${distanceName("raw")}` } },
         yaxis: { title: { text: `features with ${plain(RELATION[sign])}` }, rangemode: "tozero", tickformat: "," },
       },
     };

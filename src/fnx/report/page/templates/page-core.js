@@ -68,6 +68,7 @@ const range = (count) => Array.from({ length: count }, (_, i) => i);
 
 const N_FEATURES = sum(run.layers.map((layer) => layer.size));
 const N_CLASSES = run.classNames.length;
+const N_IMAGES = sum(run.classImages);
 const layerIndex = new Map(run.layers.map((layer, i) => [layer.name, i]));
 
 /** Layer and unit of a feature id. */
@@ -97,6 +98,56 @@ function keptSign(value, ofClass) {
 function commonLimit(sign) {
   const limits = limitsOf(sign);
   return limits.every((limit) => limit === limits[0]) ? limits[0] : null;
+}
+
+// ---- calibrated distances: D less what random labels alone give a class of its size
+
+let shownDistance = "raw"; // or "calibrated", as the switch says
+let moments = null; // of each feature, once a view asked for them
+
+const isCalibrated = () => shownDistance === "calibrated";
+
+/** What of a chunk is shown: its own numbers, or those of calibrated distances in their place. */
+const shownOf = (data) => (isCalibrated() ? { ...data, ...data.calibrated } : data);
+
+/** The calibrated distance of a feature and class, NaN where the run has none. */
+function calibrated(value, id, ofClass) {
+  if (!moments) return NaN;
+  const size = value - run.neutral;
+  const n = run.classImages[ofClass];
+  const noise = moments[id] / ((n * (N_IMAGES - n)) / N_IMAGES);
+  return run.neutral + Math.sign(size) * Math.sqrt(Math.max(size * size - noise, 0));
+}
+
+/** The distance that the switch asks for. */
+const shownValue = (value, id, ofClass) => (isCalibrated() ? calibrated(value, id, ofClass) : value);
+
+/** Load what calibrated distances need; a view that shows them waits for it. */
+async function loadMoments() {
+  if (run.calibrated && !moments) ({ moments } = await chunk("moments"));
+}
+
+/** A part of a page that is made anew when the switch is turned. */
+function byDistance(make) {
+  const place = el("div", { class: "by-distance" }, make());
+  place.renew = () => place.replaceChildren(...[make()].flat());
+  return place;
+}
+
+/** The switch between raw and calibrated distances: two radio buttons, so that arrow keys turn it. */
+function distanceSwitch() {
+  const choice = (value, text) => el("label", {},
+    el("input", {
+      type: "radio", name: "distance", value, checked: value === shownDistance,
+      onchange: async () => {
+        await loadMoments();
+        shownDistance = value;
+        for (const part of document.querySelectorAll(".by-distance")) part.renew();
+        for (const box of document.querySelectorAll(".chart")) box.redraw();
+      },
+    }), text);
+  return el("fieldset", { id: "distance-switch", title: "Calibrated: D less what random labels alone give a class of its size, so that classes and data sets of different sizes compare. What is kept is decided by raw D." },
+    el("legend", {}, "D"), choice("raw", "raw"), choice("calibrated", "calibrated"));
 }
 
 // ---- addresses

@@ -2,7 +2,7 @@
 
 async function featureView(id) {
   const { layer, unit, label } = feature(id);
-  const { distances, random, constant, rows } = await featureData(id);
+  const [{ distances, random, constant, rows }] = await Promise.all([featureData(id), loadMoments()]);
   const order = range(N_CLASSES).filter((ofClass) => !Number.isNaN(distances[ofClass])).sort((a, b) => distances[b] - distances[a] || a - b);
   const kept = Object.fromEntries(SIGNS.map((sign) => [sign, order.filter((ofClass) => keptSign(distances[ofClass], ofClass) === sign)]));
   if (kept["-"]) kept["-"].reverse();
@@ -26,14 +26,15 @@ async function featureView(id) {
   el("section", {},
     el("h2", {}, "D for every class"),
     run.whole ? null : el("p", {}, "This run has too many distances for a page: only this feature's top classes are listed. All are in ", el("code", {}, "distances.npy"), "."),
-    el("figure", {}, featureChart(label, order, distances, random),
-      el("figcaption", {}, "Classes from the highest D to the lowest. Grey: where 95 % of this feature's distances lie with random labels. Click a bar for its class.")),
+    el("figure", {}, featureChart(id, order, distances, random),
+      el("figcaption", {}, "Classes from the highest D to the lowest. Grey: where 95 % of this feature's raw distances lie with random labels. Click a bar for its class.")),
     pagedTable({
       rows: order, filter: (ofClass) => run.classNames[ofClass], label: "part of a class's name",
       columns: [
         CLASS_COLUMN,
         IMAGES_COLUMN,
         numberColumn("D", (ofClass) => distances[ofClass], distance, { sorted: "descending" }),
+        ...calibratedColumn((ofClass) => calibrated(distances[ofClass], id, ofClass)),
         { title: "", cell: (ofClass) => signedBar(distances[ofClass]) },
         { title: "kept", class: "nowrap", cell: (ofClass) => keptWord(distances[ofClass], ofClass), value: (ofClass) => keptSign(distances[ofClass], ofClass) },
       ],
@@ -68,7 +69,8 @@ function keptWord(value, ofClass) {
   return sign ? el("span", { class: run.signed && COLOUR[sign] }, WORDS[sign]) : "–";
 }
 
-function featureChart(label, order, distances, random) {
+function featureChart(id, order, distances, random) {
+  const { label } = feature(id);
   const series = [
     ...SIGNS.map((sign) => ({ key: sign, title: run.signed ? `kept ${WORDS[sign]}` : "kept", colour: COLOUR[sign], mark: "area" })),
     { key: "", title: "not kept", colour: "muted", mark: "area" },
@@ -77,26 +79,28 @@ function featureChart(label, order, distances, random) {
   const few = order.length <= 24;
   const build = (palette, on) => {
     const colour = { "+": palette.presence, "-": palette.absence, "": palette.muted };
-    const shown = order.map((ofClass, place) => ({ ofClass, place, sign: keptSign(distances[ofClass], ofClass) })).filter((row) => on.has(row.sign));
-    const lines = limitLines(palette, { across: "y" });
-    const band = on.has("random") && run.permutations ? [{
+    const valueOf = (ofClass) => shownValue(distances[ofClass], id, ofClass);
+    const sorted = [...order].sort((a, b) => valueOf(b) - valueOf(a)); // stable: in a raw order, nothing moves
+    const shown = sorted.map((ofClass, place) => ({ ofClass, place, sign: keptSign(distances[ofClass], ofClass) })).filter((row) => on.has(row.sign));
+    const lines = rawLimitLines(palette, { across: "y" });
+    const band = on.has("random") && run.permutations && !isCalibrated() ? [{
       type: "rect", xref: "paper", x0: 0, x1: 1, y0: random[1], y1: random[2], fillcolor: palette["random-fill"], opacity: 0.55, line: { width: 0 }, layer: "below",
     }] : [];
     return {
       height: 380,
       data: [{
-        type: "bar", base: run.neutral, x: shown.map((row) => row.place), y: shown.map((row) => distances[row.ofClass] - run.neutral),
+        type: "bar", base: run.neutral, x: shown.map((row) => row.place), y: shown.map((row) => valueOf(row.ofClass) - run.neutral),
         marker: { color: shown.map((row) => colour[row.sign]), line: { width: 0 } },
-        customdata: shown.map((row) => [plain(shorten(run.classNames[row.ofClass], 60)), distance(distances[row.ofClass]), row.ofClass]),
-        hovertemplate: "%{customdata[0]}<br>D = %{customdata[1]}<extra></extra>",
+        customdata: shown.map((row) => [plain(shorten(run.classNames[row.ofClass], 60)), distance(valueOf(row.ofClass)), row.ofClass]),
+        hovertemplate: `%{customdata[0]}<br>${isCalibrated() ? "calibrated " : ""}D = %{customdata[1]}<extra></extra>`,
       }],
       layout: {
         ...lines, shapes: [...band, ...lines.shapes], bargap: order.length > 100 ? 0 : 0.2,
         xaxis: {
           range: [-0.6, order.length - 0.4], showgrid: false, zeroline: false, title: { text: few ? "" : `${number(order.length)} classes, from the highest D` },
-          ...(few ? { tickvals: range(order.length), ticktext: order.map((id) => plain(shorten(run.classNames[id], 18))), tickangle: order.length > 10 || narrow() ? -60 : 0 } : { showticklabels: false }),
+          ...(few ? { tickvals: range(order.length), ticktext: sorted.map((id) => plain(shorten(run.classNames[id], 18))), tickangle: order.length > 10 || narrow() ? -60 : 0 } : { showticklabels: false }),
         },
-        yaxis: { title: { text: "D" } },
+        yaxis: { title: { text: isCalibrated() ? "calibrated D" : "D" } },
       },
     };
   };

@@ -34,11 +34,12 @@ function figure5(data) {
   ];
   const build = (palette, on) => {
     const ids = chosen();
+    const columns = shownOf(data).layers;
     const { names, places, height, axis } = layerRows(ids);
     const traces = [];
     const ends = [];
     for (const sign of SIGNS) {
-      const take = (column) => ids.map((i) => data.layers[sign][column]?.[i] ?? NaN);
+      const take = (column) => ids.map((i) => columns[sign][column]?.[i] ?? NaN);
       const [low, high, mode] = ["low_random", "high_random", "mode_random"].map(take);
       if (on.has("random")) {
         traces.push({
@@ -64,6 +65,14 @@ function figure5(data) {
         },
         customdata: ids.map((i, j) => [plain(names[j]), distance(middle[j]), distance(left[j]), distance(right[j]), i]),
         hovertemplate: "%{customdata[0]}<br>mode %{customdata[1]}, bars %{customdata[2]} to %{customdata[3]}<extra></extra>",
+      });
+      if (!isCalibrated()) continue;
+      const mean = take("mean");
+      traces.push({
+        type: "scatter", mode: "markers", x: mean, y: places,
+        marker: { symbol: "diamond", size: 8, color: palette.paper, line: { color: palette[COLOUR[sign]], width: 1.6 } },
+        customdata: ids.map((i, j) => [plain(names[j]), distance(mean[j]), "", "", i]),
+        hovertemplate: "%{customdata[0]}<br>mean %{customdata[1]}, with those at 0<extra></extra>",
       });
     }
     return {
@@ -136,11 +145,12 @@ function pooled(data, key, pairs, ids) {
 /** A histogram as the outline that a step line draws. */
 const outline = (edges, values) => ({ x: values.flatMap((_, i) => [edges[i], edges[i + 1]]), y: values.flatMap((value) => [value, value]) });
 
-/** Says how many pairs lie outside the range that is drawn, if there are any. */
+/** Says how many pairs are not drawn, if there are any. */
 function beyond(real, suffix = "") {
   const rest = 100 - sum(real);
+  const where = isCalibrated() ? `are at ${run.neutral}` : "lie beyond"; // no farther out than chance
   return rest < 0.005 ? [] : [{
-    text: `${number(rest, 2)} % of the pairs lie beyond: not drawn`, showarrow: false, xref: "paper", yref: `y${suffix} domain`, x: 0.99, y: 0.5, xanchor: "right",
+    text: `${number(rest, 2)} % of the pairs ${where}: not drawn`, showarrow: false, xref: "paper", yref: `y${suffix} domain`, x: 0.99, y: 0.97, xanchor: "right", yanchor: "top",
   }];
 }
 
@@ -165,12 +175,13 @@ function figure6(data) {
   const build = (palette, on) => {
     const ofKind = (kind) => [...chosenLayers].filter((i) => run.layers[i].kind === kind);
     const shown = KINDS_HERE.filter((kind) => ofKind(kind).length);
-    const layout = { ...limitLines(palette), grid: { rows: Math.max(1, shown.length), columns: 1 } };
+    const shownData = shownOf(data);
+    const layout = { ...rawLimitLines(palette), grid: { rows: Math.max(1, shown.length), columns: 1 } };
     const title = { text: `pairs / % per ${number(data.edges[1] - data.edges[0], 2)} of D` };
     const traces = shown.flatMap((kind, row) => {
       const suffix = row ? row + 1 : "";
-      const real = pooled(data, "histogram", "pairs", ofKind(kind));
-      const random = pooled(data, "histogramRandom", "pairsRandom", ofKind(kind));
+      const real = pooled(shownData, "histogram", "pairs", ofKind(kind));
+      const random = pooled(shownData, "histogramRandom", "pairsRandom", ofKind(kind));
       layout[`yaxis${suffix}`] = { title: { ...title, font: { size: 11 } }, rangemode: "tozero" };
       layout.annotations.push(...beyond(real, suffix), { text: `${KINDS[kind]} layers`, showarrow: false, xref: "paper", yref: `y${suffix} domain`, x: 0.01, y: 0.98, xanchor: "left", yanchor: "top" });
       return distributionTraces(data.edges, real, random, palette, on, { name: `${KINDS[kind]}, `, keys: [kind, `${kind} random`] })
@@ -236,7 +247,7 @@ function figure9(data, sign) {
       data: traces, height: 480,
       layout: {
         ...limitLines(palette, { signs: [sign] }),
-        xaxis: { title: { text: `threshold x on ${distanceName()}` }, range: [run.neutral, placed(REACH, sign)].sort((a, b) => a - b), anchor: "y2" },
+        xaxis: { title: { text: `threshold x on ${distanceName("raw")}` }, range: [run.neutral, placed(REACH, sign)].sort((a, b) => a - b), anchor: "y2" },
         yaxis: { domain: [0.3, 1], title: { text: `features with ${plain(RELATION[sign])}` }, rangemode: "tozero", tickformat: "," },
         yaxis2: { domain: [0, 0.22], title: { text: "d<sub>avg</sub> / features" }, tickformat: "," },
       },

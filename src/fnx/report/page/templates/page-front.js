@@ -7,7 +7,8 @@ function classTable() {
     const ids = run.top[sign].features.subarray(id * per, (id + 1) * per);
     const shown = Array.from(ids).filter((one) => one >= 0);
     if (!shown.length) return "none";
-    return shown.map((one, i) => el("span", { class: "feature" }, featureLink(one), ` ${number(run.top[sign].distances[id * per + i], 2)}`));
+    return shown.map((one, i) => el("span", { class: "feature" }, featureLink(one), ` ${number(run.top[sign].distances[id * per + i], 2)}`,
+      run.calibrated ? ` (${number(run.top[sign].calibrated[id * per + i], 2)})` : ""));
   };
   return pagedTable({
     rows: range(N_CLASSES), filter: (id) => run.classNames[id], label: "part of a class's name",
@@ -21,6 +22,7 @@ function classTable() {
 }
 
 document.documentElement.classList.add("scripted");
+if (run.calibrated) document.getElementById("search-place").before(distanceSwitch());
 document.getElementById("search-place").append(searchBox());
 document.getElementById("class-table").replaceChildren(classTable());
 route({ y: history.state?.y ?? null });

@@ -12,25 +12,25 @@ function layerFacts({ size, network = {} }) {
 
 async function layerView(i) {
   const layer = run.layers[i];
-  const [found, data] = await Promise.all([chunk(`layer-${i}`), chunk("figures")]);
-  const lines = SIGNS.map((sign) => {
-    const table = data.layers[sign];
+  const [found, data] = await Promise.all([chunk(`layer-${i}`), chunk("figures"), loadMoments()]);
+  const lines = () => SIGNS.map((sign) => {
+    const table = { ...data.layers[sign], ...shownOf(data).layers[sign] };
     return el("li", {}, el("b", {}, percent(table.pct_kept[i])), ` of its (feature, class) pairs are kept ${WORDS[sign]}; with random labels, ${percent(table.pct_kept_random[i])}.`,
-      Number.isNaN(table.mode[i]) ? "" : ` Its D${run.signed ? POWER[sign] : ""} has the mode ${distance(table.mode[i])}, with 68 % on each side within ${distance(table.low[i])} to ${distance(table.high[i])}.`);
+      Number.isNaN(table.mode[i]) ? "" : ` Its ${isCalibrated() ? "calibrated " : ""}D${run.signed ? POWER[sign] : ""} has the mode ${distance(table.mode[i])}, with 68 % on each side within ${distance(table.low[i])} to ${distance(table.high[i])}.`);
   });
   return view({
     kicker: `Layer, ${KINDS[layer.kind] || layer.kind}`, title: layer.name, code: true,
     place: i, count: run.layers.length, to: (place) => address.layer(run.layers[place].name),
   },
   el("p", { class: "lead" }, layerFacts(layer)),
-  el("ul", { class: "facts" }, lines),
+  byDistance(() => el("ul", { class: "facts" }, lines())),
   el("section", {},
     el("h2", {}, "Distribution of its distances"),
     el("figure", {}, layerChart(layer, found),
       el("figcaption", {}, "Percentage of the layer's (feature, class) pairs with each D; filled: with random labels."))),
   el("section", {},
     el("h2", {}, "Its top pairs of feature and class"),
-    el("div", { class: "halves" }, SIGNS.map((sign) => topPairs(found.signs[sign], sign)))),
+    byDistance(() => el("div", { class: "halves" }, SIGNS.map((sign) => topPairs(isCalibrated() ? found.calibrated.pairs[sign] : found.signs[sign], sign))))),
   el("section", {}, el("h2", {}, "Features kept per class"), classesOfLayer(layer, found)),
   el("section", {}, el("h2", {}, "Its units"), unitsOfLayer(layer, found)));
 }
@@ -38,7 +38,6 @@ async function layerView(i) {
 function layerChart(layer, found) {
   const pairs = layer.size * N_CLASSES;
   const share = (counts, total) => Array.from(counts, (count) => (100 * count) / Math.max(total, 1));
-  const real = share(found.histogram, pairs);
   const series = [
     { key: "real", title: "real labels", colour: "presence", mark: "line" },
     { key: "random", title: "random labels", colour: "random-fill", mark: "area" },
@@ -46,11 +45,13 @@ function layerChart(layer, found) {
   return chart({
     label: `Distribution of the distances of layer ${layer.name}`, series,
     build: (palette, on) => {
-      const layout = limitLines(palette);
+      const { histogram, histogramRandom } = shownOf(found);
+      const real = share(histogram, pairs);
+      const layout = rawLimitLines(palette);
       layout.annotations.push(...beyond(real));
       layout.xaxis = { title: { text: distanceName() }, range: run.range };
       layout.yaxis = { title: { text: `pairs / % per ${number(found.edges[1] - found.edges[0], 2)} of D` }, rangemode: "tozero" };
-      return { height: 340, layout, data: distributionTraces(found.edges, real, share(found.histogramRandom, pairs * run.permutations), palette, on) };
+      return { height: 340, layout, data: distributionTraces(found.edges, real, share(histogramRandom, pairs * run.permutations), palette, on) };
     },
   });
 }
@@ -63,6 +64,7 @@ function topPairs(part, sign) {
       { title: "feature", head: true, cell: (row) => thumbnail(row.id), value: (row) => feature(row.id).label },
       { title: "class", class: "name", cell: (row) => classLink(row.ofClass, 40), value: (row) => run.classNames[row.ofClass] },
       numberColumn("D", (row) => row.value, distance),
+      ...calibratedColumn((row) => calibrated(row.value, row.id, row.ofClass)),
     ],
   });
 }
@@ -98,6 +100,7 @@ function unitsOfLayer(layer, found) {
         return [
           numberColumn(`classes ${WORDS[sign]}`, (place) => part.classesKept[place]),
           numberColumn(sign === "+" ? "highest D" : "lowest D", (place) => part.best[place], distance),
+          ...calibratedColumn((place) => calibrated(part.best[place], layer.first + place, part.bestClass[place])),
           { title: "for", class: "name", cell: (place) => ((part.best[place] - run.neutral) * SIDE[sign] > 0 ? classLink(part.bestClass[place], 30) : "–"), value: (place) => run.classNames[part.bestClass[place]] },
         ];
       }),

@@ -59,6 +59,9 @@ function pagedTable({ columns, rows, caption, filter = null, size = 25, empty = 
 }
 
 const numberColumn = (title, value, write = number, more = {}) => ({ title, numeric: true, value, cell: (row) => write(value(row)), ...more });
+/** The column of calibrated distances beside one of D, in a run that has them. */
+const calibratedColumn = (value) => (run.calibrated ? [numberColumn("calibrated", value, distance)] : []);
+
 /** A column of what is kept, in brackets under random labels; place: where a row's counts lie. */
 const keptColumn = (title, { kept, keptRandom }, place) =>
   numberColumn(title, (row) => kept[place(row)], number, { cell: (row) => `${number(kept[place(row)])} (${number(keptRandom[place(row)], 1)})` });

@@ -1,0 +1,330 @@
+"""Detectors: single features and cuts that tell a class from all others, judged on unseen rows.
+
+The distance D of a Kolmogorov-Smirnov statistic is Youden's J = recall - false-positive rate at its
+best cut, so every feature is a rule already. The best of thousands is the best partly by luck:
+feature and cut are therefore chosen anew without each fold of the rows, and judged on it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from fnx.errors import ConfigError, DataError
+from fnx.registry import load_installed, statistics
+from fnx.statistics.calibration import calibrate
+from fnx.statistics.columns import Columns, open_columns
+from fnx.statistics.engine import each_block
+from fnx.statistics.labels import Labels
+from fnx.statistics.null import null
+from fnx.statistics.tiles import Task, group, prepare
+from fnx.utils.progress import progress_bar
+
+SCHEMA = {
+    "class_id": pl.Int32,
+    "class_name": pl.String,
+    "rank": pl.Int32,
+    "feature_id": pl.Int64,
+    "layer": pl.String,
+    "unit": pl.Int32,
+    "sign": pl.String,
+    "cut": pl.Float64,
+    "D": pl.Float64,
+    "D_cal": pl.Float64,
+    "j_heldout": pl.Float64,
+    "recall": pl.Float64,
+    "false_positive_rate": pl.Float64,
+    "folds_agreeing": pl.Float64,
+}
+_ALWAYS_TRAINED = -1  # the fold of rows that are never held out
+
+
+class Embedded(Protocol):
+    """What detectors are found in: a `fnx.Embedding` or anything with its attributes."""
+
+    features: Any
+    labels: NDArray[Any]
+    class_names: Sequence[str]
+    feature_table: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A feature is beyond a cut: above it (sign +1) or not above it (sign -1)."""
+
+    feature: int
+    cut: float
+    sign: int
+
+    def fires(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return for which values the rule holds."""
+        above: NDArray[np.bool_] = values > self.cut
+        return above if self.sign > 0 else ~above
+
+
+def detectors(
+    embedding: Embedded,
+    *,
+    folds: int = 5,
+    select: str = "auroc",
+    per_class: int = 1,
+    groups: ArrayLike | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> pl.DataFrame:
+    """Find for each class the features that detect it best alone, and how well on unseen rows.
+
+    A feature is chosen by `select`, its cut by Youden's J, both on all rows. ``j_heldout``,
+    ``recall`` and ``false_positive_rate`` are those of the whole procedure: chosen without a fold
+    of the rows, counted on it, summed over the folds. They are what to expect of new rows; D, of
+    the same rows that it was chosen by, is too good.
+
+    Args:
+        embedding: `fnx.Embedding`, or anything with its ``features`` (N, F), ``labels`` (N,), or
+            bool (N, C) of concepts, ``class_names`` and ``feature_table``.
+        folds: parts of the rows, 2 or more; classes are spread over them evenly.
+        select: name of the statistic by which features are chosen: the one farthest from the
+            neutral value. For few rows per class ``auroc`` chooses better than ``ks``.
+        per_class: features per class, best first.
+        groups: (N,) rows of one group (a patient, a video, a document) are never divided.
+        seed: of the folds.
+        progress: whether to show a progress bar when it takes longer than a second.
+
+    Returns:
+        One row per class and rank: ``class_id``, ``class_name``, ``rank`` (from 1),
+        ``feature_id``, ``layer``, ``unit``; ``sign`` "+" where rows above ``cut`` are taken for
+        the class, "-" where those at or below are; ``D`` = J of all rows, negative for "-", and
+        ``D_cal`` (see `fnx.calibrate`); the three held-out numbers, null for a class whose rows
+        are all in one group; ``folds_agreeing``, the share of folds that choose the same feature.
+
+    Raises:
+        ConfigError: an unknown statistic, or a number that is too small.
+        DataError: see `fnx.distances`; groups of another number of rows.
+    """
+    load_installed()
+    for name, value, least in (("folds", folds, 2), ("per_class", per_class, 1)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise ConfigError(f"{name}={value!r}: must be an integer of {least} or more")
+    n_classes = len(embedding.class_names)
+    labels = _labelling(embedding, n_classes)
+    columns = open_columns(embedding.features)
+    part = fold_of_rows(labels, folds, groups=groups, seed=seed)
+    trained = [part != fold for fold in np.unique(part[part != _ALWAYS_TRAINED])]
+    # The last choice is that of all rows.
+    chosen = _choose(
+        columns, labels, n_classes, select, per_class, [*trained, part >= -1], progress
+    )
+    features = np.unique(chosen)
+    values = _read(columns, features)
+    place = {int(feature): number for number, feature in enumerate(features)}
+    codes, names = embedding.feature_table, embedding.class_names
+    own_null = null(
+        values, labels, statistic="ks_exact", method="bridge", seed=seed, progress=progress
+    )
+    rows = []
+    for class_id in range(n_classes):
+        inner = labels.has(class_id)
+        for rank in range(per_class):
+            counts, agreeing = np.zeros((2, 2), np.int64), 0
+            for train, choice in zip(trained, chosen, strict=False):
+                feature = int(choice[class_id, rank])
+                column = values[:, place[feature]]
+                rule = best_rule(feature, column[train], inner[train])
+                fired = rule.fires(column[~train])
+                for own in (True, False):
+                    held_out = fired[inner[~train] == own]
+                    counts[int(own)] += held_out.sum(), held_out.size
+                agreeing += feature == chosen[-1][class_id, rank]
+            feature = int(chosen[-1][class_id, rank])
+            column = values[:, place[feature]]
+            rule = best_rule(feature, column, inner)
+            fired = rule.fires(column)
+            distance = rule.sign * (fired[inner].mean() - fired[~inner].mean())
+            # The null of one feature and one class.
+            moment = own_null.second_moment[[place[feature]]]
+            calibrated = calibrate(
+                np.array([[distance]]), moment, [inner.sum()], n_images=columns.n_rows
+            )
+            known = counts[:, 1].all()
+            recall, false = (counts[k, 0] / max(counts[k, 1], 1) for k in (1, 0))
+            rows.append(
+                {
+                    "class_id": class_id,
+                    "class_name": names[class_id],
+                    "rank": rank + 1,
+                    "feature_id": feature,
+                    "layer": codes["layer"][feature],
+                    "unit": codes["unit"][feature],
+                    "sign": "+" if rule.sign > 0 else "-",
+                    "cut": rule.cut,
+                    "D": distance,
+                    "D_cal": float(calibrated[0, 0]),
+                    "j_heldout": recall - false if known else None,
+                    "recall": recall if known else None,
+                    "false_positive_rate": false if known else None,
+                    "folds_agreeing": agreeing / len(trained) if trained else None,
+                }
+            )
+    return pl.DataFrame(rows, SCHEMA)
+
+
+def _labelling(embedding: Embedded, n_classes: int) -> Labels:
+    """Return the classes, or the concepts, of the rows."""
+    given = np.asarray(embedding.labels)
+    return Labels.of_table(given) if given.ndim == 2 else Labels(given, n_classes)
+
+
+def fold_of_rows(
+    labels: Labels, folds: int, *, groups: ArrayLike | None = None, seed: int = 0
+) -> NDArray[np.int64]:
+    """Do what `assign_folds` does for classes, and for concepts: rows by the rarest that they have.
+
+    A concept keeps rows with it, and rows without it, whatever fold is held out.
+    """
+    if labels.sets is None:
+        return assign_folds(labels.codes, folds, groups=groups, seed=seed)
+    sizes = labels.class_sizes
+    rarest = np.full(labels.codes.size, labels.n_classes)
+    for class_id in np.argsort(-sizes, kind="stable"):
+        rarest[labels.has(int(class_id))] = class_id
+    part = assign_folds(rarest, folds, groups=groups, seed=seed)
+    members = np.arange(rarest.size) if groups is None else np.asarray(groups)
+    for class_id in range(labels.n_classes):
+        inside = labels.has(class_id)
+        for own in (inside, ~inside):
+            if (part[own] == part[own][0]).all():
+                part[np.isin(members, members[own])] = _ALWAYS_TRAINED
+    return part
+
+
+def assign_folds(
+    labels: NDArray[Any], folds: int, *, groups: ArrayLike | None = None, seed: int = 0
+) -> NDArray[np.int64]:
+    """Deal rows, or whole groups of them, to folds so that each class is spread evenly.
+
+    Returns:
+        int64 (N,): the fold of each row, 0 … folds - 1; -1 for rows that are never held out, as
+        all rows of their class are in one fold.
+
+    Raises:
+        DataError: groups of another number of rows.
+
+    >>> assign_folds(np.array([0, 0, 1, 1, 2]), 2).tolist()
+    [1, 0, 1, 0, -1]
+    """
+    members = np.arange(labels.size)
+    if groups is not None:
+        given = np.asarray(groups)
+        if given.shape != labels.shape:
+            raise DataError(f"groups have shape {given.shape}: must be one for each of the rows")
+        members = np.unique(given, return_inverse=True)[1]
+    rng = np.random.default_rng(seed)
+    n_groups = int(members.max()) + 1
+    # Groups in order of their commonest class, at random within it, are dealt like cards.
+    pairs, counts = np.unique(np.stack([members, labels]), axis=1, return_counts=True)
+    order = np.lexsort((pairs[1], -counts, pairs[0]))
+    commonest = pairs[1][order][np.unique(pairs[0][order], return_index=True)[1]]
+    dealt = np.lexsort((rng.random(n_groups), commonest))
+    fold_of_group = np.empty(n_groups, np.int64)
+    fold_of_group[dealt] = np.arange(n_groups) % folds
+    part = fold_of_group[members]
+    for class_id in np.unique(labels):
+        own = part[labels == class_id]
+        if (own == own[0]).all():
+            # With its whole groups, so that none is divided.
+            part[np.isin(members, members[labels == class_id])] = _ALWAYS_TRAINED
+    return part
+
+
+def best_rule(feature: int, values: NDArray[Any], inner: NDArray[np.bool_]) -> Rule:
+    """Return the cut with the highest Youden's J; the lowest such cut of equal ones.
+
+    Args:
+        feature: its number.
+        values: (N,) of the feature.
+        inner: (N,) which rows are of the class.
+
+    >>> best_rule(0, np.array([1.0, 2.0, 5.0, 6.0]), np.array([False, False, True, True]))
+    Rule(feature=0, cut=3.5, sign=1)
+    """
+    order = np.argsort(values, kind="stable")
+    ordered = values[order].astype(np.float64)
+    ends = np.flatnonzero(ordered[1:] != ordered[:-1])  # of equal values, but the last
+    if not ends.size:
+        return Rule(feature, np.inf, 1)  # a constant feature detects nothing
+    own = np.cumsum(inner[order])[ends]
+    n_inner = int(inner.sum())
+    n_outer = inner.size - n_inner
+    # Whole numbers, so that equal cuts are equal: n_inner n_outer (F_outer - F_inner).
+    gap = (ends + 1 - own) * n_inner - own * n_outer
+    best = int(np.argmax(np.abs(gap)))
+    low, high = ordered[ends[best]], ordered[ends[best] + 1]
+    middle = low + (high - low) / 2
+    return Rule(feature, float(middle if middle < high else low), 1 if gap[best] > 0 else -1)
+
+
+def _choose(
+    columns: Columns,
+    labels: Labels,
+    n_classes: int,
+    select: str,
+    per_class: int,
+    selections: Sequence[NDArray[np.bool_]],
+    progress: bool,
+) -> NDArray[np.int64]:
+    """Choose the features of each class by some rows: int64 (selections, C, per_class), best first.
+
+    All selections of rows are served by one pass over the features.
+    """
+    entry = statistics.get(select)
+    per_class = min(per_class, columns.n_columns)
+    tasks: list[Task] = [
+        prepare(
+            entry, None, group(labels.codes[None, rows], int(rows.sum()), n_classes, labels.sets)
+        )
+        for rows in selections
+    ]
+    scores = np.full((len(selections), n_classes, per_class), -1.0)
+    chosen = np.full(scores.shape, columns.n_columns, np.int64)
+    lock = threading.Lock()
+
+    def keep(number: int, start: int, distances: NDArray[np.float32], _: NDArray[np.bool_]) -> None:
+        """Keep the best of those that were and the distances (1, features, C) from `start` on."""
+        found = np.abs(distances[0].T.astype(np.float64) - entry.neutral)
+        ids = np.broadcast_to(np.arange(start, start + found.shape[1]), found.shape)
+        with lock:
+            all_scores = np.concatenate([scores[number], found], 1)
+            all_ids = np.concatenate([chosen[number], ids], 1)
+            # Of equal scores the lowest id, whatever block came first.
+            best = np.lexsort((all_ids, -all_scores), 1)[:, :per_class]
+            scores[number] = np.take_along_axis(all_scores, best, 1)
+            chosen[number] = np.take_along_axis(all_ids, best, 1)
+
+    def work(start: int, stop: int) -> None:
+        block = columns.read(start, stop)
+        for number, (task, rows) in enumerate(zip(tasks, selections, strict=True)):
+            task.run(block[rows], start, partial(keep, number))
+
+    total = columns.n_columns
+    with progress_bar(
+        f"detectors ({entry.name})", total=total, unit="features", delay=1.0, enabled=progress
+    ) as bar:
+        each_block(columns, work, progress=bar.update)
+    return chosen
+
+
+def _read(columns: Columns, features: NDArray[np.int64]) -> NDArray[Any]:
+    """Return some columns, (N, features), each block read once."""
+    values = np.empty((columns.n_rows, features.size), columns.dtype)
+    for start, stop in columns.blocks():
+        inside = np.flatnonzero((features >= start) & (features < stop))
+        if inside.size:
+            values[:, inside] = columns.read(start, stop)[:, features[inside] - start]
+    return values
