@@ -30,6 +30,15 @@ from fnx.registry import statistics, thresholds
 from fnx.statistics.calibration import check_method
 from fnx.statistics.tiles import NO_IMAGES, prepare
 
+# Keys that only some layouts read.
+_READ_BY = {
+    "labels": ("array", "cub200"),
+    "certainty": ("cub200",),
+    "groups": ("array", "csv"),
+    "concept_columns": ("array", "csv"),
+    "label_separator": ("array", "csv"),
+    **dict.fromkeys(("array", "feature_table", "text_column", "id_column"), ("array",)),
+}
 # Layouts that need a key which no option can give.
 _NEEDED = {"folder": "root", "csv": "file", "huggingface": "source"}
 
@@ -124,6 +133,11 @@ def _check_dataset(where: str, dataset: DatasetConfig) -> None:
     key = _NEEDED.get(dataset.layout)
     if key is not None and not getattr(dataset, key):
         raise ConfigError(f"{where}dataset.{key} is missing: give it as dataset.{key}=…")
+    usual = DatasetConfig()
+    for name, layouts in _READ_BY.items():
+        given = getattr(dataset, name)
+        if given != getattr(usual, name) and dataset.layout not in layouts:
+            raise ConfigError(f"{where}dataset.{name}={given}: is for {' and '.join(layouts)} only")
     chosen = dataset.intensity_range
     if chosen != "auto" and not _is_range(chosen):
         raise ConfigError(

@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 
 from fnx.analysis.run import Run
 from fnx.config.schema import DatasetConfig
-from fnx.embedding.arrays import Frame, from_array
+from fnx.embedding.arrays import Frame, embedding_of, from_array
 from fnx.embedding.embedding import Embedding
 from fnx.errors import ConfigError, DataError, reason, unknown
 from fnx.images.layouts.concepts import concept_table, is_like_any, split_names
@@ -80,10 +80,7 @@ def reopen(run: Run) -> Embedding:
     config = DatasetConfig(**fields)
     found = _read(config)
     layers, names = _feature_names(config, found.names)
-    labels = run.images.filter(pl.col("status") == "ok")["path"]
-    made = from_array(
-        found.features, labels, layers=layers, feature_names=names, name=shown(config.file or "")
-    )
+    made = embedding_of(found.features, run.images, layers, names, shown(config.file or ""))
     if made.manifest.fingerprint != run.record.fingerprint:
         raise DataError(f"{config.file} has changed since the run")
     return made

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fnx.analysis.labelling import with_concepts
+from fnx.analysis.labelling import used, with_concepts
 from fnx.embedding.embedding import Embedding
 from fnx.embedding.fingerprint import fingerprint
 from fnx.embedding.manifest import Manifest
@@ -72,17 +72,22 @@ def from_array(
         name: what the array is called in messages.
     """
     features, labels, feature_names, ids = _of_anndata(features, labels, feature_names, ids)
-    if isinstance(features, pl.DataFrame | pl.LazyFrame):
-        lazy = features.lazy()
-        names = lazy.collect_schema().names()
-        rows = lazy.select(pl.len()).collect().item()
-        features = Frame(lazy, names, rows)
-    if feature_names is None:
-        feature_names = getattr(features, "names", getattr(features, "columns", None))
-        feature_names = None if callable(feature_names) else feature_names
-    columns = open_columns(features)
-    images = _rows(columns.n_rows, ids, texts, groups)
-    images = _labelled(images, labels)
+    columns, feature_names = _opened(features, feature_names)
+    images = _labelled(_rows(columns.n_rows, ids, texts, groups), labels)
+    return embedding_of(columns.array, images, layers, feature_names, name)
+
+
+def embedding_of(
+    features: Any, images: pl.DataFrame, layers: Any, feature_names: Any, name: str
+) -> Embedding:
+    """Return the embedding of features, with a table of their rows as ``images.parquet`` is.
+
+    Raises:
+        DataError: see `from_array`; a table of another number of rows.
+    """
+    columns, feature_names = _opened(features, feature_names)
+    if used(images).height != columns.n_rows:
+        raise DataError(f"{name}: {columns.n_rows} rows, of which {used(images).height} are known")
     table = feature_table(columns.n_columns, layers, feature_names)
     content = inspect(columns, table, name)
     named = digest(repr(row).encode() for row in table.iter_rows())
@@ -99,6 +104,18 @@ def from_array(
     found = Embedding(Path(), manifest, held_images=images)
     vars(found).update(features=columns.array, positions=None, feature_table=table, network=None)
     return found
+
+
+def _opened(features: Any, names: Any) -> tuple[Columns, Any]:
+    """Return an array as it is read by columns, and their names where it has some."""
+    if isinstance(features, pl.DataFrame | pl.LazyFrame):
+        lazy = features.lazy()
+        own = lazy.collect_schema().names()
+        features = Frame(lazy, own, lazy.select(pl.len()).collect().item())
+    if names is None:
+        names = getattr(features, "names", getattr(features, "columns", None))
+        names = None if callable(names) else names
+    return open_columns(features), names
 
 
 def _of_anndata(features: Any, labels: Any, names: Any, ids: Any) -> tuple[Any, Any, Any, Any]:
@@ -340,7 +357,7 @@ def _names_of_table(table: Any, names: Sequence[str]) -> list[list[str]]:
         where = ""
         if not hasattr(table, "tocsr"):
             row, column = (int(i) for i in np.argwhere(wrong)[0])
-            where = f": row {row}, column {names[column]!r} is {table[row, column]!r}"
+            where = f": row {row}, column {names[column]!r} is {table[row, column]}"
         raise DataError(f"labels are a table of other values than true and false{where}")
     if hasattr(table, "tocsr"):
         rows = table.tocsr()

@@ -119,7 +119,7 @@ class Embedding:
         if run.record.setting("dataset.layout") == "array":
             from fnx.embedding.array_files import reopen
 
-            return dataclasses.replace(reopen(run), held_images=run.images)
+            return reopen(run)
         folder = run.embedding_path
         if folder is None:
             raise DataError(f"the embedding is gone ({run.record.embedding})")
