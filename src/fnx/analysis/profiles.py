@@ -106,7 +106,7 @@ def class_profile(run: Run, class_id: int, top: int = 10) -> ClassProfile:
             run,
             _ranked(run, real, top, "feature_id")
             .join(
-                run.features.select("feature_id", "layer", "unit", run.feature_labels),
+                run.features.select("feature_id", "layer", "unit"),
                 on="feature_id",
                 maintain_order="left",
             )

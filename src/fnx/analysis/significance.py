@@ -23,7 +23,7 @@ def add_significance(
     class_sizes: NDArray[np.int64],
     features: Any,
     null: Null | None,
-    n_images: int,
+    n_images: int | None = None,
 ) -> pl.DataFrame:
     """Add ``p_value`` and ``q_value`` to the top features of a run.
 
@@ -39,7 +39,7 @@ def add_significance(
         class_sizes: (C,) number of images of each class.
         features: (N, F) the embedding.
         null: of these distances; None where there is none: both columns are then null.
-        n_images: N.
+        n_images: N; default the sum of `class_sizes`.
     """
     if null is None:
         nothing = pl.lit(None, pl.Float64)
@@ -72,7 +72,7 @@ def pooled_null(
     class_sizes: NDArray[np.int64],
     statistic: Statistic,
     parameters: Mapping[str, Any],
-    n_images: int,
+    n_images: int | None = None,
 ) -> Null:
     """Return the null that the distances of a run under random labels [R, F, C] make.
 

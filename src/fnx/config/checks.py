@@ -80,7 +80,7 @@ def check_features(config: Config, features: pl.DataFrame, class_names: Iterable
     Raises:
         ConfigError: naming the first.
     """
-    units = dict(features.group_by("layer").len().iter_rows())
+    units = dict(features.group_by("layer", maintain_order=True).len().iter_rows())
     names = set(class_names)
     for key, pair in _pairs(config):
         check_pair(pair, units=units, class_names=names, key=key)

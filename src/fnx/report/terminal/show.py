@@ -101,7 +101,7 @@ def show_class(run: Run, profile: ClassProfile) -> Iterator[RenderableType]:
             (
                 [
                     number(row["rank"]),
-                    row["feature"],
+                    run.feature_labels[row["feature_id"]],
                     *_distance(
                         row["distance"],
                         row["sign"],
