@@ -23,6 +23,7 @@ from fnx.analysis.record import Counts
 from fnx.commands.compare import find_runs
 from fnx.config.compose import compose
 from fnx.config.schema import Config
+from fnx.embedding import Embedding
 from fnx.errors import DataError, FnxError
 from fnx.statistics.calibration import second_moment
 from fnx.statistics.permutations import permutations
@@ -33,6 +34,8 @@ COLUMNS = {
     "features": "feature_id layer unit kind constant",
     "thresholds": "sign threshold davg kept kept_random",
     "davg": "x davg_plus davg_minus",
+    "detectors": "class_id class_name rank feature_id layer unit sign cut D D_cal j_heldout recall "
+    "false_positive_rate folds_agreeing",
     "layers": "layer sign mode low high pct_kept pct_kept_random",
     "network": "name kind filters parameters neurons features height width receptive_field stride",
     "top_features": "class_id sign rank feature_id distance p_value q_value",
@@ -259,6 +262,29 @@ def test_another_statistic_reuses_the_embedding(
     said = capsys.readouterr().out
     for word in ("images", "classes", "features", "t+", "t-", "report.html"):
         assert word in said
+
+
+def test_the_folder_of_a_run_opens_its_embedding_with_its_own_labels(
+    run: Run, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(run.path, tmp_path / "run"))
+    other = run.images.with_columns(class_name=pl.lit("a ") + pl.col("class_name"))
+    other.write_parquet(folder / "images.parquet")
+    record = replace(run.record, embedding=str(run.embedding_path))
+    record.write(folder)
+    embedding = Embedding.open(folder)
+    assert embedding.path == run.embedding_path
+    assert embedding.class_names == tuple(f"a {name}" for name in run.classes["class_name"])
+    assert embedding.labels.tolist() == run.images.filter(status="ok")["class_id"].to_list()
+    other.head(other.height - 1).write_parquet(folder / "images.parquet")
+    with pytest.raises(DataError, match=r"images.parquet does not fit the embedding"):
+        Embedding.open(folder)
+    replace(record, fingerprint="0").write(folder)
+    with pytest.raises(DataError, match="its fingerprint is not the run's"):
+        Embedding.open(folder)
+    replace(record, embedding="nowhere").write(folder)
+    with pytest.raises(DataError, match=r"the embedding is gone \(nowhere\)"):
+        Embedding.open(folder)
 
 
 def test_presence_and_absence_lie_about_the_neutral_value_of_the_statistic(

@@ -14,6 +14,7 @@ from tests.report.synthetic import write_run
 from fnx.analysis import Run
 from fnx.analysis.calibrated import Calibrated
 from fnx.analysis.distributions import spread
+from fnx.errors import DataError
 from fnx.statistics.calibration import effective_sizes, less_noise
 
 MOMENTS = np.array([0.5, 0.0, 0.0, 0.25, 1.5])
@@ -70,6 +71,11 @@ def test_runs_without_second_moments_have_no_calibrated_distances(tmp_path: Path
     partly = table.with_columns(null_second_moment=pl.when(pl.col("unit") > 0).then(0.5))
     partly.write_parquet(old.path / "features.parquet")
     assert Run.open(old.path).calibrated is None
+    for wrong in (-0.5, np.nan):
+        damaged = table.with_columns(null_second_moment=pl.lit(wrong))
+        damaged.write_parquet(old.path / "features.parquet")
+        with pytest.raises(DataError, match="null_second_moment must be 0 or more"):
+            _ = Run.open(old.path).features
 
 
 def test_a_scan_counts_calibrated_distances_that_are_not_neutral(tmp_path: Path) -> None:

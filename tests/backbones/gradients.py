@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fnx.backbones.receptive import ReceptiveField
+from fnx.backbones.fields import ReceptiveField
 from fnx.backbones.trace import is_activation
 
 Box = tuple[int, int, int, int]

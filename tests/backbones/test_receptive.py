@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import torch
 from tests.backbones.families import FAMILIES
@@ -13,8 +14,9 @@ from timm.models.resnet import BasicBlock, ResNet
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fnx.backbones.fields import ReceptiveField, as_table, from_table
 from fnx.backbones.networks import traced, untrained
-from fnx.backbones.receptive import ReceptiveField, _Line, measure_fields, receptive_fields
+from fnx.backbones.receptive import _Line, measure_fields, receptive_fields
 from fnx.backbones.trace import trace
 
 VGG16_SIZES = (3, 5, 10, 14, 24, 32, 40, 60, 76, 92, 132, 164, 196)
@@ -83,6 +85,22 @@ def test_boxes_are_those_recorded(name: str) -> None:
 def test_a_box_is_counted_from_the_first_down_and_to_the_right() -> None:
     field = ReceptiveField((3, 5), (2, 4), (-1, -3), (112, 56))
     assert field.box(2, 3) == (3, 9, 6, 14)
+
+
+def test_fields_are_kept_in_a_table() -> None:
+    fields = {"whole": None, "conv": ReceptiveField((3, 5), (2, 4), (-1, -3), (112, 56))}
+    table = as_table(fields)
+    assert table.columns[1:] == [
+        "size_down", "size_right", "stride_down", "stride_right",
+        "start_down", "start_right", "map_down", "map_right",
+    ]  # fmt: skip
+    assert table.rows() == [("whole", *[None] * 8), ("conv", 3, 5, 2, 4, -1, -3, 112, 56)]
+    assert from_table(table) == fields
+
+
+def test_boxes_of_many_positions_are_those_of_each() -> None:
+    field = ReceptiveField((3, 5), (2, 4), (-1, -3), (112, 56))
+    assert field.boxes(np.array([[2, 3], [0, 1]])).tolist() == [[3, 9, 6, 14], [-1, 1, 2, 6]]
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,10 @@ from torch.nn import functional
 
 from fnx.backbones.backbone import Preprocessing, plan, read
 from fnx.backbones.build import build
+from fnx.backbones.fields import decode_position
 from fnx.backbones.layers import select
 from fnx.backbones.networks import traced, untrained
-from fnx.backbones.pooling import (
-    decode_position,
-    encode_position,
-    peak_positions,
-    pooled,
-    token_grid,
-)
+from fnx.backbones.pooling import encode_position, peak_positions, pooled, token_grid
 from fnx.backbones.trace import Trace, trace
 from fnx.backbones.weights.locate import locate
 from fnx.config.schema import ModelConfig, PreprocessConfig, WeightsConfig
@@ -360,7 +355,7 @@ def test_a_position_in_a_map_of_at_most_256_cells_is_kept_exactly() -> None:
     assert encode_position(torch.arange(3), 3).tolist() == [42, 128, 213]
     large = encode_position(torch.arange(1000), 1000).tolist()
     assert max(abs(decode_position(code, 1000) - cell) for cell, code in enumerate(large)) == 2
-    assert decode_position(np.uint8(255), 256) == 255  # type: ignore[arg-type]
+    assert decode_position(np.uint8(255), 256) == 255
 
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])

@@ -169,19 +169,20 @@ def make_older(path: Path) -> None:
     [(bit_flipped, False), *((d, older) for d in DAMAGES.values() for older in (False, True))],
     ids=["flipped", *(f"{n}{'-older' * o}" for n in DAMAGES for o in (False, True))],
 )
-@pytest.mark.parametrize("name", [*SMALL, "network.parquet"])
+@pytest.mark.parametrize("name", [*SMALL, *store.NETWORK_TABLES])
 def test_a_damaged_file_is_refused_by_name_and_made_again(
     full: Path, name: str, damage: Callable[[Path], object], older: bool, caplog: Any
 ) -> None:
-    store.add_table(full, "network.parquet", pl.DataFrame({"name": ["conv1"]}))
+    for table in store.NETWORK_TABLES:
+        store.add_table(full, table, pl.DataFrame({"name": ["conv1"], "layer": "conv1"}))
     before = {file: (full / file).read_bytes() for file in SMALL}
     if older:
         make_older(full)
     assert store.is_whole(full)
     damage(full / name)
-    if name == "network.parquet" and not (full / name).exists():
+    if name in store.NETWORK_TABLES and not (full / name).exists():
         assert store.is_whole(full)  # it is written where it is missing
-        assert Embedding.open(full).network is None
+        assert getattr(Embedding.open(full), name.removesuffix(".parquet")) is None
         return
     assert not store.is_whole(full)
     assert f"damaged or missing in {full}: {name}" in caplog.text
@@ -189,6 +190,7 @@ def test_a_damaged_file_is_refused_by_name_and_made_again(
         "images.parquet": "images",
         "features.parquet": "feature_table",
         "network.parquet": "network",
+        "receptive_fields.parquet": "receptive_fields",
         "features.zarr/zarr.json": "features",
         "positions.zarr/zarr.json": "positions",
     }
@@ -201,7 +203,9 @@ def test_a_damaged_file_is_refused_by_name_and_made_again(
     store.finish(full, manifest)
     assert store.is_whole(full)
     assert {file: (full / file).read_bytes() for file in SMALL} == before
-    assert (full / "network.parquet").exists() == (name != "network.parquet")
+    assert [(full / table).exists() for table in store.NETWORK_TABLES] == [
+        name != table for table in store.NETWORK_TABLES
+    ]
     assert not list(full.glob(".zarr-*"))
 
 

@@ -176,7 +176,9 @@ def test_the_folder_is_named_by_data_model_and_fingerprint(tiny: Callable[..., C
     mark = json.loads((embedding.path / "manifest.json").read_text())["fingerprint"]
     assert embedding.path.name == f"digits-test_resnet-{mark}"
     names = {entry.name for entry in embedding.path.iterdir()}
-    tables = {"images.parquet", "features.parquet", "network.parquet"}
+    tables = {
+        "images.parquet", "features.parquet", "network.parquet", "receptive_fields.parquet",
+    }  # fmt: skip
     assert names == {"features.zarr", "positions.zarr", "manifest.json", *tables}
 
 

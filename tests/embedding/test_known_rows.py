@@ -173,6 +173,24 @@ def test_a_shard_of_which_some_rows_are_known_is_completed(
     has_the_bits_of(completed(path, manifest, copied.gaps, numbers), numbers)
 
 
+def test_a_begun_shard_is_begun_anew_by_the_next_run_with_what_is_known_then(
+    tmp_path: Path,
+) -> None:
+    first, second = written(tmp_path, range(4)), written(tmp_path, [4, 5, 6])
+    numbers = [0, 5, 50]
+    images = images_of(numbers)
+    path, manifest = new(tmp_path, images)
+    before = known_rows.fill(path, manifest, known(tmp_path, images))
+    assert list(before.gaps[0].rows) == [2]
+    shutil.rmtree(second)  # and the run was killed
+    after = known_rows.fill(path, manifest, known(tmp_path, images))
+    assert list(after.gaps[0].rows) == [1, 2]
+    shutil.rmtree(first)
+    last = known_rows.fill(path, manifest, known(tmp_path, images))
+    assert (last.rows, list(last.gaps[0].rows), last.gaps[0].begun) == (0, [0, 1, 2], ())
+    has_the_bits_of(completed(path, manifest, after.gaps, numbers), numbers)
+
+
 @pytest.mark.parametrize("array", ["features", "positions"])
 def test_a_shard_that_changed_before_it_was_complete_is_not_finished(
     tmp_path: Path, array: str
@@ -381,7 +399,7 @@ def test_an_embedding_of_known_rows_is_assembled_and_goes_on_where_it_was_killed
     assert copied is not None
     assert (copied.rows, copied.gaps) == (21, {})  # of 91, in shards of 70
     assert store.is_whole(path)
-    known_rows.add_network_table(path, found)
+    known_rows.add_network_tables(path, found)
     embedding = Embedding.open(path)
     has_the_bits_of(embedding, numbers)
     assert embedding.network is not None
@@ -479,6 +497,22 @@ def test_other_labels_names_subsets_and_new_images_cost_only_what_is_new(
     assert fresh.extraction.copied == 0
     assert grown.manifest == fresh.manifest  # with the digests of all shards and files
     assert grown.labels.tolist() == fresh.labels.tolist()
+
+
+@pytest.mark.slow
+def test_two_processes_complete_what_was_copied(
+    of: Callable[..., Config], own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extraction, "_rows_per_shard", lambda *_: 4)
+    embed(opened(of("dataset.limit_per_class=4")), of())
+    alone = of(f"paths.cache={tmp_path}/alone")
+    fresh, _ = embed(opened(alone), alone)
+    config = of()
+    config.trainer.strategy, config.trainer.devices = "ddp", 2
+    grown, _ = embed(opened(config), config)
+    assert grown.extraction is not None
+    assert (grown.extraction.images, grown.extraction.copied) == (6, 12)
+    assert grown.manifest == fresh.manifest
 
 
 def test_a_damaged_source_is_extracted_after_all(

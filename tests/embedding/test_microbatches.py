@@ -89,6 +89,19 @@ def test_a_row_is_the_same_whatever_shares_its_batch(
         assert torch.equal(together[at], backwards[at].flip(0))
 
 
+def test_the_next_batch_begins_before_the_last_is_waited_for(backbone: Backbone) -> None:
+    crops = Crops("center", 64, 64)
+    given, began = images(*SHAPES), threading.Semaphore(0)
+    network = copy.deepcopy(backbone)
+    network.net.register_forward_pre_hook(lambda *_: began.release())
+    with Microbatches(network, crops, Batching(views=4, threads=1, images=8)) as run:
+        first, second = run.start(given), run.start(given[::-1])
+        assert all(began.acquire(timeout=30) for _ in range(4))  # two microbatches of each
+        (rows, places), (backwards, reverse) = first(), second()
+    assert torch.equal(rows, backwards.flip(0))
+    assert torch.equal(places, reverse.flip(0))
+
+
 def test_an_accelerator_gets_whole_batches_and_no_threads(backbone: Backbone) -> None:
     crops = Crops("ten", 64, 64)
     cut = batching(backbone, crops, 64, torch.device("cuda"), THREADS)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
@@ -17,6 +18,7 @@ from fnx.embedding.manifest import Gap, Manifest
 from fnx.embedding.ranks import ShardBatches
 from fnx.errors import ConfigError, DataError
 from fnx.images import LabelledImages, open_images
+from fnx.images.torch_dataset import Batch
 from fnx.utils import launch
 
 
@@ -205,3 +207,37 @@ def test_srun_s_number_of_tasks_is_set_per_node(
     monkeypatch.setenv("SLURM_STEP_NUM_NODES", nodes)
     launch.set_slurm_tasks_per_node()
     assert os.environ.get("SLURM_NTASKS_PER_NODE") == expected
+
+
+def test_a_batch_is_waited_for_when_the_next_has_begun_and_the_last_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = Manifest("0123456789ab", {}, rows=6, features=2, rows_per_shard=4, positions=())
+    waited: list[int] = []
+    written: dict[int, tuple[np.ndarray, ...]] = {}
+    monkeypatch.setattr(
+        store, "write_shard", lambda _, __, shard, *blocks: written.update({shard: blocks})
+    )
+
+    def begun(rows: list[int]) -> ranks.Pending:
+        def wait() -> tuple[torch.Tensor, torch.Tensor]:
+            waited.extend(rows)
+            values = torch.tensor(rows, dtype=torch.float32)[:, None].expand(-1, 2)
+            return values, values[:, :, None].expand(-1, -1, 2).to(torch.uint8)
+
+        return wait
+
+    writer = ranks.ShardWriter(tmp_path, manifest)
+    trainer, module = None, None
+    states = []
+    for rows in ([0, 1], [2, 3], [4, 5]):
+        batch = Batch(rows, [], torch.empty(0))
+        writer.write_on_batch_end(trainer, module, begun(rows), None, batch, 0, 0)  # type: ignore[arg-type]
+        states.append((list(waited), list(written)))
+    assert states == [([], []), ([0, 1], []), ([0, 1, 2, 3], [0])]
+    writer.on_predict_epoch_end(trainer, module)  # type: ignore[arg-type]
+    assert waited == list(range(6))
+    for shard, first in ((0, 0), (1, 4)):
+        values, positions = written[shard]
+        np.testing.assert_array_equal(values[:, 1], np.arange(first, min(first + 4, 6)))
+        np.testing.assert_array_equal(positions[:, 1, 1], values[:, 1])

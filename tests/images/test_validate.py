@@ -222,7 +222,7 @@ def test_a_cache_at_which_polars_panics_is_made_anew(
 ) -> None:
     first = opened(root)
 
-    def panic(_: Path) -> pl.DataFrame:
+    def panic(_: Path, **__: object) -> pl.DataFrame:
         raise pl.exceptions.PanicException("a panic is no Exception")
 
     monkeypatch.setattr(pl, "read_parquet", panic)

@@ -176,5 +176,6 @@ def test_show_a_layer(counted: Recount, shown: Any, layer: str) -> None:
                 str(counted.units[feature]),
                 written(float(value), 3, sign=counted.plus),
             ]
+    assert {row.pop("calibrated_distance") for row in told["pairs"]} == {None}
     assert [tuple(row.values()) for row in told["pairs"]] == pairs
     assert text == expected

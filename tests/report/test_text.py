@@ -8,7 +8,17 @@ import pytest
 from tests.report.synthetic import Synthetic, write_run
 
 from fnx.analysis import Run
-from fnx.report.text import by, describe, distance_label, plain, shorten, signs, statistic_name
+from fnx.analysis.record import Extraction, RunRecord
+from fnx.report.text import (
+    by,
+    describe,
+    distance_label,
+    origin,
+    plain,
+    shorten,
+    signs,
+    statistic_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -55,3 +65,25 @@ def test_a_long_text_is_cut_in_its_middle(text: str, limit: int, short: str) -> 
 
 def test_what_would_steer_a_terminal_is_taken_out() -> None:
     assert plain("a\x1b[2J\r\n\tb\u2028c\x00\udcff é漢") == "a?[2J b c?? é漢"
+
+
+@pytest.mark.parametrize(
+    ("reused", "extraction", "said"),
+    [
+        (True, None, " (reused)"),
+        (False, Extraction(60, 1.0), ""),
+        (False, Extraction(1060, 1.0, copied=8677), " (8,677 images copied, 1,060 extracted)"),
+        (False, None, ""),  # of an older version
+    ],
+)
+def test_where_an_embedding_came_from_is_told(
+    reused: bool, extraction: Extraction | None, said: str
+) -> None:
+    record = RunRecord(
+        dataset="d",
+        model="m",
+        statistic={"name": "ks"},
+        embedding_reused=reused,
+        extraction=extraction,
+    )
+    assert origin(record) == said

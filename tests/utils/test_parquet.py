@@ -25,7 +25,7 @@ def test_a_file_is_read_and_what_is_none_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_panic_of_polars_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def panic(file: Path) -> pl.DataFrame:
+    def panic(file: Path, **_: object) -> pl.DataFrame:
         os.write(2, b"thread panicked")
         raise pl.exceptions.PanicException("called `Option::unwrap()` on a `None` value")
 

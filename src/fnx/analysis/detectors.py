@@ -49,10 +49,21 @@ _ALWAYS_TRAINED = -1  # the fold of rows that are never held out
 class Embedded(Protocol):
     """What detectors are found in: a `fnx.Embedding` or anything with its attributes."""
 
-    features: Any
-    labels: NDArray[Any]
-    class_names: Sequence[str]
-    feature_table: pl.DataFrame
+    @property
+    def features(self) -> Any:
+        """(N, F) values."""
+
+    @property
+    def labels(self) -> NDArray[Any]:
+        """(N,) class of each row."""
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """Names of the classes."""
+
+    @property
+    def feature_table(self) -> pl.DataFrame:
+        """``layer``, ``unit`` of each feature."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +144,7 @@ def detectors(
         inner = labels.has(class_id)
         for rank in range(per_class):
             counts, agreeing = np.zeros((2, 2), np.int64), 0
-            for train, choice in zip(trained, chosen, strict=False):
+            for train, choice in zip(trained, chosen[:-1], strict=True):
                 feature = int(choice[class_id, rank])
                 column = values[:, place[feature]]
                 rule = best_rule(feature, column[train], inner[train])

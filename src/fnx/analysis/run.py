@@ -95,6 +95,9 @@ class Run:
                 layer_rows(table)
             except DataError as error:
                 return str(error)
+            moments = table.get_column("null_second_moment", default=None)
+            if moments is not None and not moments.drop_nulls().is_between(0, np.inf).all():
+                return "null_second_moment must be 0 or more"
         if name == "top_features":
             ends = (("class_id", self.classes.height), ("feature_id", self.features.height))
             for column, end in ends:

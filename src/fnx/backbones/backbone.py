@@ -159,7 +159,7 @@ class Backbone(nn.Module):
         Returns:
             What `forward` returns, to the bit, and uint8 (views located, n_features, 2): row and
             column of the unit's highest value in 256ths of the layer's map (see
-            `fnx.backbones.pooling.decode_position`); of a layer that is called several times, in
+            `fnx.backbones.fields.decode_position`); of a layer that is called several times, in
             its first call. Both are 0 where a layer has no map or mixes views and windows.
         """
         return read(self.net, self.prepared(pixels), self.taps, self.n_features, located)

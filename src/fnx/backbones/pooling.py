@@ -117,14 +117,3 @@ def encode_position(position: Tensor, count: int) -> Tensor:
     [32, 96, 160, 224]
     """
     return (2 * position + 1) * 128 // count
-
-
-def decode_position(code: int, count: int) -> int:
-    """Return the cell of `count` that `encode_position` wrote: floor((2 c + 1) · n / 512).
-
-    It is the very one where `count` is at most 256.
-
-    >>> [decode_position(code, 4) for code in (32, 96, 160, 224)]
-    [0, 1, 2, 3]
-    """
-    return (2 * int(code) + 1) * count // 512  # int: NumPy's uint8 would overflow

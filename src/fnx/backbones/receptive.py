@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fnx.backbones.dependence import DependenceOnly, narrowed
+from fnx.backbones.fields import ReceptiveField
 from fnx.backbones.networks import traced, uninitialised
 from fnx.backbones.plugin import definition
 from fnx.backbones.pooling import token_grid
@@ -26,35 +27,6 @@ _LONGER = 960
 
 #: Size, stride and start along one axis.
 Grid = tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class ReceptiveField:
-    """What the units of a layer see of an image: boxes of one size on a regular grid.
-
-    Attributes:
-        size: height and width in pixels.
-        stride: pixels from one position of the layer's map to the next, down and to the right.
-        start: top and left edge of the first position's box; negative where it begins in padding.
-        map: rows and columns of the layer's map of a square image.
-    """
-
-    size: tuple[int, int]
-    stride: tuple[int, int]
-    start: tuple[int, int]
-    map: tuple[int, int]
-
-    def box(self, row: int, column: int) -> tuple[int, int, int, int]:
-        """Return top, left, bottom and right of what one position sees, in pixels of the image.
-
-        It is as large at the border as inside, and so may reach beyond the image.
-
-        >>> ReceptiveField((3, 3), (1, 1), (-1, -1), map=(224, 224)).box(0, 10)
-        (-1, 9, 2, 12)
-        """
-        top = self.start[0] + row * self.stride[0]
-        left = self.start[1] + column * self.stride[1]
-        return top, left, top + self.size[0], left + self.size[1]
 
 
 def receptive_fields(timm_name: str, image_size: int) -> dict[str, ReceptiveField | None]:

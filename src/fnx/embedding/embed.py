@@ -46,7 +46,7 @@ def embed(images: LabelledImages, config: Config) -> tuple[Embedding, bool]:
     weights = locate(config.model, config.seed)
     inputs = shaping_inputs(images, config, weights.digest)
     found = _get_or_extract(images, config, weights, inputs)
-    _write_network_table(found, config)
+    _write_network_tables(found, config)
     with suppress(OSError):  # a folder that is only read; the time of its last use
         os.utime(found.path / "manifest.json")
     manifest = Manifest.read(found.path)  # with the digest of that table
@@ -106,7 +106,7 @@ def _get_or_extract(
         else:
             log.info("embedding reused: %s", path)
         if known is not None:
-            known_rows.add_network_table(path, known)
+            known_rows.add_network_tables(path, known)
         return dataclasses.replace(Embedding.open(path), extraction=made, lease=lease)
 
 
@@ -138,16 +138,24 @@ def embed_centre(images: LabelledImages, config: Config, folder: Path) -> Iterat
         yield Embedding.open(path)
 
 
-def _write_network_table(embedding: Embedding, config: Config) -> None:
-    """Put Table 1 beside an embedding without one: a new one, or one of an older version."""
-    if (embedding.path / "network.parquet").is_file():
+def _write_network_tables(embedding: Embedding, config: Config) -> None:
+    """Put Table 1 and receptive fields beside a new embedding, or one of an older version."""
+    missing = [name for name in store.NETWORK_TABLES if not (embedding.path / name).is_file()]
+    if not missing:
         return  # timm, which takes seconds to import, is not needed
+    from fnx.backbones.fields import as_table
     from fnx.backbones.network_table import network_table
+    from fnx.backbones.receptive import receptive_fields
 
+    name, size = config.model.timm_name, config.crops.size
     features = dict(embedding.feature_table.group_by("layer").len().iter_rows())
+    made = {
+        "network.parquet": lambda: network_table(name, size, features),
+        "receptive_fields.parquet": lambda: as_table(receptive_fields(name, size)),
+    }
     try:
-        table = network_table(config.model.timm_name, config.crops.size, features)
-        store.add_table(embedding.path, "network.parquet", table)
+        for file in missing:
+            store.add_table(embedding.path, file, made[file]())
     except Exception as error:  # any network's code; what was extracted is worth more than Table 1
         why = (str(error).splitlines() or [""])[0]
         log.warning("no Table 1 of %s: %s %s", config.model.name, type(error).__name__, why)

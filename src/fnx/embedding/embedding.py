@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fnx.analysis.labelling import class_names, labelling
 from fnx.analysis.record import RECORD, Extraction
+from fnx.backbones.fields import ReceptiveField, from_table
 from fnx.embedding import store
 from fnx.embedding.manifest import Manifest
 from fnx.errors import DataError, unknown
@@ -139,7 +140,7 @@ class Embedding:
     def positions(self) -> zarr.Array[Any] | None:
         """uint8 (N, F, 2): row and column of each unit's highest value in the centre view.
 
-        In 256ths of the layer's map (see `fnx.backbones.pooling.decode_position`). None for an
+        In 256ths of the layer's map (see `fnx.backbones.fields.decode_position`). None for an
         embedding made before positions were stored.
         """
         if self.manifest.positions is None:
@@ -155,6 +156,12 @@ class Embedding:
     def feature_table(self) -> pl.DataFrame:
         """feature_id, layer, unit, kind: the columns of `features`."""
         return self._table("features.parquet")
+
+    @cached_property
+    def receptive_fields(self) -> dict[str, ReceptiveField | None] | None:
+        """What the units of each layer see, by layer; None where that is not known here."""
+        there = (self.path / "receptive_fields.parquet").is_file()
+        return from_table(self._table("receptive_fields.parquet")) if there else None
 
     @cached_property
     def network(self) -> pl.DataFrame | None:

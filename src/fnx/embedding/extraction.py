@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,10 +100,13 @@ class Extractor(lightning.LightningModule):
         """Have pixels that came through a pipe moved to the device as others are."""
         return batch.with_tensor()
 
-    def predict_step(self, batch: Batch, _: int) -> tuple[Tensor, Tensor]:
-        """Embed one batch of the loader: float32 (images, F), uint8 (images, F, 2)."""
+    def predict_step(self, batch: Batch, _: int) -> ranks.Pending:
+        """Begin with one batch of the loader; what is returned waits for it."""
         assert self.microbatches is not None
-        values, positions = self.microbatches(batch.images())
+        return partial(self._finite, self.microbatches.start(batch.images()))
+
+    def _finite(self, pending: ranks.Pending) -> tuple[Tensor, Tensor]:
+        values, positions = pending()
         if not values.isfinite().all():
             raise DataError(_overflow(self.backbone, values, self.config.precision))
         return values, positions

@@ -211,13 +211,13 @@ def assemble(
     return copied
 
 
-def add_network_table(path: Path, known: KnownRows) -> None:
-    """Put Table 1 of another embedding of the recipe, which is the same, beside a finished one."""
-    name = "network.parquet"
-    for source in known.sources:
-        recorded = name in source.manifest.files and not (path / name).is_file()
-        if recorded and store.is_sound(source.path, source.manifest, name):
-            store.add_table(path, name, read_parquet(source.path / name))
+def add_network_tables(path: Path, known: KnownRows) -> None:
+    """Put what another embedding of the recipe tells of the network beside a finished one."""
+    for name in store.NETWORK_TABLES:
+        for source in known.sources:
+            recorded = name in source.manifest.files and not (path / name).is_file()
+            if recorded and store.is_sound(source.path, source.manifest, name):
+                store.add_table(path, name, read_parquet(source.path / name))
 
 
 def fill(path: Path, manifest: Manifest, known: KnownRows | None) -> Copied:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import math
 import queue
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import torch
@@ -148,6 +149,14 @@ class Microbatches:
             The values, float32 (images, F), means over the views; and uint8 (images, F, 2), where
             each unit is highest in the centre view (see `Backbone.with_positions`).
         """
+        return self.start(images)()
+
+    def start(self, images: Sequence[Tensor]) -> Callable[[], tuple[Tensor, Tensor]]:
+        """Begin to embed images; return a function that waits, and returns what calling would.
+
+        So the threads have the next batch before the last one's end, which they do not reach
+        together.
+        """
         alike = defaultdict(list)  # images whose views have one shape, in order
         for place, image in enumerate(images):
             alike[tuple(image.shape) if self.crops.whole else None].append(place)
@@ -157,14 +166,19 @@ class Microbatches:
             for start, part in enumerate(torch.split(views, self.cut.views)):
                 first = (self.crops.centre - start * self.cut.views) % self.crops.count
                 parts.append((part, slice(first, None, self.crops.count)))
-        found = self.run(parts)
-        rows = torch.cat([values for values, _ in found])
-        views_of = rows.view(len(images), self.crops.count, rows.shape[1])
-        means = views_of.mean(dim=1, dtype=torch.float32)
-        positions = torch.cat([places for _, places in found])
-        if len(alike) == 1:
-            return means, positions
         order = [place for places in alike.values() for place in places]
+        return partial(self._put_together, self._submit(parts), order)
+
+    def _put_together(
+        self, parts: Iterable[tuple[Tensor, Tensor]], order: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """Return means and positions in the order of the images, from parts in `order`."""
+        values, places = zip(*parts, strict=True)
+        rows, positions = torch.cat(values), torch.cat(places)
+        views_of = rows.view(len(order), self.crops.count, rows.shape[1])
+        means = views_of.mean(dim=1, dtype=torch.float32)
+        if not self.crops.whole:
+            return means, positions
         back = torch.tensor(order, device=means.device).argsort()
         return means[back], positions[back]
 
@@ -179,6 +193,10 @@ class Microbatches:
         Returns:
             For each part float32 (views, F) and uint8 (views located, F, 2).
         """
+        return list(self._submit(parts))
+
+    def _submit(self, parts: Sequence[tuple[Tensor, slice]]) -> Iterable[tuple[Tensor, Tensor]]:
+        """Begin with `parts`; the results are waited for as they are taken."""
         if self._threads is None:
             return [self._run(*part, self._on_device) for part in parts]
         device = parts[0][0].device.type
@@ -193,7 +211,7 @@ class Microbatches:
             finally:
                 self._replicas.put(replica)
 
-        return list(self._threads.map(on_thread, parts))
+        return self._threads.map(on_thread, parts)
 
     def _run(
         self, part: Tensor, located: slice, backbone: Backbone | CompiledBackbone

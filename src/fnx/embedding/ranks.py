@@ -13,7 +13,8 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +39,8 @@ from fnx.utils import launch
 from fnx.utils.progress import progress_bar
 
 T = TypeVar("T")
+#: A batch under way: waits for its values and positions, float32 (images, F), uint8 (images, F, 2).
+Pending = Callable[[], tuple[Tensor, Tensor]]
 
 # Lightning's advice on workers and samplers is not for the people who run fnx. Set as the module is
 # imported, for a spawned process runs nothing of fnx before it runs Lightning.
@@ -211,7 +214,10 @@ class ShardBatches(Sampler[list[int]]):
 
 
 class ShardWriter(BasePredictionWriter):
-    """Collects what a shard's missing images give, and writes the shard after the last of them."""
+    """Collects what a shard's missing images give, and writes the shard after the last of them.
+
+    One batch is left under way while the next is begun, also where a shard is written meanwhile.
+    """
 
     def __init__(self, path: Path, manifest: Manifest, gaps: Mapping[int, Gap]) -> None:
         super().__init__("batch")
@@ -220,28 +226,41 @@ class ShardWriter(BasePredictionWriter):
         self.gaps = gaps
         self.blocks: tuple[Tensor, ...] = ()
         self.filled = 0  # rows of the blocks
+        self.pending: deque[tuple[list[int], Pending]] = deque()
 
     def write_on_batch_end(
         self,
         trainer: lightning.Trainer,
         pl_module: lightning.LightningModule,
-        prediction: tuple[Tensor, Tensor],
+        prediction: Pending,
         batch_indices: Sequence[int] | None,
         batch: Batch,
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
+        """Keep a batch that has begun, and wait for the one before it."""
+        self.pending.append((batch.rows, prediction))
+        if len(self.pending) > 1:
+            self._put(*self.pending.popleft())
+
+    def on_predict_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Wait for the last batch."""
+        while self.pending:
+            self._put(*self.pending.popleft())
+
+    def _put(self, numbers: Sequence[int], pending: Pending) -> None:
         """Put a batch's values and positions in their place; write after the shard's last row."""
-        shard = int(batch.rows[0]) // self.manifest.rows_per_shard
+        found = pending()
+        shard = int(numbers[0]) // self.manifest.rows_per_shard
         gap = self.gaps[shard]
         if not self.blocks:
             # On the network's device: a copy to the host for each batch would make a GPU wait.
             size = len(gap.rows)
-            self.blocks = tuple(part.new_empty((size, *part.shape[1:])) for part in prediction)
+            self.blocks = tuple(part.new_empty((size, *part.shape[1:])) for part in found)
             self.filled = 0
-        for block, part in zip(self.blocks, prediction, strict=True):
-            block[self.filled : self.filled + len(batch.rows)] = part
-        self.filled += len(batch.rows)
+        for block, part in zip(self.blocks, found, strict=True):
+            block[self.filled : self.filled + len(numbers)] = part
+        self.filled += len(numbers)
         if self.filled == len(gap.rows):
             values, positions = (block.cpu().numpy() for block in self.blocks)
             store.complete_shard(self.path, self.manifest, shard, gap, values, positions)

@@ -42,7 +42,10 @@ _COLUMNS = {
     "images.parquet": ("image_id", "path", "class_id", "class_name", "status"),
     "features.parquet": ("feature_id", "layer", "unit", "kind"),
     "network.parquet": ("name",),
+    "receptive_fields.parquet": ("layer",),
 }
+# Those that tell of the network: made by whoever finds them missing.
+NETWORK_TABLES = ("network.parquet", "receptive_fields.parquet")
 
 
 def find(cache: Path, name: str, mark: str) -> Path:
@@ -75,7 +78,7 @@ def is_whole(path: Path, fingerprint: str | None = None) -> bool:
 
 def small_files(path: Path, manifest: Manifest) -> list[str]:
     """Return the names of the tables, and of the arrays' metadata."""
-    optional = ["network.parquet"] if (path / "network.parquet").exists() else []
+    optional = [name for name in NETWORK_TABLES if (path / name).exists()]
     arrays = [f"{name}.zarr/zarr.json" for name in manifest.arrays]
     return ["images.parquet", "features.parquet", *optional, *arrays]
 
@@ -333,9 +336,9 @@ def reopen(path: Path, manifest: Manifest, damaged: Sequence[int]) -> Manifest:
         for shard in sorted(set(range(manifest.n_shards)) - set(damaged)):
             _write_marker(path, manifest, shard, known_digests(path, manifest, shard) or ())
         positions = None if manifest.positions is None else ()
-        # The table of the network is made again by whoever finds it missing.
-        if not is_sound(path, manifest, "network.parquet"):
-            (path / "network.parquet").unlink(missing_ok=True)
+        for name in NETWORK_TABLES:
+            if not is_sound(path, manifest, name):
+                (path / name).unlink(missing_ok=True)
         manifest = dataclasses.replace(manifest, complete=False, shards=(), positions=positions)
         manifest.write(path)
     for shard in damaged:

@@ -110,12 +110,12 @@ def detector_quality(row: Mapping[str, Any]) -> str:
     """Say how well a detector does on images that had no part in choosing it.
 
     >>> detector_quality({"recall": 0.814, "false_positive_rate": 0.06})
-    'finds 81 %, false alarms 6 %'
+    'finds 81 %, false alarms 6 %, on images that had no part in choosing it'
     """
     if row["recall"] is None:
         return "not judged: too few images to hold some out"
     found, false = (round(100 * row[key]) for key in ("recall", "false_positive_rate"))
-    return f"finds {found} %, false alarms {false} %"
+    return f"finds {found} %, false alarms {false} %, on images that had no part in choosing it"
 
 
 def things(run: Run) -> str:

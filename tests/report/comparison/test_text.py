@@ -60,6 +60,7 @@ LAYERS = pl.DataFrame(
     {
         "run_a": ["a", "d", "d", "d"],
         "run_b": ["b", "e", "e", "e"],
+        "distance": ["raw"] * 4,
         "layer": ["x", "x", "y", "z"],
         "pct_kept_a": [0.0, 10.0, 40.0, 5.0],
         "pct_kept_b": [90.0, 12.5, 20.0, 5.0],
@@ -124,10 +125,26 @@ def test_without_a_pair_the_answer_says_so_unless_there_is_one_run() -> None:
 
 
 def test_at_most_three_pairs_of_networks_are_told() -> None:
-    layers = pl.concat([LAYERS.tail(1)] * 4)
-    pairs = pl.concat([PAIRS.tail(1)] * 4)
+    others = [pl.lit(f"e {i}").alias("run_b") for i in range(4)]
+    layers = pl.concat([LAYERS.tail(1).with_columns(other) for other in others])
+    pairs = pl.concat([PAIRS.tail(1).with_columns(other) for other in others])
     told = answers(comparison(table3=TABLE3.head(1), fits=FITS.clear(), pairs=pairs, layers=layers))
     assert len(told) == 1 + 3
+
+
+def test_of_a_pair_compared_by_both_distances_the_calibrated_one_is_told() -> None:
+    pairs, layers = (
+        pl.concat([rows.with_columns(distance=pl.lit(one)) for one in ("raw", "calibrated")])
+        for rows in (PAIRS, LAYERS)
+    )
+    alone = {"table3": TABLE3.head(1), "fits": FITS.clear(), "distances": {}}
+    two = pairs.filter(pl.col("run_a").is_in(["d"]) | (pl.col("run_b") == "b"))
+    told = answers(comparison(**alone, pairs=two, layers=layers))
+    assert [sentence[:44] for sentence in told] == [
+        "a and b rank the features by calibrated D wi",
+        "d and e are networks with different weights:",
+    ]
+    assert "keeps more in 1 of 3 layers" in told[1]
 
 
 def test_the_terminal_has_every_number(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,7 +115,8 @@ def test_each_feature_has_a_grid_of_its_tiles_in_order_of_rank(
     ]
     names = ["feature_id", "path", "view", "top", "left", "bottom", "right"]
     table = pl.DataFrame(rows, schema=names, orient="row")
-    monkeypatch.setattr(pictures, "_FEATURES_AT_ONCE", 3)
+    three = 3 * 4 * TILE * TILE * 3  # features of four tiles
+    monkeypatch.setattr(pictures, "available_memory", lambda: round(three / pictures._MEMORY_SHARE))
     monkeypatch.setattr(pictures, "_IMAGES_AT_ONCE", 2)
     images: Any = Colours([], [], "fff")
     pictures.draw_features(run, table, images, Crops("center", TILE, TILE))

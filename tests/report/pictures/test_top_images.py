@@ -23,7 +23,8 @@ from fnx.images import LabelledImages, open_images
 from fnx.images.crops import Crops
 from fnx.images.reference import open_reference, reference_crops
 from fnx.report.pictures import top_images as module
-from fnx.report.pictures.top_images import BOX, highest, positions_at, rank, top_images
+from fnx.report.pictures.ranking import highest
+from fnx.report.pictures.top_images import BOX, positions_at, rank, top_images
 
 INF, NAN = float("inf"), float("nan")
 
@@ -43,7 +44,12 @@ INF, NAN = float("inf"), float("nan")
     ],
 )
 def test_the_highest_values_come_first(values: list[float], k: int, expected: list[int]) -> None:
-    assert highest(np.array(values, np.float32), k).tolist() == expected
+    column = np.array(values, np.float32)
+    block = np.column_stack([column, column[::-1], np.zeros_like(column)])
+    mine, reverse, nothing = highest(block, k).tolist()
+    assert mine == expected + [-1] * (k - len(expected))
+    assert sorted(column[::-1][reverse[: len(expected)]]) == sorted(column[expected])
+    assert nothing == [-1] * k
 
 
 def made(folder: Path, values: np.ndarray, positions: np.ndarray | None, shards: int) -> Embedding:
@@ -84,21 +90,29 @@ def test_ranks_are_those_of_a_plain_sort_of_the_chosen_rows(tmp_path: Path) -> N
         assert found["activation"].to_list() == values[expected, feature].tolist()
 
 
-def test_features_are_read_by_chunks_of_64_columns(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("memory", "width"), [(1, 64), (4 * 4 * 128 - 1, 64), (4 * 4 * 128, 128)])
+def test_features_are_read_by_whole_chunks_of_64_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int, width: int
+) -> None:
     embedding = made(tmp_path / "e", np.ones((4, 130), np.float32), None, 1)
     read: list[tuple[int, int]] = []
 
     class Watched:
+        shape = (4, 130, 2)
+
         def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
             read.append((key[1].start, key[1].stop))
-            return np.ones((4, 130), np.float32)[key]
+            return np.ones(self.shape, np.float32)[(*key, 0)]
 
+    monkeypatch.setattr(module, "_BYTES_AT_ONCE", memory)
     embedding.__dict__["features"] = Watched()
     assert rank(embedding, np.arange(4), 2).is_empty()
-    assert read == [(0, 64), (64, 128), (128, 192)]
+    expected = [(start, min(start + width, 130)) for start in range(0, 130, width)]
+    assert read == expected
     read.clear()
-    positions_at(Watched(), np.zeros(4, int), np.array([129, 63, 64, 0]))
-    assert read == [(0, 64), (64, 128), (128, 192)]
+    monkeypatch.setattr(module, "_BYTES_AT_ONCE", memory // 2)
+    positions_at(Watched(), np.zeros(3, int), np.array([129, 64, 129]))
+    assert read == [part for part in expected if part[1] > 64]
 
 
 def test_positions_are_those_of_their_rows_and_features() -> None:
@@ -136,11 +150,13 @@ def centre_of(maps: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("crops", ["center", "ten"])
 def test_they_are_those_of_a_plain_loop(
-    tiny: Callable[..., Config], tmp_path: Path, crops: str
+    tiny: Callable[..., Config], tmp_path: Path, crops: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny(f"crops={crops}", "report.pictures_per_feature=5", "model.layers=[conv1.0]")
     images = opened(config)
     embedding, _ = embed(images, config)
+    # What the units see lies beside the embedding: neither timm nor the network is needed.
+    monkeypatch.delattr("fnx.backbones.receptive.receptive_fields")
     table = top_images(embedding, images, config, None, tmp_path)
     assert table.columns == [
         "feature_id", "rank", "image_id", "activation", *BOX, "view",

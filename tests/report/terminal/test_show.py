@@ -21,6 +21,7 @@ from rich.console import RenderableType
 from tests.report.shapes import INF, Runs
 
 from fnx.analysis import Run
+from fnx.analysis.detectors import SCHEMA
 from fnx.analysis.profiles import class_profile, feature_profile, layer_profile
 from fnx.report.terminal import show
 from fnx.report.terminal.closing import summary
@@ -53,6 +54,15 @@ def reused(run: Run, n_failed: int = 3) -> Run:
     folder = Path(shutil.copytree(run.path, f"{run.path}-reused", dirs_exist_ok=True))
     (folder / "report.html").touch()
     return Run(folder, record, {"images": failed})
+
+
+def detected(run: Run) -> Run:
+    """The run with detectors: one judged, one of too few images, by absence."""
+    rows = [
+        (0, "zebu", 1, 9, "pool1", 4, "+", 3.2049, 0.8125, 0.75, 0.755, 0.8149, 0.0599, 0.8),
+        (1, "ant", 1, 0, "conv1", 0, "-", -0.000123456, -1.0, -1.0, None, None, None, None),
+    ]
+    return Run(run.path, run.record, {"detectors": pl.DataFrame(rows, SCHEMA, orient="row")})
 
 
 def feature(run: Run, number: int, values: Values | str, *, every_class: bool = False,
@@ -95,6 +105,9 @@ def all_shown(runs: Runs) -> dict[str, Iterable[RenderableType]]:
         "feature, 0.5 says nothing": feature(runs.half, 9, "gone"),
         "layer, 0.5 says nothing": layer(runs.half, "conv2"),
         "class": of_class(signed, 0),
+        "detectors": show.show_detectors(detected(signed)),
+        "class with a detector": of_class(detected(signed), 0, 1),
+        "class whose detector is not judged": of_class(detected(signed), 1, 1),
         "class, calibrated": of_class(runs.calibrated, 0),
         "feature, calibrated": feature(runs.calibrated, 9, "gone"),
         "layer, calibrated": layer(runs.calibrated, "pool1"),

@@ -98,8 +98,8 @@ def compared_distances(runs: Sequence[Run], asked: str = "auto") -> tuple[tuple[
     if not differ:
         return ("raw", "calibrated") if asked == "both" else ("calibrated",), ""
     if asked == "both":
-        return ("raw", "calibrated"), f"{why}; it does not give them larger calibrated D."
-    return ("calibrated",), f"{why}: calibrated D is compared, which it does not enlarge."
+        return ("raw", "calibrated"), f"{why}; it hardly enlarges calibrated D."
+    return ("calibrated",), f"{why}: calibrated D is compared, which it hardly enlarges."
 
 
 def shared(a: Run, b: Run) -> Shared:

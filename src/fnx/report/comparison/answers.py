@@ -15,7 +15,9 @@ def answers(compared: Comparison) -> list[str]:
     """Say the most important results of a comparison, in a few sentences."""
     sentences = [*_on_thresholds(compared.table3), *_on_fits(compared.fits)]
     sentences += dict.fromkeys(why for _, why in compared.distances.values() if why)
-    unit = compared.pairs.filter(by="unit").drop_nulls("spearman")
+    # Of a pair that is compared by both distances, the calibrated one.
+    pairs = compared.pairs.unique(["run_a", "run_b"], keep="last", maintain_order=True)
+    unit = pairs.filter(by="unit").drop_nulls("spearman")
     if unit.height:
         ordered = unit.sort("spearman", descending=True, maintain_order=True)
         best = ordered.row(0, named=True)
@@ -24,7 +26,7 @@ def answers(compared: Comparison) -> list[str]:
             sentences.append(f"Least alike: {_agreement_of(ordered.row(-1, named=True))}")
     sentences += [
         _sources(compared.layers, pair)
-        for pair in compared.pairs.filter(by="distribution").head(3).rows(named=True)
+        for pair in pairs.filter(by="distribution").head(3).rows(named=True)
     ]
     if compared.pairs.is_empty() and len(compared.runs) > 1:
         sentences.append(
@@ -78,7 +80,7 @@ def _agreement_of(pair: dict[str, Any]) -> str:
 
 def _sources(layers: pl.DataFrame, pair: dict[str, Any]) -> str:
     more = pl.col("pct_kept_b") - pl.col("pct_kept_a")
-    rows = layers.filter(run_a=pair["run_a"], run_b=pair["run_b"])
+    rows = layers.filter(**{name: pair[name] for name in ("run_a", "run_b", "distance")})
     widest = rows.sort(more.abs(), descending=True, maintain_order=True).row(0, named=True)
     return (
         f"{pair['run_a']} and {pair['run_b']} are networks with different weights: the second keeps"

@@ -139,9 +139,9 @@ def _one(
         axes.vlines(modes, at - 0.36, at + 0.36, color=style.MUTED, linewidth=1)
         colour, marker, label = _LOOK[sign]
         label = label if run.signed else "real labels"
-        at = [place[name] for name in rows["layer"]]
-        _points(axes, rows, at, colour, marker, label)
-        _means(axes, rows, at, colour, "mean, 0 included" if sign == "+" else None)
+        positions = [place[name] for name in rows["layer"]]
+        _points(axes, rows, positions, colour, marker, label)
+        _means(axes, rows, positions, colour, "mean, 0 included" if sign == "+" else None)
     if thresholds:
         style.run_thresholds(axes, run, above=True)
 
@@ -222,5 +222,9 @@ def _means(
 ) -> None:
     """Draw the means of calibrated distances, which compare classes of any size; none of raw."""
     if "mean" in rows.columns:
-        look = {"markersize": 5, "markerfacecolor": style.PAPER, "linestyle": "none"}
+        look: dict[str, Any] = {
+            "markersize": 5,
+            "markerfacecolor": style.PAPER,
+            "linestyle": "none",
+        }
         axes.plot(rows["mean"], positions, "D", color=colour, label=label, zorder=4, **look)

@@ -26,6 +26,7 @@ from fnx.images.crops import Crops
 from fnx.images.reference import reference_crops
 from fnx.report.pictures.paths import class_path, sprite_path
 from fnx.report.pictures.top_images import BOX, top_images
+from fnx.utils.memory import available_memory
 from fnx.utils.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ COLUMNS = 3  # tiles in a row of a grid
 CLASS_IMAGES = 9  # samples of each class
 EXTREMES = 6  # features of each layer, by presence and by absence, that always have a picture
 GREY = 128
-_FEATURES_AT_ONCE = 2000  # whose tiles lie in memory: 0.5 GB
+GREYS = (GREY,) * 3
+_MEMORY_SHARE = 0.25  # of what is free, for tiles: an image is decoded once for all of them
 _IMAGES_AT_ONCE = 64
 
 Pixels = NDArray[np.uint8]
@@ -112,17 +114,21 @@ def draw_features(run: Run, table: pl.DataFrame, images: LabelledImages, crops: 
     table = table.join(places, on="feature_id", maintain_order="left")
     drawn = table.partition_by("layer", "unit", maintain_order=True, as_dict=True)
     names = list(drawn)
+    of_feature = TILE * TILE * 3 * max((part.height for part in drawn.values()), default=1)
+    at_once = max(1, int(_MEMORY_SHARE * available_memory()) // of_feature)
     bar = progress_bar("pictures", total=len(names), unit="features")
     with bar, ThreadPoolExecutor() as threads:
-        for start in range(0, len(names), _FEATURES_AT_ONCE):
-            some = names[start : start + _FEATURES_AT_ONCE]
+        for start in range(0, len(names), at_once):
+            some = names[start : start + at_once]
             part = pl.concat([drawn[name] for name in some])
             cuts: dict[str, list[Cut]] = {}
             for number, (path, view, *box) in enumerate(part.select("path", "view", *BOX).rows()):
                 cuts.setdefault(path, []).append((number, view, tuple(box)))
-            pixels = np.full((part.height, TILE, TILE, 3), GREY, np.uint8)
+            pixels = np.empty((part.height, TILE, TILE, 3), np.uint8)
+            missing = np.ones(part.height, np.bool_)
             for number, tile in cut_tiles(cuts, images.open, crops, threads):
-                pixels[number] = tile
+                pixels[number], missing[number] = tile, False
+            pixels[missing] = GREY
             files = [sprite_path(run.path, *name) for name in some]
             ends = np.cumsum([drawn[name].height for name in some])
             for _ in threads.map(_save, files, np.split(pixels, ends[:-1])):
@@ -181,7 +187,10 @@ def cut_tiles(
         except Exception:
             unread.append(path)
             return []
-        return [(number, cut_out(views[view], box)) for number, view, box in cuts[path]]
+        shown = [(number, (view, within(views[view], box))) for number, view, box in cuts[path]]
+        # One tile for all features of deep layers, whose boxes all hold the whole view.
+        found = {(view, box): cut_out(views[view], box) for view, box in {cut[1] for cut in shown}}
+        return [(number, found[cut]) for number, cut in shown]
 
     paths = list(cuts)
     for start in range(0, len(paths), _IMAGES_AT_ONCE):
@@ -192,24 +201,31 @@ def cut_tiles(
         log.warning(text, len(unread), min(unread))
 
 
-def cut_out(view: Pixels, box: Box) -> Pixels:
-    """Return a box of a view as a tile, in its own shape; grey beyond the view's border and beside.
-
-    A box that is larger than the view, as deep layers' are, is cut to the view: no frame around it.
-
-    Args:
-        view: uint8 (H, W, 3).
-        box: top, left, bottom, right; may reach beyond the view.
-    """
+def within(view: Pixels, box: Box) -> Box:
+    """Cut a box that is larger than the view, as deep layers' are, to it: no frame around it."""
     top, left, bottom, right = box
     if top <= 0 and bottom >= view.shape[0]:
         top, bottom = 0, view.shape[0]
     if left <= 0 and right >= view.shape[1]:
         left, right = 0, view.shape[1]
-    grey = (GREY,) * 3
-    framed = Image.new("RGB", (max(1, right - left), max(1, bottom - top)), grey)
-    framed.paste(Image.fromarray(view), (-left, -top))
-    return np.asarray(ImageOps.pad(framed, (TILE, TILE), Image.Resampling.BICUBIC, color=grey))
+    return top, left, bottom, right
+
+
+def cut_out(view: Pixels, box: Box) -> Pixels:
+    """Return a box of a view as a tile, in its own shape; grey beyond the view's border and beside.
+
+    Args:
+        view: uint8 (H, W, 3).
+        box: top, left, bottom, right; may reach beyond the view.
+    """
+    top, left, bottom, right = within(view, box)
+    shape = max(1, bottom - top), max(1, right - left)
+    inside = view[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
+    framed = Image.fromarray(inside) if inside.size else Image.new("RGB", (1, 1), GREYS)
+    if inside.shape[:2] != shape:
+        part, framed = framed, Image.new("RGB", shape[::-1], GREYS)
+        framed.paste(part, (max(0, -left), max(0, -top)))
+    return np.asarray(ImageOps.pad(framed, (TILE, TILE), Image.Resampling.BICUBIC, color=GREYS))
 
 
 def _save(file: Path, grid: Pixels) -> None:

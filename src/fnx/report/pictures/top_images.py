@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from fnx.backbones.fields import ReceptiveField, decode_position
 from fnx.embedding.embed import embed_centre
 from fnx.embedding.embedding import Embedding
 from fnx.embedding.store import COLUMNS_PER_CHUNK
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from fnx.images.dataset import LabelledImages
 
 BOX = ("top", "left", "bottom", "right")
+_BYTES_AT_ONCE = 1 << 26  # of a block of columns
 
 
 def top_images(
@@ -69,7 +71,12 @@ def top_images(
             located = table.filter(pl.col("feature_id").is_in(list(shown)))
         codes = _find_again(located, images, config, folder)
     layers = embedding.feature_table["layer"].gather(located["feature_id"])
-    boxes = _boxes(located["path"], layers, codes, images, crops, config.model.timm_name)
+    fields = embedding.receptive_fields
+    if fields is None:  # of an older version, in a folder that cannot be written
+        from fnx.backbones.receptive import receptive_fields  # imports timm
+
+        fields = receptive_fields(config.model.timm_name, crops.size)
+    boxes = _boxes(fields, located["path"], layers, codes, images, crops, config.model.timm_name)
     boxed = located.select("feature_id", "rank").with_columns(
         pl.Series(name, boxes[:, at]) for at, name in enumerate(BOX)
     )
@@ -87,44 +94,44 @@ def rank(embedding: Embedding, rows: NDArray[np.integer], k: int) -> pl.DataFram
     """Return the k rows of the embedding with the highest values of each feature.
 
     Args:
-        embedding: read by chunks of columns, so that memory does not grow with the features.
+        embedding: read by some chunks of columns at a time, so that memory does not grow with the
+            features.
         rows: those that are ranked.
         k: rows kept per feature, at most.
 
     Returns:
         ``feature_id``, ``rank`` (from 1), ``row``, ``activation``.
     """
-    n_features = embedding.manifest.features
+    from fnx.report.pictures.ranking import highest  # compiled
+
+    n_rows, n_features = embedding.manifest.rows, embedding.manifest.features
     parts: list[tuple[NDArray[Any], ...]] = []
     columns_of = open_columns(embedding.features)
     with progress_bar("top images", total=n_features, unit="features") as bar:
-        for start in range(0, n_features, COLUMNS_PER_CHUNK):
-            block = columns_of.read(start, min(start + COLUMNS_PER_CHUNK, n_features))[rows]
-            for feature_id, values in enumerate(np.ascontiguousarray(block.T), start):
-                best = highest(values, k)
-                ids = np.full(len(best), feature_id, np.int64)
-                ranks = np.arange(1, len(best) + 1, dtype=np.int32)
-                parts.append((ids, ranks, rows[best].astype(np.int64), values[best]))
+        for columns in _blocks(n_rows, n_features, bytes_per_value=4):
+            block = columns_of.read(columns.start, columns.stop).astype(np.float32, copy=False)
+            if len(rows) < n_rows:
+                block = block[rows]
+            best = highest(block, k)
+            feature, place = np.nonzero(best >= 0)
+            at = best[feature, place]
+            parts.append((feature + columns.start, place + 1, rows[at], block[at, feature]))
             bar.update(block.shape[1])
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    return pl.DataFrame(columns, schema=["feature_id", "rank", "row", "activation"])
+    schema = {"feature_id": pl.Int64, "rank": pl.Int32, "row": pl.Int64, "activation": pl.Float32}
+    found = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    return pl.DataFrame(found, schema=schema)
 
 
-def highest(values: NDArray[np.float32], k: int) -> NDArray[np.intp]:
-    """Return the places of the k highest values, equal ones in order.
+def _blocks(rows: int, columns: int, bytes_per_value: int) -> Iterator[slice]:
+    """Yield slices of columns that are read together: some chunks, for asking for one costs more.
 
-    Zeros and values that are not finite are left out; a constant has no highest values.
-
-    >>> highest(np.array([0, 3, 1, 3, 2], np.float32), 3).tolist()
-    [1, 3, 4]
+    >>> [(part.start, part.stop) for part in _blocks(8677, 2000, 4)]
+    [(0, 1920), (1920, 2000)]
     """
-    if values.min() == values.max():
-        return np.empty(0, np.intp)
-    places = np.flatnonzero(np.isfinite(values) & (values != 0))
-    if len(places) > k:
-        least = np.partition(values[places], -k)[-k]
-        places = places[values[places] >= least]
-    return places[np.argsort(-values[places], kind="stable")][:k]
+    chunks = _BYTES_AT_ONCE // (COLUMNS_PER_CHUNK * max(1, rows) * bytes_per_value)
+    step = COLUMNS_PER_CHUNK * max(1, chunks)
+    for start in range(0, columns, step):
+        yield slice(start, min(start + step, columns))
 
 
 def positions_at(
@@ -138,12 +145,14 @@ def positions_at(
         features: integers (n,).
     """
     found = np.empty((len(rows), 2), np.uint8)
-    chunks = features // COLUMNS_PER_CHUNK
-    for chunk in np.unique(chunks):
-        start = int(chunk) * COLUMNS_PER_CHUNK
-        block = np.asarray(positions[:, start : start + COLUMNS_PER_CHUNK])
-        mine = np.flatnonzero(chunks == chunk)
-        found[mine] = block[rows[mine], features[mine] - start]
+    order = np.argsort(features, kind="stable")
+    n_rows, n_features, _ = positions.shape
+    for columns in _blocks(n_rows, n_features, bytes_per_value=2):
+        first, last = np.searchsorted(features, (columns.start, columns.stop), sorter=order)
+        if first < last:
+            mine = order[first:last]
+            block = np.asarray(positions[:, columns])
+            found[mine] = block[rows[mine], features[mine] - columns.start]
     return found
 
 
@@ -165,6 +174,7 @@ def _find_again(
 
 
 def _boxes(
+    fields: Mapping[str, ReceptiveField | None],
     paths: pl.Series,
     layers: pl.Series,
     codes: NDArray[np.uint8],
@@ -173,24 +183,23 @@ def _boxes(
     timm_name: str,
 ) -> NDArray[np.int32]:
     """Return top, left, bottom and right of what each unit sees at its position, int32 (n, 4)."""
-    # These import timm.
-    from fnx.backbones.networks import map_sizes
-    from fnx.backbones.pooling import decode_position
-    from fnx.backbones.receptive import receptive_fields
-
-    fields = receptive_fields(timm_name, crops.size)
     square = (crops.size, crops.size)
     views = _views(paths, images, crops)
-    boxes = np.empty((len(paths), 4), np.int32)
-    for at, (path, layer, code) in enumerate(zip(paths, layers, codes.tolist(), strict=True)):
-        field, view = fields.get(layer), views.get(path, square)
+    shapes = np.array([views.get(path, square) for path in paths], np.int64).reshape(-1, 2)
+    boxes = np.zeros((len(paths), 4), np.int32)
+    boxes[:, 2:] = shapes
+    sides = zip(("height", "width"), shapes.T, strict=True)
+    alike = pl.DataFrame({"layer": layers, **dict(sides)})
+    alike = alike.with_row_index("at").group_by("layer", "height", "width", maintain_order=True)
+    for (layer, *view), rows in alike:
+        field, at = fields.get(layer), rows["at"].to_numpy()
         size = field and field.map
-        if view != square:
-            size = map_sizes(timm_name, crops.size, view).get(layer)
-        boxes[at] = (0, 0, *view)
+        if tuple(view) != square:
+            from fnx.backbones.networks import map_sizes  # imports timm
+
+            size = map_sizes(timm_name, crops.size, (view[0], view[1])).get(layer)
         if field and size:
-            row, column = (decode_position(*pair) for pair in zip(code, size, strict=True))
-            boxes[at] = field.box(row, column)
+            boxes[at] = field.boxes(decode_position(codes[at], size))
     return boxes
 
 

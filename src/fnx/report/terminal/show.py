@@ -87,9 +87,7 @@ def show_class(run: Run, profile: ClassProfile) -> Iterator[RenderableType]:
         known.append(("kept", kept))
     if run.has("detectors"):
         row = run.detectors.filter(class_id=profile.class_id, rank=1).row(0, named=True)
-        known.append(
-            ("detector", f"{detector_rule(row)}: {detector_quality(row)}, on unseen images")
-        )
+        known.append(("detector", f"{detector_rule(row)}: {detector_quality(row)}"))
     yield from _opening(
         run, f"{profile.name} {_place(profile.class_id, run.classes.height)}", known
     )

@@ -50,7 +50,7 @@ function detectorCard(detector, name) {
     el("div", {},
       el("h2", {}, "One unit that detects it"),
       el("p", {}, el("a", { href: address.feature(detector.id) }, code(detector.rule)), ` → ${shorten(name, 80)}: `,
-        el("b", {}, detector.quality), ", on images that had no part in choosing it.")));
+        `${detector.quality}.`)));
 }
 
 async function classView(id) {

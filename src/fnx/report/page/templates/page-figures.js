@@ -150,7 +150,7 @@ function beyond(real, suffix = "") {
   const rest = 100 - sum(real);
   const where = isCalibrated() ? `are at ${run.neutral}` : "lie beyond"; // no farther out than chance
   return rest < 0.005 ? [] : [{
-    text: `${number(rest, 2)} % of the pairs ${where}: not drawn`, showarrow: false, xref: "paper", yref: `y${suffix} domain`, x: 0.99, y: 0.97, xanchor: "right", yanchor: "top",
+    text: `${number(rest, 2)} % of the pairs ${where}: not drawn`, showarrow: false, xref: "paper", yref: `y${suffix} domain`, x: 0.99, y: isCalibrated() ? 0.88 : 0.5, xanchor: "right",
   }];
 }
 
