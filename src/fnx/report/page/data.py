@@ -317,7 +317,7 @@ def features(run: Run) -> Iterator[dict[str, Any]]:
     for start in range(0, run.features.height, step):
         rows = slice(start, start + step)
         real = np.asarray(run.distances[rows])
-        value = {
+        value: dict[str, Any] = {
             "random": packed(run.scan.random[rows], "f4"),
             "constant": packed(constant[rows], "u1"),
         }
