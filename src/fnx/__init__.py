@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fnx.analysis.detectors import detectors as detectors
+    from fnx.commands.run import analyze as analyze
     from fnx.commands.run import run as run
     from fnx.embedding import Embedding as Embedding
     from fnx.registry import backbone as backbone
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
+    "analyze": "fnx.commands.run",
     "Embedding": "fnx.embedding",
     "Null": "fnx.statistics.null",
     "Run": "fnx.report.notebook",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -17,25 +17,27 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from fnx.analysis.detectors import detectors as find_detectors
+from fnx.analysis.labelling import groups
 from fnx.analysis.record import RECORD, Counts, Kept, KeptBySign, RunRecord, Stopwatch, versions
 from fnx.analysis.significance import add_significance, pooled_null
 from fnx.analysis.tables import analyse
-from fnx.config.checks import check, check_listing
+from fnx.config.checks import check, check_features, check_listing
 from fnx.config.compose import reference_dataset
 from fnx.config.schema import Config
 from fnx.embedding import Embedding, embed
+from fnx.embedding.array_files import read_array
 from fnx.images import LabelledImages, list_images, open_images
 from fnx.images.reference import open_reference, reference_crops
 from fnx.registry import statistics
 from fnx.report import print_summary, track, write_report
 from fnx.report.notebook import Run
 from fnx.report.pictures.pictures import write_pictures
+from fnx.report.pictures.top_rows import write_top_rows
 from fnx.statistics import dask as on_dask
 from fnx.statistics.calibration import second_moment
 from fnx.statistics.engine import all_distances
 from fnx.statistics.null import Null
 from fnx.statistics.null import null as make_null
-from fnx.statistics.permutations import permutations
 from fnx.thresholds import Thresholds, find_thresholds
 from fnx.utils.launch import NonZeroRankExit
 from fnx.utils.progress import progress_bar
@@ -47,7 +49,9 @@ log = logging.getLogger(__name__)
 Distances = NDArray[np.float32]
 
 
-def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
+def run(
+    config: Config, run_dir: Path, *, sweep: str | None = None, array: Embedding | None = None
+) -> Run:
     """Find out what every feature says about every class, from images to report.
 
     Args:
@@ -55,6 +59,7 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
         run_dir: folder of the run, made if it is not there. It is finished when it has its
             ``run.json``.
         sweep: id of the sweep that the run belongs to, if any.
+        array: the features of ``dataset=array``, where they are not in a file.
 
     Raises:
         FnxError: what the user can mend, found before the long work where it can be.
@@ -62,17 +67,24 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
     check(config)
     stage = Stopwatch()
 
-    with stage("images"):  # the target task: labelled images (Section 3.2)
-        listing = list_images(config.dataset)
-        check_listing(config, listing.classes)
-        images = open_images(config.dataset, Path(config.paths.cache), listing)
-        check_listing(config, images.class_names)  # less the classes that cannot be read
-        reference = open_reference(images, config, reference_dataset(config))
+    of_array = config.dataset.layout == "array"
+    images: LabelledImages | None = None
+    reference: LabelledImages | None = None
+    with stage("array" if of_array else "images"):  # the target task (Section 3.2)
+        if of_array:
+            array = array or read_array(config.dataset)
+            check_features(config, array.feature_table, array.class_names)
+        else:
+            images, reference = list_and_open(config)
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / RECORD).unlink(missing_ok=True)  # of an earlier run in this folder
 
-    with stage("embedding"):  # crops through the network, pooled and averaged (Section 3.3)
-        embedding, reused, reference_embedding = extract(images, reference, config)
+    if array is not None:
+        embedding, reused, reference_embedding = array, True, array
+    else:
+        assert images is not None
+        with stage("embedding"):  # crops through the network, pooled, averaged (Section 3.3)
+            embedding, reused, reference_embedding = extract(images, reference, config)
 
     with stage("distances"):  # inner against outer class, real and random labels (Sections 4, 7)
         real, random, constant = measure_distances(embedding, config, run_dir)
@@ -99,21 +111,34 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
             null_second_moment=None if null is None else null.second_moment,
         )
         found["top_features"] = add_significance(
-            found["top_features"], real, np.bincount(embedding.labels), embedding.features, null
+            found["top_features"],
+            real,
+            embedding.labelling.class_sizes,
+            embedding.features,
+            null,
+            embedding.manifest.rows,
         )
 
     with stage("detectors"):  # single features as rules, judged on images they were not chosen by
-        found["detectors"] = find_detectors(embedding, seed=config.seed)
+        found["detectors"] = find_detectors(
+            embedding, groups=groups(embedding.images), seed=config.seed
+        )
         if embedding.network is not None:
             found["network"] = embedding.network
         write_tables(found, run_dir)
 
-    record = make_record(config, images, embedding, reused, found, stage)
+    warnings = () if images is None else images.warnings
+    record = make_record(config, warnings, embedding, reused, found, stage)
     if reference_embedding is not embedding:
         record = replace(record, reference_embedding=str(reference_embedding.path))
     with stage("pictures"):  # what each feature answers to (Figures 2, 3, 4, 7)
         unfinished = Run(run_dir, record, found)
-        top_images = write_pictures(unfinished, images, reference, reference_embedding, config)
+        if images is None:
+            found["embedding"] = embedding
+            count = config.report.pictures_per_feature
+            top_images: pl.DataFrame | None = write_top_rows(unfinished, embedding, count)
+        else:
+            top_images = write_pictures(unfinished, images, reference, reference_embedding, config)
 
     finished = Run(run_dir, record, {**found, "top_images": top_images})
 
@@ -125,6 +150,15 @@ def run(config: Config, run_dir: Path, *, sweep: str | None = None) -> Run:
     track(finished, config.logger, sweep=sweep)
     print_summary(finished)
     return finished
+
+
+def list_and_open(config: Config) -> tuple[LabelledImages, LabelledImages | None]:
+    """Return the labelled images, and those that show what features answer to, if any."""
+    listing = list_images(config.dataset)
+    check_listing(config, listing.classes)
+    images = open_images(config.dataset, Path(config.paths.cache), listing)
+    check_listing(config, images.class_names)  # less the classes that cannot be read
+    return images, open_reference(images, config, reference_dataset(config))
 
 
 def extract(
@@ -159,8 +193,9 @@ def measure_distances(
         (F, C) and (R, F, C), memory maps of ``distances.npy`` and ``distances_random.npy`` in
         `run_dir`; and (F,) whether a feature is constant.
     """
-    labels = embedding.labels
-    random_labels = permutations(labels, config.threshold["permutations"], config.seed)
+    labels = embedding.labelling
+    number, together = config.threshold["permutations"], groups(embedding.images)
+    random_labels = labels.permuted(number, config.seed, together)
     shape = (embedding.manifest.features, len(embedding.class_names))
     real = _reserve(run_dir / "distances.npy", shape)
     random = _reserve(run_dir / "distances_random.npy", (len(random_labels), *shape))
@@ -173,10 +208,11 @@ def measure_distances(
     with progress_bar(f"distances ({name})", total=shape[0], unit="features") as bar:
         measured = compute(
             embedding.features,
-            np.vstack([labels, random_labels]),
+            np.vstack([labels.codes, random_labels]),
             shape[1],
             statistics.get(name),
             statistic,
+            sets=labels.sets,
             out=[real, *random],
             progress=bar.update,
         )
@@ -195,7 +231,13 @@ def measure_null(embedding: Embedding, random: Distances, config: Config) -> Nul
         log.warning("statistic=%s cannot be calibrated: its distances stay as they are", entry.name)
         return None
     if method == "permutation":
-        return pooled_null(random, np.bincount(embedding.labels), entry, config.statistic)
+        return pooled_null(
+            random,
+            embedding.labelling.class_sizes,
+            entry,
+            config.statistic,
+            embedding.manifest.rows,
+        )
     return find_null(method, embedding, random, config)
 
 
@@ -207,12 +249,13 @@ def find_null(method: str, embedding: Embedding, random: Distances, config: Conf
     parameters = {key: value for key, value in config.statistic.items() if key != "name"}
     entry = statistics.get(config.statistic["name"])
     if method == "exact":
-        moments = second_moment(random, np.bincount(embedding.labels), neutral=entry.neutral)
+        sizes, rows = embedding.labelling.class_sizes, embedding.manifest.rows
+        moments = second_moment(random, sizes, neutral=entry.neutral, n_images=rows)
         bound = entry.bind(parameters)
         return Null(method, entry.name, bound, moments, features=embedding.features)
     return make_null(
         embedding.features,
-        embedding.labels,
+        embedding.labelling,
         statistic=entry.name,
         method=method,
         draws=config.calibration.draws,
@@ -250,7 +293,8 @@ def choose_thresholds(
         random,
         strategy=strategy.pop("name"),
         statistic=config.statistic["name"],
-        class_sizes=np.bincount(embedding.labels),
+        class_sizes=embedding.labelling.class_sizes,
+        n_images=embedding.manifest.rows,
         find_null=wanted,
         **strategy,
     )
@@ -265,7 +309,7 @@ def write_tables(found: Mapping[str, Any], run_dir: Path) -> None:
 
 def make_record(
     config: Config,
-    images: LabelledImages,
+    warnings: Sequence[str],
     embedding: Embedding,
     reused: bool,
     found: Mapping[str, Any],
@@ -274,6 +318,7 @@ def make_record(
     """Return the run's record; the times of the stages still to come are added to its `seconds`."""
     plus, *minus = (Kept(**row) for row in found["thresholds"].drop("sign").to_dicts())
     failed = embedding.images.filter(pl.col("status") == "failed").height
+    of_array = config.dataset.layout == "array"
     return RunRecord(
         fnx_version=fnx_version(),
         versions=versions(),
@@ -282,13 +327,13 @@ def make_record(
         seed=config.seed,
         dataset=redacted(config.dataset.name),
         model=redacted(config.model.name),
-        tap=config.model.tap,
-        crops=asdict(config.crops),
+        tap="" if of_array else config.model.tap,
+        crops={} if of_array else asdict(config.crops),
         statistic=config.statistic,
         neutral=found["domain"].neutral,
         threshold=config.threshold,
         fingerprint=embedding.manifest.fingerprint,
-        embedding=str(embedding.path),
+        embedding=config.dataset.file or "in memory" if of_array else str(embedding.path),
         embedding_reused=reused,
         extraction=embedding.extraction,
         weights_digest=embedding.manifest.inputs["weights"],
@@ -301,6 +346,6 @@ def make_record(
         ),
         thresholds=KeptBySign(plus, *minus),
         seconds=stage.seconds,
-        warnings=redacted(list(images.warnings)),
+        warnings=redacted(list(warnings)),
         config=redacted(asdict(config)),
     )

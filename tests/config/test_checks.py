@@ -192,7 +192,7 @@ def altered(config: Config, words: str) -> Config:
         (
             "report.reference_dataset=no/where",
             "report.reference_dataset=no/where: no folder and no data set of this name; allowed "
-            "are a folder with images and caltech101,",
+            "are a folder with images and array, caltech101,",
         ),
         (
             "report.reference_dataset=folder",

@@ -47,7 +47,8 @@ def test_the_recipe_of_the_paper(compose: Compose) -> None:
 ONE_OR_MORE = (
     "dataset.depth dataset.limit_per_class dataset.max_pixels model.input_size crops.resize "
     "crops.size trainer.num_nodes trainer.batch_size engine.threads engine.workers report.top_k "
-    "report.pictures_per_feature report.reference_limit_per_class calibration.draws"
+    "report.pictures_per_feature report.reference_limit_per_class calibration.draws "
+    "dataset.certainty"
 )
 USUAL = {
     "dataset.depth": 1, "dataset.path_column": "path", "dataset.intensity_range": "auto",
@@ -62,6 +63,7 @@ USUAL = {
     "report.formats": ["png", "svg"], "report.mode": "empirical", "report.top_k": 10,
     "report.pictures": "top", "report.pictures_per_feature": 9, "report.pairs": [],
     "report.distance": "raw", "calibration.draws": 2_000,
+    "dataset.certainty": 1, "dataset.concept_columns": [],
     "report.reference_crops": "center", "seed": 0, "debug": False,
 }  # fmt: skip
 

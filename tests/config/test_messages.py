@@ -19,7 +19,7 @@ from fnx.errors import ConfigError
     [
         (
             ["dataset.rooot=x"],
-            "unknown key of dataset 'rooot' (did you mean 'root'?); allowed: depth, download, ",
+            "unknown key of dataset 'rooot' (did you mean 'root'?); allowed: array, certainty, ",
         ),
         (["sed=1"], "unknown key 'sed' (did you mean 'seed'?); allowed: calibration, "),
         (["datset=digits"], "unknown key 'datset' (did you mean 'dataset'?); allowed: calibration"),
@@ -37,7 +37,7 @@ from fnx.errors import ConfigError
         ),
         (
             ["dataset=digit"],
-            "unknown option of dataset 'digit' (did you mean 'digits'?); allowed: caltech101, ",
+            "unknown option of dataset 'digit' (did you mean 'digits'?); allowed: array, caltech",
         ),
         (["statistic=kss"], "unknown option of statistic 'kss' (did you mean 'ks'?); allowed: "),
         (

@@ -109,8 +109,7 @@ def test_several_labels_in_one_cell_are_refused(
         tidied(listing(*names))
     assert str(caught.value) == (
         f"{number} labels hold several classes, separated by {separator!r}, as {first!r}: each "
-        "image must have one class (dataset.label_separator, which will take them apart, is still "
-        "to come)"
+        "image must have one class (dataset.label_separator=… takes them apart)"
     )
 
 

@@ -393,7 +393,7 @@ def test_a_statistic_may_be_the_function_that_was_registered(values: Any, labels
         ([0, 1] * 40, "labels for 80 images, features of 90"),
         ([0.5, 1.0] * 45, "labels are float: must all be integers, or all strings"),
         (np.arange(90) / 2, "labels are float64: must all be integers, or all strings"),
-        ([[0, 1]] * 90, r"labels have shape \(90, 2\)"),
+        ([[[0, 1]]] * 90, r"labels have shape \(90, 1, 2\)"),
         ([], "labels are empty"),
         (None, "labels: None is not an array"),
         ([1, "1"] * 45, "labels are int and str: must all be integers, or all strings"),

@@ -22,6 +22,7 @@ from fnx.registry import load_installed, statistics
 from fnx.statistics.calibration import calibrate
 from fnx.statistics.columns import Columns, open_columns
 from fnx.statistics.engine import each_block
+from fnx.statistics.labels import Labels
 from fnx.statistics.null import null
 from fnx.statistics.tiles import Task, group, prepare
 from fnx.utils.progress import progress_bar
@@ -97,8 +98,8 @@ def detectors(
     the same rows that it was chosen by, is too good.
 
     Args:
-        embedding: `fnx.Embedding`, or anything with its ``features`` (N, F), ``labels`` (N,),
-            ``class_names`` and ``feature_table``.
+        embedding: `fnx.Embedding`, or anything with its ``features`` (N, F), ``labels`` (N,), or
+            bool (N, C) of concepts, ``class_names`` and ``feature_table``.
         folds: parts of the rows, 2 or more; classes are spread over them evenly.
         select: name of the statistic by which features are chosen: the one farthest from the
             neutral value. For few rows per class ``auroc`` chooses better than ``ks``.
@@ -122,10 +123,10 @@ def detectors(
     for name, value, least in (("folds", folds, 2), ("per_class", per_class, 1)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
             raise ConfigError(f"{name}={value!r}: must be an integer of {least} or more")
-    labels = np.asarray(embedding.labels)
     n_classes = len(embedding.class_names)
+    labels = _labelling(embedding, n_classes)
     columns = open_columns(embedding.features)
-    part = assign_folds(labels, folds, groups=groups, seed=seed)
+    part = fold_of_rows(labels, folds, groups=groups, seed=seed)
     trained = [part != fold for fold in np.unique(part[part != _ALWAYS_TRAINED])]
     # The last choice is that of all rows.
     chosen = _choose(
@@ -140,7 +141,7 @@ def detectors(
     )
     rows = []
     for class_id in range(n_classes):
-        inner = labels == class_id
+        inner = labels.has(class_id)
         for rank in range(per_class):
             counts, agreeing = np.zeros((2, 2), np.int64), 0
             for train, choice in zip(trained, chosen[:-1], strict=True):
@@ -160,7 +161,7 @@ def detectors(
             # The null of one feature and one class.
             moment = own_null.second_moment[[place[feature]]]
             calibrated = calibrate(
-                np.array([[distance]]), moment, [inner.sum()], n_images=labels.size
+                np.array([[distance]]), moment, [inner.sum()], n_images=columns.n_rows
             )
             known = counts[:, 1].all()
             recall, false = (counts[k, 0] / max(counts[k, 1], 1) for k in (1, 0))
@@ -183,6 +184,35 @@ def detectors(
                 }
             )
     return pl.DataFrame(rows, SCHEMA)
+
+
+def _labelling(embedding: Embedded, n_classes: int) -> Labels:
+    """Return the classes, or the concepts, of the rows."""
+    given = np.asarray(embedding.labels)
+    return Labels.of_table(given) if given.ndim == 2 else Labels(given, n_classes)
+
+
+def fold_of_rows(
+    labels: Labels, folds: int, *, groups: ArrayLike | None = None, seed: int = 0
+) -> NDArray[np.int64]:
+    """Do what `assign_folds` does for classes, and for concepts: rows by the rarest that they have.
+
+    A concept keeps rows with it, and rows without it, whatever fold is held out.
+    """
+    if labels.sets is None:
+        return assign_folds(labels.codes, folds, groups=groups, seed=seed)
+    sizes = labels.class_sizes
+    rarest = np.full(labels.codes.size, labels.n_classes)
+    for class_id in np.argsort(-sizes, kind="stable"):
+        rarest[labels.has(int(class_id))] = class_id
+    part = assign_folds(rarest, folds, groups=groups, seed=seed)
+    members = np.arange(rarest.size) if groups is None else np.asarray(groups)
+    for class_id in range(labels.n_classes):
+        inside = labels.has(class_id)
+        for own in (inside, ~inside):
+            if (part[own] == part[own][0]).all():
+                part[np.isin(members, members[own])] = _ALWAYS_TRAINED
+    return part
 
 
 def assign_folds(
@@ -253,7 +283,7 @@ def best_rule(feature: int, values: NDArray[Any], inner: NDArray[np.bool_]) -> R
 
 def _choose(
     columns: Columns,
-    labels: NDArray[Any],
+    labels: Labels,
     n_classes: int,
     select: str,
     per_class: int,
@@ -267,7 +297,9 @@ def _choose(
     entry = statistics.get(select)
     per_class = min(per_class, columns.n_columns)
     tasks: list[Task] = [
-        prepare(entry, None, group(labels[None, rows], int(rows.sum()), n_classes))
+        prepare(
+            entry, None, group(labels.codes[None, rows], int(rows.sum()), n_classes, labels.sets)
+        )
         for rows in selections
     ]
     scores = np.full((len(selections), n_classes, per_class), -1.0)

@@ -48,6 +48,10 @@ def find_feature(run: Run, word: str) -> int:
     Raises:
         DataError: there is no such layer or unit, or it is not LAYER/UNIT.
     """
+    if "name" in run.features.columns:
+        names = run.features["name"].to_list()
+        if found_by_name := _named(word, names):
+            return _only("feature", word, found_by_name, names)
     layer_word, slash, unit = word.rpartition("/")
     number = whole(unit)
     if not slash or number is None:

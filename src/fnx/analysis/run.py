@@ -187,7 +187,9 @@ class Run:
         column = self.features.get_column("null_second_moment", default=None)
         if column is None or column.has_nulls():
             return None
-        sizes = effective_sizes(self.classes["n_images"].to_numpy(), self.classes.height)
+        sizes = effective_sizes(
+            self.classes["n_images"].to_numpy(), self.classes.height, self.n_images
+        )
         return Calibrated(getattr(self, name), column.to_numpy(), sizes, self.neutral)
 
     def arrays(
@@ -226,6 +228,18 @@ class Run:
             return scan(layers, *arrays, self.limits, self.domain, calibrated)
         except DataError as error:  # a distance that is NaN
             raise DataError(f"{self.path}: {error}") from error
+
+    @property
+    def of_array(self) -> bool:
+        """Whether its features were there already: it has rows, and no images or network."""
+        return bool(self.record.setting("dataset.layout") == "array")
+
+    @cached_property
+    def feature_labels(self) -> pl.Series:
+        """How each feature is written: by its name where it has one, else as layer/unit."""
+        label = pl.format("{}/{}", "layer", "unit")
+        named = pl.col("name").fill_null(label) if "name" in self.features.columns else label
+        return self.features.select(named.alias("feature"))["feature"]
 
     @property
     def dataset(self) -> str:
@@ -277,12 +291,13 @@ class Run:
     @property
     def n_images(self) -> int:
         """Images that were used."""
-        return int(self.classes["n_images"].sum())
+        of_record = self.record.counts.images  # which older runs have not
+        return of_record or int(self.classes["n_images"].sum())
 
     @property
     def images_per_class(self) -> float:
-        """Mean |I_c|: images used over classes."""
-        return self.n_images / self.classes.height
+        """Mean |I_c|: of classes, images used over classes."""
+        return int(self.classes["n_images"].sum()) / self.classes.height
 
     @cached_property
     def kept(self) -> dict[str, Kept]:

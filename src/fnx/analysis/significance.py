@@ -23,6 +23,7 @@ def add_significance(
     class_sizes: NDArray[np.int64],
     features: Any,
     null: Null | None,
+    n_images: int | None = None,
 ) -> pl.DataFrame:
     """Add ``p_value`` and ``q_value`` to the top features of a run.
 
@@ -38,12 +39,13 @@ def add_significance(
         class_sizes: (C,) number of images of each class.
         features: (N, F) the embedding.
         null: of these distances; None where there is none: both columns are then null.
+        n_images: N; default the sum of `class_sizes`.
     """
     if null is None:
         nothing = pl.lit(None, pl.Float64)
         return top.with_columns(p_value=nothing, q_value=nothing)
     pairs = top["feature_id"].to_numpy(), top["class_id"].to_numpy()
-    p = null.p_values(real, class_sizes)
+    p = null.p_values(real, class_sizes, n_images=n_images)
     if null.statistic in KOLMOGOROV_SMIRNOV:
         listed = np.zeros(p.shape, np.bool_)
         listed[pairs] = True
@@ -70,14 +72,15 @@ def pooled_null(
     class_sizes: NDArray[np.int64],
     statistic: Statistic,
     parameters: Mapping[str, Any],
+    n_images: int | None = None,
 ) -> Null:
     """Return the null that the distances of a run under random labels [R, F, C] make.
 
     As of `fnx.null` with ``permutation`` and few permutations: n_e (D - neutral)**2 of all
     features together, each divided by its mean under the other permutations (of one: under it).
     """
-    moments = second_moment(random, class_sizes, neutral=statistic.neutral)
-    effective = effective_sizes(class_sizes, random.shape[2])
+    moments = second_moment(random, class_sizes, neutral=statistic.neutral, n_images=n_images)
+    effective = effective_sizes(class_sizes, random.shape[2], n_images)
     counts: Any = 0
     for start in range(0, random.shape[1], BLOCK):
         block = random[:, start : start + BLOCK].astype(np.float64) - statistic.neutral

@@ -20,6 +20,7 @@ from fnx.analysis.distributions import (
     layer_rows,
     ranked,
 )
+from fnx.analysis.labelling import memberships, used
 from fnx.analysis.scan import Scan, SideScan, Spreads, scan
 from fnx.statistics.calibration import effective_sizes
 from fnx.thresholds import Side, Thresholds
@@ -57,7 +58,7 @@ def analyse(
     classes = classes_table(images, class_names)
     calibrated, moments = None, pl.Series([None] * features.height, dtype=pl.Float64)
     if null_second_moment is not None:
-        sizes = effective_sizes(classes["n_images"].to_numpy(), classes.height)
+        sizes = effective_sizes(classes["n_images"].to_numpy(), classes.height, used(images).height)
         known = null_second_moment, sizes, neutral
         calibrated = Calibrated(real, *known), Calibrated(random, *known)
         moments = pl.Series(null_second_moment, dtype=pl.Float64)
@@ -86,7 +87,8 @@ def classes_table(images: pl.DataFrame, class_names: Sequence[str]) -> pl.DataFr
     """Return the classes and the number of their images that were used.
 
     Args:
-        images: columns ``class_id`` and ``status``; only rows with status "ok" count.
+        images: columns ``class_id`` (or ``class_ids``, see `fnx.analysis.labelling`) and
+            ``status``; only rows with status "ok" count.
         class_names: name of each class; the index is the class id.
 
     Returns:
@@ -96,7 +98,7 @@ def classes_table(images: pl.DataFrame, class_names: Sequence[str]) -> pl.DataFr
     >>> classes_table(images, ["cat", "dog"])["n_images"].to_list()
     [2, 1]
     """
-    ids = images.filter(pl.col("status") == "ok")["class_id"].to_numpy().astype(np.int64)
+    ids = memberships(used(images))["class_id"].drop_nulls().to_numpy().astype(np.int64)
     counts = np.bincount(ids, minlength=len(class_names))
     return pl.DataFrame(
         {"class_id": range(len(class_names)), "class_name": class_names, "n_images": counts},

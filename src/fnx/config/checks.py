@@ -15,6 +15,8 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from fnx import backbones
 from fnx.analysis.pairs import check_pair
 from fnx.backbones.architectures import known_layers
@@ -28,6 +30,15 @@ from fnx.registry import statistics, thresholds
 from fnx.statistics.calibration import check_method
 from fnx.statistics.tiles import NO_IMAGES, prepare
 
+# Keys that only some layouts read.
+_READ_BY = {
+    "labels": ("array", "cub200"),
+    "certainty": ("cub200",),
+    "groups": ("array", "csv"),
+    "concept_columns": ("array", "csv"),
+    "label_separator": ("array", "csv"),
+    **dict.fromkeys(("array", "feature_table", "text_column", "id_column"), ("array",)),
+}
 # Layouts that need a key which no option can give.
 _NEEDED = {"folder": "root", "csv": "file", "huggingface": "source"}
 
@@ -46,6 +57,8 @@ def check(config: Config) -> None:
     _check_calibration(config)
     _check_packages(config)
     _check_folders(config)
+    if _check_array(config):
+        return
     _check_model(config)
     _check_machines(config)
 
@@ -59,6 +72,18 @@ def check_listing(config: Config, class_names: Iterable[str | None]) -> None:
     names = {name for name in class_names if name is not None}
     for key, pair in _pairs(config):
         check_pair(pair, class_names=names, key=key)
+
+
+def check_features(config: Config, features: pl.DataFrame, class_names: Iterable[str]) -> None:
+    """Refuse pairs of a class, or of a feature, that an array does not have.
+
+    Raises:
+        ConfigError: naming the first.
+    """
+    units = dict(features.group_by("layer", maintain_order=True).len().iter_rows())
+    names = set(class_names)
+    for key, pair in _pairs(config):
+        check_pair(pair, units=units, class_names=names, key=key)
 
 
 def _check_keys(node: Any, prefix: str = "") -> None:
@@ -108,6 +133,11 @@ def _check_dataset(where: str, dataset: DatasetConfig) -> None:
     key = _NEEDED.get(dataset.layout)
     if key is not None and not getattr(dataset, key):
         raise ConfigError(f"{where}dataset.{key} is missing: give it as dataset.{key}=…")
+    usual = DatasetConfig()
+    for name, layouts in _READ_BY.items():
+        given = getattr(dataset, name)
+        if given != getattr(usual, name) and dataset.layout not in layouts:
+            raise ConfigError(f"{where}dataset.{name}={given}: is for {' and '.join(layouts)} only")
     chosen = dataset.intensity_range
     if chosen != "auto" and not _is_range(chosen):
         raise ConfigError(
@@ -195,6 +225,27 @@ def _check_folders(config: Config) -> None:
         raise ConfigError(
             f"paths.cache={cache} cannot be written ({error.strerror}): choose another folder"
         ) from error
+
+
+def _check_array(config: Config) -> bool:
+    """Return whether the features are there already; refuse a network for them, or none for images.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    is_array, network = config.dataset.layout == "array", config.model.timm_name
+    if is_array and network:
+        raise ConfigError(
+            f"dataset=array needs no network: leave out model={config.model.name} (model.name=… "
+            "names what made the features)"
+        )
+    if not is_array and not network:
+        raise ConfigError("model=none is for dataset=array: images need a network")
+    if is_array and config.report.reference_dataset is not None:
+        raise ConfigError("report.reference_dataset: dataset=array has no network to show them to")
+    if is_array:
+        _check_machines(replace(config, trainer=TrainerConfig()))
+    return is_array
 
 
 def _check_model(config: Config) -> None:

@@ -50,7 +50,39 @@ class DatasetConfig:
         1, minimum=1, help="levels of folders that name a class; null: every folder with images"
     )
     file: str | None = option(
-        None, help="csv: table of paths and labels (.csv, .tsv or .parquet)", path=True
+        None,
+        help="csv: table of paths and labels (.csv, .tsv or .parquet); array: the features (.npy, "
+        ".npz, .zarr, .parquet or .h5ad)",
+        path=True,
+    )
+    labels: str | None = option(
+        None,
+        help="array: a column of the file, or a file (.csv, .tsv, .parquet, .npy, .txt); cub200: "
+        "attributes, for its 312 concepts",
+    )
+    array: str | None = option(
+        None, help="array: which of the file's, as the name in .npz or .zarr, or layers/counts"
+    )
+    feature_table: str | None = option(
+        None, help="array: table of the features: layer and unit, or name", path=True
+    )
+    concept_columns: list[str] = option(
+        [], help="array, csv: columns of true and false, each a concept, as [has_wings,has_*]"
+    )
+    label_separator: str | None = option(
+        None, help="array, csv: what parts several labels in a cell, as |"
+    )
+    certainty: int = option(
+        1, minimum=1, help="cub200: attributes that were given with at least this certainty, to 4"
+    )
+    groups: str | None = option(
+        None, help="array, csv: column of groups that stay together when labels are shuffled"
+    )
+    text_column: str | None = option(
+        None, help="array: column that is shown of the top rows; null: text, if there is one"
+    )
+    id_column: str | None = option(
+        None, help="array: column that names the rows; null: id, name or path, if there is one"
     )
     source: str | None = option(
         None, help="huggingface: name of a data set on its hub, or a local path", path=True

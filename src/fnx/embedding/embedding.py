@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 import zarr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from fnx.analysis.labelling import class_names, labelling
 from fnx.analysis.record import RECORD, Extraction
 from fnx.backbones.fields import ReceptiveField, from_table
 from fnx.embedding import store
 from fnx.embedding.manifest import Manifest
 from fnx.errors import DataError, unknown
+from fnx.statistics.columns import open_columns
+from fnx.statistics.labels import Labels
 from fnx.utils.files import expand_user
 from fnx.utils.lock import SharedLock
 from fnx.utils.parquet import read_parquet
@@ -65,12 +68,59 @@ class Embedding:
         return cls(path, manifest)
 
     @classmethod
+    def from_array(
+        cls,
+        features: Any,
+        labels: Any,
+        *,
+        layers: ArrayLike | None = None,
+        feature_names: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        texts: ArrayLike | None = None,
+    ) -> Embedding:
+        """Return the embedding that an array is: of any model, of images or of anything else.
+
+        Args:
+            features: (N, F) real numbers, a row for each example: what `fnx.distances` takes, or an
+                AnnData. Memory maps, zarr and the like are read block by block; a sparse matrix
+                stays one.
+            labels: (N,) integers or texts; a table (N, C) of true and false, one column a concept;
+                N lists of names; or the name of a column of an AnnData's obs.
+            layers: (F,) the layer of each feature; default one layer.
+            feature_names: (F,) names; those that all are like "layer/7" give layers and units.
+                Default the columns' of a data frame, or an AnnData's var_names.
+            groups: (N,) rows of one group (document, video, patient) stay together when labels are
+                shuffled.
+            texts: (N,) what is shown of a row where it is one of a feature's top rows.
+
+        Raises:
+            DataError: values that are missing or not finite, missing labels, lengths that do not
+                fit; named by row and column.
+
+        >>> import fnx
+        >>> found = fnx.Embedding.from_array([[0.0, 1.0], [2.0, 3.0]], ["cat", "dog"])
+        >>> found.class_names, found.labels.tolist(), found.layers
+        (('cat', 'dog'), [0, 1], ('features',))
+        """
+        from fnx.embedding.arrays import from_array
+
+        return from_array(
+            features, labels, layers=layers, feature_names=feature_names, groups=groups, texts=texts
+        )
+
+    @classmethod
     def of_run(cls, run: Run) -> Embedding:
         """Open the embedding that a run was made from, with the names and labels of the run.
 
         Raises:
             DataError: it is gone, or was replaced by another one.
         """
+        if isinstance(held := vars(run).get("embedding"), cls):  # of an array in memory
+            return held
+        if run.record.setting("dataset.layout") == "array":
+            from fnx.embedding.array_files import reopen
+
+            return reopen(run)
         folder = run.embedding_path
         if folder is None:
             raise DataError(f"the embedding is gone ({run.record.embedding})")
@@ -125,16 +175,22 @@ class Embedding:
         return tuple(self.feature_table["layer"].unique(maintain_order=True))
 
     @property
-    def labels(self) -> NDArray[np.int32]:
-        """int32 (N,): the class of each row of `features`, 0 … C-1."""
-        rows = self.images.filter(pl.col("status") == "ok")
-        return rows["class_id"].to_numpy().astype(np.int32)
+    def labels(self) -> NDArray[np.int32] | NDArray[np.bool_]:
+        """int32 (N,): the class of each row of `features`, 0 … C-1; of concepts bool (N, C)."""
+        own = self.labelling
+        if own.sets is None:
+            return own.codes
+        return np.stack([own.has(c) for c in range(own.n_classes)], axis=1)
+
+    @cached_property
+    def labelling(self) -> Labels:
+        """The classes, or the concepts, of each row of `features`."""
+        return labelling(self.images)
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, in order of their label."""
-        classes = self.images.drop_nulls("class_id").unique("class_id").sort("class_id")
-        return tuple(classes["class_name"])
+        return class_names(self.images)
 
     def _table(self, name: str) -> pl.DataFrame:
         self._check(name)
@@ -152,6 +208,10 @@ class Embedding:
                 "makes it again; or delete the folder to have all extracted again"
             )
 
+    def column(self, feature_id: int) -> NDArray[Any]:
+        """Return the values (N,) of one feature."""
+        return open_columns(self.features).read(feature_id, feature_id + 1)[:, 0]
+
     def layer(self, name: str) -> NDArray[np.float32]:
         """Return the features of one layer, float32 (N, units).
 
@@ -162,4 +222,4 @@ class Embedding:
             raise DataError(unknown("layer", name, self.layers))
         columns = self.feature_table.filter(pl.col("layer") == name)["feature_id"]
         first, last = int(columns[0]), int(columns[-1])
-        return np.asarray(self.features[:, first : last + 1], dtype=np.float32)
+        return open_columns(self.features).read(first, last + 1).astype(np.float32)

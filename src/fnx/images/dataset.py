@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,6 +66,10 @@ class Listing:
         splits: official split of each candidate, None where there is none.
         open: how to read them.
         root: the folder they lie in; None if they lie in none (then no check is remembered).
+        concepts: names of the concepts that each candidate has, where it may have any number of
+            them; `class_names` are then None.
+        concept_order: their names in order, as far as there is one.
+        groups: what each candidate belongs to, where labels are to be shuffled group by group.
     """
 
     paths: Sequence[str]
@@ -73,6 +77,9 @@ class Listing:
     splits: Sequence[str | None]
     open: Source
     root: Path | None = None
+    concepts: Sequence[Sequence[str]] | None = None
+    concept_order: Sequence[str] = ()
+    groups: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if not len(self.paths) == len(self.class_names) == len(self.splits):
@@ -81,7 +88,23 @@ class Listing:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, in their order."""
+        if self.concepts is not None:
+            there = {name for own in self.concepts for name in own}
+            first = [name for name in self.concept_order if name in there]
+            return tuple(dict.fromkeys([*first, *(n for own in self.concepts for n in own)]))
         return tuple(name for name in dict.fromkeys(self.class_names) if name is not None)
+
+    def take(self, rows: Iterable[int]) -> Listing:
+        """Return some of the candidates."""
+        kept = list(rows)
+        return replace(
+            self,
+            paths=[self.paths[row] for row in kept],
+            class_names=[self.class_names[row] for row in kept],
+            splits=[self.splits[row] for row in kept],
+            concepts=self.concepts and [self.concepts[row] for row in kept],
+            groups=self.groups and [self.groups[row] for row in kept],
+        )
 
 
 @dataclass(frozen=True)

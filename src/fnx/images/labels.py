@@ -19,7 +19,7 @@ _LONGEST = 1000  # characters of a name
 _NAMED = 10  # groups of names in a warning
 _SEPARATORS = ";|\n\t,+&"
 _USUAL = ",+&"  # within one name
-_TO_COME = "dataset.label_separator, which will take them apart, is still to come"
+_APART = "dataset.label_separator=… takes them apart"
 #: Characters without ink that Unicode does not count among controls and formats.
 _BLANK = re.compile("[\u034f\u115f\u1160\u2800\u3164\ufe00-\ufe0f]")
 
@@ -42,6 +42,8 @@ def tidied(listing: Listing) -> Listing:
     Raises:
         DataError: a name that is empty, too long, or holds several classes.
     """
+    if listing.concepts is not None:
+        return _tidied_concepts(listing)
     known = {name: tidy(name) for name in listing.classes}
     names = [None if name is None else known[name] for name in listing.class_names]
     for path, name in zip(listing.paths, names, strict=True):
@@ -60,11 +62,27 @@ def tidied(listing: Listing) -> Listing:
         return replace(listing, class_names=names, splits=splits)
     order: dict[str | None, int] = {name: place for place, name in enumerate([None, *classes])}
     rows = sorted(range(len(names)), key=lambda row: order[names[row]])
+    return replace(listing, class_names=names, splits=splits).take(rows)
+
+
+def _tidied_concepts(listing: Listing) -> Listing:
+    """Return the listing with tidy names of concepts and splits.
+
+    Raises:
+        DataError: a name that is too long.
+    """
+    known = {name: tidy(name) for name in (*listing.classes, *listing.concept_order)}
+    for name in known.values():
+        if len(name) > _LONGEST:
+            raise DataError(f"a concept has a name of {len(name):,} characters: {shown(name)}")
+    _warn_of_alike(dict.fromkeys(known.values()))
+    assert listing.concepts is not None
+    own = ([known[name] for name in names if known[name]] for names in listing.concepts)
     return replace(
         listing,
-        paths=[listing.paths[row] for row in rows],
-        class_names=[names[row] for row in rows],
-        splits=[splits[row] for row in rows],
+        concepts=[list(dict.fromkeys(names)) for names in own],
+        concept_order=list(dict.fromkeys(known[name] for name in listing.concept_order)),
+        splits=[None if split is None else tidy(split) for split in listing.splits],
     )
 
 
@@ -83,7 +101,7 @@ def _check_separators(classes: Sequence[str]) -> None:
         if certain:
             raise DataError(
                 f"{len(certain)} labels hold several classes, separated by {separator!r}, as "
-                f"{shown(certain[0])}: each image must have one class ({_TO_COME})"
+                f"{shown(certain[0])}: each image must have one class ({_APART})"
             )
         doubtful = shared if separator in _USUAL else joined
         if doubtful:
@@ -92,7 +110,7 @@ def _check_separators(classes: Sequence[str]) -> None:
                 len(doubtful),
                 separator,
                 shown(doubtful[0]),
-                _TO_COME,
+                _APART,
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from fnx.analysis.labelling import with_concepts
 from fnx.config.schema import DatasetConfig
 from fnx.errors import DataError
 from fnx.images.dataset import TABLE_SCHEMA, LabelledImages, Listing
@@ -46,15 +48,16 @@ def open_images(
         DataError: fewer than two classes, or (on_error=raise) an unreadable image.
     """
     images = open_listing(config, cache, list_images(config) if listing is None else listing)
+    concepts = "class_ids" in images.table.columns
     readable = images.ok()["class_name"].to_list()
     n_classes, n_files = len(images.class_names), images.table.height
-    if n_classes < 2:
+    if n_classes < (1 if concepts else 2):
         raise DataError(
             f"{config.name}: {n_classes} classes with readable images among {n_files} files; "
             "at least two are needed"
         )
     gone = images.table.filter(error=os.strerror(errno.ENOENT)).height
-    warnings = differences(config, readable, gone)
+    warnings = () if concepts else differences(config, readable, gone)
     for warning in warnings:
         log.warning("%s", warning)
     found = f"{len(readable)} images in {n_classes} classes, {n_files - len(readable)} failed"
@@ -70,7 +73,7 @@ def open_listing(config: DatasetConfig, cache: Path, listing: Listing) -> Labell
     Raises:
         DataError: a file of two classes; an unreadable image, with on_error=raise.
     """
-    listing = _each_file_once(listing)
+    listing = _some_of_concepts(_each_file_once(listing), config.limit_per_class)
     with known_checks(listing.root, cache, config.max_pixels) as known:
         checked = _check_up_to(listing, config, known)
     images = _labelled(config, listing, checked)
@@ -107,7 +110,7 @@ def _each_file_once(listing: Listing) -> Listing:
     """Leave out paths that lead to a file which another one names, and refuse two classes of it."""
     if not isinstance(listing.open, Files):
         return listing
-    paths, names = listing.paths, listing.class_names
+    paths, names, concepts = listing.paths, listing.class_names, listing.concepts
     first_of: dict[tuple[int, ...], int] = {}
     kept, again, of_two = [], [], []
     for row, path in enumerate(paths):
@@ -117,7 +120,7 @@ def _each_file_once(listing: Listing) -> Listing:
             kept.append(row)
             continue
         again.append((path, paths[first]))
-        if names[row] != names[first]:
+        if (names[row], concepts and concepts[row]) != (names[first], concepts and concepts[first]):
             of_two.append(
                 f"{shown(paths[first])} ({names[first]}) and {shown(path)} ({names[row]})"
             )
@@ -133,12 +136,43 @@ def _each_file_once(listing: Listing) -> Listing:
         len(again),
         *map(shown, again[0]),
     )
-    return replace(
-        listing,
-        paths=[paths[row] for row in kept],
-        class_names=[names[row] for row in kept],
-        splits=[listing.splits[row] for row in kept],
+    return listing.take(kept)
+
+
+def _some_of_concepts(listing: Listing, limit: int | None) -> Listing:
+    """Return the images of concepts, of each which lacks some yet, up to a limit of images each.
+
+    An image without any counts as one of a concept of its own.
+    """
+    if listing.concepts is None or limit is None:
+        return listing
+    counts: Counter[str] = Counter()
+    kept = []
+    for row, own in enumerate(listing.concepts):
+        names = own or [""]
+        if any(counts[name] < limit for name in names):
+            kept.append(row)
+            counts.update(names)
+    return listing.take(kept)
+
+
+def _of_concepts(
+    table: pl.DataFrame, concepts: Sequence[Sequence[str]], order: Sequence[str]
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Add the concepts of the images; those of none of them, or of all, are left out."""
+    ok = table["status"].to_list()
+    counts = Counter(
+        name for own, status in zip(concepts, ok, strict=True) if status == "ok" for name in own
     )
+    everywhere = [name for name in order if counts[name] == ok.count("ok")]
+    if everywhere:
+        log.warning(
+            "concepts that all images have are left out: %s", ", ".join(map(repr, everywhere))
+        )
+    kept = [name for name in order if counts[name] and name not in everywhere]
+    known = set(kept)
+    names = [[name for name in own if name in known] for own in concepts]
+    return with_concepts(table, names, kept), tuple(kept)
 
 
 def _check_up_to(
@@ -150,7 +184,7 @@ def _check_up_to(
     """
     check = partial(check_images, listing, known=known, max_pixels=config.max_pixels)
     limit = config.limit_per_class
-    if limit is None:
+    if limit is None or listing.concepts is not None:
         return check(listing.paths)
     waiting: dict[str | None, list[str]] = {}
     for path, name in zip(listing.paths, listing.class_names, strict=True):
@@ -191,6 +225,12 @@ def _labelled(
         },
         schema=TABLE_SCHEMA,
     )
+    if listing.groups is not None:
+        groups = [listing.groups[row] for row in rows]
+        table = table.with_columns(pl.Series("group", groups, dtype=pl.String))
+    if listing.concepts is not None:
+        concepts = [listing.concepts[row] for row in rows]
+        table, class_names = _of_concepts(table, concepts, listing.classes)
     used = [result for result in results if result.error is None]
     ranges, decoding = _ranges(config, used)
     if any(result.turned_tiff for result in used):

@@ -25,7 +25,7 @@ BUILT_IN = "fnx.statistics.definitions", "fnx.thresholds.strategies"
 HISTOGRAM, HISTOGRAMS, SAMPLES = "histogram", "histograms", "samples"
 COUNTS = ("n_inner", "n_outer")
 # What a strategy may ask for by name beside its own parameters.
-CONTEXT = ("range", "class_sizes", "statistic", "neutral", "find_null")
+CONTEXT = ("range", "class_sizes", "n_images", "statistic", "neutral", "find_null")
 MAX_BINS = 65_536  # the kernels' bin numbers are uint16
 
 failures: dict[str, str] = {}
@@ -329,11 +329,11 @@ def threshold(
 
     A strategy is given, where it has parameters of these names: ``range``, the statistic's declared
     range; ``neutral``, its neutral value; ``class_sizes`` (C,), the images of each class;
-    ``statistic``, its name; ``find_null``, a function that returns the `fnx.Null` of a method, made
-    when it is first asked for (each but ``neutral`` None where it is not known). A strategy that
-    does not ask for ``neutral`` is given all distances less that value, and the range too, and the
-    thresholds that it returns are moved back. `fnx.thresholds.evaluate` makes the `Thresholds` to
-    return.
+    ``n_images``, of all, or None for their sum; ``statistic``, its name; ``find_null``, a function
+    that returns the `fnx.Null` of a method, made when it is first asked for (each but ``neutral``
+    None where it is not known). A strategy that does not ask for ``neutral`` is given all distances
+    less that value, and the range too, and the thresholds that it returns are moved back.
+    `fnx.thresholds.evaluate` makes the `Thresholds` to return.
 
     Raises:
         PluginError: the declaration cannot work, or another plugin has the name.

@@ -59,10 +59,10 @@ def write_csv(table: pl.DataFrame, path: Path) -> None:
 def named_top_features(run: Run) -> pl.DataFrame:
     """Return the top features of each class with ``class_name``, ``layer`` and ``unit``.
 
-    A run that is calibrated has ``calibrated_distance`` as well.
+    A run that is calibrated has ``calibrated_distance`` as well, features with names ``name``.
     """
     classes = run.classes.select("class_id", "class_name")
-    features = run.features.select("feature_id", "layer", "unit")
+    features = run.features.select("feature_id", "layer", "unit", pl.col("^name$"))
     top = run.top_features
     if run.calibrated is not None:
         at = top["feature_id"].to_numpy(), top["class_id"].to_numpy()

@@ -118,10 +118,15 @@ def detector_quality(row: Mapping[str, Any]) -> str:
     return f"finds {found} %, false alarms {false} %, on images that had no part in choosing it"
 
 
+def things(run: Run) -> str:
+    """Say what a run compares: images, or the rows of an array."""
+    return "rows" if run.of_array else "images"
+
+
 def describe(run: Run) -> str:
     """Describe a run in one line: data set, network, statistic and sizes."""
     return (
         f"{run.dataset}, {run.model}, {statistic_name(run.record.statistic)}: "
-        f"{number(run.n_images)} images, {number(run.classes.height)} classes, "
+        f"{number(run.n_images)} {things(run)}, {number(run.classes.height)} classes, "
         f"{number(run.features.height)} features"
     )

@@ -47,8 +47,8 @@ def feature_values(run: Run, feature_id: int, class_id: int, bins: int = 16) -> 
         DataError: see `open_embedding`.
     """
     embedding = open_embedding(run)
-    values = np.asarray(embedding.features[:, feature_id], dtype=np.float64)
-    inside = embedding.labels == class_id
+    values = embedding.column(feature_id).astype(np.float64)
+    inside = embedding.labelling.has(class_id)
     low, high = float(values.min()), float(values.max())
     edges = np.linspace(low, high if high > low else low + 1, bins + 1)
     inner, outer = (

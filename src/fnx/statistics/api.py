@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fnx.errors import DataError
 from fnx.registry import load_installed, statistics
 from fnx.statistics.engine import all_distances
+from fnx.statistics.labels import Labels
 from fnx.utils.arrays import as_array, is_missing
 
 COERCED = 32  # characters that NumPy gives texts among which a float was: NaN is then "nan"
@@ -33,13 +34,14 @@ def distances(
         features: (N, F) real numbers: NumPy array, memory map, zarr, h5py or Dask array (read block
             by block), sparse matrix, torch tensor, data frame, or what `numpy.asarray` takes.
             float16, float32, float64 and integers.
-        labels: (N,) integers or strings; a class is a value that occurs.
+        labels: (N,) integers or strings; a class is a value that occurs. Or a boolean table (N, C)
+            of concepts, which may overlap: each is compared with all rows that lack it.
         statistic: name of a built-in or of a plugin, or the function that was registered.
         **parameters: the statistic's own, for example ``bins``.
 
     Returns:
         float32 (F, C): rows in order of the features, columns in order of ``numpy.unique(labels)``,
-        which is 0 … C-1 for such labels. A constant feature has distance 0.
+        which is 0 … C-1 for such labels, or of the table's. A constant feature has distance 0.
 
     Raises:
         DataError: NaN or infinity (named by feature and image), missing or masked values, fewer
@@ -52,10 +54,34 @@ def distances(
     array([[-1.,  1.]], dtype=float32)
     """
     load_installed()
-    codes, n_classes = encode(labels)
+    own = as_labels(labels)
     entry = statistics.get(statistic)
-    found = all_distances(features, codes[None], n_classes, entry, parameters)
+    found = all_distances(
+        features, own.codes[None], own.n_classes, entry, parameters, sets=own.sets
+    )
     return np.asarray(found.values[0], dtype=np.float32)
+
+
+def as_labels(labels: Any) -> Labels:
+    """Return labels of one class each, or those of a table (N, C) of concepts.
+
+    Raises:
+        DataError: see `encode`; a table of other values than true and false, or 1 and 0.
+    """
+    if len(getattr(labels, "shape", ())) != 2:
+        nested = isinstance(labels, list | tuple) and labels and isinstance(labels[0], list | tuple)
+        if not nested:
+            return Labels(*encode(labels))
+    table = as_array("labels", labels)
+    values = table.data if hasattr(table, "toarray") else np.asarray(table)
+    if len(table.shape) != 2 or 0 in table.shape:
+        raise DataError(f"labels have shape {table.shape}: must be (N,), or (N, C) of concepts")
+    if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
+        raise DataError(
+            "labels are a table of other values than true and false: must be (N,), one class for "
+            "each row, or a boolean table (N, C) of concepts"
+        )
+    return Labels.of_table(table if hasattr(table, "toarray") else values)
 
 
 def encode(labels: ArrayLike) -> tuple[NDArray[np.int32], int]:

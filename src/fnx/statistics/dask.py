@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 
 from fnx.errors import ConfigError
 from fnx.registry.registry import Statistic
-from fnx.statistics.columns import Columns, open_columns
+from fnx.statistics.columns import Columns, open_columns, warn_of_zeros
 from fnx.statistics.engine import Distances, empty_distances
+from fnx.statistics.labels import Sets
 from fnx.statistics.tiles import Grouping, Task, group, prepare
 
 AHEAD = 3  # tasks sent out for each thread: so that none waits, and memory stays small
@@ -40,6 +41,7 @@ def all_distances(
     statistic: Statistic,
     parameters: Mapping[str, Any] | None = None,
     *,
+    sets: Sets | None = None,
     out: Sequence[NDArray[np.float32]] | NDArray[np.float32] | None = None,
     address: str | None = None,
     workers: int | None = None,
@@ -58,8 +60,9 @@ def all_distances(
         FnxError: as there.
     """
     columns = open_columns(features)
-    grouping = group(labellings, columns.n_rows, n_classes)
+    grouping = group(labellings, columns.n_rows, n_classes, sets)
     task = prepare(statistic, parameters, grouping)  # refuses here what can be refused
+    warn_of_zeros(columns, statistic, parameters)
     found = empty_distances(task, columns.n_columns, out)
     payload = _portable(statistic, dict(parameters or {}), grouping)
     source = _source(columns)
@@ -67,7 +70,7 @@ def all_distances(
         threads = sum(client.nthreads().values()) or 1
 
         def send(start: int, stop: int) -> tuple[int, Any]:
-            data = source if source is not None else columns.read(start, stop)
+            data = source if source is not None else columns.block(start, stop)
             return start, client.submit(compute, data, start, stop, payload, pure=False)
 
         sent = starmap(send, columns.blocks())
@@ -87,9 +90,9 @@ def compute(source: Any, start: int, stop: int, payload: bytes) -> Distances:
 
     `source` is from `_source`, or the block (N, width) itself; `payload` from `_portable`.
     """
-    if not isinstance(source, np.ndarray):
+    if not isinstance(source, np.ndarray) and not hasattr(source, "toarray"):
         array = source() if isinstance(source, partial) else source
-        source = open_columns(array).read(start, stop)
+        source = open_columns(array).block(start, stop)
     task = _task(payload)
     found = empty_distances(task, stop - start)
     task.run(source, start, lambda first, *part: found.put(first - start, *part))

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnx.registry.registry import Statistic
-from fnx.statistics.columns import Columns, open_columns
+from fnx.statistics.columns import Columns, open_columns, warn_of_zeros
+from fnx.statistics.labels import Sets
 from fnx.statistics.tiles import Task, group, prepare
 
 
@@ -44,6 +45,7 @@ def all_distances(
     statistic: Statistic,
     parameters: Mapping[str, Any] | None = None,
     *,
+    sets: Sets | None = None,
     out: Sequence[NDArray[np.float32]] | NDArray[np.float32] | None = None,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
@@ -54,11 +56,14 @@ def all_distances(
     not depend on the number of threads.
 
     Args:
-        features: (N, F) real numbers: NumPy array, memory map or zarr array, any memory order.
+        features: (N, F) real numbers: NumPy array, memory map or zarr array, any memory order; or
+            a sparse matrix, of which some statistics need the values that are not 0 only.
         labellings: (L, N) integers in 0 … n_classes - 1; each class has images in each labelling.
+            With `sets`, the set of concepts that each image has.
         n_classes: number of classes C, 2 or more.
         statistic: what to compute (one of `fnx.registry.statistics`).
         parameters: its parameters; those left out have their defaults.
+        sets: of concepts, which are then the classes; each against all images that lack it.
         out: where to write: L arrays (F, C), for example memory maps; default a new array.
         threads: number of threads; default one a core.
         progress: called with the number of features finished since the last call.
@@ -69,11 +74,12 @@ def all_distances(
         PluginError: the statistic cannot be compiled, or returned NaN or a value out of its range.
     """
     columns = open_columns(features)
-    task = prepare(statistic, parameters, group(labellings, columns.n_rows, n_classes))
+    task = prepare(statistic, parameters, group(labellings, columns.n_rows, n_classes, sets))
+    warn_of_zeros(columns, statistic, parameters)
     found = empty_distances(task, columns.n_columns, out)
 
     def work(start: int, stop: int) -> None:
-        task.run(columns.read(start, stop), start, found.put)
+        task.run(columns.block(start, stop), start, found.put)
 
     each_block(columns, work, threads=threads, progress=progress)
     return found

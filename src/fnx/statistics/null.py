@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from fnx.errors import ConfigError, DataError, reason
 from fnx.registry import load_installed, statistics
 from fnx.registry.registry import Statistic
-from fnx.statistics.api import encode
+from fnx.statistics.api import as_labels
 from fnx.statistics.bridge import draw_suprema
 from fnx.statistics.calibration import (
     Vector,
@@ -26,7 +26,7 @@ from fnx.statistics.calibration import (
 from fnx.statistics.columns import Columns, open_columns
 from fnx.statistics.engine import each_block
 from fnx.statistics.exact import exact_p_values
-from fnx.statistics.permutations import permutations as permute
+from fnx.statistics.labels import Labels
 from fnx.statistics.survival import Survival, count
 from fnx.statistics.tiles import group, prepare
 from fnx.utils.files import atomic_path, expand_user
@@ -192,11 +192,12 @@ class Null:
 
 def null(
     features: Any,
-    labels: ArrayLike,
+    labels: Any,
     *,
     statistic: str | Callable[..., Any] = "ks",
     method: str = "permutation",
     permutations: int = 20,
+    groups: ArrayLike | None = None,
     draws: int = 2_000,
     seed: int = 0,
     progress: bool = True,
@@ -208,13 +209,14 @@ def null(
 
     Args:
         features: (N, F), what `fnx.distances` takes.
-        labels: (N,), likewise.
+        labels: (N,), or a table (N, C) of concepts, likewise; or `fnx.statistics.labels.Labels`.
         statistic: name of a statistic that can be calibrated.
         method: ``permutation``: the distances under random permutations of the labels. ``bridge``
             (``ks`` and ``ks_exact``): the limit for many images, the largest absolute value of a
             Brownian bridge at the feature's pooled distribution function; for any labels, and the
             cheapest where there are many classes. ``exact`` (likewise): p-values that are exact.
         permutations: how many, 2 or more.
+        groups: (N,) rows of which go together when labels are permuted.
         draws: how many Brownian bridges.
         seed: of the permutations or the bridges.
         progress: whether to show a progress bar when it takes longer than a second.
@@ -236,7 +238,7 @@ def null(
     for name, value, least in (("permutations", permutations, 2), ("draws", draws, 1)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
             raise ConfigError(f"{name}={value!r}: must be an integer of {least} or more")
-    codes, n_classes = encode(labels)
+    own = labels if isinstance(labels, Labels) else as_labels(labels)
     columns = open_columns(features)
     bound = entry.bind(parameters)
     with progress_bar(
@@ -247,8 +249,8 @@ def null(
         enabled=progress,
     ) as bar:
         if method == "permutation":
-            labellings = permute(codes, permutations, seed)
-            return _by_permutation(columns, labellings, n_classes, entry, bound, bar.update)
+            random = own.permuted(permutations, seed, groups)
+            return _by_permutation(columns, random, own, entry, bound, bar.update)
         bridge = _by_bridge(columns, entry, bound, draws, seed, bar.update)
         if method == "bridge":
             return bridge
@@ -258,13 +260,14 @@ def null(
 def _by_permutation(
     columns: Columns,
     labellings: NDArray[np.int32],
-    n_classes: int,
+    labels: Labels,
     statistic: Statistic,
     parameters: Mapping[str, Any],
     progress: Callable[[int], object],
 ) -> Null:
-    task = prepare(statistic, parameters, group(labellings, columns.n_rows, n_classes))
-    effective = effective_sizes(task.grouping.sizes[0], n_classes)
+    n_classes, rows = labels.n_classes, columns.n_rows
+    task = prepare(statistic, parameters, group(labellings, rows, n_classes, labels.sets))
+    effective = effective_sizes(task.grouping.sizes[0], n_classes, rows)
     draws = len(labellings) * n_classes
     moments = np.empty(columns.n_columns)
     tables: dict[int, Any] = {}  # by the first feature of a tile, so that their order is known
@@ -281,7 +284,7 @@ def _by_permutation(
             tables[start] = count(_ratio(squares, others[..., None]))
 
     def work(start: int, stop: int) -> None:
-        task.run(columns.read(start, stop), start, take)
+        task.run(columns.block(start, stop), start, take)
 
     each_block(columns, work, progress=progress)
     parts = [tables[start] for start in sorted(tables)]

@@ -29,6 +29,7 @@ def find_thresholds(
     range: tuple[float, float] | None = None,
     neutral: float | None = None,
     class_sizes: ArrayLike | None = None,
+    n_images: int | None = None,
     statistic: str | Callable[..., Any] | None = None,
     null: Any = None,
     find_null: Callable[[str], Any] | None = None,
@@ -47,6 +48,7 @@ def find_thresholds(
         neutral: value of the statistic where a class is like all others; default that of
             `statistic`, or 0.
         class_sizes: (C,) number of images of each class, for the strategies that need it.
+        n_images: N, for them; default the sum of `class_sizes`, which that of concepts is not.
         statistic: name of the statistic that gave the distances, for the strategies that only fit
             some; its declared range is the default of `range`. Thresholds of an unbounded statistic
             do not depend on the unit of its distances.
@@ -104,6 +106,7 @@ def find_thresholds(
         entry.check_defined_for(known.name)
     context: dict[str, Any] = {
         "class_sizes": None if class_sizes is None else _read_sizes(class_sizes, real.shape[1]),
+        "n_images": n_images,
         "statistic": None if known is None else known.name,
         "find_null": find_null,
     }

@@ -258,17 +258,16 @@ def test_class_ids_are_read_with_the_names_of_their_own_split(
         list_images(hub(tmp_path / "other"))
 
 
-def test_several_labels_per_image_are_refused(tmp_path: Path) -> None:
+def test_an_image_may_have_several_labels_or_none(tmp_path: Path) -> None:
     columns = {
-        "image": ("image", [Image.new("L", (9, 9))] * 2),
-        "label": ("classes", [[0], [0, 1]]),
+        "image": ("image", [Image.new("L", (9, 9))] * 3),
+        "label": ("classes", [[1], [], [0, 1]]),
     }
-    with pytest.raises(ConfigError) as caught:
-        list_images(dataset_of(tmp_path, columns))
-    assert str(caught.value) == (
-        "dataset.label_column=label holds List: each image needs one class; several labels per "
-        "image (concepts) are not read yet"
-    )
+    found = list_images(dataset_of(tmp_path, columns))
+    assert found.concepts is not None
+    assert [len(own) for own in found.concepts] == [1, 0, 2]
+    assert found.concepts[2] == list(found.classes)
+    assert set(found.class_names) == {None}
 
 
 def test_a_source_that_cannot_be_loaded(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def benjamini_hochberg(
     null: str = "exact",
     range: Range | None = None,
     class_sizes: NDArray[np.int64] | None = None,
+    n_images: int | None = None,
     find_null: FindNull | None = None,
 ) -> Thresholds:
     """Keep the false discovery rate per class at most alpha (Benjamini and Hochberg 1995).
@@ -61,7 +62,10 @@ def benjamini_hochberg(
     correlated.
     """
     return evaluate(
-        real, random, _step_up(real, random, alpha, null, class_sizes, find_null), range=range
+        real,
+        random,
+        _step_up(real, random, alpha, null, (class_sizes, n_images), find_null),
+        range=range,
     )
 
 
@@ -73,6 +77,7 @@ def benjamini_yekutieli(
     null: str = "exact",
     range: Range | None = None,
     class_sizes: NDArray[np.int64] | None = None,
+    n_images: int | None = None,
     find_null: FindNull | None = None,
 ) -> Thresholds:
     """Keep the false discovery rate per class at most alpha, however features depend on each other.
@@ -82,7 +87,10 @@ def benjamini_yekutieli(
     """
     level = alpha / float(np.sum(1 / np.arange(1, real.shape[0] + 1)))
     return evaluate(
-        real, random, _step_up(real, random, level, null, class_sizes, find_null), range=range
+        real,
+        random,
+        _step_up(real, random, level, null, (class_sizes, n_images), find_null),
+        range=range,
     )
 
 
@@ -140,10 +148,11 @@ def _step_up(
     random: NDArray[Any],
     alpha: float,
     method: str,
-    class_sizes: NDArray[np.int64] | None,
+    of: tuple[NDArray[np.int64] | None, int | None],
     find_null: FindNull | None,
 ) -> NDArray[np.float64]:
     """Find the threshold of |D| of each class by the step-up procedure."""
+    class_sizes, n_images = of
     counted = by_permutation(real, random, class_sizes, alpha)
     if method == "permutation":
         return counted
@@ -154,11 +163,11 @@ def _step_up(
             f"threshold.null={method} needs null=fnx.null(features, labels, method='{method}', …); "
             "without the features: null='permutation'"
         )
-    null, total = find_null(method), int(class_sizes.sum())
+    null, total = find_null(method), n_images or int(class_sizes.sum())
 
     def expected(d: NDArray[np.float32], sizes: NDArray[np.int64]) -> NDArray[np.float64]:
         at_all = np.broadcast_to(d, (real.shape[0], d.size))
         found: NDArray[np.float64] = null.p_values(at_all, sizes, n_images=total).sum(axis=0)
         return found
 
-    return by_null(real, class_sizes, alpha, expected, start=counted)
+    return by_null(real, class_sizes, total, alpha, expected, start=counted)

@@ -55,6 +55,7 @@ def by_permutation(
 def by_null(
     real: NDArray[Any],
     class_sizes: NDArray[np.int64],
+    n_images: int,
     alpha: float,
     expected: Expected,
     start: Vector,
@@ -64,8 +65,7 @@ def by_null(
     Each E costs F p-values: it is computed at every |D| only where these are few, and else around
     the thresholds, from a guess `start` (C,) on.
     """
-    total = int(class_sizes.sum())
-    scale = np.sqrt(class_sizes * (1 - class_sizes / total))  # of |D|, to sqrt(n_e) |D|
+    scale = np.sqrt(class_sizes * (1 - class_sizes / n_images))  # of |D|, to sqrt(n_e) |D|
     descending = np.array(list(_descending(real)))  # (C, F)
     sizes = np.unique(class_sizes)
     distinct = {int(n): np.unique(descending[class_sizes == n]) for n in sizes}

@@ -28,7 +28,7 @@ def read(config: DatasetConfig) -> Listing:
     with its own names. Rows without a class are left out, with a warning that counts them.
 
     Raises:
-        ConfigError: no source given, no such split or column, or lists of labels.
+        ConfigError: no source given, no such split or column, or labels of another kind.
         DataError: a source that cannot be loaded, or of which no row has a class.
     """
     if not config.source:
@@ -43,6 +43,8 @@ def read(config: DatasetConfig) -> Listing:
                 f"the split {split} has no column of images: its columns are "
                 f"{', '.join(data.features)} (dataset.splits chooses among {', '.join(splits)})"
             )
+    if any(_holds_lists(data.features[labels[split]]) for split, data in labelled.items()):
+        return _of_concepts(config, splits, labels, images)
     rows: list[tuple[str, str, str]] = []
     unlabelled: Counter[str] = Counter()
     ranks: dict[str, int] = {}
@@ -73,6 +75,40 @@ def read(config: DatasetConfig) -> Listing:
         class_names=[class_name for class_name, _, _ in rows],
         splits=[split for _, split, _ in rows],
         open=Rows({name: _undecoded(splits[name], column) for name, column in images.items()}),
+    )
+
+
+def _holds_lists(feature: Any) -> bool:
+    return type(feature).__name__ in ("Sequence", "List", "LargeList") or isinstance(feature, list)
+
+
+def _of_concepts(
+    config: DatasetConfig, splits: dict[str, Any], labels: dict[str, str], images: dict[str, str]
+) -> Listing:
+    """List rows of which each has any number of labels; an empty list is of none."""
+    paths, concepts, of_split = [], [], []
+    order: dict[str, None] = {}
+    for split, column in labels.items():
+        data = splits[split]
+        feature = data.features[column]
+        inner = feature[0] if isinstance(feature, list) else getattr(feature, "feature", feature)
+        names = _names(inner, column)
+        order |= dict.fromkeys(names or ())
+        for row, value in enumerate(data[column]):
+            own = value if isinstance(value, list) else [value]
+            own = [item for item in own if not _is_missing(item, names)]
+            if names is not None and (wrong := [item for item in own if item >= len(names)]):
+                raise DataError(f"{config.source}: row {row} of {split} has no class {wrong[0]}")
+            concepts.append([str(item) if names is None else names[item] for item in own])
+            paths.append(f"{split}/{row:06d}")
+            of_split.append(split)
+    return Listing(
+        paths=paths,
+        class_names=[None] * len(paths),
+        splits=of_split,
+        open=Rows({name: _undecoded(splits[name], column) for name, column in images.items()}),
+        concepts=concepts,
+        concept_order=list(order),
     )
 
 
@@ -164,8 +200,8 @@ def _names(feature: Any, column: str) -> list[str] | None:
     """Return the names of a column's class ids; None if it holds the classes themselves."""
     if type(feature).__name__ not in ("ClassLabel", "Value"):
         raise ConfigError(
-            f"dataset.label_column={column} holds {type(feature).__name__}: each image needs one "
-            "class; several labels per image (concepts) are not read yet"
+            f"dataset.label_column={column} holds {type(feature).__name__}: each image needs a "
+            "class, or a list of classes"
         )
     return getattr(feature, "names", None)
 

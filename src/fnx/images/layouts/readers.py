@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, MissingDataError, unknown
@@ -92,12 +91,7 @@ def _of_splits(listing: Listing, splits: Sequence[str]) -> Listing:
         if split not in there:
             raise ConfigError(unknown("split in dataset.splits", split, there))
     rows = [row for row, split in enumerate(listing.splits) if split in splits]
-    return replace(
-        listing,
-        paths=[listing.paths[row] for row in rows],
-        class_names=[listing.class_names[row] for row in rows],
-        splits=[listing.splits[row] for row in rows],
-    )
+    return listing.take(rows)
 
 
 def missing_files(listing: Listing) -> list[str]:

@@ -14,6 +14,7 @@ from fnx.errors import ConfigError, DataError, reason, unknown
 from fnx.images.dataset import Listing
 from fnx.images.labels import tidy
 from fnx.images.layouts.cells import Cells
+from fnx.images.layouts.concepts import concept_table, split_names
 from fnx.images.layouts.delimited import read_delimited
 from fnx.images.layouts.walk import ENDINGS
 from fnx.images.paths import Files, natural_key, shown, to_text
@@ -36,21 +37,37 @@ def read(config: DatasetConfig) -> Listing:
     base = (Path(expand_user(config.root)) if config.root else file.parent).absolute()
     table = _table(file, config)
     names = [name for name in table.columns if name]
-    label = _column(config.label_column, "label", names, "dataset.label_column")
+    several = bool(config.concept_columns or config.label_separator)
+    label = ""
+    if not config.concept_columns:
+        label = _column(config.label_column, "label", names, "dataset.label_column")
     path = _path_column(config.path_column, table.drop(""), label)
     split = config.split_column and _column(config.split_column, "", names, "dataset.split_column")
     split = split or _like("split", names)
     in_cells = _holds_images(table.schema[path])
+    own, order = _concepts(config, table, label, file) if several else (None, ())
     rows = table.select(
         number="",
         path=pl.col("").sub(1).cast(pl.String) if in_cells else _texts(table, path, file),
-        label=_class_names(file, label, _texts(table, label, file)),
+        label=pl.lit("") if several else _class_names(file, label, _texts(table, label, file)),
         split=pl.lit(None, pl.String) if split is None else _texts(table, split, file),
     )
-    _check(rows, file)
+    _check(rows, file, labelled=not several)
     paths = _as_they_lie(rows["path"].to_list(), base)
+    groups = _groups(config, table, names, file)
+    if several:
+        return Listing(
+            paths=[to_text(path) for path in paths],
+            class_names=[None] * len(paths),
+            splits=rows["split"].to_list(),
+            open=Cells(table[path], base) if in_cells else Files(str(base)),
+            root=None if in_cells else base,
+            concepts=own,
+            concept_order=order,
+            groups=groups,
+        )
     ordered = sorted(
-        zip(paths, rows["label"], rows["split"], strict=True),
+        zip(paths, rows["label"], rows["split"], groups or paths, strict=True),
         key=lambda row: natural_key(tidy(row[1])),
     )
     return Listing(
@@ -59,7 +76,32 @@ def read(config: DatasetConfig) -> Listing:
         splits=[row[2] for row in ordered],
         open=Cells(table[path], base) if in_cells else Files(str(base)),
         root=None if in_cells else base,
+        groups=groups and [row[3] for row in ordered],
     )
+
+
+def _concepts(
+    config: DatasetConfig, table: pl.DataFrame, label: str, file: Path
+) -> tuple[list[list[str]], Sequence[str]]:
+    """Return the concepts of each row, and their order."""
+    if config.concept_columns:
+        truths = concept_table(table.drop(""), config.concept_columns, shown(file))
+        names = truths.columns
+        return [[names[c] for c, has in enumerate(row) if has] for row in truths.rows()], names
+    return split_names(_texts(table, label, file), str(config.label_separator)), ()
+
+
+def _groups(
+    config: DatasetConfig, table: pl.DataFrame, names: Sequence[str], file: Path
+) -> list[str] | None:
+    """Return the group of each row; None where the configuration asks for none."""
+    if config.groups is None:
+        return None
+    column = _texts(table, _column(config.groups, "", names, "dataset.groups"), file)
+    if column.has_nulls():
+        row = table[""][int(column.is_null().arg_max() or 0)]
+        raise DataError(f"{shown(file)}: row {row} has no {config.groups} (dataset.groups)")
+    return column.to_list()
 
 
 def _file(config: DatasetConfig) -> Path:
@@ -85,7 +127,8 @@ def _table(file: Path, config: DatasetConfig) -> pl.DataFrame:
             if is_parquet or file.suffix.lower() == ".parquet":
                 table = pl.read_parquet(opened)
                 return table.select(pl.exclude("")).with_row_index("", offset=1)
-        known = (config.path_column, config.label_column or "label", config.split_column or "split")
+        known = [config.path_column, config.label_column or "label", config.split_column or "split"]
+        known += [*config.concept_columns, *([config.groups] if config.groups else [])]
         return read_delimited(file, known)
     # Some damage makes Polars' own code give up (a "panic", which is no Exception).
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
@@ -177,9 +220,9 @@ def _as_they_lie(paths: list[str], base: Path) -> list[str]:
     return [path.strip() if path != path.strip() and not is_file(path) else path for path in paths]
 
 
-def _check(rows: pl.DataFrame, file: Path) -> None:
+def _check(rows: pl.DataFrame, file: Path, *, labelled: bool) -> None:
     name = shown(file)
-    for column in ("path", "label"):
+    for column in ("path", "label") if labelled else ("path",):
         empty = rows.filter(pl.col(column).fill_null("") == "")
         if empty.height:
             raise DataError(
@@ -192,5 +235,5 @@ def _check(rows: pl.DataFrame, file: Path) -> None:
             f"{name}: {twice['path'].n_unique()} paths occur more than once, as "
             f"{twice['path'][0]!r}; an image has one class"
         )
-    if rows["label"].n_unique() < 2:
+    if labelled and rows["label"].n_unique() < 2:
         raise DataError(f"{name}: {rows.height} images of fewer than two classes")

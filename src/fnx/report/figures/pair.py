@@ -58,9 +58,9 @@ def table(run: Run, pair: str | None = None) -> pl.DataFrame | None:
 
 def _measured(run: Run, pair: Pair) -> pl.DataFrame:
     embedding = open_embedding(run)
-    values = np.asarray(embedding.features[:, pair.feature_id])
+    values = embedding.column(pair.feature_id)
     bins = run.record.statistic.get("bins")
-    curves = pair_table(values, embedding.labels == pair.class_id, bins)
+    curves = pair_table(values, embedding.labelling.has(pair.class_id), bins)
     distance = float(run.distances[pair.feature_id, pair.class_id])
     limit = run.threshold("-" if distance < run.neutral else "+")
     return curves.select(

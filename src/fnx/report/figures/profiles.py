@@ -59,7 +59,7 @@ def draw_class(run: Run, profile: ClassProfile) -> Figure:
         _picture(grid[0], picture, "images of the class")
     for axes, sign in zip(grid[-len(signs(run)) :], signs(run), strict=True):
         part = profile.strongest.filter(sign=sign)
-        labels = [f"{row['layer']}/{row['unit']}" for row in part.rows(named=True)]
+        labels = run.feature_labels.gather(part["feature_id"]).to_list()
         _distances(axes, run.neutral, labels, part["distance"].to_list(), [sign] * part.height)
         axes.set_title(by(run, sign), loc="left")
         axes.set_xlabel(_short_label(run))

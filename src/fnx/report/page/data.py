@@ -17,7 +17,7 @@ from fnx.analysis.scan import CURVE_POINTS, SideScan
 from fnx.report.figures import layers as modes
 from fnx.report.page.chunks import packed, write_chunk
 from fnx.report.pictures.paths import class_path, sprite_path
-from fnx.report.text import detector_quality, detector_rule, distance_label
+from fnx.report.text import detector_quality, detector_rule, distance_label, things
 
 MAX_CURVES = 300  # classes whose curves are drawn at once; of more, so many evenly chosen ones
 TOP_OF_CLASS = 200  # features listed for a class and sign
@@ -26,6 +26,8 @@ MAX_PAIRS = 32_000_000
 """Distances that the page takes along (170 MB); of more, each feature's top classes only."""
 
 TOP_OF_FEATURE = 50  # classes of a feature and sign, where not all are taken along
+
+LONGEST = 200  # characters of a row's text
 
 CHUNK_BYTES = 220_000
 """Bytes of a chunk before base64, unless one class or feature alone needs more."""
@@ -49,6 +51,7 @@ def index(run: Run) -> dict[str, Any]:
     value = {
         "dataset": run.dataset,
         "model": run.model,
+        "things": things(run),
         "distance": distance_label(run),
         "calibrated": run.calibrated is not None,
         "signed": run.signed,
@@ -107,6 +110,7 @@ def _detectors(run: Run) -> list[dict[str, Any]]:
 def _layers(run: Run) -> list[dict[str, Any]]:
     network = _network(run)
     units = run.features["unit"].to_numpy()
+    names = run.feature_labels.to_list() if "name" in run.features.columns else None
     rows = []
     for layer in run.scan.layers:
         row: dict[str, Any] = {"name": layer.name, "kind": layer.kind}
@@ -114,6 +118,8 @@ def _layers(run: Run) -> list[dict[str, Any]]:
         if not np.array_equal(units[layer.rows], np.arange(layer.size)):
             row["units"] = packed(units[layer.rows], "i4")
         folder = sprite_path(run.path, layer.name, 0).parent
+        if names is not None:
+            row["names"] = names[layer.rows]
         if pictured := _numbered(folder):
             row |= {"pictures": quote(f"pictures/{folder.name}"), "pictured": pictured}
         if layer.name in network:
@@ -298,6 +304,8 @@ def _class_of_sign(
 def features_per_chunk(run: Run) -> int:
     """Return how many features' distances come together in one script."""
     one = 4 * run.classes.height if _whole(run) else 16 * TOP_OF_FEATURE
+    if run.of_array:
+        one += 9 * LONGEST
     return max(1, min(run.features.height, CHUNK_BYTES // one))
 
 
@@ -305,17 +313,36 @@ def features(run: Run) -> Iterator[dict[str, Any]]:
     """Yield each feature: its distance to every class, and its range under random labels."""
     step = features_per_chunk(run)
     constant = run.features["constant"].to_numpy()
+    top = _top_rows(run)
     for start in range(0, run.features.height, step):
         rows = slice(start, start + step)
         real = np.asarray(run.distances[rows])
-        value = {
+        value: dict[str, Any] = {
             "random": packed(run.scan.random[rows], "f4"),
             "constant": packed(constant[rows], "u1"),
         }
+        if top is not None:
+            value["rows"] = [top.get(start + i, []) for i in range(len(real))]
         if _whole(run):
             yield value | {"distances": packed(real, "f4")}
         else:
             yield value | {"strongest": [_top_classes(run, row) for row in real]}
+
+
+def _top_rows(run: Run) -> dict[int, list[list[Any]]] | None:
+    """Return value, text and class of the top rows of each feature; None of a run with images."""
+    if not run.of_array or run.top_images is None:
+        return None
+    table = run.top_images.sort("feature_id", "rank").select(
+        "feature_id",
+        "activation",
+        pl.col("path").fill_null("–").str.slice(0, LONGEST),
+        "class_name",
+    )
+    found: dict[int, list[list[Any]]] = {}
+    for feature_id, *row in table.iter_rows():
+        found.setdefault(feature_id, []).append(row)
+    return found
 
 
 def _top_classes(run: Run, row: Distances) -> dict[str, Any]:

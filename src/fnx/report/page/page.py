@@ -22,7 +22,7 @@ from fnx.report.page import data as pagedata
 from fnx.report.page.chunks import script_json
 from fnx.report.page.html import TEMPLATES, environment, inline
 from fnx.report.tables import condensed, datasets_table, named_top_features
-from fnx.report.text import origin, signs, statistic_name
+from fnx.report.text import origin, signs, statistic_name, things
 from fnx.utils.files import write_atomically
 
 STYLES = ("report.css", "page.css")
@@ -80,6 +80,7 @@ def render(run: Run, figures: Mapping[str, str], formats: Sequence[str] = ()) ->
         .render(
             run=run,
             record=run.record,
+            things=things(run),
             found=found,
             plus=run.threshold("+"),
             minus=run.threshold("-"),
@@ -174,11 +175,11 @@ def network_totals(run: Run) -> dict[str, int]:
 def settings(run: Run) -> list[tuple[str, str]]:
     """Return what was run, for someone who wants to run it again."""
     record = run.record
-    return [
+    rows = [
         ("command", shlex.join(record.command)),
         ("started", record.started),
         ("data set", run.dataset),
-        ("backbone", f"{run.model}, read {record.tap}-activation"),
+        ("backbone", f"{run.model}, read {record.tap}-activation" if record.tap else run.model),
         ("crops", _parameters(record.crops)),
         ("statistic", _parameters(record.statistic)),
         ("threshold", _parameters(record.threshold)),
@@ -189,6 +190,7 @@ def settings(run: Run) -> list[tuple[str, str]]:
         ("fnx", record.fnx_version),
         ("libraries", ", ".join(f"{k} {v}" for k, v in record.versions.items())),
     ]
+    return [(name, value) for name, value in rows if value]
 
 
 def _parameters(values: Mapping[str, Any]) -> str:

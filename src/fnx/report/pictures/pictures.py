@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from fnx.analysis import Run
+from fnx.analysis.labelling import memberships
 from fnx.analysis.pairs import shown_pairs
 from fnx.images.crops import Crops
 from fnx.images.reference import reference_crops
@@ -140,7 +141,7 @@ def draw_classes(run: Run, images: LabelledImages) -> None:
     They are taken at even distances from the run's own images, each cut to its centre.
     """
     crops = Crops("center", TILE, TILE)
-    ok = images.ok().select("class_id", "path")
+    ok = memberships(images.ok()).drop_nulls("class_id").select("class_id", "path")
     with ThreadPoolExecutor() as threads:
         for (class_id,), rows in ok.group_by("class_id", maintain_order=True):
             count = min(CLASS_IMAGES, rows.height)

@@ -17,6 +17,7 @@ from fnx.embedding.embed import embed_centre
 from fnx.embedding.embedding import Embedding
 from fnx.embedding.store import COLUMNS_PER_CHUNK
 from fnx.images.crops import Crops
+from fnx.statistics.columns import open_columns
 from fnx.utils.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -105,9 +106,10 @@ def rank(embedding: Embedding, rows: NDArray[np.integer], k: int) -> pl.DataFram
 
     n_rows, n_features = embedding.manifest.rows, embedding.manifest.features
     parts: list[tuple[NDArray[Any], ...]] = []
+    columns_of = open_columns(embedding.features)
     with progress_bar("top images", total=n_features, unit="features") as bar:
         for columns in _blocks(n_rows, n_features, bytes_per_value=4):
-            block = np.asarray(embedding.features[:, columns])
+            block = columns_of.read(columns.start, columns.stop).astype(np.float32, copy=False)
             if len(rows) < n_rows:
                 block = block[rows]
             best = highest(block, k)

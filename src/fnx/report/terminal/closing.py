@@ -7,7 +7,7 @@ import sys
 from fnx.analysis import Run
 from fnx.analysis.summary import summarize
 from fnx.report.terminal.terminal import encodable
-from fnx.report.text import by, origin, plain
+from fnx.report.text import by, origin, plain, things
 
 
 def print_summary(run: Run) -> None:
@@ -28,8 +28,11 @@ def closing_facts(run: Run) -> list[tuple[str, str]]:
     counts = run.record.counts
     constant = f" ({counts.constant:,} constant)" if counts.constant else ""
     facts = [
-        ("images", f"{counts.images:,} used, {counts.failed:,} failed{_reasons(run)}"),
-        ("classes", f"{run.classes.height:,} ({run.images_per_class:.1f} images each, on average)"),
+        (things(run), f"{counts.images:,} used, {counts.failed:,} failed{_reasons(run)}"),
+        (
+            "classes",
+            f"{run.classes.height:,} ({run.images_per_class:.1f} {things(run)} each, on average)",
+        ),
         ("features", f"{run.features.height:,}{constant}"),
     ]
     facts += [

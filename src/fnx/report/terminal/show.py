@@ -14,7 +14,7 @@ from fnx.analysis.profiles import ClassProfile, FeatureProfile, LayerProfile
 from fnx.analysis.summary import summarize
 from fnx.report.terminal.closing import closing_facts
 from fnx.report.terminal.terminal import Bar, Cell, facts, table, text
-from fnx.report.text import by, detector_quality, detector_rule, number, signs
+from fnx.report.text import by, detector_quality, detector_rule, number, signs, things
 from fnx.report.values import Values
 
 ENDS = 10  # classes at each end of a feature's list, unless all are asked for
@@ -76,7 +76,7 @@ def _percent(share: float | None) -> float | None:
 def show_class(run: Run, profile: ClassProfile) -> Iterator[RenderableType]:
     """Show how many features a class keeps, which are farthest out, and of which layers."""
     failed = f", {number(profile.n_failed)} more failed" if profile.n_failed else ""
-    known = [("images", f"{number(profile.n_images)}{failed}")]
+    known = [(things(run), f"{number(profile.n_images)}{failed}")]
     for row in profile.kept.rows(named=True):
         relation = ">" if row["sign"] == "+" else "<"
         kept = (
@@ -99,7 +99,7 @@ def show_class(run: Run, profile: ClassProfile) -> Iterator[RenderableType]:
             (
                 [
                     number(row["rank"]),
-                    f"{row['layer']}/{row['unit']}",
+                    run.feature_labels[row["feature_id"]],
                     *_distance(
                         row["distance"],
                         row["sign"],
@@ -143,14 +143,14 @@ def show_feature(
     if profile.constant:
         known.append(("constant", "the same value for every image: it tells nothing"))
     place = _place(profile.feature_id, run.features.height, profile.kind)
-    yield from _opening(run, f"{profile.layer}/{profile.unit} {place}", known)
+    yield from _opening(run, f"{run.feature_labels[profile.feature_id]} {place}", known)
     yield from _section("D for each class, ┊ at the threshold")
     yield table(
         _class_rows(profile.classes, run.neutral, every_class=every_class),
         *_columns(run, "~><=", ("class", "D", "", "")),
     )
     if profile.images is not None:
-        yield from _section("top-activating images")
+        yield from _section("top rows" if run.of_array else "top-activating images")
         columns = profile.images.select("rank", "activation", "class_name", "path").rows()
         rows = [
             [number(rank), number(activation, 3), name or "–", path or "–"]

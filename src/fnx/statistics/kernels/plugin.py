@@ -32,35 +32,55 @@ SIGNATURE = types.float64(VECTOR, VECTOR, types.int64, types.int64)
 _compiled: dict[Any, Any] = {}
 
 
-def plugin_kernel(
+def plugin_kernels(
     statistic: Statistic,
     parameters: dict[str, Any],
     bins: int | None,
-    labellings: NDArray[np.uint16],
-    sizes: NDArray[np.int64],
-) -> Any:
-    """Return a kernel that calls the statistic's function for every pair.
+    grouping: Any,
+    with_sets: tuple[Any, ...],
+) -> tuple[Any, Any]:
+    """Return kernels that call the statistic's function for every pair.
 
-    `parameters` are without `bins`, which is None for a statistic on samples.
+    See `fnx.statistics.tiles.Task` for the two, and `fnx.statistics.kernels.stored` for what
+    `with_sets` are. `parameters` are without `bins`, which is None for a statistic on samples.
 
     Raises:
         PluginError: the function cannot be compiled.
     """
-    kernel: Any
     # An unbounded statistic may have a unit, in which its distances could all vanish.
     least = 0.0 if np.isfinite(statistic.range).all() else float(np.finfo(np.float32).tiny)
+    labellings, sizes, sets = grouping.labellings, grouping.sizes, grouping.sets
     if not statistic.compiled:
-        kernel = partial(_call_python, labellings, sizes, statistic, parameters, bins, least)
-    elif bins is None:
-        function = compile_once(statistic, parameters)
-        kernel = partial(samples_tile, labellings, sizes, function, least)
-    else:
-        function = compile_once(statistic, parameters)
-        kernel = partial(histogram_tile, labellings, sizes, function, bins)
-    return partial(_placed, kernel)
+        kernel = partial(_call_python, grouping, statistic, parameters, bins, least)
+        return partial(_placed, kernel), None
+    function = compile_once(statistic, parameters)
+    if bins is None:
+        if sets is None:
+            of_samples = partial(samples_tile, labellings, sizes, function, least)
+        else:
+            holders = sets.holders.starts, sets.holders.members
+            codes = labellings.astype(np.uint32)
+            of_samples = partial(_samples_of_sets, codes, sizes, *holders, function, least)
+        return partial(_placed, of_samples), None
+    stored = partial(_placed, partial(_histograms_stored, *with_sets, function, bins))
+    if sets is not None:
+        return None, stored
+    return partial(_placed, partial(histogram_tile, labellings, sizes, function, bins)), stored
 
 
-def _placed(kernel: Any, features: Features) -> None:
+def _samples_of_sets(*arguments: Any) -> None:
+    from fnx.statistics.kernels.plugin_sets import samples_of_sets  # compiled where it is needed
+
+    samples_of_sets(*arguments)
+
+
+def _histograms_stored(*arguments: Any) -> None:
+    from fnx.statistics.kernels.plugin_sets import histograms_stored
+
+    histograms_stored(*arguments)
+
+
+def _placed(kernel: Any, features: Any) -> None:
     """Run a kernel, and tell for which feature and class the plugin's function raises."""
     place = np.zeros(2, np.int64)
     try:
@@ -240,8 +260,7 @@ def histogram_tile(
 
 
 def _call_python(
-    labellings: NDArray[np.uint16],
-    sizes: NDArray[np.int64],
+    grouping: Any,
     statistic: Statistic,
     parameters: dict[str, Any],
     bins: int | None,
@@ -254,7 +273,8 @@ def _call_python(
     The latter are of no class: -1 in `place`.
     """
     columns, varying, low, high, values = features
-    (n_labellings, classes), n = sizes.shape, labellings.shape[1]
+    sizes = grouping.sizes
+    (n_labellings, classes), n = sizes.shape, grouping.labellings.shape[1]
 
     def call(inner: Any, outer: Any, n_inner: Any) -> Any:
         counts = (n_inner, n - n_inner) if statistic.counts else ()
@@ -270,10 +290,10 @@ def _call_python(
             bin_column(column, low[f], high[f], bins, index)
         for k in range(n_labellings):
             if bins is None:
-                own = labellings[k][order]
-                pairs: Any = ((ordered[own == c], ordered[own != c]) for c in range(classes))
+                inside = (grouping.has(k, c)[order] for c in range(classes))
+                pairs: Any = ((ordered[own], ordered[~own]) for own in inside)
             else:
-                inner, outer = _histograms(index, bins, labellings[k], sizes[k])
+                inner, outer = _histograms(index, bins, grouping, k)
                 pairs = zip(inner, outer, strict=True)
             if statistic.on != HISTOGRAMS:
                 for c, (inside, outside) in enumerate(pairs):
@@ -294,10 +314,15 @@ def _call_python(
 
 
 def _histograms(
-    index: NDArray[np.uint16], bins: int, labels: NDArray[np.uint16], sizes: NDArray[np.int64]
+    index: NDArray[np.uint16], bins: int, grouping: Any, k: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the shares of each class, and of all others, in each bin: two arrays (C, bins)."""
-    flat = index.astype(np.int64) + bins * labels.astype(np.int64)
-    counts = np.bincount(flat, minlength=bins * sizes.size).reshape(sizes.size, bins)
-    size = sizes[:, None]
-    return counts / size, (counts.sum(axis=0) - counts) / (labels.size - size)
+    sizes, codes = grouping.sizes[k], grouping.labellings[k].astype(np.int64)
+    if grouping.sets is None:
+        flat = index + bins * codes
+        counts = np.bincount(flat, minlength=bins * sizes.size).reshape(sizes.size, bins)
+    else:
+        own = (grouping.has(k, c) for c in range(sizes.size))
+        counts = np.stack([np.bincount(index[inside], minlength=bins) for inside in own])
+    size, totals = sizes[:, None], np.bincount(index, minlength=bins)
+    return counts / size, (totals - counts) / (codes.size - size)

@@ -140,6 +140,42 @@ def cohen_d_tile(labellings: Array, sizes: Array, features: Any) -> None:
 
 
 @cached_njit(nogil=True, error_model="numpy")
+def cohen_d_of_sets(
+    labellings: Array, sizes: Array, holder_starts: Array, holders: Array, features: Any
+) -> None:
+    """Compute Cohen's d of concepts: `labellings` (L, N) say which set of them each image has.
+
+    ``holders[holder_starts[c] : holder_starts[c + 1]]`` are the sets that hold concept c.
+    """
+    columns, varying, low, high, values = features
+    n, classes = labellings.shape[1], sizes.shape[1]
+    scaled, inside = np.empty(n), np.empty(n, np.uint8)
+    holds = np.zeros(labellings.max() + 1 if labellings.size else 0, np.uint8)
+    first, mean, square = np.empty(2), np.empty(2), np.empty(2)
+    for f in varying:
+        for i in range(n):
+            scaled[i] = (np.float64(columns[f, i]) - low[f]) / (high[f] - low[f])
+        for k in range(labellings.shape[0]):
+            for c in range(classes):
+                own = holders[holder_starts[c] : holder_starts[c + 1]]
+                mark(labellings[k], own, holds, inside)
+                both = np.array([n - sizes[k, c], sizes[k, c]])
+                moments(scaled, inside, both, first, mean, square)
+                values[k, f, c] = effect(mean[1] - mean[0], square[0] + square[1], n)
+
+
+@cached_njit(nogil=True)
+def mark(codes: Array, own: Array, holds: Array, inside: Array) -> None:
+    """Write which images have one of `own` sets: `inside` (N,); `holds` is 0, and is so again."""
+    for s in own:
+        holds[s] = 1
+    for i in range(codes.size):
+        inside[i] = holds[np.uint64(codes[i])]
+    for s in own:
+        holds[s] = 0
+
+
+@cached_njit(nogil=True, error_model="numpy")
 def moments(
     column: Array, labels: Array, sizes: Array, first: Array, mean: Array, square: Array
 ) -> None:

@@ -64,7 +64,7 @@ async function classView(id) {
   return view({ kicker: "Class", title: shorten(name, 160), place: id, count: N_CLASSES, to: address.class },
   el("div", { class: "beside" },
     el("div", {},
-      el("p", { class: "lead" }, `${number(images)} image${images === 1 ? " was" : "s were"} shown to ${run.model}.`),
+      el("p", { class: "lead" }, run.things === "rows" ? `${number(images)} row${images === 1 ? "" : "s"}.` : `${number(images)} image${images === 1 ? " was" : "s were"} shown to ${run.model}.`),
       el("ul", { class: "facts" }, lines)),
     run.classPictures.includes(id)
       ? el("img", { class: "sprite", src: `pictures/classes/${id}.jpg`, alt: `Sample images of ${shorten(name, 80)}`, width: 240, height: 240 }) : null),

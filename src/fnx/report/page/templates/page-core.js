@@ -76,7 +76,7 @@ function feature(id) {
   const layer = run.layers.findLast(({ first }) => first <= id);
   const place = id - layer.first;
   const unit = layer.units ? layer.units[place] : place;
-  return { layer, unit, label: `${layer.name}/${unit}` };
+  return { layer, unit, label: layer.names ? layer.names[place] : `${layer.name}/${unit}` };
 }
 
 /** Id of a unit of a layer, or null where there is none. */
@@ -213,5 +213,5 @@ async function featureData(id) {
   const distances = new Float32Array(N_CLASSES).fill(NaN);
   if (run.whole) distances.set(found.distances.subarray(place * N_CLASSES, (place + 1) * N_CLASSES));
   else found.strongest[place].classes.forEach((ofClass, i) => { distances[ofClass] = found.strongest[place].distances[i]; });
-  return { distances, random: found.random.subarray(4 * place, 4 * place + 4), constant: found.constant[place] };
+  return { distances, random: found.random.subarray(4 * place, 4 * place + 4), constant: found.constant[place], rows: found.rows?.[place] };
 }

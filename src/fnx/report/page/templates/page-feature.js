@@ -2,7 +2,7 @@
 
 async function featureView(id) {
   const { layer, unit, label } = feature(id);
-  const [{ distances, random, constant }] = await Promise.all([featureData(id), loadMoments()]);
+  const [{ distances, random, constant, rows }] = await Promise.all([featureData(id), loadMoments()]);
   const order = range(N_CLASSES).filter((ofClass) => !Number.isNaN(distances[ofClass])).sort((a, b) => distances[b] - distances[a] || a - b);
   const kept = Object.fromEntries(SIGNS.map((sign) => [sign, order.filter((ofClass) => keptSign(distances[ofClass], ofClass) === sign)]));
   if (kept["-"]) kept["-"].reverse();
@@ -13,7 +13,7 @@ async function featureView(id) {
   },
   el("div", { class: "beside" },
     el("div", {},
-      constant ? el("p", { class: "lead" }, "This feature has the same value for every image: it tells nothing.") : null,
+      constant ? el("p", { class: "lead" }, `This feature has the same value for all ${run.things}: it tells nothing.`) : null,
       el("p", { class: "lead" }, receptive(layer)),
       el("ul", { class: "facts" }, SIGNS.map((sign) => el("li", {},
         "kept for ", el("b", {}, number(kept[sign].length)), ` of ${number(N_CLASSES)} classes ${WORDS[sign]}`,
@@ -22,6 +22,7 @@ async function featureView(id) {
     source ? el("figure", { class: "picture" },
       el("img", { class: "sprite", src: source, alt: `The image regions on which ${label} is most active, the most active first`, width: 240, height: 240 }),
       el("figcaption", {}, "Where it is most active, row by row from the most active.")) : null),
+  rows?.length ? topRows(rows) : null,
   el("section", {},
     el("h2", {}, "D for every class"),
     run.whole ? null : el("p", {}, "This run has too many distances for a page: only this feature's top classes are listed. All are in ", el("code", {}, "distances.npy"), "."),
@@ -39,6 +40,16 @@ async function featureView(id) {
       ],
     }),
     el("p", {}, el("a", { href: address.layer(layer.name) }, "All units of ", el("code", {}, layer.name)))));
+}
+
+/** The rows of the array on which a feature is highest, by their text or name. */
+function topRows(rows) {
+  return el("section", {},
+    el("h2", {}, "Top rows"),
+    el("table", { class: "toprows" },
+      el("thead", {}, el("tr", {}, ["value", "row", "class"].map((title) => el("th", { scope: "col" }, title)))),
+      el("tbody", {}, rows.map(([value, text, name]) => el("tr", {},
+        el("td", { class: "n" }, number(value, 3)), el("td", {}, text), el("td", {}, name ?? "–"))))));
 }
 
 function receptive(layer) {

@@ -66,7 +66,7 @@ const calibratedColumn = (value) => (run.calibrated ? [numberColumn("calibrated"
 const keptColumn = (title, { kept, keptRandom }, place) =>
   numberColumn(title, (row) => kept[place(row)], number, { cell: (row) => `${number(kept[place(row)])} (${number(keptRandom[place(row)], 1)})` });
 const CLASS_COLUMN = { title: "class", head: true, cell: (id) => classLink(id), value: (id) => run.classNames[id] };
-const IMAGES_COLUMN = numberColumn("images", (id) => run.classImages[id]);
+const IMAGES_COLUMN = numberColumn(run.things, (id) => run.classImages[id]);
 
 /** Mark a heading as the one that is sorted by; whether it is now ascending. */
 function turned(heads, head, numeric) {
