@@ -1,18 +1,22 @@
 """Extraction beside the bare forward pass of the same network; prints one line of JSON.
 
 ``python extraction.py speed FOLDER PRECISION IMAGES ROUNDS``, ``dense`` with the same words,
-``center FOLDER PRECISION IMAGES`` and ``memory FOLDER IMAGES``. FOLDER gets the photographs, the
+``center FOLDER PRECISION IMAGES``, ``memory FOLDER IMAGES`` and
+``network FOLDER DEVICE NETWORK VIEWS PRECISION IMAGES ROUNDS``. FOLDER gets the photographs, the
 weights and the stores; what is there already is used again.
 
 Speed: VGG16, ten crops, JPEG files of 500 × 375 pixels to a finished store, against forward passes
 on tensors that are there. All are timed by turns, so that a machine that slows down does so for
-all. Memory: the largest sum of the memory that the processes of a run hold for themselves.
+all. Network: any network of timm's on ``cpu`` or ``cuda``, with seconds of the processor beside
+those of the clock; ``tf32`` is a PRECISION of GPUs, where a compiled network is timed too.
+Memory: the largest sum of the memory that the processes of a run hold for themselves.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -59,8 +63,10 @@ def weights(folder: Path) -> Path:
     return file
 
 
-def bare(precision: str, views: int, threads: int) -> Callable[[int], float]:
-    """Seconds an image of ten views through timm's network alone, `views` in a batch.
+def bare(
+    precision: str, views: int, threads: int, network: str = "vgg16", device: str = "cpu"
+) -> Callable[[int], float]:
+    """Seconds ten views through timm's network alone, `views` in a batch.
 
     With `threads`, that many batches side by side on a core each, as fnx cuts the work; else one
     batch after the other on all cores, as most people do.
@@ -69,9 +75,11 @@ def bare(precision: str, views: int, threads: int) -> Callable[[int], float]:
     import torch
 
     dtype = torch.bfloat16 if precision == "bf16-true" else torch.float32
-    net = timm.create_model("vgg16", pretrained=False).eval()
-    net = net.to(dtype=dtype, memory_format=torch.channels_last)
-    batch = torch.rand(views, 3, 224, 224).to(dtype).contiguous(memory_format=torch.channels_last)
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    net = timm.create_model(network, pretrained=False).eval()
+    net = net.to(device, dtype, memory_format=torch.channels_last)
+    batch = torch.rand(views, 3, 224, 224).to(device, dtype)
+    batch = batch.contiguous(memory_format=torch.channels_last)
 
     def one_thread(_: int) -> None:
         with torch.inference_mode():
@@ -80,10 +88,13 @@ def bare(precision: str, views: int, threads: int) -> Callable[[int], float]:
     def run(images: int) -> float:
         passes = range(max(1, images * 10 // views))
         if not threads:
-            start = time.perf_counter()
             with torch.inference_mode():
+                net(batch)
+                wait_for(device)
+                start = time.perf_counter()
                 for _ in passes:
                     net(batch)
+                wait_for(device)
         else:
             with ThreadPoolExecutor(
                 threads, initializer=torch.set_num_threads, initargs=(1,)
@@ -96,23 +107,42 @@ def bare(precision: str, views: int, threads: int) -> Callable[[int], float]:
     return run
 
 
-def whole(precision: str, folder: Path, *words: str) -> Callable[[int], dict[str, float]]:
-    """Seconds an image of ``embed`` on files: all of it, and its predict loop alone."""
+def wait_for(device: str) -> None:
+    """Wait for what a GPU has been given."""
+    if device == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+
+
+def words_of(network: str, folder: Path) -> list[str]:
+    """The model's words on the command line: random weights, which cost as much as trained ones."""
+    if network == "vgg16":
+        return ["model=vgg16", f"model.weights.path={weights(folder)}"]
+    return ["model=timm", f"model.name={network}", "model.weights.source=random"]
+
+
+def whole(
+    precision: str, folder: Path, *words: str, network: str = "vgg16"
+) -> Callable[[int], dict[str, float]]:
+    """Seconds an image of ``embed`` on files: all of it, and its predict loop alone.
+
+    Those of the processor, children included, stand beside those of the clock.
+    """
     from fnx.config.compose import compose
     from fnx.embedding import ranks
     from fnx.embedding.embed import embed
     from fnx.images.open import open_images
 
-    taken: list[float] = []
+    taken: list[tuple[float, float]] = []
     predict = ranks.predict
 
     def timed(*arguments: Any) -> None:
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), processor()
         predict(*arguments)
-        taken.append(time.perf_counter() - start)
+        taken.append((time.perf_counter() - start, processor() - busy))
 
-    ranks.predict = timed
-    file = weights(folder)
+    model = words_of(network, folder)
 
     def run(images: int) -> dict[str, float]:
         cache = folder / "cache"
@@ -121,78 +151,158 @@ def whole(precision: str, folder: Path, *words: str) -> Callable[[int], dict[str
             [
                 "dataset=folder",
                 f"dataset.root={photographs(folder, images)}",
-                "model=vgg16",
-                f"model.weights.path={file}",
+                *model,
                 f"paths.cache={cache}",
-                "trainer=cpu",
+                *(() if any(word.startswith("trainer=") for word in words) else ("trainer=cpu",)),
                 f"trainer.precision={precision}",
                 *words,
             ]
         )
-        start = time.perf_counter()
+        ranks.predict = timed
+        start, busy = time.perf_counter(), processor()
         listed = open_images(config.dataset, cache)
-        checked = time.perf_counter()
+        checked, busy_checked = time.perf_counter(), processor()
         embed(listed, config)
-        end = time.perf_counter()
-        loop = taken.pop()
+        end, busy_end = time.perf_counter(), processor()
+        ranks.predict = predict
+        loop, busy_loop = taken.pop()
         return {
             "all": (end - start) / images,
             "check": (checked - start) / images,
             "loop": loop / images,
+            "all, processor": (busy_end - busy) / images,
+            "check, processor": (busy_checked - busy) / images,
+            "loop, processor": busy_loop / images,
         }
 
     return run
 
 
-def taps(precision: str, folder: Path, views: str = "ten") -> Callable[[int], float]:
+def processor() -> float:
+    """Seconds of the processor that this process and its children that ended have taken."""
+    own, children = (
+        resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def taps(
+    precision: str,
+    folder: Path,
+    views: str = "ten",
+    *,
+    network: str = "vgg16",
+    device: str = "cpu",
+    positions: bool = True,
+) -> Callable[[int], dict[str, float]]:
     """Seconds an image of fnx's passes on pixels in memory: the forward pass, taps and pooling."""
     import torch
 
     from fnx import backbones
+    from fnx.backbones.backbone import Backbone
     from fnx.backbones.weights.locate import locate
     from fnx.config.compose import compose
     from fnx.embedding.microbatches import Microbatches, batching
     from fnx.images.crops import Crops
 
-    config = compose(["model=vgg16", f"model.weights.path={weights(folder)}", "trainer=cpu"])
-    backbone = backbones.build(config.model, locate(config.model, 0), image_size=224, seed=0)
-    if precision == "bf16-true":
-        backbone = backbone.bfloat16()
-    crops = Crops(views, 256, 256 if views == "dense" else 224)
-    cut = batching(backbone, crops, "auto", torch.device("cpu"), torch.get_num_threads())
-    pixels = [torch.randint(0, 256, (3, 256, 341), dtype=torch.uint8) for _ in range(cut.images)]
+    class ValuesAlone(Backbone):
+        def with_positions(self, pixels: Any, located: slice) -> Any:
+            rows, none = super().with_positions(pixels, slice(0))
+            return rows, none.new_zeros(len(pixels[located]), *none.shape[1:])
 
-    def run(images: int) -> float:
+    config = compose([*words_of(network, folder), "trainer=cpu"])
+    backbone = backbones.build(config.model, locate(config.model, 0), image_size=224, seed=0)
+    if not positions:
+        backbone.__class__ = ValuesAlone
+    backbone = backbone.to(device, torch.bfloat16 if precision == "bf16-true" else torch.float32)
+    crops = Crops(views, 256, 256 if views == "dense" else 224)
+    cut = batching(backbone, crops, "auto", torch.device(device), torch.get_num_threads())
+    shapes = (3, 256, 341)
+    pixels = [
+        torch.randint(0, 256, shapes, dtype=torch.uint8).to(device) for _ in range(cut.images)
+    ]
+
+    def run(images: int) -> dict[str, float]:
         batches = max(1, images // cut.images)
-        with Microbatches(backbone, crops, cut) as embed_batch:
+        with Microbatches(backbone, crops, cut) as embed_batch, torch.inference_mode():
             embed_batch(pixels[:1])
-            start = time.perf_counter()
-            for _ in range(batches):
-                embed_batch(pixels)
-            return (time.perf_counter() - start) / (batches * cut.images)
+            wait_for(device)
+            start, busy = time.perf_counter(), processor()
+            under_way = embed_batch.start(pixels)  # one batch ahead, as in the extraction
+            for _ in range(batches - 1):
+                following = embed_batch.start(pixels)
+                under_way()
+                under_way = following
+            under_way()
+            wait_for(device)
+            seconds, busy = time.perf_counter() - start, processor() - busy
+            done = batches * cut.images
+            return {"": seconds / done, "processor": busy / done}
 
     return run
 
 
-def speed(folder: Path, precision: str, images: int, rounds: int) -> dict[str, Any]:
+def by_turns(
+    arms: dict[str, Callable[[int], Any]], images: dict[str, int], rounds: int, warm: int
+) -> dict[str, Any]:
     """Seconds an image of everything, `rounds` times by turns; medians and all figures."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    arms: dict[str, Callable[[int], float | dict[str, float]]] = {
-        "bare, 10 views on all cores": bare(precision, 10, 0),
-        "bare, 40 views on all cores": bare(precision, 40, 0),
-        "bare, 5 views a core": bare(precision, 5, cores or 1),
-        "passes": taps(precision, folder),
-        "fnx": whole(precision, folder),
-    }
     found: dict[str, list[float]] = {}
     for number in range(rounds + 1):  # the first is to warm up
         for name, arm in arms.items():
-            seconds = arm((images if name == "fnx" else max(8, images // 3)) if number else 4)
+            seconds = arm(images[name] if number else warm)
             parts = seconds if isinstance(seconds, dict) else {"": seconds}
             for part, value in parts.items():
                 if number:
                     found.setdefault(f"{name} {part}".strip(), []).append(value)
     return {name: {"median": float(np.median(v)), "all": v} for name, v in found.items()}
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def speed(folder: Path, precision: str, images: int, rounds: int) -> dict[str, Any]:
+    """Seconds an image of VGG16 and ten crops."""
+    arms: dict[str, Callable[[int], Any]] = {
+        "bare, 10 views on all cores": bare(precision, 10, 0),
+        "bare, 40 views on all cores": bare(precision, 40, 0),
+        "bare, 5 views a core": bare(precision, 5, cores()),
+        "passes": taps(precision, folder),
+        "fnx": whole(precision, folder),
+    }
+    counts = {name: images if name == "fnx" else max(8, images // 3) for name in arms}
+    return by_turns(arms, counts, rounds, warm=4)
+
+
+def network(
+    folder: Path, device: str, name: str, views: str, precision: str, images: int, rounds: int
+) -> dict[str, Any]:
+    """Seconds an image of any network of timm's: bare, values alone, with positions, from files."""
+    from fnx.images.crops import Crops
+
+    count = Crops(views).count
+    gpu = device == "cuda"
+    trainer = "trainer=gpu" if gpu else "trainer=cpu"
+
+    def per_image(arm: Callable[[int], float]) -> Callable[[int], float]:
+        return lambda images: arm(max(1, images * count // 10)) * count / 10
+
+    def files(*words: str) -> Callable[[int], dict[str, float]]:
+        return whole(precision, folder, trainer, f"crops={views}", *words, network=name)
+
+    arms: dict[str, Callable[[int], Any]] = {
+        "bare": per_image(bare(precision, 256 if gpu else 40, 0, name, device)),
+        "values": taps(precision, folder, views, network=name, device=device, positions=False),
+        "positions": taps(precision, folder, views, network=name, device=device),
+        "fnx": files(),
+    }
+    if gpu:
+        arms["compiled fnx"] = files("trainer.compile=true")
+    else:
+        side_by_side = bare(precision, 4 if count == 1 else 5, cores(), name)
+        arms = {"bare, each core": per_image(side_by_side), **arms}
+    return by_turns(arms, dict.fromkeys(arms, images), rounds, warm=8)
 
 
 def dense(folder: Path, precision: str, images: int, rounds: int) -> dict[str, float]:
@@ -201,7 +311,7 @@ def dense(folder: Path, precision: str, images: int, rounds: int) -> dict[str, f
     found: dict[str, list[float]] = {views: [] for views in arms}
     for _ in range(rounds):
         for views, arm in arms.items():
-            found[views].append(arm(images))
+            found[views].append(arm(images)[""])
     return {views: float(np.median(seconds)) for views, seconds in found.items()}
 
 
@@ -252,6 +362,10 @@ def main() -> None:
     elif what == "dense":
         precision, images, rounds = rest
         print(json.dumps(dense(place, precision, int(images), int(rounds))))
+    elif what == "network":
+        device, name, views, precision, images, rounds = rest
+        found = network(place, device, name, views, precision, int(images), int(rounds))
+        print(json.dumps(found))
     elif what == "center":
         precision, images = rest
         run = whole(precision, place, "crops=center")

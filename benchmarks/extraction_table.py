@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+NETWORKS = "## Other networks\n"
 NEEDED = {"speed 32-true", "speed bf16-true", "peers", "memory"}
 TITLES = {
     "bare, 10 views on all cores": "timm's network alone, batches of 10 views on all cores",
@@ -30,16 +32,20 @@ JPEG files of 500 × 375 px; everything by turns in one process, the median of t
 
 
 def write(path: Path, measured: dict[str, Any], machine: Callable[[], str]) -> None:
-    """Write the page, if the run was a whole one.
+    """Write the parts of the page that were measured as a whole.
 
     Args:
-        path: of ``extraction.md``.
+        path: of ``extraction.md``; what is not measured now is kept.
         measured: what `test_extraction` left.
         machine: says where it ran.
     """
+    before, _, kept = path.read_text().partition(NETWORKS)
     if set(measured) >= NEEDED:
-        text = HEAD + machine() + speed(measured) + peers(measured["peers"])
-        path.write_text(text + memory(measured["memory"]))
+        before = HEAD + machine() + speed(measured) + peers(measured["peers"])
+        before += memory(measured["memory"]) + "\n"
+    if measured.get("networks"):
+        kept = "\n" + machine() + networks(measured["networks"])
+    path.write_text(before + NETWORKS + kept if kept else before)
 
 
 def speed(measured: dict[str, Any]) -> str:
@@ -92,3 +98,45 @@ def memory(found: dict[int, dict[str, float]]) -> str:
     ]
     lines += [f"| {size:,} | {row['gib']:.2f} |" for size, row in found.items()]
     return "\n".join(lines) + "\n"
+
+
+def networks(found: dict[str, Any]) -> str:
+    """Of small networks, what is added to the bare forward pass, and the check before it."""
+    lines = [
+        "Random weights, fp32, JPEG files of 500 × 375 px; the same rounds by turns:",
+        "",
+        "    python -m pytest benchmarks/test_extraction.py --benchmark-only -m slow -k networks",
+        "",
+        "| network, views | bare, all cores, ms/image | bare, side by side | files to store "
+        "| of bare, all cores | of bare, side by side | with positions / values alone: "
+        "processor (range) | clock | check / whole, processor |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for case, row in found.items():
+        bare, side, loop = (row[key]["median"] for key in ("bare", "bare, each core", "fnx loop"))
+        busy, clock, check = (
+            [above / below for above, below in zip(row[a]["all"], row[b]["all"], strict=True)]
+            for a, b in (
+                ("positions processor", "values processor"),
+                ("positions", "values"),
+                ("fnx check, processor", "fnx all, processor"),
+            )
+        )
+        cells = [
+            *(f"{1000 * seconds:.1f}" for seconds in (bare, side, loop)),
+            f"{100 * bare / loop:.1f} %",
+            f"{100 * side / loop:.1f} %",
+            f"{median(busy):.3f} ({min(busy):.3f} … {max(busy):.3f})",
+            f"{median(clock):.3f}",
+            f"{100 * median(check):.1f} %",
+        ]
+        lines.append(
+            f"| `{case.replace(' ', '`, ')} ({row['images']} images) | {' | '.join(cells)} |"
+        )
+    return "\n".join(lines) + (
+        "\n\nBare: timm's network alone on tensors that are there, batches of 40 views on all "
+        "cores, or of 4 (ten crops: 5) side by side on each core, as fnx cuts them. What files to "
+        "store adds to the latter is the decoding and resizing of the images on the same cores, "
+        "pooling with positions, and once for each run the processes that decode and the writing "
+        "of a shard.\n"
+    )

@@ -16,6 +16,15 @@ HERE = Path(__file__).parent
 IMAGES, ROUNDS = 48, 2
 PEER_IMAGES, PEER_ROUNDS = 64, 3
 SIZES = (100, 1_000, 10_000)
+# Views and images of each; a store's fixed costs count for less the more images there are.
+NETWORKS = {
+    "tf_efficientnet_lite0 center": 256,
+    "tf_efficientnet_lite0 ten": 40,
+    "mobilenetv3_large_100 center": 256,
+    "resnet50 center": 96,
+    "vit_small_patch16_224 center": 96,
+}
+NETWORK_ROUNDS = 3
 
 
 def result_of(*words: str | Path) -> str:
@@ -43,6 +52,21 @@ def test_speed(benchmark: Any, measured: Any, folder: Path, precision: str) -> N
         return json.loads(result_of(sys.executable, HERE / "extraction.py", *words))
 
     measured[f"speed {precision}"] = benchmark.pedantic(run, rounds=1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7_200)
+@pytest.mark.parametrize("case", NETWORKS)
+def test_networks(benchmark: Any, measured: Any, folder: Path, case: str) -> None:
+    name, views = case.split()
+
+    def run() -> Any:
+        words = (name, views, "32-true", str(NETWORKS[case]), str(NETWORK_ROUNDS))
+        script = HERE / "extraction.py"
+        return json.loads(result_of(sys.executable, script, "network", folder, "cpu", *words))
+
+    found = benchmark.pedantic(run, rounds=1)
+    measured.setdefault("networks", {})[case] = found | {"images": NETWORKS[case]}
 
 
 @pytest.mark.slow

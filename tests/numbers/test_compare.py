@@ -16,6 +16,8 @@ from tests.numbers.recount import Recount, same
 from tests.numbers.runs import CLASSES, KINDS, LAYERS, SIZES, drawn_distances, undrawn
 from tests.report.synthetic import Synthetic, write_run
 
+from fnx.analysis import Run
+from fnx.analysis.comparison.agreement import agreement
 from fnx.commands import compare
 
 # Four runs of one data set and one of another, in ascending order of images per class. "second"
@@ -165,12 +167,15 @@ class Two:
         ]  # fmt: skip
         either = [one["+"] | one["-"] for one in kept]
         row: dict[str, Any] = {
-            "layer": layer, "units_a": len(x), "units_b": len(y),
+            "distance": "raw", "layer": layer, "units_a": len(x), "units_b": len(y),
             "pct_kept_a": 100 * either[0].mean(), "pct_kept_b": 100 * either[1].mean(),
             "spearman_classes": ranks(either[0].sum(axis=0), either[1].sum(axis=0)),
         }  # fmt: skip
         if self.same_scale:
             row["wasserstein"] = stats.wasserstein_distance(x.ravel(), y.ravel())
+            for run, block, side in ((self.a, x, "a"), (self.b, y, "b")):
+                size = np.abs(run.away(block))
+                row[f"mean_{side}"] = size[np.isfinite(size)].mean()
             for sign, name in (("+", "mode_plus_shift"), ("-", "mode_minus_shift")):
                 row[name] = self.b.spread(y, sign)[0] - self.a.spread(x, sign)[0]
         if not self.by_unit:
@@ -196,7 +201,7 @@ class Two:
         """A row of the table of pairs."""
         rows = [self.layer(layer) for layer in self.layers]
         row: dict[str, Any] = {
-            "classes": len(self.classes), "layers": len(self.layers),
+            "distance": "raw", "classes": len(self.classes), "layers": len(self.layers),
             "features": sum(len(self.rows(layer)[0]) for layer in self.layers),
             "spearman_layers": ranks(*(np.array([r[f"pct_kept_{s}"] for r in rows]) for s in "ab")),
         }  # fmt: skip
@@ -207,6 +212,10 @@ class Two:
         for name in ("spearman", "jaccard", "wasserstein"):
             known = [r[name] for r in rows if r.get(name) is not None]
             row[name] = np.median(known) if known else None
+        row["mean_change"] = None
+        if self.same_scale:
+            changes = [100 * (r["mean_b"] - r["mean_a"]) / r["mean_a"] for r in rows]
+            row["mean_change"] = np.median(changes)
         lowest = min(rows, key=lambda r: r.get("spearman", 0))
         named = self.by_unit
         row["spearman_lowest"] = lowest["spearman"] if named else None
@@ -245,6 +254,26 @@ def test_agreement_of_layers(compared: tuple[Path, str], runs: dict[str, Recount
             alike(row, expected)
             apart = {key for key, value in row.items() if value is not None} - set(expected)
             assert apart == {"run_a", "run_b", "by", "kind", "note"}
+
+
+@pytest.mark.parametrize("kind", ["centred", "unbounded"])
+def test_mean_size_of_distances(tmp_path: Path, kind: str) -> None:
+    spec = Synthetic(
+        layers=LAYERS, class_names=CLASSES, class_sizes=SIZES, permutations=3, **KINDS[kind]
+    )  # fmt: skip
+    drawn = [drawn_distances(kind, seed=40 + number) for number in range(2)]
+    folders = [write_run(tmp_path / str(i), spec.but(arrays=one)) for i, one in enumerate(drawn)]
+    pairs, layers = agreement([Run.open(one) for one in folders], ["a", "b"], [(0, 1)])
+    ends = np.cumsum([units for _, units, _ in LAYERS])[:-1]
+    means = []
+    for (real, _), name in zip(drawn, ("mean_a", "mean_b"), strict=True):
+        size = np.abs(real.astype(float) - (0.5 if kind == "centred" else 0))
+        assert np.isinf(size).any() == (kind == "unbounded")
+        blocks = np.split(size, ends)
+        means.append(np.array([block[np.isfinite(block)].mean() for block in blocks]))
+        assert layers[name].to_list() == pytest.approx(means[-1].tolist(), rel=1e-6)
+    change = np.median(100 * (means[1] - means[0]) / means[0])
+    assert pairs["mean_change"].to_list() == [pytest.approx(change, rel=1e-6)]
 
 
 def test_joint_distances(compared: tuple[Path, str], runs: dict[str, Recount]) -> None:
@@ -335,9 +364,10 @@ def test_the_comparisons_page(compared: tuple[Path, str], runs: dict[str, Recoun
     for (a, b), two in pairs(runs).items():
         pair = two.pair()
         assert shown[called[a], called[b]][3:-1] == [
-            str(pair["classes"]), str(pair["layers"]), written(pair["spearman"], 3),
+            "raw", str(pair["classes"]), str(pair["layers"]), written(pair["spearman"], 3),
             written(pair["spearman_lowest"], 3), pair["lowest_layer"] or "–",
             percent(pair["jaccard"]), written(pair["wasserstein"], 3),
+            "–" if pair["mean_change"] is None else f"{written(pair['mean_change'], 1)} %",
             written(pair["spearman_layers"], 3), shift(pair["t_plus_shift"]),
             shift(pair["t_minus_shift"]),
         ]  # fmt: skip
@@ -370,7 +400,7 @@ def test_the_pages_layers_of_each_pair(
             cells += [f"{row[f'pct_kept_{run}']:.1f} %" for run in "ab"]
             cells.append(written(row["spearman_classes"], 3))
             if two.same_scale:
-                cells.append(written(row["wasserstein"], 4))
+                cells += [written(row[key], 4) for key in ("wasserstein", "mean_a", "mean_b")]
                 cells += [shift(row["mode_plus_shift"]), shift(row["mode_minus_shift"])]
             expected.append([layer, *cells])
         assert page.rows("agreement", number) == expected
@@ -385,6 +415,10 @@ def test_the_comparisons_answer(compared: tuple[Path, str], runs: dict[str, Reco
     expected = [text for t, n in (limits[0], limits[-1]) for text in (written(t, 3), written(n))]
     best = max(values[2] for sign, _, values in curves(runs) if sign == "+")
     expected += ["3", written(100 * best)]
+    # The classes differ in size, and no run of the statistic that more than one has is calibrated.
+    of_ks = str(len(runs) - 1)
+    assert f"raw D is compared: {of_ks} of the {of_ks} runs" in page.texts["answer"]
+    expected += [of_ks, of_ks]
     found = {key: two.pair() for key, two in pairs(runs).items()}
     ordered = sorted(
         (key for key, two in pairs(runs).items() if two.by_unit),
@@ -433,7 +467,8 @@ def test_the_comparisons_text(compared: tuple[Path, str], runs: dict[str, Recoun
         expected = [
             str(places[a]), str(places[b]), str(pair["layers"]), written(pair["spearman"], 3),
             "–" if pair["jaccard"] is None else f"{100 * pair['jaccard']:.0f}",
-            written(pair["wasserstein"], 3), written(pair["t_plus_shift"], 3, sign=True),
+            written(pair["wasserstein"], 3), written(pair["mean_change"], 1, sign=True),
+            written(pair["t_plus_shift"], 3, sign=True),
             written(pair["t_minus_shift"], 3, sign=True),
         ]  # fmt: skip
         assert numbers(line)[:-1] == [one for one in expected if one != "–"]

@@ -54,7 +54,8 @@ def decode_position(code: ArrayLike, count: ArrayLike) -> NDArray[np.int64]:
     >>> decode_position([32, 96, 160, 224], 4).tolist()
     [0, 1, 2, 3]
     """
-    return (2 * np.asarray(code, np.int64) + 1) * count // 512  # uint8 would overflow
+    codes, counts = np.asarray(code, np.int64), np.asarray(count, np.int64)  # uint8 would overflow
+    return np.asarray((2 * codes + 1) * counts // 512)
 
 
 def as_table(fields: Mapping[str, ReceptiveField | None]) -> pl.DataFrame:

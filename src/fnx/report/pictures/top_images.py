@@ -188,9 +188,8 @@ def _boxes(
     shapes = np.array([views.get(path, square) for path in paths], np.int64).reshape(-1, 2)
     boxes = np.zeros((len(paths), 4), np.int32)
     boxes[:, 2:] = shapes
-    sides = zip(("height", "width"), shapes.T, strict=True)
-    alike = pl.DataFrame({"layer": layers, **dict(sides)})
-    alike = alike.with_row_index("at").group_by("layer", "height", "width", maintain_order=True)
+    keys = pl.DataFrame({"layer": layers, "height": shapes[:, 0], "width": shapes[:, 1]})
+    alike = keys.with_row_index("at").group_by(keys.columns, maintain_order=True)
     for (layer, *view), rows in alike:
         field, at = fields.get(layer), rows["at"].to_numpy()
         size = field and field.map
