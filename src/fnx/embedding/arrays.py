@@ -91,7 +91,7 @@ def embedding_of(
     table = feature_table(columns.n_columns, layers, feature_names)
     content = inspect(columns, table, name)
     named = digest(repr(row).encode() for row in table.iter_rows())
-    inputs = {"array": content, "feature_names": named, "weights": ""}
+    inputs = {"array": content, "feature_names": named, "weights": content}
     manifest = Manifest(
         fingerprint(inputs),
         inputs,
