@@ -319,7 +319,7 @@ def _choose(
             chosen[number] = np.take_along_axis(all_ids, best, 1)
 
     def work(start: int, stop: int) -> None:
-        block = columns.read(start, stop)
+        block = columns.block(start, stop)  # which stays sparse, and of whose rows some are taken
         for number, (task, rows) in enumerate(zip(tasks, selections, strict=True)):
             task.run(block[rows], start, partial(keep, number))
 
