@@ -106,16 +106,16 @@ def detector_rule(row: Mapping[str, Any]) -> str:
     return f"{row['layer']}/{row['unit']} {relation} {row['cut']:.3g}".replace("-", "−")
 
 
-def detector_quality(row: Mapping[str, Any]) -> str:
-    """Say how well a detector does on images that had no part in choosing it.
+def detector_quality(row: Mapping[str, Any], things: str = "images") -> str:
+    """Say how well a detector does on `things` that had no part in choosing it.
 
     >>> detector_quality({"recall": 0.814, "false_positive_rate": 0.06})
     'finds 81 %, false alarms 6 %, on images that had no part in choosing it'
     """
     if row["recall"] is None:
-        return "not judged: too few images to hold some out"
+        return f"not judged: too few {things} to hold some out"
     found, false = (round(100 * row[key]) for key in ("recall", "false_positive_rate"))
-    return f"finds {found} %, false alarms {false} %, on images that had no part in choosing it"
+    return f"finds {found} %, false alarms {false} %, on {things} that had no part in choosing it"
 
 
 def things(run: Run) -> str:

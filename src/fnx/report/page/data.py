@@ -102,7 +102,11 @@ def _detectors(run: Run) -> list[dict[str, Any]]:
     if not run.has("detectors"):
         return []
     return [
-        {"id": row["feature_id"], "rule": detector_rule(row), "quality": detector_quality(row)}
+        {
+            "id": row["feature_id"],
+            "rule": detector_rule(row),
+            "quality": detector_quality(row, things(run)),
+        }
         for row in run.detectors.filter(rank=1).rows(named=True)
     ]
 

@@ -49,7 +49,8 @@ def show_run(run: Run) -> Iterator[RenderableType]:
 def show_detectors(run: Run) -> Iterator[RenderableType]:
     """Show for each class the unit that detects it best alone, the best class first."""
     yield text(_source(run))
-    yield from _section("units that detect a class, on images that had no part in choosing them")
+    judged = f"on {things(run)} that had no part in choosing them"
+    yield from _section(f"units that detect a class, {judged}")
     ordered = run.detectors.sort("j_heldout", descending=True, nulls_last=True, maintain_order=True)
     yield table(
         (
@@ -87,7 +88,7 @@ def show_class(run: Run, profile: ClassProfile) -> Iterator[RenderableType]:
         known.append(("kept", kept))
     if run.has("detectors"):
         row = run.detectors.filter(class_id=profile.class_id, rank=1).row(0, named=True)
-        known.append(("detector", f"{detector_rule(row)}: {detector_quality(row)}"))
+        known.append(("detector", f"{detector_rule(row)}: {detector_quality(row, things(run))}"))
     yield from _opening(
         run, f"{profile.name} {_place(profile.class_id, run.classes.height)}", known
     )
