@@ -25,7 +25,6 @@ from fnx.config.checks import check, check_features, check_listing
 from fnx.config.compose import reference_dataset
 from fnx.config.schema import Config
 from fnx.embedding import Embedding, embed
-from fnx.embedding.array_files import read_array
 from fnx.images import LabelledImages, list_images, open_images
 from fnx.images.reference import open_reference, reference_crops
 from fnx.registry import statistics
@@ -72,7 +71,7 @@ def run(
     reference: LabelledImages | None = None
     with stage("array" if of_array else "images"):  # the target task (Section 3.2)
         if of_array:
-            array = array or read_array(config.dataset)
+            array = array or Embedding.read_array(config.dataset)
             check_features(config, array.feature_table, array.class_names)
         else:
             images, reference = list_and_open(config)

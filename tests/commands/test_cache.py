@@ -52,8 +52,9 @@ def written(folder: Path, name: str, *, finished: bool = True, **others: Any) ->
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> tuple[Path, list[str]]:
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list[str]]:
     """A cache with an embedding that a run uses, one that none does, and an unfinished one."""
+    monkeypatch.setenv("COLUMNS", "300")  # whatever the length of the folder's name
     folder, outputs = tmp_path / "cache", tmp_path / "outputs"
     used = written(folder, "used")
     written(folder, "alone", layers=["conv1", "conv2"], class_token=True)

@@ -18,7 +18,6 @@ from scipy import sparse
 
 import fnx
 from fnx.config.schema import DatasetConfig
-from fnx.embedding.array_files import read_array
 from fnx.errors import ConfigError, DataError, FnxError
 from fnx.statistics.columns import open_columns
 
@@ -65,7 +64,7 @@ def read(folder: Path, file: str, labels: str, **keys: Any) -> fnx.Embedding:
     own = folder / labels
     given = str(own) if own.is_file() else labels
     known: Any = {"file": str(folder / file), "labels": given} | keys
-    return read_array(DatasetConfig("a", "array", **known))
+    return fnx.Embedding.read_array(DatasetConfig("a", "array", **known))
 
 
 @pytest.mark.parametrize(
@@ -249,9 +248,9 @@ def test_files_that_do_not_fit_are_named(
 
 def test_missing_keys_and_damaged_files_are_named(files: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"dataset\.file is missing"):
-        read_array(DatasetConfig("a", "array", labels="x"))
+        fnx.Embedding.read_array(DatasetConfig("a", "array", labels="x"))
     with pytest.raises(ConfigError, match=r"dataset\.labels is missing"):
-        read_array(DatasetConfig("a", "array", file="x.npy"))
+        fnx.Embedding.read_array(DatasetConfig("a", "array", file="x.npy"))
     for ending in ("npy", "npz", "parquet", "h5ad"):
         (tmp_path / f"x.{ending}").write_bytes(b"nothing of the kind")
         with pytest.raises(DataError, match=f"cannot read '.*x.{ending}'"):

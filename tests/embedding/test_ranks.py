@@ -216,7 +216,7 @@ def test_a_batch_is_waited_for_when_the_next_has_begun_and_the_last_at_the_end(
     waited: list[int] = []
     written: dict[int, tuple[np.ndarray, ...]] = {}
     monkeypatch.setattr(
-        store, "write_shard", lambda _, __, shard, *blocks: written.update({shard: blocks})
+        store, "complete_shard", lambda _, __, shard, gap, *blocks: written.update({shard: blocks})
     )
 
     def begun(rows: list[int]) -> ranks.Pending:
@@ -227,7 +227,8 @@ def test_a_batch_is_waited_for_when_the_next_has_begun_and_the_last_at_the_end(
 
         return wait
 
-    writer = ranks.ShardWriter(tmp_path, manifest)
+    gaps = {shard: Gap(manifest.shard_rows(shard)) for shard in (0, 1)}
+    writer = ranks.ShardWriter(tmp_path, manifest, gaps)
     trainer, module = None, None
     states = []
     for rows in ([0, 1], [2, 3], [4, 5]):

@@ -55,7 +55,7 @@ def decode_position(code: ArrayLike, count: ArrayLike) -> NDArray[np.int64]:
     [0, 1, 2, 3]
     """
     codes, counts = np.asarray(code, np.int64), np.asarray(count, np.int64)  # uint8 would overflow
-    return np.asarray((2 * codes + 1) * counts // 512)
+    return (2 * codes + 1) * counts // 512
 
 
 def as_table(fields: Mapping[str, ReceptiveField | None]) -> pl.DataFrame:

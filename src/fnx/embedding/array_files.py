@@ -13,8 +13,7 @@ from numpy.lib import format as npy
 
 from fnx.analysis.run import Run
 from fnx.config.schema import DatasetConfig
-from fnx.embedding.arrays import Frame, embedding_of, from_array
-from fnx.embedding.embedding import Embedding
+from fnx.embedding.arrays import Arrayed, Frame, embedding_of, from_array
 from fnx.errors import ConfigError, DataError, reason, unknown
 from fnx.images.layouts.concepts import concept_table, is_like_any, split_names
 from fnx.images.layouts.delimited import read_delimited
@@ -36,7 +35,7 @@ class Found(NamedTuple):
     about: pl.DataFrame | None = None
 
 
-def read_array(config: DatasetConfig) -> Embedding:
+def read_array(config: DatasetConfig) -> Arrayed:
     """Open the features of `dataset.file` and read their labels.
 
     Raises:
@@ -65,7 +64,7 @@ def read_array(config: DatasetConfig) -> Embedding:
     )
 
 
-def reopen(run: Run) -> Embedding:
+def reopen(run: Run) -> Arrayed:
     """Open the array that a run was made of, with the labels of the run.
 
     Raises:

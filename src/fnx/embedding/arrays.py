@@ -6,15 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from fnx.analysis.labelling import used, with_concepts
-from fnx.embedding.embedding import Embedding
 from fnx.embedding.fingerprint import fingerprint
 from fnx.embedding.manifest import Manifest
 from fnx.errors import DataError
@@ -48,6 +46,15 @@ class Frame:
         return found[:, 0] if isinstance(names, str) else found
 
 
+class Arrayed(NamedTuple):
+    """What an embedding holds that was not extracted: an array with its tables."""
+
+    manifest: Manifest
+    images: pl.DataFrame
+    features: Any
+    feature_table: pl.DataFrame
+
+
 def from_array(
     features: Any,
     labels: Any,
@@ -58,8 +65,8 @@ def from_array(
     texts: Any = None,
     ids: Any = None,
     name: str = "features",
-) -> Embedding:
-    """Return the embedding that an array is; see `fnx.Embedding.from_array`.
+) -> Arrayed:
+    """Return what an embedding of an array holds; see `fnx.Embedding.from_array`.
 
     Args:
         features: see there.
@@ -79,8 +86,8 @@ def from_array(
 
 def embedding_of(
     features: Any, images: pl.DataFrame, layers: Any, feature_names: Any, name: str
-) -> Embedding:
-    """Return the embedding of features, with a table of their rows as ``images.parquet`` is.
+) -> Arrayed:
+    """Return what an embedding of features holds; `images` is as ``images.parquet`` is.
 
     Raises:
         DataError: see `from_array`; a table of another number of rows.
@@ -101,9 +108,7 @@ def embedding_of(
         complete=True,
         shards=(content,),
     )
-    found = Embedding(Path(), manifest, held_images=images)
-    vars(found).update(features=columns.array, positions=None, feature_table=table, network=None)
-    return found
+    return Arrayed(manifest, images, columns.array, table)
 
 
 def _opened(features: Any, names: Any) -> tuple[Columns, Any]:

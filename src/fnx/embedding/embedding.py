@@ -27,6 +27,8 @@ from fnx.utils.parquet import read_parquet
 
 if TYPE_CHECKING:
     from fnx.analysis.run import Run
+    from fnx.config.schema import DatasetConfig
+    from fnx.embedding.arrays import Arrayed
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,29 @@ class Embedding:
         """
         from fnx.embedding.arrays import from_array
 
-        return from_array(
+        found = from_array(
             features, labels, layers=layers, feature_names=feature_names, groups=groups, texts=texts
         )
+        return cls._of_array(found)
+
+    @classmethod
+    def read_array(cls, config: DatasetConfig) -> Embedding:
+        """Open the features and labels that ``dataset=array`` names.
+
+        Raises:
+            ConfigError: a key that is missing, or names nothing that is there.
+            DataError: files that cannot be read or do not fit, missing labels, values not finite.
+        """
+        from fnx.embedding.array_files import read_array
+
+        return cls._of_array(read_array(config))
+
+    @classmethod
+    def _of_array(cls, found: Arrayed) -> Embedding:
+        made = cls(Path(), found.manifest, held_images=found.images)
+        held = {"features": found.features, "feature_table": found.feature_table}
+        vars(made).update(held, positions=None, network=None)
+        return made
 
     @classmethod
     def of_run(cls, run: Run) -> Embedding:
@@ -120,7 +142,7 @@ class Embedding:
         if run.record.setting("dataset.layout") == "array":
             from fnx.embedding.array_files import reopen
 
-            return reopen(run)
+            return cls._of_array(reopen(run))
         folder = run.embedding_path
         if folder is None:
             raise DataError(f"the embedding is gone ({run.record.embedding})")

@@ -21,13 +21,9 @@ from fnx.errors import FnxError, PluginError
 from fnx.registry.registry import COUNTS, HISTOGRAMS, Statistic
 from fnx.statistics.kernels.compilation import cached_njit
 from fnx.statistics.kernels.histogram import bin_column, count_bins, count_classes
+from fnx.statistics.kernels.plugin_calls import OUT_OF_FLOAT32, SIGNATURE, beyond_float32
 from fnx.statistics.kernels.sorting import sort_column, sort_scratch
 from fnx.statistics.kernels.tile import CallError, Features
-
-VECTOR = types.float64[::1]
-OUT_OF_FLOAT32 = "its result does not fit float32, in which distances are held: change the unit"
-# Of every plugin: inner, outer, n_inner, n_outer. One type, so that the loops compile once.
-SIGNATURE = types.float64(VECTOR, VECTOR, types.int64, types.int64)
 
 _compiled: dict[Any, Any] = {}
 
@@ -187,12 +183,6 @@ def _signatures(*bound: Any) -> list[Any]:
     named: Any = types.NamedTuple
     tiles = (named((real[:, ::1], *rest), Features) for real in (types.float32, types.float64))
     return [types.void(*grouping, *bound, types.int64[::1], features) for features in tiles]
-
-
-@cached_njit(nogil=True)
-def beyond_float32(value: float, least: float) -> bool:
-    """Return whether a number becomes infinite as float32, or is 0 … `least` away from 0."""
-    return 0 < abs(value) < least or (np.isinf(np.float32(value)) and not np.isinf(value))
 
 
 @cached_njit(_signatures(types.float64), nogil=True)

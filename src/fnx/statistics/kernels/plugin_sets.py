@@ -11,7 +11,7 @@ import numpy as np
 from numba import types
 
 from fnx.statistics.kernels.compilation import cached_njit
-from fnx.statistics.kernels.plugin import OUT_OF_FLOAT32, SIGNATURE, beyond_float32
+from fnx.statistics.kernels.plugin_calls import OUT_OF_FLOAT32, SIGNATURE, beyond_float32
 from fnx.statistics.kernels.samples import mark
 from fnx.statistics.kernels.sorting import sort_column, sort_scratch
 from fnx.statistics.kernels.stored import Stored, bin_stored, count_bins_of_classes
