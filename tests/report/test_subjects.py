@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,6 +16,12 @@ from tests.report.synthetic import write_run
 from fnx.analysis import Run
 from fnx.report import subjects, values
 from fnx.report.subjects import Subject, subject
+from fnx.statistics.labels import Labels
+
+
+def embedded(features: Any, labels: Any) -> SimpleNamespace:
+    """What is asked of an embedding."""
+    return SimpleNamespace(column=features.T.__getitem__, labelling=Labels(labels, 5))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +52,7 @@ def test_a_feature_is_set_beside_the_class_of_its_largest_distance(
 ) -> None:
     features = np.random.default_rng(0).random((150, 48), np.float32)
     labels = np.repeat(range(5), (20, 24, 30, 36, 40))
-    opened = SimpleNamespace(features=features, labels=labels)
+    opened = embedded(features, labels)
     monkeypatch.setattr(values, "open_embedding", lambda _: opened)
     for feature in (12, 30, 41):
         layer, unit = run.features.select("layer", "unit").row(feature)
@@ -62,7 +69,7 @@ def test_values_are_counted_in_bins_from_the_smallest_to_the_largest(
 ) -> None:
     column = np.array([1.0, 2.0, 2.5, 5.0, 3.0])
     features = np.stack([column, np.full(5, 7.0)], axis=1)
-    opened = SimpleNamespace(features=features, labels=np.array([0, 0, 1, 1, 1]))
+    opened = embedded(features, np.array([0, 0, 1, 1, 1]))
     monkeypatch.setattr(values, "open_embedding", lambda _: opened)
     found = values.feature_values(run, 0, 0, bins=4)
     assert found.edges.tolist() == [1, 2, 3, 4, 5]

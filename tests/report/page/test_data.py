@@ -302,6 +302,7 @@ def sized(features: int, classes: int) -> Any:
         classes=SimpleNamespace(height=classes),
         distances=SimpleNamespace(size=features * classes),
         scan=SimpleNamespace(layers=range(10)),
+        of_array=False,
     )
 
 

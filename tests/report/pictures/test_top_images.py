@@ -98,20 +98,23 @@ def test_features_are_read_by_whole_chunks_of_64_columns(
     read: list[tuple[int, int]] = []
 
     class Watched:
-        shape = (4, 130, 2)
+        dtype = np.dtype(np.float32)
+
+        def __init__(self, *shape: int) -> None:
+            self.shape = shape
 
         def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
             read.append((key[1].start, key[1].stop))
-            return np.ones(self.shape, np.float32)[(*key, 0)]
+            return np.ones((4, 130, 2), np.float32)[(*key, 0)]
 
     monkeypatch.setattr(module, "_BYTES_AT_ONCE", memory)
-    embedding.__dict__["features"] = Watched()
+    embedding.__dict__["features"] = Watched(4, 130)
     assert rank(embedding, np.arange(4), 2).is_empty()
     expected = [(start, min(start + width, 130)) for start in range(0, 130, width)]
     assert read == expected
     read.clear()
     monkeypatch.setattr(module, "_BYTES_AT_ONCE", memory // 2)
-    positions_at(Watched(), np.zeros(3, int), np.array([129, 64, 129]))
+    positions_at(Watched(4, 130, 2), np.zeros(3, int), np.array([129, 64, 129]))
     assert read == [part for part in expected if part[1] > 64]
 
 
