@@ -24,8 +24,9 @@ setup: $(STAMP) ## Make .venv and install fnx into it
 run: $(STAMP) ## Run the embedded default: real weights on real images, no network
 	$(BIN)/python -m fnx
 
+# One thread for each of the two processes: more would wait for each other.
 test: $(STAMP) ## Run the tests (a few minutes, two files at a time)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(STAMP) ## Run the tests, the slow ones too
 	$(BIN)/python -m pytest -m 'slow or not slow'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -16,6 +15,8 @@ import torch
 from fnx.backbones import build, layer_names
 from fnx.backbones.weights.locate import locate
 from fnx.config.compose import compose
+from fnx.config.help import help_text
+from fnx.errors import ConfigError, PluginError
 from fnx.registry import load_folder
 
 PAGE = Path(__file__).parents[2] / "docs" / "own-backbone.md"
@@ -91,20 +92,14 @@ def test_torchvisions_and_hugging_faces_networks_are_read(workplace: Path) -> No
     assert [(tap.left_out, tap.channels_last) for tap in blocks] == [(1, True)]
 
 
-def test_help_and_refusals_know_its_keys(workplace: Path) -> None:
-    words = [sys.executable, "-m", "fnx"]
-
-    def said(*more: str) -> str:
-        environment = {**os.environ, "FNX_PLUGINS": "plugins"}
-        done = subprocess.run(
-            [*words, *more], cwd=workplace, env=environment, capture_output=True, text=True
-        )
-        return done.stdout + done.stderr
-
-    assert re.search(
-        r"(?s)hugging_face +A vision transformer.{,200}model\.checkpoint +default", said("--help")
-    )
-    assert "'fil'" in (told := said("model=mine", "model.fil=x"))
-    assert "did you mean 'file'" in told
-    assert "model=mine (fnx_plugin_mine.mine" in (told := said("model=mine"))
-    assert "failed: FileNotFoundError" in told
+@pytest.mark.usefixtures("restored_registry")
+def test_help_and_refusals_know_its_keys(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    load_folder(workplace / "plugins")
+    told = re.search(r"(?s)hugging_face +A vision transformer.{,200}", help_text({}))
+    assert told is not None
+    assert re.search(r"model\.checkpoint +default", told[0])
+    with pytest.raises(ConfigError, match=r"'fil' \(did you mean 'file'\?\)"):
+        compose(["model=mine", "model.fil=x"])
+    with pytest.raises(PluginError, match=r"model=mine \(.*mine.* failed: FileNotFoundError"):
+        layer_names(compose(["model=mine", "model.file=none.npz"]).model, 32)
