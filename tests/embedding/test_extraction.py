@@ -214,7 +214,10 @@ def test_a_network_of_squares_takes_whole_images_that_are_squashed(
 
 @pytest.mark.parametrize(
     ("number", "code", "word"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        pytest.param(signal.SIGTERM, 143, "terminated", marks=pytest.mark.slow),
+    ],
 )
 def test_ctrl_c_and_sigterm_end_with_a_line_that_says_how_to_go_on(
     number: signal.Signals, code: int, word: str, tmp_path: Path, tiny_words: tuple[str, ...]

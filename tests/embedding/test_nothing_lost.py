@@ -36,7 +36,7 @@ def opened(config: Config) -> LabelledImages:
 @pytest.mark.parametrize(
     ("moments", "workers"),
     [
-        (3, 0),
+        (2, 0),
         pytest.param(20, 0, marks=pytest.mark.slow),
         pytest.param(3, 2, marks=pytest.mark.slow),
     ],
