@@ -43,7 +43,7 @@ def test_it_runs_as_the_command_line_does(tmp_path: Path) -> None:
 def test_a_run_of_the_same_second_has_a_folder_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(config: Any, folder: Path) -> Path:
+    def run(config: Any, folder: Path, **_: Any) -> Path:
         assert not list(folder.iterdir())
         (folder / "run.json").touch()
         return folder
