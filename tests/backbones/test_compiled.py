@@ -58,7 +58,12 @@ def pixels(count: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("name", "tap"), [("test_resnet", "post"), ("test_vit", "pre"), ("twice", "post")]
+    ("name", "tap"),
+    [
+        ("test_resnet", "post"),
+        pytest.param("test_vit", "pre", marks=pytest.mark.slow),
+        ("twice", "post"),
+    ],
 )
 def test_rows_are_those_of_the_plain_network(name: str, tap: str) -> None:
     plain = backbone(made(name), tap)

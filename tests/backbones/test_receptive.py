@@ -154,7 +154,9 @@ def test_resnet_depends_on_its_boxes() -> None:
     [
         ("tf_efficientnet_lite0", 96, ("blocks.1.0.conv_dw", "blocks.3.1.conv_pwl")),
         ("mobilenetv3_small_050", 96, ("blocks.0.0.conv_pw", "blocks.1.1.conv_dw")),
-        ("convnext_atto", 96, ("stem.0", "stages.0.blocks.1.mlp.fc1")),
+        pytest.param(
+            "convnext_atto", 96, ("stem.0", "stages.0.blocks.1.mlp.fc1"), marks=pytest.mark.slow
+        ),
         ("test_vit", 160, ("patch_embed.proj", "blocks.0.attn.qkv")),
     ],
 )

@@ -184,7 +184,7 @@ def test_the_folder_is_named_by_data_model_and_fingerprint(tiny: Callable[..., C
 
 @pytest.mark.parametrize(
     "crops",
-    ["ten", "center", *(pytest.param(name, marks=pytest.mark.slow) for name in ("five", "dense"))],
+    ["ten", *(pytest.param(name, marks=pytest.mark.slow) for name in ("center", "five", "dense"))],
 )
 def test_batch_size_threads_and_workers_change_no_bit(
     tiny: Callable[..., Config], crops: str, monkeypatch: pytest.MonkeyPatch

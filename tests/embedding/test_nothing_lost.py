@@ -229,7 +229,9 @@ def test_a_full_disk_keeps_what_was_finished(
         gc.collect()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGBUS])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGBUS, marks=pytest.mark.slow)]
+)
 def test_a_killed_process_that_decodes_ends_in_one_line_and_the_run_resumes(
     tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
