@@ -117,14 +117,14 @@ def run(
             null,
             embedding.manifest.rows,
         )
+        if embedding.network is not None:
+            found["network"] = embedding.network
 
     with stage("detectors"):  # single features as rules, judged on images they were not chosen by
         found["detectors"] = find_detectors(
             embedding, groups=groups(embedding.images), seed=config.seed
         )
-        if embedding.network is not None:
-            found["network"] = embedding.network
-        write_tables(found, run_dir)
+    write_tables(found, run_dir)
 
     warnings = () if images is None else images.warnings
     record = make_record(config, warnings, embedding, reused, found, stage)

@@ -163,6 +163,9 @@ def test_several_per_class_come_best_first_and_ties_by_number() -> None:
     assert found["rank"].to_list() == [1, 2, 1, 2]
     assert found["feature_id"].to_list() == [0, 1, 0, 1]
     assert found["unit"].to_list() == [0, 1, 0, 1]
+    every = detectors(data, folds=2, per_class=4)  # there are three
+    assert every["rank"].to_list() == [1, 2, 3] * 2
+    assert every.filter(rank=3)["feature_id"].to_list() == [2, 2]
 
 
 @pytest.mark.parametrize("wrong", [{"folds": 1}, {"per_class": 0}, {"folds": 2.0}])

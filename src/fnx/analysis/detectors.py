@@ -103,7 +103,7 @@ def detectors(
         folds: parts of the rows, 2 or more; classes are spread over them evenly.
         select: name of the statistic by which features are chosen: the one farthest from the
             neutral value. For few rows per class ``auroc`` chooses better than ``ks``.
-        per_class: features per class, best first.
+        per_class: features per class, best first; at most all.
         groups: (N,) rows of one group (a patient, a video, a document) are never divided.
         seed: of the folds.
         progress: whether to show a progress bar when it takes longer than a second.
@@ -126,6 +126,7 @@ def detectors(
     n_classes = len(embedding.class_names)
     labels = _labelling(embedding, n_classes)
     columns = open_columns(embedding.features)
+    per_class = min(per_class, columns.n_columns)
     part = fold_of_rows(labels, folds, groups=groups, seed=seed)
     trained = [part != fold for fold in np.unique(part[part != _ALWAYS_TRAINED])]
     # The last choice is that of all rows.
@@ -295,7 +296,6 @@ def _choose(
     All selections of rows are served by one pass over the features.
     """
     entry = statistics.get(select)
-    per_class = min(per_class, columns.n_columns)
     tasks: list[Task] = [
         prepare(
             entry, None, group(labels.codes[None, rows], int(rows.sum()), n_classes, labels.sets)
