@@ -13,6 +13,7 @@ from scipy.stats import norm
 
 from fnx.analysis.detectors import Rule, assign_folds, best_rule, detectors
 from fnx.errors import ConfigError, DataError
+from fnx.statistics.labels import Labels
 
 
 def embedded(features: Any, labels: Any, names: Any = None) -> SimpleNamespace:
@@ -54,7 +55,7 @@ def test_of_pure_noise_nothing_is_left_on_unseen_rows() -> None:
 
 def test_counts_are_those_of_rows_without_a_part_in_the_choice() -> None:
     data = noise_with_a_planted_unit(n=20, shift=1.0, seed=3)
-    part = assign_folds(data.labels, 4, seed=7)
+    part = assign_folds(Labels(data.labels, 2), 4, seed=7)
     hits, counts = np.zeros(2), np.zeros(2)
     inner = data.labels == 1
     for fold in range(4):
@@ -75,7 +76,7 @@ def test_counts_are_those_of_rows_without_a_part_in_the_choice() -> None:
 
 def test_changing_held_out_rows_changes_no_choice() -> None:
     data = noise_with_a_planted_unit(n=20)
-    part = assign_folds(data.labels, 5)
+    part = assign_folds(Labels(data.labels, 2), 5)
     train = part != 2
     plain = best_rule(4, data.features[train, 4], data.labels[train] == 1)
     data.features[~train] = 1e6
@@ -118,23 +119,23 @@ def folds_of(labels: NDArray[Any], part: NDArray[Any]) -> list[list[int]]:
 
 def test_each_class_is_spread_over_the_folds_evenly_and_by_the_seed() -> None:
     labels = np.repeat([0, 1, 2], [10, 15, 7])
-    part = assign_folds(labels, 5)
+    part = assign_folds(Labels(labels, 3), 5)
     assert folds_of(labels, part)[:2] == [[2] * 5, [3] * 5]
     assert sorted(folds_of(labels, part)[2]) == [1, 1, 1, 2, 2]
-    assert (assign_folds(labels, 5, seed=1) != part).any()
+    assert (assign_folds(Labels(labels, 3), 5, seed=1) != part).any()
 
 
 def test_groups_are_never_divided_and_a_class_of_one_is_never_held_out() -> None:
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 1, 2, 2])
     groups = np.array(["a", "a", "b", "b", "c", "c", "d", "d", "e", "e"])
-    part = assign_folds(labels, 2, groups=groups)
+    part = assign_folds(Labels(labels, 3), 2, groups=groups)
     assert part[8:].tolist() == [-1, -1]
     for group in "abcd":
         assert len(set(part[groups == group])) == 1
     assert part[0] != part[2]
     assert part[4] != part[6]
     with pytest.raises(DataError, match=r"groups have shape \(3,\)"):
-        assign_folds(labels, 2, groups=[1, 2, 3])
+        assign_folds(Labels(labels, 3), 2, groups=[1, 2, 3])
 
 
 def test_every_row_twice_with_groups_is_every_row_once() -> None:
@@ -166,6 +167,16 @@ def test_several_per_class_come_best_first_and_ties_by_number() -> None:
     every = detectors(data, folds=2, per_class=4)  # there are three
     assert every["rank"].to_list() == [1, 2, 3] * 2
     assert every.filter(rank=3)["feature_id"].to_list() == [2, 2]
+
+
+def test_features_that_do_not_fit_in_memory_together_are_judged_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = noise_with_a_planted_unit(n=20, shift=0.5)
+    whole = detectors(data, per_class=3)
+    assert len(set(whole["feature_id"])) > 2
+    monkeypatch.setattr("fnx.analysis.detectors._BYTES_AT_ONCE", 1)
+    assert detectors(data, per_class=3).equals(whole)
 
 
 @pytest.mark.parametrize("wrong", [{"folds": 1}, {"per_class": 0}, {"folds": 2.0}])

@@ -25,6 +25,7 @@ from fnx.statistics.engine import each_block
 from fnx.statistics.labels import Labels
 from fnx.statistics.null import null
 from fnx.statistics.tiles import Task, group, prepare
+from fnx.utils.memory import available_memory
 from fnx.utils.progress import progress_bar
 
 SCHEMA = {
@@ -44,6 +45,8 @@ SCHEMA = {
     "folds_agreeing": pl.Float64,
 }
 _ALWAYS_TRAINED = -1  # the fold of rows that are never held out
+_BYTES_AT_ONCE = 1 << 30  # of the chosen features' values
+_MEMORY_SHARE = 0.25  # of what is free, at most
 
 
 class Embedded(Protocol):
@@ -127,63 +130,59 @@ def detectors(
     labels = _labelling(embedding, n_classes)
     columns = open_columns(embedding.features)
     per_class = min(per_class, columns.n_columns)
-    part = fold_of_rows(labels, folds, groups=groups, seed=seed)
+    part = assign_folds(labels, folds, groups=groups, seed=seed)
     trained = [part != fold for fold in np.unique(part[part != _ALWAYS_TRAINED])]
-    # The last choice is that of all rows.
-    chosen = _choose(
-        columns, labels, n_classes, select, per_class, [*trained, part >= -1], progress
-    )
-    features = np.unique(chosen)
-    values = _read(columns, features)
-    place = {int(feature): number for number, feature in enumerate(features)}
-    codes, names = embedding.feature_table, embedding.class_names
-    own_null = null(
-        values, labels, statistic="ks_exact", method="bridge", seed=seed, progress=progress
-    )
-    rows = []
-    for class_id in range(n_classes):
-        inner = labels.has(class_id)
-        for rank in range(per_class):
-            counts, agreeing = np.zeros((2, 2), np.int64), 0
-            for train, choice in zip(trained, chosen[:-1], strict=True):
-                feature = int(choice[class_id, rank])
-                column = values[:, place[feature]]
-                rule = best_rule(feature, column[train], inner[train])
-                fired = rule.fires(column[~train])
-                for own in (True, False):
-                    held_out = fired[inner[~train] == own]
-                    counts[int(own)] += held_out.sum(), held_out.size
-                agreeing += feature == chosen[-1][class_id, rank]
-            feature = int(chosen[-1][class_id, rank])
-            column = values[:, place[feature]]
-            rule = best_rule(feature, column, inner)
-            fired = rule.fires(column)
-            distance = rule.sign * (fired[inner].mean() - fired[~inner].mean())
-            # The null of one feature and one class.
-            moment = own_null.second_moment[[place[feature]]]
-            calibrated = calibrate(
-                np.array([[distance]]), moment, [inner.sum()], n_images=columns.n_rows
-            )
-            known = counts[:, 1].all()
-            recall, false = (counts[k, 0] / max(counts[k, 1], 1) for k in (1, 0))
-            rows.append(
-                {
-                    "class_id": class_id,
-                    "class_name": names[class_id],
-                    "rank": rank + 1,
-                    "feature_id": feature,
-                    "layer": codes["layer"][feature],
-                    "unit": codes["unit"][feature],
+    selections = [*trained, np.ones(columns.n_rows, np.bool_)]  # the last choice is that of all
+    chosen = _choose(columns, labels, n_classes, select, per_class, selections, progress)
+    counts = np.zeros((n_classes, per_class, 2, 2), np.int64)  # of others and own: fired, held out
+    found: dict[tuple[int, int], dict[str, Any]] = {}
+    for features in _portions(np.unique(chosen), columns):
+        values = _read(columns, features)
+        exact = null(
+            values, labels, statistic="ks_exact", method="bridge", seed=seed, progress=progress
+        )
+        for number, feature in enumerate(features):
+            column = values[:, number]
+            for selection, class_id, rank in np.argwhere(chosen == feature):
+                train, inner = selections[selection], labels.has(class_id)
+                rule = best_rule(int(feature), column[train], inner[train])
+                fired = rule.fires(column)
+                if selection < len(trained):
+                    for own in (0, 1):
+                        held_out = fired[~train & (inner == bool(own))]
+                        counts[class_id, rank, own] += held_out.sum(), held_out.size
+                    continue
+                distance = rule.sign * (fired[inner].mean() - fired[~inner].mean())
+                moment, size = exact.second_moment[[number]], [inner.sum()]
+                calibrated = calibrate(
+                    np.array([[distance]]), moment, size, n_images=columns.n_rows
+                )
+                found[int(class_id), int(rank)] = {
+                    "feature_id": rule.feature,
+                    "layer": embedding.feature_table["layer"][rule.feature],
+                    "unit": embedding.feature_table["unit"][rule.feature],
                     "sign": "+" if rule.sign > 0 else "-",
                     "cut": rule.cut,
                     "D": distance,
                     "D_cal": float(calibrated[0, 0]),
-                    "j_heldout": recall - false if known else None,
-                    "recall": recall if known else None,
-                    "false_positive_rate": false if known else None,
-                    "folds_agreeing": agreeing / len(trained) if trained else None,
                 }
-            )
+    agreeing = (chosen[:-1] == chosen[-1]).mean(axis=0) if trained else None
+    rows = []
+    for (class_id, rank), row in sorted(found.items()):
+        known = counts[class_id, rank, :, 1].all()
+        false, recall = counts[class_id, rank, :, 0] / np.maximum(counts[class_id, rank, :, 1], 1)
+        head = {
+            "class_id": class_id,
+            "class_name": embedding.class_names[class_id],
+            "rank": rank + 1,
+        }
+        judged = {
+            "j_heldout": recall - false if known else None,
+            "recall": recall if known else None,
+            "false_positive_rate": false if known else None,
+            "folds_agreeing": None if agreeing is None else agreeing[class_id, rank],
+        }
+        rows.append(head | row | judged)
     return pl.DataFrame(rows, SCHEMA)
 
 
@@ -193,65 +192,49 @@ def _labelling(embedding: Embedded, n_classes: int) -> Labels:
     return Labels.of_table(given) if given.ndim == 2 else Labels(given, n_classes)
 
 
-def fold_of_rows(
-    labels: Labels, folds: int, *, groups: ArrayLike | None = None, seed: int = 0
-) -> NDArray[np.int64]:
-    """Do what `assign_folds` does for classes, and for concepts: rows by the rarest that they have.
-
-    A concept keeps rows with it, and rows without it, whatever fold is held out.
-    """
-    if labels.sets is None:
-        return assign_folds(labels.codes, folds, groups=groups, seed=seed)
-    sizes = labels.class_sizes
-    rarest = np.full(labels.codes.size, labels.n_classes)
-    for class_id in np.argsort(-sizes, kind="stable"):
-        rarest[labels.has(int(class_id))] = class_id
-    part = assign_folds(rarest, folds, groups=groups, seed=seed)
-    members = np.arange(rarest.size) if groups is None else np.asarray(groups)
-    for class_id in range(labels.n_classes):
-        inside = labels.has(class_id)
-        for own in (inside, ~inside):
-            if (part[own] == part[own][0]).all():
-                part[np.isin(members, members[own])] = _ALWAYS_TRAINED
-    return part
-
-
 def assign_folds(
-    labels: NDArray[Any], folds: int, *, groups: ArrayLike | None = None, seed: int = 0
+    labels: Labels, folds: int, *, groups: ArrayLike | None = None, seed: int = 0
 ) -> NDArray[np.int64]:
     """Deal rows, or whole groups of them, to folds so that each class is spread evenly.
 
+    A row of several concepts counts for the rarest.
+
     Returns:
-        int64 (N,): the fold of each row, 0 … folds - 1; -1 for rows that are never held out, as
-        all rows of their class are in one fold.
+        int64 (N,): the fold of each row, 0 … folds - 1; -1 for rows that are never held out, for
+        each class keeps rows with it, and rows without it, whatever fold is held out.
 
     Raises:
         DataError: groups of another number of rows.
 
-    >>> assign_folds(np.array([0, 0, 1, 1, 2]), 2).tolist()
+    >>> assign_folds(Labels(np.array([0, 0, 1, 1, 2]), 3), 2).tolist()
     [1, 0, 1, 0, -1]
     """
-    members = np.arange(labels.size)
+    kinds = labels.codes
+    if labels.sets is not None:
+        kinds = np.full(labels.codes.size, labels.n_classes)
+        for class_id in np.argsort(-labels.class_sizes, kind="stable"):
+            kinds[labels.has(int(class_id))] = class_id
+    members = np.arange(kinds.size)
     if groups is not None:
         given = np.asarray(groups)
-        if given.shape != labels.shape:
+        if given.shape != kinds.shape:
             raise DataError(f"groups have shape {given.shape}: must be one for each of the rows")
         members = np.unique(given, return_inverse=True)[1]
     rng = np.random.default_rng(seed)
     n_groups = int(members.max()) + 1
-    # Groups in order of their commonest class, at random within it, are dealt like cards.
-    pairs, counts = np.unique(np.stack([members, labels]), axis=1, return_counts=True)
+    # Groups in order of their commonest kind, at random within it, are dealt like cards.
+    pairs, counts = np.unique(np.stack([members, kinds]), axis=1, return_counts=True)
     order = np.lexsort((pairs[1], -counts, pairs[0]))
     commonest = pairs[1][order][np.unique(pairs[0][order], return_index=True)[1]]
     dealt = np.lexsort((rng.random(n_groups), commonest))
     fold_of_group = np.empty(n_groups, np.int64)
     fold_of_group[dealt] = np.arange(n_groups) % folds
     part = fold_of_group[members]
-    for class_id in np.unique(labels):
-        own = part[labels == class_id]
-        if (own == own[0]).all():
-            # With its whole groups, so that none is divided.
-            part[np.isin(members, members[labels == class_id])] = _ALWAYS_TRAINED
+    for class_id in range(labels.n_classes):
+        inside = labels.has(class_id)
+        for own in (inside, ~inside):
+            if (part[own] == part[own][0]).all():  # with their whole groups
+                part[np.isin(members, members[own])] = _ALWAYS_TRAINED
     return part
 
 
@@ -329,6 +312,13 @@ def _choose(
     ) as bar:
         each_block(columns, work, progress=bar.update)
     return chosen
+
+
+def _portions(features: NDArray[np.int64], columns: Columns) -> list[NDArray[np.int64]]:
+    """Cut features into parts whose values fit in the memory that is taken at a time."""
+    budget = min(_BYTES_AT_ONCE, int(_MEMORY_SHARE * available_memory()))
+    some = max(1, budget // (columns.n_rows * columns.dtype.itemsize))
+    return [features[start : start + some] for start in range(0, features.size, some)]
 
 
 def _read(columns: Columns, features: NDArray[np.int64]) -> NDArray[Any]:
