@@ -167,8 +167,7 @@ class Backbone(nn.Module):
     def prepared(self, pixels: Tensor) -> Tensor:
         """Turn uint8 (B, 3, H, W) in RGB into input of the network's precision and layout."""
         images = self.preprocessing(pixels).contiguous(memory_format=torch.channels_last)
-        dtype = next((p.dtype for p in self.net.parameters() if p.is_floating_point()), None)
-        return images.to(dtype)
+        return images.to(floating_dtype(self.net))
 
     def feature_table(self) -> pl.DataFrame:
         """Columns of the embedding: feature_id, layer, unit (from 0) and kind."""
@@ -178,6 +177,11 @@ class Backbone(nn.Module):
         schema = {"layer": pl.String, "unit": pl.Int32, "kind": pl.String}
         table = pl.DataFrame(rows, schema, orient="row").with_row_index("feature_id")
         return table.cast({"feature_id": pl.Int64})
+
+
+def floating_dtype(net: nn.Module) -> torch.dtype | None:
+    """Return the precision of a network: that of its first parameter that has one."""
+    return next((p.dtype for p in net.parameters() if p.is_floating_point()), None)
 
 
 class _Done(Exception):  # noqa: N818 - not an error: everything has been read

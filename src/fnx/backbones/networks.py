@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fnx.backbones import plugin
 from fnx.backbones.architectures import architecture, known_layers
-from fnx.backbones.backbone import Preprocessing
+from fnx.backbones.backbone import Preprocessing, floating_dtype
 from fnx.backbones.layers import Layer
 from fnx.backbones.pooling import token_grid
 from fnx.backbones.trace import Trace, tensor_of, trace
@@ -51,7 +51,7 @@ def create(timm_name: str, image_size: int) -> nn.Module:
         ConfigError: unknown name, or a network that takes no images of this size.
         PluginError: see `fnx.backbones.plugin.create_plugin`.
     """
-    if plugin.is_plugin(timm_name):
+    if plugin.definition(timm_name) is not None:
         return plugin.create_plugin(timm_name)
     check_name(timm_name)
     info = timm.models.get_pretrained_cfg(timm_name)
@@ -79,13 +79,15 @@ def traced(timm_name: str, image_size: int) -> Trace:
     def look(net: nn.Module) -> Trace:
         device = _device(net)
         count = _TRACED_IMAGES if device.type == "meta" else 2
-        images = torch.zeros(count, 3, image_size, image_size, device=device, dtype=_dtype(net))
+        images = torch.zeros(
+            count, 3, image_size, image_size, device=device, dtype=floating_dtype(net)
+        )
         if (own := plugin.definition(timm_name)) is not None:
             return trace(
                 net,
                 images,
-                classifiers=plugin.classifiers(timm_name, net),
-                others=plugin.own_modules(timm_name, net),
+                classifiers=plugin.classifiers(own, net),
+                others=plugin.own_modules(own, net),
                 prefix_tokens=own.prefix_tokens,
             )
         named = (getattr(net, "pretrained_cfg", None) or {}).get("classifier") or ()
@@ -158,7 +160,7 @@ def _map_sizes(
                 lambda _, inputs, output, layer=layer: keep(layer, output)
             )
         with torch.no_grad():
-            net(torch.zeros(1, 3, *view, device=_device(net), dtype=_dtype(net)))
+            net(torch.zeros(1, 3, *view, device=_device(net), dtype=floating_dtype(net)))
 
     looked_at(timm_name, image_size, look)
     return sizes
@@ -169,7 +171,7 @@ def takes_oblong(timm_name: str, image_size: int) -> bool:
 
     def look(net: nn.Module) -> None:
         longer = image_size + image_size // 8
-        net(torch.zeros(1, 3, image_size, longer, device=_device(net), dtype=_dtype(net)))
+        net(torch.zeros(1, 3, image_size, longer, device=_device(net), dtype=floating_dtype(net)))
 
     try:
         looked_at(timm_name, image_size, look)
@@ -183,15 +185,11 @@ def takes_oblong(timm_name: str, image_size: int) -> bool:
 def _failures(network: str) -> tuple[type[Exception], ...]:
     """Return what a network raises on images that it does not take: a plugin's, anything."""
     known = AssertionError, RuntimeError, ValueError
-    return (Exception,) if plugin.is_plugin(network) else known
+    return known if plugin.definition(network) is None else (Exception,)
 
 
 def _device(net: nn.Module) -> torch.device:
     return next(net.parameters()).device
-
-
-def _dtype(net: nn.Module) -> torch.dtype | None:
-    return next((p.dtype for p in net.parameters() if p.is_floating_point()), None)
 
 
 def untrained(timm_name: str, image_size: int, seed: int) -> nn.Module:
@@ -223,9 +221,8 @@ def uninitialised(timm_name: str, image_size: int) -> nn.Module:
 def preprocessing(config: ModelConfig) -> Preprocessing:
     """Return how pixels become the network's input; what `config` leaves open is timm's."""
     given = config.preprocess
-    normal = plugin.normalisation(config.timm_name) if plugin.is_plugin(config.timm_name) else None
     info = timm.models.get_pretrained_cfg(config.timm_name) or timm.models.PretrainedCfg()
-    mean, std = normal or (info.mean, info.std)
+    mean, std = plugin.normalisation(config.timm_name) or (info.mean, info.std)
 
     def values(own: list[float] | None, usual: tuple[float, ...]) -> tuple[float, ...]:
         if own is None:  # timm's are in RGB and for pixels of 0…1

@@ -21,13 +21,11 @@ from fnx.registry.backbones import BackboneEntry, parse_call_name
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 
 
-def is_plugin(network: str) -> bool:
-    """Return whether a network is a plugin's, by its name (`BackboneEntry.call_name`)."""
-    return parse_call_name(network) is not None
-
-
 def definition(network: str) -> BackboneEntry | None:
-    """Return what registered a plugin's network; another one once it is defined anew."""
+    """Return what registered a plugin's network, by its name (`BackboneEntry.call_name`).
+
+    It is another one once the network is defined anew, and None for a network of timm's.
+    """
     found = parse_call_name(network)
     return None if found is None else found[0]
 
@@ -52,7 +50,7 @@ def create_plugin(network: str) -> nn.Module:
 
 def normalisation(network: str) -> Normalisation | None:
     """Return the mean and standard deviation that a plugin's function returned, if it did."""
-    return _made(network)[1]
+    return None if definition(network) is None else _made(network)[1]
 
 
 def weights_digest(network: str) -> str:
@@ -70,7 +68,7 @@ def weights_digest(network: str) -> str:
     return sha.hexdigest()
 
 
-def own_modules(network: str, net: nn.Module) -> set[str]:
+def own_modules(entry: BackboneEntry, net: nn.Module) -> set[str]:
     """Return the paths of modules that are read beside convolutions and linear layers.
 
     They are those that the plugin names, and those that hold a matrix of weights of their own.
@@ -78,8 +76,6 @@ def own_modules(network: str, net: nn.Module) -> set[str]:
     Raises:
         PluginError: a path or glob that matches no module.
     """
-    entry = definition(network)
-    assert entry is not None, network
     # Activations and norms belong to the layer before them.
     modules = {
         path: module
@@ -101,14 +97,12 @@ def own_modules(network: str, net: nn.Module) -> set[str]:
     return chosen
 
 
-def classifiers(network: str, net: nn.Module) -> tuple[str, ...]:
+def classifiers(entry: BackboneEntry, net: nn.Module) -> tuple[str, ...]:
     """Return the module paths of the final classifier.
 
     Raises:
         PluginError: no module has any of the paths that the plugin names.
     """
-    entry = definition(network)
-    assert entry is not None, network
     paths = [path for path, _ in net.named_modules()]
     found = [path for pattern in entry.classifier for path in fnmatch.filter(paths, pattern)]
     if entry.classifier and not found:

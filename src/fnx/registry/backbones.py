@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field, fields, make_dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from fnx.config.schema import ModelConfig, PreprocessConfig, WeightsConfig, option
@@ -40,21 +42,18 @@ class BackboneEntry(Entry):
 
     def config_class(self) -> type[Any]:
         """Return the config dataclass of ``model=NAME``: `ModelConfig` and the parameters."""
-        given = vars(self.preprocess)
-        own: list[tuple[str, Any, Any]] = [
-            ("name", str, option(self.name, help="name of the backbone")),
-            ("timm_name", str, option(PREFIX + self.name, help="what the network is called")),
-            ("input_size", int | None, option(self.input_size, help="side it was trained on")),
-            ("weights", WeightsConfig, field(default_factory=lambda: WeightsConfig("function"))),
-            (
-                "preprocess",
-                PreprocessConfig,
-                field(default_factory=lambda: PreprocessConfig(**given)),
-            ),
-        ]
         told = {item.name: item.metadata for item in fields(ModelConfig)}
-        for name, _, made in own:
-            made.metadata = {**told[name], **made.metadata}
+
+        def default(name: str, value: Any) -> Any:
+            return field(default=value, metadata=told[name])
+
+        own: list[tuple[str, Any, Any]] = [
+            ("name", str, default("name", self.name)),
+            ("timm_name", str, default("timm_name", PREFIX + self.name)),
+            ("input_size", int | None, default("input_size", self.input_size)),
+            ("weights", WeightsConfig, field(default_factory=partial(WeightsConfig, "function"))),
+            ("preprocess", PreprocessConfig, field(default_factory=partial(copy, self.preprocess))),
+        ]
         for key, parameter in self.parameters.items():
             own.append((key, parameter.type, option(parameter.default, help="see the plugin")))
         made = make_dataclass(f"model_{self.name}", own, bases=(ModelConfig,))
