@@ -15,6 +15,7 @@ import pytest
 import torch
 import zarr
 from scipy import sparse
+from tests.pages import blocks
 
 import fnx
 from fnx.config.schema import DatasetConfig
@@ -26,7 +27,6 @@ RNG = np.random.default_rng(0)
 VALUES = np.where(RNG.random((N, F)) < 0.5, 0, RNG.normal(size=(N, F))).astype(np.float32)
 LABELS = np.array(["cat", "dog", "ant"])[np.arange(N) % 3]
 NAMES = [f"gene{i}" for i in range(F)]
-DOCS = Path(__file__).parents[2] / "docs"
 
 
 def values_of(embedding: fnx.Embedding) -> Any:
@@ -309,9 +309,9 @@ def test_the_pages_for_newcomers_do_what_they_say(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```$", (DOCS / f"{page}.md").read_text(), re.M | re.S)
+    first = next(text for kind, _, text in blocks(page) if kind == "python")
     known: dict[str, Any] = {}
-    exec(blocks[0], known)
+    exec(first, known)
     run = known["run"]
     assert (run.path / "report.html").is_file()
     top = run.top_features.filter(rank=1, sign="+")

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.pages import blocks, write_files
 
 from fnx.backbones import build, layer_names
 from fnx.backbones.weights.locate import locate
@@ -19,17 +20,12 @@ from fnx.config.help import help_text
 from fnx.errors import ConfigError, PluginError
 from fnx.registry import load_folder
 
-PAGE = Path(__file__).parents[2] / "docs" / "own-backbone.md"
-BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.M | re.S)
+PAGE = "own-backbone"
 
 
 @pytest.fixture
 def workplace(tmp_path: Path) -> Path:
-    for _, title, text in BLOCK.findall(PAGE.read_text()):
-        if title:
-            (tmp_path / title).parent.mkdir(exist_ok=True)
-            (tmp_path / title).write_text(text)
-    return tmp_path
+    return write_files(PAGE, tmp_path)
 
 
 def test_its_command_runs_with_weights_of_a_format_of_ones_own(workplace: Path) -> None:
@@ -38,7 +34,7 @@ def test_its_command_runs_with_weights_of_a_format_of_ones_own(workplace: Path) 
     shapes |= {"4.weight": (10, 16 * 12 * 12), "4.bias": 10}
     weights = {name: rng.normal(size=shape).astype("f4") for name, shape in shapes.items()}
     np.savez(workplace / "mine.npz", **weights)
-    (command,) = (text.split() for kind, _, text in BLOCK.findall(PAGE.read_text()) if kind == "sh")
+    (command,) = (text.split() for kind, _, text in blocks(PAGE) if kind == "sh")
     quick = ["dataset.limit_per_class=3", "logger=none", "report.formats=[png]", "trainer=cpu"]
     words = [sys.executable, *command[1:], *quick, "hydra.run.dir=run"]
     done = subprocess.run(words, cwd=workplace, capture_output=True, text=True)

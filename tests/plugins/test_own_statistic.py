@@ -9,18 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.pages import blocks, write_files
 
-PAGE = Path(__file__).parents[2] / "docs" / "own-statistic.md"
-BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.M | re.S)
+PAGE = "own-statistic"
 
 
 @pytest.fixture
 def workplace(tmp_path: Path) -> Path:
-    for _, title, text in BLOCK.findall(PAGE.read_text()):
-        if title:
-            (tmp_path / title).parent.mkdir(exist_ok=True)
-            (tmp_path / title).write_text(text)
-    return tmp_path
+    return write_files(PAGE, tmp_path)
 
 
 def run(words: list[str], cwd: Path) -> str:
@@ -32,16 +28,16 @@ def run(words: list[str], cwd: Path) -> str:
 
 
 def test_its_python_runs(workplace: Path) -> None:
-    blocks = [text for kind, title, text in BLOCK.findall(PAGE.read_text()) if kind == "python"]
-    untitled = [t for k, title, t in BLOCK.findall(PAGE.read_text()) if k == "python" and not title]
+    every = [text for kind, title, text in blocks(PAGE) if kind == "python"]
+    untitled = [t for k, title, t in blocks(PAGE) if k == "python" and not title]
     assert len(untitled) >= 3
-    assert len(blocks) > len(untitled)
+    assert len(every) > len(untitled)
     (workplace / "session.py").write_text("\n".join(untitled))
     run([sys.executable, "session.py"], workplace)
 
 
 def test_its_commands_compose(workplace: Path) -> None:
-    commands = [text.split() for kind, _, text in BLOCK.findall(PAGE.read_text()) if kind == "sh"]
+    commands = [text.split() for kind, _, text in blocks(PAGE) if kind == "sh"]
     assert len(commands) >= 2
     for command in commands:
         assert command[:3] == ["python", "-m", "fnx"]
