@@ -21,7 +21,12 @@ from fnx.errors import FnxError, PluginError
 from fnx.registry.registry import COUNTS, HISTOGRAMS, Statistic
 from fnx.statistics.kernels.compilation import cached_njit
 from fnx.statistics.kernels.histogram import bin_column, count_bins, count_classes
-from fnx.statistics.kernels.plugin_calls import OUT_OF_FLOAT32, SIGNATURE, beyond_float32
+from fnx.statistics.kernels.plugin_calls import (
+    OUT_OF_FLOAT32,
+    SIGNATURE,
+    beyond_float32,
+    call_histograms,
+)
 from fnx.statistics.kernels.sorting import sort_column, sort_scratch
 from fnx.statistics.kernels.tile import CallError, Features
 
@@ -233,20 +238,14 @@ def histogram_tile(
     index, places = np.empty(n, np.uint16), np.empty(n, np.uint32)
     counts = np.empty((bins, classes), np.uint32)
     totals = np.empty(bins, np.int64)
-    inner, outer = np.empty(bins), np.empty(bins)
     for f in varying:
         bin_column(columns[f, :n], low[f], high[f], bins, index)
         for k in range(labellings.shape[0]):
             count_classes(index, labellings[k], places, counts)
             if k == 0:
                 count_bins(counts, totals)
-            for c in range(classes):
-                size = sizes[k, c]
-                for b in range(bins):
-                    inner[b] = counts[b, c] / size
-                    outer[b] = (totals[b] - np.int64(counts[b, c])) / (n - size)
-                place[0], place[1] = f, c
-                values[k, f, c] = function(inner, outer, size, n - size)
+            place[0] = f
+            call_histograms(function, counts, totals, sizes[k], n, place, values[k, f])
 
 
 def _call_python(

@@ -11,7 +11,12 @@ import numpy as np
 from numba import types
 
 from fnx.statistics.kernels.compilation import cached_njit
-from fnx.statistics.kernels.plugin_calls import OUT_OF_FLOAT32, SIGNATURE, beyond_float32
+from fnx.statistics.kernels.plugin_calls import (
+    OUT_OF_FLOAT32,
+    SIGNATURE,
+    beyond_float32,
+    call_histograms,
+)
 from fnx.statistics.kernels.samples import mark
 from fnx.statistics.kernels.sorting import sort_column, sort_scratch
 from fnx.statistics.kernels.stored import Stored, bin_stored, count_bins_of_classes
@@ -96,7 +101,6 @@ def histograms_stored(
     index = np.empty(n, np.uint16)
     counts = np.empty((bins, classes), np.uint32)
     totals = np.empty(bins, np.int64)
-    inner, outer = np.empty(bins), np.empty(bins)
     for f in varying:
         own, at = data[starts[f] : starts[f + 1]], rows[starts[f] : starts[f + 1]]
         zero = bin_stored(own, n, low[f], high[f], bins, index, totals)
@@ -104,10 +108,5 @@ def histograms_stored(
             count_bins_of_classes(
                 index, zero, at, labellings[k], set_starts, members, sizes[k], counts
             )
-            for c in range(classes):
-                size = sizes[k, c]
-                for b in range(bins):
-                    inner[b] = counts[b, c] / size
-                    outer[b] = (totals[b] - np.int64(counts[b, c])) / (n - size)
-                place[0], place[1] = f, c
-                values[k, f, c] = function(inner, outer, size, n - size)
+            place[0] = f
+            call_histograms(function, counts, totals, sizes[k], n, place, values[k, f])
