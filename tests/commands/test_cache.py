@@ -274,6 +274,9 @@ def test_damaged_ones_are_listed_and_can_be_removed(
     assert "damaged, or of another version" in " ".join(capsys.readouterr().out.split())
     cache.main([*words, "--yes", "--remove", "unused"])
     assert names(folder) == ["used"]
+    capsys.readouterr()
+    cache.main(words)
+    assert capsys.readouterr().out.startswith(f"1 embedding in {folder}")
 
 
 def test_one_that_is_being_made_or_read_is_left_alone(

@@ -139,7 +139,8 @@ def _listing(found: Sequence[Cached], cache: Path, outputs: Path) -> Iterable[An
         yield f"no embeddings in {cache} (paths.cache, or FNX_CACHE)"
         return
     total = amount(sum(entry.bytes for entry in found))
-    yield f"{len(found)} embeddings in {cache} (paths.cache, or FNX_CACHE), {total}"
+    noun = "embedding" if len(found) == 1 else "embeddings"
+    yield f"{len(found)} {noun} in {cache} (paths.cache, or FNX_CACHE), {total}"
     yield ""
     yield _table(found)
     others = [f"{name} ({amount(size(cache / name))}, {_OTHERS[name]})" for name in _beside(cache)]

@@ -218,7 +218,7 @@ class TrainerConfig:
 
 @dataclass
 class CalibrationConfig:
-    """What chance is taken from a distance, so that classes of any size compare."""
+    """How what random labels alone give is found, which a calibrated distance leaves out."""
 
     name: str = option(
         choices=("permutation", "bridge", "none"),
