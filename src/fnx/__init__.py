@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fnx.analysis.adviser import advise as advise
+    from fnx.analysis.comparison.cka import cka as cka
     from fnx.analysis.detectors import detectors as detectors
     from fnx.commands.run import analyze as analyze
     from fnx.commands.run import run as run
@@ -34,6 +35,7 @@ _HOMES = {
     "Run": "fnx.report.notebook",
     "backbone": "fnx.registry",
     "calibrate": "fnx.statistics.calibration",
+    "cka": "fnx.analysis.comparison.cka",
     "detectors": "fnx.analysis.detectors",
     "distances": "fnx.statistics.api",
     "find_thresholds": "fnx.thresholds",
