@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fnx.analysis.adviser import advise as advise
     from fnx.analysis.comparison.cka import cka as cka
     from fnx.analysis.detectors import detectors as detectors
     from fnx.commands.run import analyze as analyze
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
+    "advise": "fnx.analysis.adviser",
     "analyze": "fnx.commands.run",
     "Embedding": "fnx.embedding",
     "Null": "fnx.statistics.null",
