@@ -92,25 +92,23 @@ def networks(
     runs: Sequence[Run],
     labels: Sequence[str],
     open_features: Callable[[Run], Any],
-    reference: int | None = None,
+    pairs: Sequence[tuple[int, int]] | None = None,
     distance: str = "auto",
     progress: Callable[[int], object] = lambda pairs: None,
 ) -> Networks:
     """Compare runs of different embeddings two by two, where they have images in common.
 
-    Of several runs of the same two embeddings, the first pair is compared.
-
     Args:
         runs: all of them.
         labels: what each is called in the tables.
         open_features: returns the features (N, F) of a run; raises DataError where they are gone.
-        reference: the index of the run that all others are compared with; default each with each.
+        pairs: indices of runs; default those of `network_pairs`.
         distance: see `fnx.analysis.comparison.shared.compared_distances`.
         progress: called with 1 after each pair.
     """
     parts: dict[str, list[pl.DataFrame]] = {"cka": [], "layers": [], "units": []}
     rows = []
-    for i, j in network_pairs(runs, reference):
+    for i, j in network_pairs(runs) if pairs is None else pairs:
         row, found = _compare(runs[i], runs[j], (labels[i], labels[j]), open_features, distance)
         named = {"run_a": labels[i], "run_b": labels[j]}
         rows.append(named | row)
@@ -125,7 +123,9 @@ def networks(
 def network_pairs(runs: Sequence[Run], reference: int | None = None) -> list[tuple[int, int]]:
     """Return the pairs of runs (by index) whose embeddings differ and are of the same images.
 
-    Pairs of one data set, by its name, are among them where it is not known which images they have.
+    Of several runs of the same two embeddings, the first pair. Pairs of one data set, by its name,
+    are among them where it is not known which images they have. With the index of a reference, all
+    others are compared with that run; else each with each.
     """
     pairs: Iterable[tuple[int, int]] = combinations(range(len(runs)), 2)
     if reference is not None:
