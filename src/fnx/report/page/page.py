@@ -19,13 +19,15 @@ from markupsafe import Markup
 from fnx.analysis import Run
 from fnx.analysis.summary import Summary, kept_by_class, summarize
 from fnx.report.page import data as pagedata
+from fnx.report.page import front
 from fnx.report.page.chunks import script_json
 from fnx.report.page.html import TEMPLATES, environment, inline
 from fnx.report.tables import condensed, datasets_table, named_top_features
 from fnx.report.text import origin, signs, statistic_name, things
+from fnx.report.verdict import verdict
 from fnx.utils.files import write_atomically
 
-STYLES = ("report.css", "page.css")
+STYLES = ("report.css", "page.css", "look.css")
 
 SCRIPTS = (
     "page-core.js",
@@ -46,10 +48,6 @@ MAX_FAILED = 200  # failed images that the page lists; the rest are in images.pa
 
 MAX_ROWS = 100
 """Classes in the table that the page itself holds; with scripts, all are listed page by page."""
-
-_VERDICTS = ((25.0, "clearly"), (8.0, "noticeably"), (2.0, "faintly"))
-"""Words for what is kept beyond chance, in percent of the features: aids for reading, no tests."""
-
 
 def write(
     run: Run, figures: Mapping[str, str], formats: Sequence[str] = (), mode: str = "empirical"
@@ -84,7 +82,12 @@ def render(run: Run, figures: Mapping[str, str], formats: Sequence[str] = ()) ->
             found=found,
             plus=run.threshold("+"),
             minus=run.threshold("-"),
-            verdict=verdict(found),
+            verdict=verdict(found, getattr(run, "advice", None)),
+            advice=getattr(run, "advice", None),
+            advice_page=(run.path / "advice.html").is_file(),
+            portraits=front.portraits(run),
+            depth=front.depth(run),
+            height=front.HEIGHT,
             top_layers=found.top_layers().rows(named=True),
             least=found.bottom_layer(),
             statistic=statistic_name(run.record.statistic),
@@ -129,11 +132,6 @@ def picture_file(run: Run, name: str) -> str | None:
     """Return a figure of photographs as a file: inside the page they would make it heavy."""
     files = (f"figures/{name}.{suffix}" for suffix in ("png", "svg"))
     return next((file for file in files if (run.path / file).is_file()), None)
-
-
-def verdict(found: Summary) -> str | None:
-    """Return a word for how much the features tell; None where it is hardly more than chance."""
-    return next((word for least, word in _VERDICTS if found.signal >= least), None)
 
 
 def layer_rows(run: Run, found: Summary) -> list[dict[str, Any]]:
