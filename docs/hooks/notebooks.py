@@ -117,7 +117,11 @@ def _run(text: str) -> Notebook:
     notebook = nbformat.v4.new_notebook(cells=cells)
     source = nbformat.writes(notebook)
     NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+        notebook,
+        timeout=300,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
     ).execute()
     return Notebook(text, source, notebook, folder)
 
@@ -145,9 +149,10 @@ def _shown(stem: str, number: int, index: int, output: Any) -> str:
     data = output.get("data", {})
     for kind, ending in _PICTURES.items():
         if kind in data:
-            described = html.escape(data.get("text/plain", ""), quote=True)
-            address = f"{number}-{index}.{ending}"
-            return f'<div class="fnx-output"><img src="{address}" alt="{described}"></div>'
+            about = {"alt": "What the cell above draws"} | output.metadata.get(kind, {})
+            about |= {"src": f"{number}-{index}.{ending}"}
+            words = (f'{name}="{html.escape(str(value))}"' for name, value in about.items())
+            return f'<div class="fnx-output"><img {" ".join(words)}></div>'
     if "text/html" in data:
         return f'<div class="fnx-output">{data["text/html"]}</div>'
     return _text(data["text/plain"]) if "text/plain" in data else ""
