@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fnx.analysis.detectors import detectors as detectors
+    from fnx.commands.report import redraw as redraw
     from fnx.commands.run import analyze as analyze
     from fnx.commands.run import run as run
     from fnx.embedding import Embedding as Embedding
@@ -36,6 +37,7 @@ _HOMES = {
     "distances": "fnx.statistics.api",
     "find_thresholds": "fnx.thresholds",
     "null": "fnx.statistics.null",
+    "redraw": "fnx.commands.report",
     "run": "fnx.commands.run",
     "statistic": "fnx.registry",
     "threshold": "fnx.registry",
