@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fnx.analysis.adviser import advise as advise
     from fnx.analysis.comparison.cka import cka as cka
     from fnx.analysis.detectors import detectors as detectors
+    from fnx.commands.report import redraw as redraw
     from fnx.commands.run import analyze as analyze
     from fnx.commands.run import run as run
     from fnx.embedding import Embedding as Embedding
@@ -45,6 +46,7 @@ _HOMES = {
     "export": "fnx.embedding.export",
     "find_thresholds": "fnx.thresholds",
     "null": "fnx.statistics.null",
+    "redraw": "fnx.commands.report",
     "run": "fnx.commands.run",
     "statistic": "fnx.registry",
     "threshold": "fnx.registry",
