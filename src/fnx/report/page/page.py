@@ -49,6 +49,7 @@ MAX_FAILED = 200  # failed images that the page lists; the rest are in images.pa
 MAX_ROWS = 100
 """Classes in the table that the page itself holds; with scripts, all are listed page by page."""
 
+
 def write(
     run: Run, figures: Mapping[str, str], formats: Sequence[str] = (), mode: str = "empirical"
 ) -> Path:
