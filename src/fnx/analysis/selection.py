@@ -22,6 +22,7 @@ from fnx.statistics.engine import each_block, empty_distances
 from fnx.statistics.labels import Labels
 from fnx.statistics.tiles import group, prepare
 from fnx.thresholds import find_thresholds
+from fnx.thresholds.selection import beyond
 
 COUNTS = (10, 30, 100, 300, 1000, 3000)
 AT_ONCE = 512  # columns that are standardised at a time
@@ -101,11 +102,10 @@ def rank_by_distance(
     np.put_along_axis(
         rank, np.argsort(-strength, axis=0, kind="stable"), np.arange(len(rank))[:, None], axis=0
     )
-    kept = values[0] >= thresholds.plus.threshold
-    if thresholds.minus is not None:
-        kept |= values[0] <= thresholds.minus.threshold
-    order = np.lexsort((-strength.max(axis=1), rank.min(axis=1), ~kept.any(axis=1)))
-    return order, int(kept.any(axis=1).sum())
+    minus = None if thresholds.minus is None else np.array([thresholds.minus.threshold])
+    kept = beyond(values[0], np.array([thresholds.plus.threshold]), minus).any(axis=1)
+    order = np.lexsort((-strength.max(axis=1), rank.min(axis=1), ~kept))
+    return order, int(kept.sum())
 
 
 def f_values(train: Any, owned: NDArray[np.bool_]) -> NDArray[np.float64]:
