@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fnx import sklearn as sklearn
+    from fnx.analysis.adviser import advise as advise
+    from fnx.analysis.comparison.cka import cka as cka
     from fnx.analysis.detectors import detectors as detectors
+    from fnx.commands.report import redraw as redraw
     from fnx.commands.run import analyze as analyze
     from fnx.commands.run import run as run
     from fnx.embedding import Embedding as Embedding
@@ -29,18 +32,21 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
+    "advise": "fnx.analysis.adviser",
     "analyze": "fnx.commands.run",
     "Embedding": "fnx.embedding",
     "Null": "fnx.statistics.null",
     "Run": "fnx.report.notebook",
     "backbone": "fnx.registry",
     "calibrate": "fnx.statistics.calibration",
+    "cka": "fnx.analysis.comparison.cka",
     "detectors": "fnx.analysis.detectors",
     "distances": "fnx.statistics.api",
     "embed": "fnx.embedding.new_images",
     "export": "fnx.embedding.export",
     "find_thresholds": "fnx.thresholds",
     "null": "fnx.statistics.null",
+    "redraw": "fnx.commands.report",
     "run": "fnx.commands.run",
     "statistic": "fnx.registry",
     "threshold": "fnx.registry",
