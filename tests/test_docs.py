@@ -116,7 +116,11 @@ def slug(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
 
 
-NOTEBOOKS = [page.removesuffix(".md") for page in PAGES if "\nnotebook: true\n" in (DOCS / page).read_text()[:99]]
+NOTEBOOKS = [
+    page.removesuffix(".md")
+    for page in PAGES
+    if "\nnotebook: true\n" in (DOCS / page).read_text()[:99]
+]
 # These build a network, which `make docs` runs too.
 SLOW = {"tutorials/photographs", "tutorials/two-networks"}
 

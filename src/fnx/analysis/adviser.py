@@ -145,9 +145,7 @@ def _probe_layer(
     return _entry(task, layer, "layer", depth, features, spectra, neighbours, evidence), cosines
 
 
-def _probe_kernels(
-    task: Task, name: str, kind: str, features: int, kernels: list[Floats]
-) -> Entry:
+def _probe_kernels(task: Task, name: str, kind: str, features: int, kernels: list[Floats]) -> Entry:
     """Probe what has a kernel for each split, and one of all fitted rows."""
     spectra = [
         spectrum_of_kernel(kernel, split.train, split.held_out)
