@@ -19,8 +19,9 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from fnx.cli import COMMANDS
-from fnx.config import compose, help, schema
-from fnx.registry import backbones, load_folder, statistics, thresholds
+from fnx.config import compose, schema
+from fnx.config.help import help_text
+from fnx.registry import load_folder, statistics, thresholds
 
 ROOT = Path(__file__).parents[2]
 _ASKED = re.compile(r"^<!-- generated: (\w+) -->$", re.M)
@@ -89,7 +90,7 @@ def command_help() -> str:
 def run_help() -> str:
     """Return what ``python -m fnx --help`` prints before it lists the keys."""
     with _columns():
-        text = help.help_text(COMMANDS)
+        text = help_text(COMMANDS)
     return f"```text\n{text.partition('Keys (GROUP.KEY=VALUE)')[0].rstrip()}\n```"
 
 
@@ -108,20 +109,21 @@ def _rows(node: Any, prefix: str) -> Iterator[list[str]]:
 
 
 def _row(item: Any, key: str) -> list[str]:
-    """Return key, type, default, allowed values and help of a field of the schema."""
+    """Return key, type, default and meaning, with the values allowed, of a field of the schema."""
     made = item.default_factory
     default = item.default if made is dataclasses.MISSING else made()
     allowed = [f"`{choice}`" for choice in item.metadata["choices"]]
     if (least := item.metadata["minimum"]) is not None:
-        allowed.append(f"numbers from {least:g}")
+        allowed.append(f"a number from {least:g}")
+    meaning = item.metadata["help"] + (f"<br>Allowed: {', '.join(allowed)}" if allowed else "")
     kind = "value" if item.type == "Any" else item.type.replace("None", "null")
     kind = "path" + kind.removeprefix("str") if item.metadata["path"] else kind
     shown = "set by the option" if default == schema.MISSING else _code(default)
-    return [f"`{key}`", kind.replace(" | ", " or "), shown, ", ".join(allowed), item.metadata["help"]]
+    return [f"`{key}`", kind.replace(" | ", " or "), shown, meaning]
 
 
 def _keys_table(rows: list[list[str]]) -> str:
-    return _table(["key", "type", "default", "allowed", "meaning"], rows)
+    return _table(["key", "type", "default", "meaning"], rows)
 
 
 def _entries(registry: Any, group: str) -> str:
