@@ -20,7 +20,7 @@ from markupsafe import Markup
 from fnx.analysis import Run
 from fnx.analysis.summary import Summary, kept_by_class, summarize
 from fnx.report.page import data as pagedata
-from fnx.report.page import front
+from fnx.report.page import front, library
 from fnx.report.page.chunks import script_json
 from fnx.report.page.html import TEMPLATES, environment, inline
 from fnx.report.tables import condensed, datasets_table, named_top_features
@@ -69,11 +69,9 @@ def write(
     `figures` is the SVG text of each figure by name, `formats` are suffixes of their files in
     ``figures/``, to be linked to, and `mode` is of `fnx.report.figures.layers.table`.
     """
-    from plotly.offline import get_plotlyjs
-
     folder = run.path / "report"
     pagedata.write(run, folder / "data", mode)
-    (folder / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
+    library.put(folder, run.record.setting("paths.cache"))
     path = run.path / "report.html"
     write_atomically(path, render(run, figures, formats))
     return path
@@ -185,6 +183,7 @@ def settings(run: Run) -> list[tuple[str, str]]:
     rows = [
         ("command", shlex.join(record.command)),
         ("started", record.started),
+        ("drawn anew by", shlex.join(map(str, record.redrawn.get("command", ())))),
         ("data set", run.dataset),
         ("backbone", f"{run.model}, read {record.tap}-activation" if record.tap else run.model),
         ("crops", _parameters(record.crops)),
