@@ -25,8 +25,8 @@ run: $(STAMP) ## Run the embedded default: real weights on real images, no netwo
 	$(BIN)/python -m fnx
 
 # One thread for each of the two processes: more would wait for each other.
-test: $(STAMP) ## Run the tests (a few minutes, two files at a time)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+test: $(STAMP) ## Run the tests (a few minutes, two files at a time; ARGS= for pytest)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-all: $(STAMP) ## Run the tests, the slow ones too
 	$(BIN)/python -m pytest -m 'slow or not slow'

@@ -28,7 +28,7 @@ from fnx.embedding import Embedding, embed
 from fnx.images import LabelledImages, list_images, open_images
 from fnx.images.reference import open_reference, reference_crops
 from fnx.registry import statistics
-from fnx.report import print_summary, track, write_report
+from fnx.report import contents, print_summary, track, write_report
 from fnx.report.notebook import Run
 from fnx.report.pictures.pictures import write_pictures
 from fnx.report.pictures.top_rows import write_top_rows
@@ -145,6 +145,7 @@ def run(
         write_report(finished, config.report)
 
     # A tracker that fails does not harm a finished run, so it comes after the record.
+    contents.write(finished)
     record.write(run_dir)
     track(finished, config.logger, sweep=sweep)
     print_summary(finished)

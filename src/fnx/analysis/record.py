@@ -96,7 +96,8 @@ class RunRecord:
     `crops`, `statistic`, `threshold`: the name of the option and its parameters. `neutral`: the
     statistic's value where a class is like all others. `reference_embedding`: of the reference
     images, where they are others than the run's own. `config`: the whole configuration.
-    `seconds`: wall time of each stage.
+    `seconds`: wall time of each stage. `redrawn`: ``command``, ``started``, ``fnx_version`` of the
+    last report that was drawn after the run, whose keys `config` then has; empty if there is none.
     """
 
     fnx_version: str = ""
@@ -122,6 +123,7 @@ class RunRecord:
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
+    redrawn: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord:

@@ -26,6 +26,13 @@ def _table_property(name: str) -> cached_property[pl.DataFrame]:
     return cached_property(lambda run: run._table(name))
 
 
+def feature_labels(features: pl.DataFrame) -> pl.Series:
+    """Return how each feature of a table is written: by its name if it has one, or layer/unit."""
+    label = pl.format("{}/{}", "layer", "unit")
+    named = pl.col("name").fill_null(label) if "name" in features.columns else label
+    return features.select(named.alias("feature"))["feature"]
+
+
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
@@ -237,9 +244,7 @@ class Run:
     @cached_property
     def feature_labels(self) -> pl.Series:
         """How each feature is written: by its name where it has one, else as layer/unit."""
-        label = pl.format("{}/{}", "layer", "unit")
-        named = pl.col("name").fill_null(label) if "name" in self.features.columns else label
-        return self.features.select(named.alias("feature"))["feature"]
+        return feature_labels(self.features)
 
     @property
     def dataset(self) -> str:

@@ -12,11 +12,15 @@ from typing import Any
 from fnx.config.compose import compose
 from fnx.embedding.cache import Cached, cached, remove, remove_left_over, size
 from fnx.errors import ConfigError, DataError, unknown
+from fnx.report.page.library import SHARED
 from fnx.report.terminal.terminal import Terminal, facts, table
-from fnx.utils.text import printable
+from fnx.utils.text import amount, printable
 
 UNUSED = "unused"
-_OTHERS = {"checked": "what is known of images that were checked"}
+_OTHERS = {
+    "checked": "what is known of images that were checked",
+    SHARED: "what the pages of runs share",
+}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -236,19 +240,3 @@ def as_json(entry: Cached) -> dict[str, Any]:
         "runs": [str(run) for run in entry.runs],
         "recipe": entry.recipe,
     }
-
-
-def amount(count: int) -> str:
-    """Write a number of bytes for people.
-
-    >>> amount(999), amount(1000), amount(53_500_000), amount(8_700_000_000)
-    ('999 bytes', '1.0 kB', '53.5 MB', '8.7 GB')
-    """
-    if count < 1000:
-        return f"{count} bytes"
-    value, unit = count / 1000, "kB"
-    for larger in ("MB", "GB", "TB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:,.1f} {unit}"

@@ -18,6 +18,7 @@ from typing import Any
 import polars as pl
 
 from fnx import backbones
+from fnx.analysis import Run
 from fnx.analysis.pairs import check_pair
 from fnx.backbones.architectures import known_layers
 from fnx.backbones.weights.locate import check_reachable, check_source
@@ -84,6 +85,22 @@ def check_features(config: Config, features: pl.DataFrame, class_names: Iterable
     names = set(class_names)
     for key, pair in _pairs(config):
         check_pair(pair, units=units, class_names=names, key=key)
+
+
+def check_report(run: Run, config: Config) -> None:
+    """Refuse a report that a finished run cannot have.
+
+    Raises:
+        ConfigError: a value that is not allowed, a pair that the run does not have, calibrated
+            distances of a run that has none, reference images that are not there.
+    """
+    _check_keys(config.report, "report.")
+    check_features(config, run.features, run.classes["class_name"])
+    if config.report.distance == "calibrated" and run.calibrated is None:
+        raise ConfigError(f"report.distance=calibrated: the distances of {run.path} are raw only")
+    if run.of_array and config.report.reference_dataset is not None:
+        raise ConfigError("report.reference_dataset: dataset=array has no network to show them to")
+    reference_dataset(config)
 
 
 def _check_keys(node: Any, prefix: str = "") -> None:

@@ -133,6 +133,32 @@ def compose_keywords(keywords: Mapping[str, Any]) -> tuple[Config, Path]:
         return typed(config), folder
 
 
+def recorded(values: Mapping[str, Any]) -> Config:
+    """Return the config that a run's record holds, for what is done with the run afterwards.
+
+    What an older version did not know has its default; statistic, threshold and all that measured
+    the distances are left out.
+
+    Raises:
+        ConfigError: a value of another type, in a record that was changed by hand.
+    """
+    with in_one_line(), _hydra():
+        config = hydra.compose("config")
+        for group in ("dataset", "model", "crops", "trainer", "report", "paths"):
+            _overlay(config[group], values.get(group))
+        return typed(config)
+
+
+def _overlay(node: DictConfig, values: Any) -> None:
+    """Put recorded values in place of those of a config group; keys it lacks are left out."""
+    for key, value in values.items() if isinstance(values, Mapping) else ():
+        known = list(node)  # `in` does not see keys whose value is missing
+        if key in known and isinstance(value, Mapping):
+            _overlay(node[key], value)
+        elif key in known:
+            node[key] = _node(value)
+
+
 def _full_key(config: DictConfig, key: str) -> str:
     if "." in key or key in config:
         return key

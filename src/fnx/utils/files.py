@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import os
+import shutil
 import stat
 import uuid
 from collections.abc import Iterable, Iterator
@@ -85,6 +86,22 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         content = content.encode(errors="backslashreplace")
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+def link_or_copy(source: Path | str, target: Path | str) -> None:
+    """Give a file a second name, which takes no space, or copy it where links are not allowed.
+
+    Whoever writes to one of the names must replace it (see `atomic_path`), for it is one file.
+
+    Raises:
+        OSError: no such file, a target that is there, a full disk.
+    """
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:  # another file system, or one without links; not one's own file
+        shutil.copyfile(source, target)
 
 
 def open_file(path: Path) -> io.BufferedReader:

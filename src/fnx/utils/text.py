@@ -34,3 +34,19 @@ def cell(text: str) -> str:
     ("'=1+1", '-', 'wren')
     """
     return f"'{text}" if re.match(FORMULA, text) else text
+
+
+def amount(count: int) -> str:
+    """Write a number of bytes for people.
+
+    >>> amount(999), amount(1000), amount(53_500_000), amount(8_700_000_000)
+    ('999 bytes', '1.0 kB', '53.5 MB', '8.7 GB')
+    """
+    if count < 1000:
+        return f"{count} bytes"
+    value, unit = count / 1000, "kB"
+    for larger in ("MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:,.1f} {unit}"

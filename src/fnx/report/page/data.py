@@ -66,6 +66,7 @@ def index(run: Run) -> dict[str, Any]:
         "classesPerChunk": classes_per_chunk(run),
         "featuresPerChunk": features_per_chunk(run),
         "whole": _whole(run),
+        "curves": min(run.classes.height, MAX_CURVES),
         "topPerClass": top_per_class(run),
         "topOfClass": TOP_OF_CLASS,
         "top": {side.sign: _top_features(run, side.sign) for side in scan.sides},

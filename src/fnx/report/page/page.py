@@ -19,13 +19,15 @@ from markupsafe import Markup
 from fnx.analysis import Run
 from fnx.analysis.summary import Summary, kept_by_class, summarize
 from fnx.report.page import data as pagedata
+from fnx.report.page import front, library
 from fnx.report.page.chunks import script_json
 from fnx.report.page.html import TEMPLATES, environment, inline
 from fnx.report.tables import condensed, datasets_table, named_top_features
 from fnx.report.text import origin, signs, statistic_name, things
+from fnx.report.verdict import verdict
 from fnx.utils.files import write_atomically
 
-STYLES = ("report.css", "page.css")
+STYLES = ("report.css", "page.css", "look.css")
 
 SCRIPTS = (
     "page-core.js",
@@ -47,9 +49,6 @@ MAX_FAILED = 200  # failed images that the page lists; the rest are in images.pa
 MAX_ROWS = 100
 """Classes in the table that the page itself holds; with scripts, all are listed page by page."""
 
-_VERDICTS = ((25.0, "clearly"), (8.0, "noticeably"), (2.0, "faintly"))
-"""Words for what is kept beyond chance, in percent of the features: aids for reading, no tests."""
-
 
 def write(
     run: Run, figures: Mapping[str, str], formats: Sequence[str] = (), mode: str = "empirical"
@@ -59,11 +58,9 @@ def write(
     `figures` is the SVG text of each figure by name, `formats` are suffixes of their files in
     ``figures/``, to be linked to, and `mode` is of `fnx.report.figures.layers.table`.
     """
-    from plotly.offline import get_plotlyjs
-
     folder = run.path / "report"
     pagedata.write(run, folder / "data", mode)
-    (folder / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
+    library.put(folder, run.record.setting("paths.cache"))
     path = run.path / "report.html"
     write_atomically(path, render(run, figures, formats))
     return path
@@ -84,7 +81,12 @@ def render(run: Run, figures: Mapping[str, str], formats: Sequence[str] = ()) ->
             found=found,
             plus=run.threshold("+"),
             minus=run.threshold("-"),
-            verdict=verdict(found),
+            verdict=verdict(found, getattr(run, "advice", None)),
+            advice=getattr(run, "advice", None),
+            advice_page=(run.path / "advice.html").is_file(),
+            portraits=front.portraits(run),
+            depth=front.depth(run),
+            height=front.HEIGHT,
             top_layers=found.top_layers().rows(named=True),
             least=found.bottom_layer(),
             statistic=statistic_name(run.record.statistic),
@@ -131,11 +133,6 @@ def picture_file(run: Run, name: str) -> str | None:
     return next((file for file in files if (run.path / file).is_file()), None)
 
 
-def verdict(found: Summary) -> str | None:
-    """Return a word for how much the features tell; None where it is hardly more than chance."""
-    return next((word for least, word in _VERDICTS if found.signal >= least), None)
-
-
 def layer_rows(run: Run, found: Summary) -> list[dict[str, Any]]:
     """Return the table of layers: shares kept of each sign, and the distributions of D."""
     by_sign = {
@@ -178,6 +175,7 @@ def settings(run: Run) -> list[tuple[str, str]]:
     rows = [
         ("command", shlex.join(record.command)),
         ("started", record.started),
+        ("drawn anew by", shlex.join(map(str, record.redrawn.get("command", ())))),
         ("data set", run.dataset),
         ("backbone", f"{run.model}, read {record.tap}-activation" if record.tap else run.model),
         ("crops", _parameters(record.crops)),

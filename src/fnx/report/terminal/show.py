@@ -12,6 +12,7 @@ from rich.padding import Padding
 from fnx.analysis import Run
 from fnx.analysis.profiles import ClassProfile, FeatureProfile, LayerProfile
 from fnx.analysis.summary import summarize
+from fnx.report import contents
 from fnx.report.terminal.closing import closing_facts
 from fnx.report.terminal.terminal import Bar, Cell, facts, table, text
 from fnx.report.text import by, detector_quality, detector_rule, number, signs, things
@@ -25,7 +26,7 @@ def show_run(run: Run) -> Iterator[RenderableType]:
     layers = summarize(run).layers
     largest = max(layers["pct_kept"].max() or 0, 1e-9)
     yield text(_source(run))
-    yield facts(closing_facts(run))
+    yield facts([*closing_facts(run), *contents.facts(run)])
     yield from _section("(feature, class) pairs kept per layer, ┊ under random labels")
     yield table(
         (

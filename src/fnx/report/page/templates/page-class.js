@@ -99,7 +99,7 @@ function classLayersChart(found) {
   const ids = range(run.layers.length);
   const shares = (counts) => ids.map((i) => (100 * counts[i]) / run.layers[i].size);
   const columns = Object.fromEntries(SIGNS.map((sign) => [sign, { pct_kept: shares(found[sign].kept), pct_kept_random: shares(found[sign].keptRandom) }]));
-  return keptChart(columns, () => ids, "Share of each layer's features that is kept for this class", "features of the layer kept / %");
+  return keptChart(() => columns, () => ids, "Share of each layer's features that is kept for this class", "features of the layer kept / %");
 }
 
 function classCurveChart(found, sign, id) {
@@ -112,7 +112,6 @@ function classCurveChart(found, sign, id) {
   const build = (palette, on) => {
     const trace = (y, { key, title, colour }, look) => (on.has(key) && y.length ? [curveTrace(x, y, title, sign, { width: 2.5, color: palette[colour], ...look })] : []);
     return {
-      height: 320,
       data: [...trace(found.curve, series[0]), ...trace(found.curveRandom, series[1], { dash: "dash" })],
       layout: {
         ...limitLines(palette, { signs: [sign], limitOf: () => limitsOf(sign)[id] }),
@@ -121,5 +120,5 @@ function classCurveChart(found, sign, id) {
       },
     };
   };
-  return chart({ label: `Features kept for this class ${WORDS[sign]} at every threshold`, series, build });
+  return chart({ label: `Features kept for this class ${WORDS[sign]} at every threshold`, series, height: 320, build });
 }

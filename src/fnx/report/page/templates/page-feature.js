@@ -87,7 +87,6 @@ function featureChart(id, order, distances, random) {
       type: "rect", xref: "paper", x0: 0, x1: 1, y0: random[1], y1: random[2], fillcolor: palette["random-fill"], opacity: 0.55, line: { width: 0 }, layer: "below",
     }] : [];
     return {
-      height: 380,
       data: [{
         type: "bar", base: run.neutral, x: shown.map((row) => row.place), y: shown.map((row) => valueOf(row.ofClass) - run.neutral),
         marker: { color: shown.map((row) => colour[row.sign]), line: { width: 0 } },
@@ -104,5 +103,5 @@ function featureChart(id, order, distances, random) {
       },
     };
   };
-  return chart({ label: `Distance D of ${label} for every class`, series, build, pick: (point) => address.class(point.customdata[2]) });
+  return chart({ label: `Distance D of ${label} for every class`, series, height: 380, build, pick: (point) => address.class(point.customdata[2]) });
 }

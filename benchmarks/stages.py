@@ -1,0 +1,124 @@
+"""What a run costs beside its network, at the size of Caltech101; prints one line of JSON.
+
+``python stages.py FOLDER [IMAGES]`` writes IMAGES photographs of 300 × 200 pixels in 101 classes
+(8,677) and an embedding of them as EfficientNet-Lite0 has it, 21,008 features and positions of made
+up numbers (1.1 GB), into FOLDER; what is there already is used again. The run is fnx's own, and
+finds the embedding. Then the pictures and the report are made again, each as often as said below:
+seconds of the clock and of the processor, children included.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+CLASSES, WIDTH, HEIGHT, ROUNDS = 101, 300, 200, 3
+
+
+def photographs(folder: Path, count: int) -> Path:
+    """A folder with `count` JPEG files, smooth and noisy enough for a real size."""
+    root = folder / f"photos-{count}"
+    if (root / ".made").exists():
+        return root
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        place = root / f"class{number % CLASSES:03d}"
+        place.mkdir(parents=True, exist_ok=True)
+        coarse = Image.fromarray(rng.integers(0, 256, (8, 12, 3), dtype=np.uint8))
+        pixels = np.asarray(coarse.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC), np.int16)
+        noisy = np.clip(pixels + rng.integers(-12, 13, pixels.shape), 0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(place / f"{number:06d}.jpg", quality=88)
+    (root / ".made").touch()
+    return root
+
+
+def embedded(config: Any) -> tuple[Any, Any]:
+    """The images and their embedding, of made-up numbers where there is none yet."""
+    import polars as pl
+
+    from fnx.backbones import layer_names
+    from fnx.backbones.layers import Layer
+    from fnx.backbones.weights.locate import locate
+    from fnx.embedding import store
+    from fnx.embedding.embed import embed
+    from fnx.embedding.fingerprint import fingerprint, shaping_inputs
+    from fnx.images import open_images
+
+    cache = Path(config.paths.cache)
+    images = open_images(config.dataset, cache)
+    inputs = shaping_inputs(images, config, locate(config.model, config.seed).digest)
+    path = store.find(cache, f"{images.name}-{config.model.name}", fingerprint(inputs))
+    if not path.exists():
+        layers: list[Layer] = layer_names(config.model, config.crops.size)
+        rows = [(layer.name, unit, layer.kind) for layer in layers for unit in range(layer.units)]
+        features = (
+            pl.DataFrame(
+                rows, {"layer": pl.String, "unit": pl.Int32, "kind": pl.String}, orient="row"
+            )
+            .with_row_index("feature_id")
+            .cast({"feature_id": pl.Int64})
+        )
+        manifest = store.open_or_create(path, inputs, images.table, features, lambda: 2_048)
+        rng, labels = np.random.default_rng(0), images.labels()
+        shift = 0.5 * rng.standard_normal((len(images.class_names), features.height), np.float32)
+        for shard in range(manifest.n_shards):
+            part = manifest.shard_rows(shard)
+            values = rng.standard_normal((len(part), features.height), np.float32)
+            values += shift[labels[part.start : part.stop]]
+            codes = rng.integers(0, 256, (*values.shape, 2), np.uint8)
+            store.write_shard(path, manifest, shard, np.maximum(values, 0), codes)
+        store.finish(path, manifest)
+    return images, embed(images, config)[0]
+
+
+def processor() -> float:
+    """Seconds of the processor that this process and its children that ended have taken."""
+    own, children = (
+        resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def main(folder: Path, count: int) -> dict[str, Any]:
+    """Seconds of each stage."""
+    from fnx import app
+    from fnx.config.compose import compose
+    from fnx.report.notebook import Run
+    from fnx.report.pictures.pictures import write_pictures
+    from fnx.report.write import write_report
+
+    folder.mkdir(parents=True, exist_ok=True)
+    words = ["dataset=folder", f"dataset.root={photographs(folder, count)}", "crops=center"]
+    config = compose([*words, f"paths.cache={folder}/cache", "logger=none"])
+    images, embedding = embedded(config)
+    run_dir = folder / "run"
+    if not (run_dir / "run.json").is_file():
+        app.run(config, run_dir)
+
+    def pictures() -> None:
+        write_pictures(Run.open(run_dir), images, images, embedding, config)
+
+    def report() -> None:
+        write_report(Run.open(run_dir), config.report)
+
+    found: dict[str, Any] = {"features": embedding.manifest.features, "images": count}
+    stages: dict[str, Callable[[], None]] = {"pictures": pictures, "report": report}
+    for name, stage in stages.items():
+        for _ in range(ROUNDS):
+            start, busy = time.perf_counter(), processor()
+            stage()
+            taken = time.perf_counter() - start, processor() - busy
+            found.setdefault(name, []).append([round(one, 2) for one in taken])
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]), int((sys.argv[2:] or ["8677"])[0]))))
