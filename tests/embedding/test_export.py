@@ -244,6 +244,9 @@ def test_the_command(
     assert pl.read_parquet(file).columns == [*ABOUT, "conv/1", "fc/5", "fc/7"]
     main([*words, "all", "--force"])
     assert pl.read_parquet(file).width == 10
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="no finished run below outputs/"):
+        main(["last", "--to", "t.csv"])
     with pytest.raises(SystemExit, match="2"):
         main([*words, "some"])
     assert "'some' is not kept, all, or a number of features" in capsys.readouterr().err
