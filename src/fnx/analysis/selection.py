@@ -23,7 +23,7 @@ from fnx.statistics.engine import each_block, empty_distances
 from fnx.statistics.labels import Labels
 from fnx.statistics.tiles import group, prepare
 from fnx.thresholds import find_thresholds
-from fnx.thresholds.selection import beyond
+from fnx.thresholds.selection import kept
 
 COUNTS = (10, 30, 100, 300, 1000, 3000)
 AT_ONCE = 512  # columns that are standardised at a time
@@ -104,9 +104,9 @@ def rank_by_distance(
         rank, np.argsort(-strength, axis=0, kind="stable"), np.arange(len(rank))[:, None], axis=0
     )
     minus = None if thresholds.minus is None else np.array([thresholds.minus.threshold])
-    kept = beyond(values[0], np.array([thresholds.plus.threshold]), minus).any(axis=1)
-    order = np.lexsort((-strength.max(axis=1), rank.min(axis=1), ~kept))
-    return order, int(kept.sum())
+    beyond = kept(values[0], np.array([thresholds.plus.threshold]), minus)
+    order = np.lexsort((-strength.max(axis=1), rank.min(axis=1), ~beyond))
+    return order, int(beyond.sum())
 
 
 def f_values(train: Any, owned: NDArray[np.bool_]) -> NDArray[np.float64]:
