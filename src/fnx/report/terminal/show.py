@@ -23,7 +23,15 @@ from fnx.report.terminal.parts import (
     source,
 )
 from fnx.report.terminal.terminal import Bar, Cell, facts, table, text
-from fnx.report.text import by, detector_quality, detector_rule, number, signs, things
+from fnx.report.text import (
+    by,
+    detector_quality,
+    detector_rule,
+    number,
+    receptive_field,
+    signs,
+    things,
+)
 from fnx.report.values import Values
 
 ENDS = 10  # classes at each end of a feature's list, unless all are asked for
@@ -177,8 +185,8 @@ def show_layer(run: Run, profile: LayerProfile) -> Iterator[RenderableType]:
     stage = profile.stage or {}
     if stage.get("height"):
         known.append(("map", f"{stage['height']} × {stage['width']}"))
-    if stage.get("receptive_field"):
-        known.append(("receptive field", f"{number(stage['receptive_field'])} px"))
+    if stage:
+        known.append(("receptive field", receptive_field(run, stage["receptive_field"])))
     for row in profile.shares.rows(named=True):
         mode, low, high = (signed(row[key], run.neutral) for key in ("mode", "low", "high"))
         known += [
