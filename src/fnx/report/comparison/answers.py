@@ -49,7 +49,7 @@ def on_networks(probes: pl.DataFrame) -> list[str]:
         measured = (
             f"{100 * best['accuracy']:.1f} % {best['measure']} ± {100 * best['standard_error']:.1f}"
         )
-        text = f"For {best['dataset']}, {_entry(best)} is the best: {measured}"
+        text = f"Best for {best['dataset']}: {_entry(best)}, {measured}"
         if as_good:
             named = "; ".join(f"{_entry(row)}, {100 * row['accuracy']:.1f} %" for row in as_good)
             text += f". As good, within one standard error: {named}"
@@ -67,7 +67,7 @@ def _without_advice(probes: pl.DataFrame) -> list[str]:
 
 
 def _entry(row: dict[str, Any]) -> str:
-    return f"{row['entry']} of {row['run']} ({row['features']:,} features)"
+    return f"{row['run']} with {row['entry']} ({row['features']:,} features)"
 
 
 def _on_thresholds(table: pl.DataFrame) -> list[str]:

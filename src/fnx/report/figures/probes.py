@@ -27,10 +27,9 @@ def draw(table: pl.DataFrame) -> Figure:
     if len(groups) > 1:
         figure, panels, foot = style.small_multiples(len(groups), panel_height=2.6)
     else:
-        figure = style.new_figure(height=4.2)
-        grid = figure.add_gridspec(2, 1, height_ratios=[3.8, 0.4])
-        panels, foot = [figure.add_subplot(grid[0])], figure.add_subplot(grid[1])
-        foot.axis("off")
+        figure = style.new_figure(height=4.0)
+        panels = [figure.subplots()]
+        foot = panels[0]
     for panel, group in zip(panels, groups, strict=True):
         _panel(panel, group, looks)
         panel.set_title(shorten(group["dataset"][0], 40), loc="left")
@@ -43,8 +42,8 @@ def draw(table: pl.DataFrame) -> Figure:
     style.title(
         figure,
         "Probe accuracy over depth, one line per run",
-        "Bars: one standard error; ring: the entry to use; dotted: chance; to the right, all layers"
-        " and the full-network embedding",
+        "Bars: standard error; ring: the entry to use; dotted: chance; all: all layers; full:"
+        " full-network embedding",
     )
     return figure
 
@@ -73,8 +72,6 @@ def _panel(panel: Axes, group: pl.DataFrame, looks: dict[str, tuple[object, str,
         )  # fmt: skip
     for chance in group["chance"].unique():
         panel.axhline(100 * chance, color=style.MUTED, linestyle=":", linewidth=1)
-    panel.set_xticks(
-        [0, 0.5, 1, *_BESIDE.values()], ["first\nlayer", "½", "last", ALL.split()[0], "full"]
-    )
-    panel.set_xlabel("relative depth")
+    panel.set_xticks([0, 0.5, 1, *_BESIDE.values()], ["first", "½", "last", ALL.split()[0], "full"])
+    panel.set_xlabel("relative depth of the layer")
     panel.set_ylabel(f"{group['measure'][0]} / %")
