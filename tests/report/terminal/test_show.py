@@ -23,8 +23,9 @@ from tests.report.shapes import INF, Runs
 from fnx.analysis import Run
 from fnx.analysis.detectors import SCHEMA
 from fnx.analysis.profiles import class_profile, feature_profile, layer_profile
-from fnx.report.terminal import parts, show
+from fnx.report.terminal import show
 from fnx.report.terminal.closing import summary
+from fnx.report.terminal.parts import scale_of
 from fnx.report.terminal.terminal import Terminal
 from fnx.report.values import Values
 
@@ -185,7 +186,7 @@ def test_the_closing_summary_is_aligned_plain_text(runs: Runs) -> None:
 def test_a_whole_bar_is_the_usual_reach_or_the_farthest_finite_distance(
     distances: list[float], neutral: float, scale: float
 ) -> None:
-    assert parts.scale_of(pl.Series(distances, dtype=pl.Float64), neutral) == scale
+    assert scale_of(pl.Series(distances, dtype=pl.Float64), neutral) == scale
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from fnx.analysis.distributions import Distances, farthest
 from fnx.analysis.scan import CURVE_POINTS, SideScan
 from fnx.errors import DataError
 from fnx.report.figures import layers as modes
+from fnx.report.page import against
 from fnx.report.page.chunks import packed, write_chunk
 from fnx.report.pictures.paths import class_path, sprite_path
 from fnx.report.text import detector_quality, detector_rule, distance_label, receptive_field, things
@@ -74,6 +75,8 @@ def index(run: Run) -> dict[str, Any]:
         "topOfClass": TOP_OF_CLASS,
         "top": {side.sign: _top_features(run, side.sign) for side in scan.sides},
         "detectors": _detectors(run),
+        "alike": packed(against.alike(run), "i4"),
+        "against": against.written(run.path / "report" / "data"),
     }
     for side in scan.sides:
         value["t" + _SUFFIX[side.sign]] = packed(side.limits, "f4")
