@@ -15,7 +15,6 @@ from fnx.report.verdict import verdict
 
 WIDTH = 80
 _NAMES = 12  # characters that names take, with the space around them
-_REASON = 150  # characters of the reason of a failure
 
 
 def print_summary(run: Run) -> None:
@@ -104,5 +103,5 @@ def _reasons(run: Run) -> str:
         return ""
     first = failed.row(0, named=True)
     more = f" and {failed.height - 1:,} more, in images.parquet" if failed.height > 1 else ""
-    told = shorten(f"{first['path']}: {first['error']}", _REASON)
+    told = f"{shorten(first['path'], 60)}: {shorten(first['error'], 80)}"
     return f" ({told}{more})"
