@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from polars.exceptions import ComputeError
 from tests.utils.test_ending import SIGNALS
@@ -584,3 +586,37 @@ def test_the_process_of_a_launcher_hands_its_error_on(
     cli.job(SimpleNamespace())
     assert cli._refused == ["no images"]
     assert capsys.readouterr().err == "fnx: no images\n"
+
+
+@pytest.mark.parametrize("terminal", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_run_is_plain_in_a_pipe_and_on_a_terminal_without_colours(
+    tmp_path: Path, *, terminal: bool
+) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(40, 6)))
+    (tmp_path / "y.txt").write_text("a\nb\n" * 20)
+    words = ["dataset=array", "dataset.file=x.npy", "dataset.labels=y.txt", "report=tables"]
+    command = [sys.executable, "-m", "fnx", *words, "logger=none"]
+    environment = {key: value for key, value in os.environ.items() if key != "DISPLAY"}
+    if terminal:
+        environment |= {"TERM": "dumb", "NO_COLOR": "1"}
+        ours, its = pty.openpty()
+        with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=its, stderr=its):
+            os.close(its)
+            written = b""
+            with suppress(OSError):  # the end of a terminal on Linux
+                while part := os.read(ours, 4096):
+                    written += part
+        os.close(ours)
+    else:
+        environment |= {"TERM": "xterm-256color"}
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, check=True
+        )
+        written = done.stderr + done.stdout
+        assert b"\r" not in written
+    assert not set(written) & {*range(8), *range(11, 13), *range(14, 32)}  # but tabs and line ends
+    lines = written.decode().splitlines()
+    assert lines[-4:-3] == ["next"]
+    assert [line.split()[:4] for line in lines[-3:]] == [
+        ["python", "-m", "fnx", command] for command in ("show", "compare", "export")
+    ]

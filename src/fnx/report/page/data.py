@@ -36,6 +36,9 @@ LONGEST = 200  # characters of a row's text
 CHUNK_BYTES = 220_000
 """Bytes of a chunk before base64, unless one class or feature alone needs more."""
 
+VALUES_BYTES = 8 * BINS + 20 + 9 * 8
+"""Bytes of a feature's values and of nine top images."""
+
 MANY_CLASSES = 300  # classes above which the front page lists fewer features for each
 
 TOP_PER_CLASS = (5, 3)
@@ -317,7 +320,7 @@ def _class_of_sign(
 def features_per_chunk(run: Run) -> int:
     """Return how many features' distances come together in one script."""
     one = 4 * run.classes.height if _whole(run) else 16 * TOP_OF_FEATURE
-    one += 8 * BINS + 20 + 72  # its values, and nine top images
+    one += VALUES_BYTES
     return max(1, min(run.features.height, CHUNK_BYTES // one))
 
 
