@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-.PHONY: help setup run test test-all coverage mutants lint types format bench docs wheel clean
+.PHONY: help setup run test test-all coverage mutants lint types format bench docs wheel dist clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -59,6 +59,10 @@ docs: $(STAMP) ## Build the documentation into site/: run its notebooks, check i
 
 wheel: $(STAMP) ## Build the wheel into dist/
 	$(BIN)/python -m hatchling build --target wheel
+
+dist: $(STAMP) ## Build wheels and source distributions of fnx and its plugin packages into dist/
+	$(BIN)/python -m hatchling build --directory $(CURDIR)/dist
+	for plugin in plugins/*/; do (cd $$plugin && $(CURDIR)/$(BIN)/python -m hatchling build --directory $(CURDIR)/dist) || exit 1; done
 
 clean: ## Remove what the targets made, but not outputs/
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
