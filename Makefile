@@ -24,15 +24,16 @@ setup: $(STAMP) ## Make .venv and install fnx into it
 run: $(STAMP) ## Run the embedded default: real weights on real images, no network
 	$(BIN)/python -m fnx
 
-# One thread for each of the two processes: more would wait for each other.
-test: $(STAMP) ## Run the tests (a few minutes, two files at a time; ARGS= for pytest)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+# One thread for each of the two processes: more would wait for each other. One that has no tests
+# left takes some of the other's, so that a file of long ones does not end the run alone.
+test: $(STAMP) ## Run the tests (a few minutes, two at a time; ARGS= for pytest)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 test-all: $(STAMP) ## Run the tests, the slow ones too
 	$(BIN)/python -m pytest -m 'slow or not slow'
 
 coverage: $(STAMP) ## Run the tests and list the branches that none enters
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-context=test --cov-report=term --junit-xml=.coverage.xml
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-context=test --cov-report=term --junit-xml=.coverage.xml
 
 mutants: $(STAMP) ## Change the code at random places and list what no test notices (SEED=, NUMBER=, BELOW=)
 	test -f .coverage.xml || $(MAKE) coverage
