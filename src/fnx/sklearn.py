@@ -79,7 +79,8 @@ class FullNetworkEmbedding(OneToOneFeatureMixin, TransformerMixin, BaseEstimator
         check_is_fitted(self)
         X = validate_data(self, X, dtype=FLOATS, reset=False)
         z = (X - self.mean_) / self.scale_
-        return (z > self.high).astype(X.dtype) - (z < self.low).astype(X.dtype)
+        found: NDArray[Any] = (z > self.high).astype(X.dtype) - (z < self.low).astype(X.dtype)
+        return found
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -168,7 +169,7 @@ class DistanceSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         if self.k is None:
             self.distances_, self.thresholds_ = self._find_thresholds(X, labels, entry, groups)
             ends = (self.thresholds_.plus, self.thresholds_.minus)
-            mask = beyond(self.distances_, *map(_limit, ends)).any(axis=1)
+            mask: NDArray[np.bool_] = beyond(self.distances_, *map(_limit, ends)).any(axis=1)
         else:
             self.distances_ = _distances(X, labels, entry, self.statistic_params)[0]
             if self.per_class:

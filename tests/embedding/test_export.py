@@ -231,7 +231,7 @@ def test_the_command(
     file = tmp_path / "t.parquet"
     words = ["RUN", "--to", str(file), "--layers", "conv", "fc", "--features"]
     main([*words, "3"])
-    assert capsys.readouterr().out == f"{file}\n"
+    assert capsys.readouterr().out == f"{file}: 9 images, 3 features\n"
     assert pl.read_parquet(file).columns == [*ABOUT, "conv/1", "fc/5", "fc/7"]
     main([*words, "all", "--force"])
     assert pl.read_parquet(file).width == 10

@@ -173,9 +173,16 @@ class Labelled(Protocol):
 
 
 def make_task(
-    embedding: Labelled, images: int, folds: int, groups: ArrayLike | None, seed: int
+    embedding: Labelled,
+    images: int,
+    folds: int,
+    groups: ArrayLike | None,
+    seed: int,
+    most_repeats: int = MOST_REPEATS,
 ) -> Task:
     """Sample rows, and deal them to folds; keep the data set's own test rows apart.
+
+    Few rows are dealt more than once, but at most `most_repeats` times.
 
     Raises:
         DataError: no class whose rows can be held out in part.
@@ -204,10 +211,12 @@ def make_task(
     owned = np.stack([labels.has(c)[rows] for c in range(labels.n_classes)], axis=1)
     own = Labels(labels.codes[rows][fitted], labels.n_classes, labels.sets)
     splits: list[Split] = []
-    for repeat in range(max(1, min(MOST_REPEATS, ROWS_JUDGED // fitted.size))):
+    for repeat in range(max(1, min(most_repeats, ROWS_JUDGED // fitted.size))):
         part = assign_folds(own, folds, groups=units[rows][fitted], seed=seed + repeat)
-        for fold in np.unique(part[part != ALWAYS_TRAINED]):
-            splits.append(Split(fitted[part != fold], fitted[part == fold]))
+        splits += [
+            Split(fitted[part != fold], fitted[part == fold])
+            for fold in np.unique(part[part != ALWAYS_TRAINED])
+        ]
     if not splits:
         raise DataError("no class has two rows, or groups, of which one could be held out")
     judged = np.unique(np.concatenate([split.held_out for split in splits]))

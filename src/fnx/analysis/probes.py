@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.floating[Any]]
 
-STRENGTHS = 10.0 ** np.arange(-4.0, 3.5, 0.5)
+STRENGTHS = 10.0 ** np.arange(-3.0, 3.5, 0.5)
 """Of the ridge, in units of the mean squared length of a centred training row."""
 
 NEIGHBOURS = 5
@@ -36,6 +36,17 @@ class Spectrum:
     values: Floats
     vectors: Floats
     others: Floats
+
+
+def standardise(block: Floats, train: NDArray[Any]) -> Floats:
+    """Return the z-scores of columns by the mean and spread of their training rows alone.
+
+    A column that is constant there is 0 everywhere.
+    """
+    known = block[train]
+    mean, spread = known.mean(axis=0), known.std(axis=0)
+    constant = known.min(axis=0) == known.max(axis=0)
+    return np.asarray((block - mean) / np.where(constant | (spread == 0), np.inf, spread))
 
 
 def axes_of_features(features: Floats) -> tuple[Floats, Floats]:
@@ -85,34 +96,34 @@ def _in_units(values: Floats, vectors: Floats, others: Floats) -> Spectrum:
     return Spectrum(values / unit, vectors, others / unit)
 
 
-def leave_one_out(spectrum: Spectrum, targets: Floats, strength: float) -> Floats:
-    """Predict each training row by a ridge fitted to all others, in closed form.
+def leave_one_out(spectrum: Spectrum, targets: Floats, strengths: ArrayLike) -> Floats:
+    """Predict each training row by ridges fitted to all others, in closed form.
 
     The ridge of centred features with a free intercept has the hat matrix
     H = 1/n + U S/(S + λ) Uᵀ; without row i it would predict yᵢ − rᵢ / (1 − hᵢᵢ), with r the
-    residuals of all (Allen's PRESS; Hastie, Tibshirani, Friedman, eq. 7.64).
+    residuals of all (Allen's PRESS; Hastie, Tibshirani, Friedman, equation 7.64).
 
     Args:
         spectrum: of the n training rows.
         targets: (n, C).
-        strength: λ.
+        strengths: (L,) λ.
 
     Returns:
-        (n, C).
+        (L, n, C).
     """
-    mean = targets.mean(axis=0)
-    shrunk = spectrum.values / (spectrum.values + strength)
-    fitted = spectrum.vectors @ (shrunk[:, None] * (spectrum.vectors.T @ (targets - mean)))
-    leverage = 1 / len(targets) + spectrum.vectors**2 @ shrunk
-    residuals = targets - mean - fitted
-    return targets - residuals / np.maximum(1 - leverage, 1e-9)[:, None]
+    values, vectors = spectrum.values, spectrum.vectors
+    shrunk = values / (values + np.asarray(strengths)[:, None])  # (L, r)
+    centred = targets - targets.mean(axis=0)
+    along = vectors.T @ centred
+    leverage = 1 / len(targets) + shrunk @ np.square(vectors).T  # (L, n)
+    residuals = centred - vectors @ (shrunk[:, :, None] * along)
+    return np.asarray(targets - residuals / np.maximum(1 - leverage, 1e-9)[:, :, None])
 
 
 def best_strength(spectrum: Spectrum, targets: Floats) -> tuple[float, Floats]:
     """Return the strength with the smallest squared leave-one-out error, and its predictions."""
-    found = [leave_one_out(spectrum, targets, strength) for strength in STRENGTHS]
-    errors = [float(np.square(targets - left_out).sum()) for left_out in found]
-    best = int(np.argmin(errors))
+    found = leave_one_out(spectrum, targets, STRENGTHS)
+    best = int(np.square(targets - found).sum(axis=(1, 2)).argmin())
     return float(STRENGTHS[best]), found[best]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from fnx.analysis.advice import ADVICE, Advice
 from fnx.analysis.calibrated import Calibrated
 from fnx.analysis.distributions import Distances, Domain, Extent, Sign, domain, extent, layer_rows
 from fnx.analysis.files import read_distances, read_table
@@ -149,6 +150,11 @@ class Run:
 
     network = _table_property("network")
     """Table 1, one row per stage of the network (see `fnx.backbones.network_table`)."""
+
+    @cached_property
+    def advice(self) -> Advice | None:
+        """Which layer to use; None for a run without advice. See `fnx.analysis.advice.Advice`."""
+        return Advice.read(self.path) if (self.path / ADVICE).is_file() else None
 
     @cached_property
     def top_images(self) -> pl.DataFrame | None:

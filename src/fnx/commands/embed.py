@@ -9,7 +9,8 @@ from datetime import datetime
 
 from fnx.commands.export import add_output, selection
 from fnx.config.compose import load_plugins
-from fnx.embedding.new_images import embed
+from fnx.embedding.new_images import new_table
+from fnx.embedding.table_files import check_target, write_table
 from fnx.utils.text import printable
 
 
@@ -42,12 +43,11 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     load_plugins()
     images = options.images[0] if len(options.images) == 1 else options.images
-    file = embed(
-        images,
-        options.like,
-        to=options.to,
-        layers=options.layers,
-        select=options.select,
-        overwrite=options.force,
+    file = check_target(options.to, overwrite=options.force)
+    table = new_table(images, options.like, layers=options.layers, select=options.select)
+    write_table(table, file)
+    failed = int((table.rows < 0).sum())
+    sys.stdout.write(
+        f"{printable(str(file))}: {len(table.rows):,} images, {failed:,} failed, "
+        f"{len(table.names):,} features\n"
     )
-    sys.stdout.write(f"{printable(str(file))}\n")

@@ -6,12 +6,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from fnx.embedding.export import export
+from fnx.embedding.export import run_table
+from fnx.embedding.table_files import check_target, write_table
 from fnx.utils.text import printable
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write the features of a run to a file, and print its path.
+    """Write the features of a run to a file, and say how many there are.
 
     Raises:
         FnxError: see `fnx.export`.
@@ -31,14 +32,12 @@ def main(arguments: Sequence[str]) -> None:
         help="those kept for a class or more (default), all, or the K best",
     )
     options = parser.parse_args(arguments)
-    file = export(
-        options.run,
-        options.to,
-        layers=options.layers,
-        features=options.features,
-        overwrite=options.force,
+    file = check_target(options.to, overwrite=options.force)
+    table = run_table(options.run, layers=options.layers, features=options.features)
+    write_table(table, file)
+    sys.stdout.write(
+        f"{printable(str(file))}: {len(table.rows):,} images, {len(table.names):,} features\n"
     )
-    sys.stdout.write(f"{printable(str(file))}\n")
 
 
 def add_output(parser: argparse.ArgumentParser, default: str | None = None) -> None:

@@ -66,12 +66,22 @@ def export(
             gone.
     """
     target = None if to is None else check_target(to, overwrite=overwrite)
-    run = run if isinstance(run, Run) else Run.open(run)
-    chosen = choose_features(run, features, layers)
-    about = with_concept_columns(used(run.images), chosen["name"])
-    rows = np.arange(about.height, dtype=np.int64)
-    table = Table(about, rows, Embedding.of_run(run), chosen)
+    table = run_table(run, layers=layers, features=features)
     if target is None:
         return table.frame()
     write_table(table, target)
     return target
+
+
+def run_table(
+    run: Run | str | Path,
+    *,
+    layers: str | Sequence[str] | None = None,
+    features: Select = "kept",
+) -> Table:
+    """Return the table of a run, whose values are not read yet; see `export`."""
+    run = run if isinstance(run, Run) else Run.open(run)
+    chosen = choose_features(run, features, layers)
+    about = with_concept_columns(used(run.images), chosen["name"])
+    rows = np.arange(about.height, dtype=np.int64)
+    return Table(about, rows, Embedding.of_run(run), chosen)

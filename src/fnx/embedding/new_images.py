@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, get_type_hints, overload
 
 import numpy as np
 import polars as pl
@@ -29,12 +28,13 @@ from fnx.embedding.fingerprint import recipe, shaping_inputs
 from fnx.embedding.manifest import Manifest
 from fnx.embedding.table import Select, Table, choose_features
 from fnx.embedding.table_files import check_target, write_table
-from fnx.errors import DataError, WeightsError, reason
+from fnx.errors import ConfigError, DataError, WeightsError, reason
 from fnx.images.dataset import LabelledImages
 from fnx.images.intensity import USUAL, Ranges
 from fnx.images.open import open_listing
 from fnx.images.unlabelled import list_unlabelled
 from fnx.registry import load_installed
+from fnx.registry.signatures import coerce
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +101,21 @@ def embed(
         WeightsError: weights that are gone, or are no longer those of the run.
     """
     target = None if to is None else check_target(to, overwrite=overwrite)
+    table = new_table(images, like, layers=layers, select=select)
+    if target is None:
+        return table.frame()
+    write_table(table, target)
+    return target
+
+
+def new_table(
+    images: Any,
+    like: Run | str | Path,
+    *,
+    layers: str | Sequence[str] | None = None,
+    select: Select = "all",
+) -> Table:
+    """Return the table of new images, whose values are not read yet; see `embed`."""
     run = like if isinstance(like, Run) else Run.open(like)
     if run.of_array:
         raise DataError(f"{run.path} is of an array: it has no network to put images through")
@@ -115,11 +130,7 @@ def embed(
             f"{digest:.12}…, the run had {run.record.weights_digest:.12}…"
         )
     found = open_listing(config.dataset, Path(config.paths.cache), listing, _ranges(run))
-    table = Table(*_about(paths, found), _embedded(found, config, run), chosen)
-    if target is None:
-        return table.frame()
-    write_table(table, target)
-    return target
+    return Table(*_about(paths, found), _embedded(found, config, run), chosen)
 
 
 def _config(run: Run) -> Config:
@@ -152,7 +163,7 @@ def _config(run: Run) -> Config:
             paths=PathsConfig(data="", outputs="", cache=str(known["paths"]["cache"])),
             seed=known.get("seed", 0),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise DataError(
             f"{run.path}: run.json does not say how its images were embedded ({reason(error)})"
         ) from error
@@ -165,9 +176,15 @@ def _config(run: Run) -> Config:
 
 
 def _of(kind: type[T], values: Mapping[str, Any]) -> T:
-    """Return a dataclass of the configuration; keys of other versions are left out."""
-    known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{key: value for key, value in values.items() if key in known})
+    """Return a dataclass of the configuration; keys of other versions are left out.
+
+    Raises:
+        TypeError, ConfigError: values of other types, or one that is missing.
+    """
+    if not isinstance(values, Mapping):
+        raise TypeError(f"{kind.__name__} is {type(values).__name__}")
+    hints = get_type_hints(kind)
+    return kind(**{k: coerce(k, value, hints[k]) for k, value in values.items() if k in hints})
 
 
 def _found_from(run: Run, recorded: str) -> str:

@@ -35,8 +35,13 @@ def verdict(found: Summary, advice: Advice | None = None) -> tuple[str, str]:
     chance = f"chance gives {share(advice.chance)}"
     row = advice.advised
     if row is None:
-        return f"No layer tells these classes apart better than chance ({share(advice.chance)}).", ""
-    told = f"{row['entry']} tells these classes apart with {share(row['accuracy'])} {advice.measure}"
+        return (
+            f"No layer tells these classes apart better than chance ({share(advice.chance)}).",
+            "",
+        )
+    told = (
+        f"{row['entry']} tells these classes apart with {share(row['accuracy'])} {advice.measure}"
+    )
     if advice.untrained is None:
         return f"{told}; {chance}.", ""
     beyond = row["accuracy"] - advice.untrained

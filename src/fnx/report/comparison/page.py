@@ -202,7 +202,7 @@ def _figures(
             heading, reading = _READING[stem]
             for place, name in enumerate(n for n in figures if n.startswith(stem)):
                 entry = {"name": name, "heading": heading, "reading": "" if place else reading}
-                svg = inline(figures[name], name)
+                svg = inline(figures[name], name, heading)
                 themed = known.sub(lambda hit: f"var(--series-{hit[0][1:]})", svg)
                 found[section].append(entry | {"svg": Markup(themed)})  # noqa: S704
     return found

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import polars as pl
 
 from fnx.analysis import Run
-from fnx.report.pictures.paths import sprite_path
+from fnx.analysis.pairs import shown_pairs
+from fnx.report.pictures.paths import class_path, sprite_path
 from fnx.report.tables import named_top_features
 
 if TYPE_CHECKING:
@@ -64,17 +67,35 @@ def portraits(run: Run) -> list[dict[str, Any]]:
     for row in top.iter_rows(named=True):
         if row["class_id"] in classes or row["feature_id"] in features:
             continue
-        picture = sprite_path(run.path, row["layer"], row["unit"])
+        picture = _address(run, sprite_path(run.path, row["layer"], row["unit"]))
         texts = _texts(run, row["feature_id"])
-        if not picture.is_file() and not texts:
+        if picture is None and not texts:
             continue
         classes.add(row["class_id"])
         features.add(row["feature_id"])
-        shown = picture.relative_to(run.path).as_posix() if picture.is_file() else None
-        found.append(row | {"picture": shown, "texts": texts})
+        found.append(row | {"picture": picture, "texts": texts})
         if len(found) == PORTRAITS:
             break
     return found
+
+
+def shown(run: Run, sign: str) -> list[dict[str, Any]]:
+    """Return the pairs of one sign that the figures of features show, with a picture of each."""
+    if run.top_images is None:
+        return []
+    found = []
+    for row in shown_pairs(run).filter(sign=sign).iter_rows(named=True):
+        files = {
+            "picture": sprite_path(run.path, row["layer"], row["unit"]),
+            "of_class": class_path(run.path, row["class_id"]),
+        }
+        found.append(row | {name: _address(run, file) for name, file in files.items()})
+    return [row for row in found if row["picture"]]
+
+
+def _address(run: Run, file: Path) -> str | None:
+    """Return a picture's address from the page; None where there is no such picture."""
+    return quote(file.relative_to(run.path).as_posix()) if file.is_file() else None
 
 
 def _texts(run: Run, feature_id: int) -> list[str]:

@@ -33,7 +33,7 @@ function topFeatures(found, sign, ofClass) {
           { title: "feature", head: true, cell: (row) => featureLink(row.id), value: (row) => feature(row.id).label },
           numberColumn("D", (row) => row.value, distance),
           ...calibratedColumn((row) => calibrated(row.value, row.id, ofClass)),
-          { title: "", cell: (row) => signedBar(row.shown) },
+          { title: "as a bar", cell: (row) => signedBar(row.shown) },
         ],
       })) : null);
 }
@@ -49,7 +49,7 @@ function detectorCard(detector, name) {
     }) : null,
     el("div", {},
       el("h2", {}, "One unit that detects it"),
-      el("p", {}, el("a", { href: address.feature(detector.id) }, code(detector.rule)), ` → ${shorten(name, 80)}: `,
+      el("p", {}, el("a", { href: address.feature(detector.id) }, code(detector.rule)), ` → ${clip(name, 80)}: `,
         `${detector.quality}.`)));
 }
 
@@ -61,13 +61,13 @@ async function classView(id) {
     el("b", {}, number(keptOf(sign)[id])), ` of ${number(N_FEATURES)} features are kept ${WORDS[sign]}: `,
     el("span", { class: "nowrap" }, `D ${sign === "+" ? ">" : "<"} t${POWER[sign]} = ${distance(limitsOf(sign)[id])}`),
     `; with random labels, ${number(sum(found[sign].keptRandom), 1)}`));
-  return view({ kicker: "Class", title: shorten(name, 160), place: id, count: N_CLASSES, to: address.class },
+  return view({ kicker: "Class", title: name, place: id, count: N_CLASSES, to: address.class },
   el("div", { class: "beside" },
     el("div", {},
       el("p", { class: "lead" }, run.things === "rows" ? `${number(images)} row${images === 1 ? "" : "s"}.` : `${number(images)} image${images === 1 ? " was" : "s were"} shown to ${run.model}.`),
       el("ul", { class: "facts" }, lines)),
     run.classPictures.includes(id)
-      ? el("img", { class: "sprite", src: `pictures/classes/${id}.jpg`, alt: `Sample images of ${shorten(name, 80)}`, width: 240, height: 240 }) : null),
+      ? el("img", { class: "sprite", src: `pictures/classes/${id}.jpg`, alt: `Sample images of ${clip(name, 80)}`, width: 240, height: 240 }) : null),
   detectorCard(run.detectors[id], name),
   byDistance(() => SIGNS.map((sign) => topFeatures(found[sign], sign, id))),
   el("section", {},

@@ -212,7 +212,7 @@ function manyCurves(data, counts, sign, step) {
   };
 }
 
-const hoverName = (id) => plain(shorten(run.classNames[id], 60));
+const hoverName = (id) => plain(clip(run.classNames[id], 60));
 
 /** How many features are kept at every threshold, as one line. */
 function curveTrace(x, y, name, sign, line, format = ",") {
@@ -270,7 +270,7 @@ function classPicker(picked, box) {
   const list = el("span", { class: "chips" });
   const show = () => {
     list.replaceChildren(...[...picked.keys()].map((id, i) => {
-      const chip = el("button", { type: "button", title: "remove", onclick: () => { picked.delete(id); show(); } }, shorten(run.classNames[id], 30), " ×");
+      const chip = el("button", { type: "button", title: "remove", onclick: () => { picked.delete(id); show(); } }, clip(run.classNames[id], 30), " ×");
       chip.style.setProperty("--chip", HIGHLIGHTS[i % HIGHLIGHTS.length]);
       return chip;
     }));

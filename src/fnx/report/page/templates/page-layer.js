@@ -5,7 +5,7 @@ function layerFacts({ size, network = {} }) {
   return [
     `${number(size)} features`,
     network.height && `maps of ${number(network.height)} × ${number(network.width)}`,
-    network.receptive_field && `receptive field ${number(network.receptive_field)} px`,
+    network.sees && `each unit sees ${network.sees}`,
     network.parameters && `${number(network.parameters)} parameters`,
   ].filter(Boolean).join(" · ");
 }
