@@ -12,10 +12,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from fnx.config.schema import Config
 
 pytest_plugins = ["tests.strict_skips"]
+
+# A busy machine is no failure: no test is timed.
+settings.register_profile("fnx", parent=settings.default, deadline=None, print_blob=True)
+settings.load_profile("fnx")
 
 # Untrained, tiny and quick: what most tests of the machinery run through.
 TINY = (
