@@ -11,8 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from importlib import import_module
@@ -271,7 +270,7 @@ def test_the_config_is_shown_without_running(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ran]:
+def ran(command_line: object, monkeypatch: pytest.MonkeyPatch) -> Ran:
     """Let the command line be called in this process: what it runs is noted, not done."""
     noted: Ran = []
 
@@ -283,17 +282,7 @@ def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ran]:
     app = SimpleNamespace(run=run)
     monkeypatch.setitem(sys.modules, "fnx.app", app)
     monkeypatch.setattr("fnx.app", app, raising=False)
-    for name in ("_refused", "_told_to_end"):
-        monkeypatch.setattr(cli, name, None)
-    # It would end the tests seconds after one that raises a signal.
-    monkeypatch.setattr(cli, "ended_when_told", lambda _: nullcontext())
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    monkeypatch.chdir(tmp_path)
-    root = logging.getLogger()
-    level, handlers = root.level, root.handlers[:]
-    yield noted
-    root.setLevel(level)
-    root.handlers[:] = handlers
+    return noted
 
 
 def start(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:

@@ -241,6 +241,7 @@ def test_the_page_draws_the_modes_that_were_asked_for(tmp_path: Path) -> None:
     modes = read(run.path / "report/data/figures.js")["layers"]["+"]["mode"].tolist()
     assert modes == run.layers.filter(sign="+")["lognormal_mode"].to_list()
     assert "Plotly" in (run.path / "report/plotly.min.js").read_text(encoding="utf-8")
+    assert "Plotly Technologies" in (run.path / "report/plotly.LICENSE.txt").read_text()
 
 
 def test_the_page_of_images_in_a_folder_that_is_not_utf8(
