@@ -130,7 +130,7 @@ NOTEBOOKS = [
     if "\nnotebook: true\n" in (DOCS / page).read_text()[:99]
 ]
 # These build a network, which `make docs` runs too.
-SLOW = {"tutorials/photographs", "tutorials/two-networks"}
+SLOW = {"tutorials/classifier", "tutorials/photographs", "tutorials/two-networks"}
 
 
 @pytest.mark.parametrize(
