@@ -118,7 +118,7 @@ def _run(text: str) -> Notebook:
     source = nbformat.writes(notebook)
     NotebookClient(
         notebook,
-        timeout=300,
+        timeout=900,
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
