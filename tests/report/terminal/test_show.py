@@ -138,9 +138,9 @@ def all_shown(runs: Runs) -> dict[str, Iterable[RenderableType]]:
 def test_what_is_shown_is_as_approved(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")  # where bars are as long as they get
     found = []
-    for name, parts in all_shown(runs).items():
+    for name, shown in all_shown(runs).items():
         stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-        Terminal(stream).print(parts)
+        Terminal(stream).print(shown)
         stream.seek(0)
         found.append(f"=== {name}\n{stream.read()}")
     text = "\n".join(found)
