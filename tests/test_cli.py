@@ -56,7 +56,7 @@ def fnx(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProce
         (["statistic.bins=0"], "fnx: statistic.bins=0: must lie in 1 … 65,536\n"),
         (
             ["shwo"],
-            "fnx: unknown command 'shwo' (did you mean 'show'?); allowed: cache, compare",
+            "fnx: unknown command 'shwo' (did you mean 'show'?); allowed: advise, cache",
         ),
         (["show", "nowhere"], "fnx show: "),
         (["datasets", "paths.date=x"], "fnx datasets: unknown key of paths 'date' (did you mean"),
