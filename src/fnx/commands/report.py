@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> None:
     changes = _typed(words)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     start = time.perf_counter()
-    run = redraw(last() if name == "last" else expand_user(name), **changes)
+    run = _redraw(Run.open(last() if name == "last" else expand_user(name)), changes)
     seconds = f"drawn in {time.perf_counter() - start:.1f} s"
     sys.stdout.write(f"{printable(str(run.path / 'report.html'))} {seconds}\n")
     sys.stdout.flush()
@@ -139,6 +139,11 @@ def redraw(run: Run | str | Path, **changes: Any) -> Run:
     if changes:
         typed = compose_keywords({f"report.{name}": value for name, value in changes.items()})
         changes = {name: getattr(typed[0].report, name) for name in changes}
+    return _redraw(found, changes)
+
+
+def _redraw(found: Run, changes: Mapping[str, Any]) -> Run:
+    """Draw a report anew with the changes, whose values have their types; see `redraw`."""
     before = recorded(found.record.config)
     config = replace(before, report=replace(before.report, **{**changes, "figures": True}))
     check_report(found, config)
