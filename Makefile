@@ -25,8 +25,8 @@ run: $(STAMP) ## Run the embedded default: real weights on real images, no netwo
 	$(BIN)/python -m fnx
 
 # One thread for each of the two processes: more would wait for each other.
-test: $(STAMP) ## Run the tests (a few minutes, two files at a time)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+test: $(STAMP) ## Run the tests (a few minutes, two files at a time; ARGS= for pytest)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-all: $(STAMP) ## Run the tests, the slow ones too
 	$(BIN)/python -m pytest -m 'slow or not slow'
@@ -53,9 +53,9 @@ format: $(STAMP) ## Format the code
 bench: $(STAMP) ## Measure against what a user would use instead
 	$(BIN)/python -m pytest benchmarks --benchmark-only -m 'slow or not slow'
 
-docs: $(STAMP) ## Build the documentation into site/
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --constraint constraints.txt --editable '.[docs]'
-	$(BIN)/mkdocs build --strict
+docs: $(STAMP) ## Build the documentation into site/: run its notebooks, check its links
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --constraint constraints.txt --editable '.[demo,docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 wheel: $(STAMP) ## Build the wheel into dist/
 	$(BIN)/python -m hatchling build --target wheel

@@ -12,6 +12,8 @@ import pytest
 
 from fnx.config.schema import Config
 
+pytest_plugins = ["tests.strict_skips"]
+
 # Untrained, tiny and quick: what most tests of the machinery run through.
 TINY = (
     "dataset=digits",

@@ -21,3 +21,13 @@ def write_files(page: str, folder: Path) -> Path:
             (folder / title).parent.mkdir(exist_ok=True)
             (folder / title).write_text(text)
     return folder
+
+
+def documented_columns() -> dict[str, dict[str, str]]:
+    """The type of each column of each Parquet file, as ``docs/reference/files.md`` has them."""
+    found: dict[str, dict[str, str]] = {}
+    text = (DOCS / "reference/files.md").read_text()
+    for part in re.split(r"^##+ ", text, flags=re.M)[1:]:
+        for file in re.findall(r"`(\w+)\.parquet`", part.partition("\n")[0]):
+            found[file] = dict(re.findall(r"^\| `(\w+)` \| ([^|]+?) \|", part, re.M))
+    return found

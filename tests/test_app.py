@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 from scipy.stats import false_discovery_control
+from tests.pages import documented_columns
 
 import fnx
 from fnx import app
@@ -53,6 +54,22 @@ def test_every_table_has_its_columns(run: Run, table: str) -> None:
     found = pl.read_parquet(run.path / f"{table}.parquet")
     assert found.columns[: len(COLUMNS[table].split())] == COLUMNS[table].split()
     assert found.height > 0
+
+
+def test_every_column_and_its_type_is_in_the_reference(run: Run) -> None:
+    documented = documented_columns()
+    embedding = Embedding.open(run.path).path
+    written = {*run.path.glob("*.parquet"), *embedding.glob("*.parquet")}
+    assert len(written) > 10
+    for file in written:
+        table = {name: type_name(kind) for name, kind in pl.read_parquet_schema(file).items()}
+        assert table.items() <= documented[file.stem].items(), file.name
+
+
+def type_name(kind: pl.DataType) -> str:
+    if isinstance(kind, pl.List):
+        return f"list of {type_name(kind.inner())}"
+    return {"String": "text", "Boolean": "bool"}.get(str(kind), str(kind).lower())
 
 
 def test_every_file_is_there(run: Run) -> None:

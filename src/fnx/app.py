@@ -16,6 +16,9 @@ import polars as pl
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from fnx.analysis.advice import ADVICE, Advice
+from fnx.analysis.advice import TABLE as ADVICE_TABLE
+from fnx.analysis.adviser import advise
 from fnx.analysis.detectors import detectors as find_detectors
 from fnx.analysis.labelling import groups
 from fnx.analysis.record import RECORD, Counts, Kept, KeptBySign, RunRecord, Stopwatch, versions
@@ -25,6 +28,7 @@ from fnx.config.checks import check, check_features, check_listing
 from fnx.config.compose import reference_dataset
 from fnx.config.schema import Config
 from fnx.embedding import Embedding, embed
+from fnx.errors import DataError
 from fnx.images import LabelledImages, list_images, open_images
 from fnx.images.reference import open_reference, reference_crops
 from fnx.registry import statistics
@@ -124,6 +128,8 @@ def run(
         found["detectors"] = find_detectors(
             embedding, groups=groups(embedding.images), seed=config.seed
         )
+    with stage("advice"):  # which layer to use, judged on images that no probe was fitted to
+        found["advice"] = give_advice(embedding, config, run_dir)
     write_tables(found, run_dir)
 
     warnings = () if images is None else images.warnings
@@ -298,6 +304,24 @@ def choose_thresholds(
         find_null=wanted,
         **strategy,
     )
+
+
+def give_advice(embedding: Embedding, config: Config, run_dir: Path) -> Advice | None:
+    """Advise which layer to use, and write it; None where the configuration wants none.
+
+    Nor is there any, which is said in one line, where no class can be held out in part.
+    """
+    for name in (ADVICE, ADVICE_TABLE):  # of an earlier run in this folder
+        (run_dir / name).unlink(missing_ok=True)
+    if not config.report.advice:
+        return None
+    try:
+        advice = advise(embedding, images=max(2, config.report.advice), seed=config.seed)
+    except DataError as error:
+        log.warning("no advice: %s", error)
+        return None
+    advice.write(run_dir)
+    return advice
 
 
 def write_tables(found: Mapping[str, Any], run_dir: Path) -> None:

@@ -38,7 +38,10 @@ USER_ERROR = 2
 COMMANDS = {
     "compare": "several runs side by side: tables, figures and a page",
     "show": "a run in the terminal, or one of its classes, layers or features",
+    "advise": "which layer to use for a run's classes, how good it will be, and why",
     "report": "the report of a finished run drawn anew, in place: report RUN KEY=VALUE …",
+    "embed": "features of new images, in the way of a run",
+    "export": "features of a run as .csv, .parquet, .npz or .h5ad",
     "cache": "the embeddings on disk, which runs use them, and their removal",
     "datasets": "the paper's data sets, and which of them are on this machine",
 }

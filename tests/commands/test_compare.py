@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import html
 import io
 import json
 import re
+import shutil
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import polars as pl
 import pytest
+from tests.analysis.comparison.two_networks import D, give_embedding, network
 from tests.report.synthetic import Synthetic, write_run
 
 from fnx.analysis import Run
@@ -16,6 +20,7 @@ from fnx.cli import command
 from fnx.commands.compare import find_runs, make_folder
 from fnx.errors import DataError
 from fnx.report.comparison.gather import gather, labels
+from fnx.report.comparison.page import render
 from fnx.report.comparison.text import summary
 from fnx.report.terminal.terminal import Terminal
 
@@ -213,3 +218,48 @@ def test_runs_of_a_folder_are_in_the_order_of_their_paths(
     assert [str(run.path) for run in find_runs(["a[1]"])] == ["a[1]"]  # itself, not a glob
     monkeypatch.chdir(tmp_path / "a")
     assert [run.path for run in find_runs(["../b", "c"])] == [tmp_path / "b", Path("c")]
+
+
+def test_two_networks_on_the_same_images_are_compared_by_layers_and_units(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(30, 5))
+    runs = [network(tmp_path / "a", dataset="zoo"), network(tmp_path / "b", D[::-1].copy(),
+            layers=(("x", 3, "conv"), ("<y>", 2, "fc")), dataset="zoo")]  # fmt: skip
+    give_embedding(runs[0], values)
+    turned = values[:, 2:] @ np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    give_embedding(runs[1], np.hstack([turned, rng.normal(size=(30, 2))]))
+    paths, out = [str(run.path) for run in runs], tmp_path / "out"
+    command("compare", [*paths, "--out", str(out), "--formats", "png"])
+    printed = capsys.readouterr().out
+    assert re.search(r"1 : 2 +30 +1\.000 +late : x", printed)
+    assert re.search(r"1 +late/0 +2 +x/2 +1\.000 +bee +\+0\.600 +\+0\.600", printed)
+    pair = pl.read_parquet(out / "networks.parquet").row(0, named=True)
+    assert (pair["run_a"], pair["run_b"]) == ("zoo, a", "zoo, b")
+    assert (pair["layer_a"], pair["layer_b"], pair["units"]) == ("late", "x", 4)
+    for name, height in (("cka", 4), ("matched_layers", 2), ("matched_units", 4)):
+        table = pl.read_parquet(out / f"{name}.parquet")
+        assert table.height == pl.read_csv(out / f"{name}.csv").height == height
+    for name in ("cka", "matched_layers"):
+        assert (out / f"{name}.png").stat().st_size > 5000
+    page = (out / "compare.html").read_text()
+    answer = "zoo, a and zoo, b have 30 images in common; their most alike layers are late and x"
+    assert f"{answer} (linear CKA 1.00; of the last layers {pair['cka_last']:.2f})" in page
+    section = page[page.index('<section id="networks">') : page.index('<section id="settings">')]
+    assert "&lt;y&gt;" in section
+    assert 'href="#networks"' in page
+    assert section.index('id="cka"') < section.index('id="matched_layers"')
+    assert "Of 4 pairs of units that are each other's best" in html.unescape(section)
+
+    shutil.rmtree(tmp_path / "embedding-b")
+    compared = gather([Run.open(path) for path in paths])
+    stream = io.StringIO()
+    Terminal(stream).print(summary(compared, out))
+    printed = " ".join(stream.getvalue().split())
+    told = "[1] No CKA: zoo, b: the embedding is gone ("
+    assert told in printed
+    assert re.search(r"1 : 2 30 - - - 1\.000", printed)
+    page = html.unescape(render(compared, {}, out, ()))
+    assert told[4:] in page
+    assert "Of 4 pairs of units that are each other's best" in page

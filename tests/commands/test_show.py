@@ -20,7 +20,8 @@ from PIL import Image
 from tests.report.looks import assert_looks_approved
 from tests.report.synthetic import Synthetic, write_run
 
-from fnx.analysis import Run
+import fnx
+from fnx import Run
 from fnx.cli import command
 from fnx.embedding import Embedding, store
 from fnx.embedding.store import Manifest
@@ -199,6 +200,10 @@ def test_a_class_is_found_by_name_beginning_or_id(
         (["--class", "albatros"], "no class 'albatros'; near: Great Albatross"),
         (["--class", "zebrra"], "no class 'zebrra'; near: Zebra, zebu"),
         (["--class", "5"], "no class '5'; there are Zebra, zebu, 3, Great Albatross, fog"),
+        (["--class", "Zebra", "--against", "zebrra"], "no class 'zebrra'; near: Zebra, zebu"),
+        (["--class", "zebra", "--against", "0"], "class 'Zebra' against itself: name another"),
+        (["--against", "zebu"], "--against sets a class against another: it needs --class NAME"),
+        (["--class", "3", "--against", "zebu", "--layer", "fc6"], "--against sets a class against"),
         (["--layer", "conv1"], "layer 'conv1' may be conv1_1, conv1_2"),
         (["--layer", "cnov1_1"], "no layer 'cnov1_1'; near: conv1_1, conv1_2"),
         (["--feature", "fc6"], "'fc6' is not a feature: LAYER/UNIT, as conv4_3/458"),
@@ -247,6 +252,44 @@ def test_without_the_embedding_the_rest_is_shown(
     assert "top-activating images" not in text
 
 
+def test_a_class_is_set_against_another(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--class", "great", "--against", "zebu", "--top", 3)
+    found = told(capsys, run.path, *words)
+    embedding = Embedding.open(run.path)
+    rows = np.isin(embedding.labels, (1, 3))
+    labels = (embedding.labels[rows] == 3).astype(int)
+    distances = fnx.distances(embedding.features[:][rows], labels)[:, 1]
+    assert (found["class_id"], found["against_id"], found["n_images"]) == (3, 1, 36)
+    assert [row["sign"] for row in found["features"]] == ["+"] * 3 + ["-"] * 3
+    for sign, order in (("+", np.sort(distances)[::-1]), ("-", np.sort(distances))):
+        rows_of_sign = [row for row in found["features"] if row["sign"] == sign]
+        assert [row["distance"] for row in rows_of_sign] == order[:3].tolist()
+    first = found["features"][0]
+    text = shown(capsys, run.path, *words)
+    assert text.startswith("Great Albatross against zebu\n")
+    assert "36 of Great Albatross, 24 of zebu" in text
+    label = f"{first['layer']}/{first['unit']}"
+    assert re.search(rf"1  {label} +\{first['distance']:+.3f} .* {100 * first['share']:.0f} ", text)
+    below, above = text.split("features higher in zebu than in Great Albatross")
+    assert "features higher in Great Albatross than in zebu" in below
+    assert above.count("−") >= 3
+    kept = {row["sign"]: row for row in found["kept"]}
+    assert f"{kept['+']['kept']} of 48 features are higher in Great Albatross, D > +" in text
+    run.show("great", against="zebu", top=3)
+    assert capsys.readouterr().out == text
+
+
+def test_without_the_embedding_a_class_is_set_against_another_by_the_runs_distances(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_run(tmp_path / "run")
+    drawn = tmp_path / "drawn.svg"
+    text = shown(capsys, folder, "--class", 0, "--against", 1, "--picture", drawn)
+    assert "not measured: the embedding is gone" in text
+    assert "D here  D there  top-activating image" in text
+    assert "each against all others" in drawn.read_text()
+
+
 def test_an_unsigned_statistic_has_no_absence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -272,7 +315,11 @@ def test_a_long_list_of_classes_is_cut_unless_all_are_asked_for(
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["--class", "0"], ["--feature", "conv1_2/2"], ["--layer", "fc6", "--top", "4"]]
+    "words",
+    [
+        *([], ["--class", "0"], ["--feature", "conv1_2/2"], ["--layer", "fc6", "--top", "4"]),
+        ["--class", "0", "--against", "1"],
+    ],
 )
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 def test_the_picture_is_written_where_it_is_asked_for(

@@ -399,7 +399,7 @@ def test_an_embedding_of_known_rows_is_assembled_and_goes_on_where_it_was_killed
     assert copied is not None
     assert (copied.rows, copied.gaps) == (21, {})  # of 91, in shards of 70
     assert store.is_whole(path)
-    known_rows.add_network_tables(path, found)
+    known_rows.add_network_tables(path, tmp_path, inputs)
     embedding = Embedding.open(path)
     has_the_bits_of(embedding, numbers)
     assert embedding.network is not None

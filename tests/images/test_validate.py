@@ -26,6 +26,7 @@ import polars as pl
 import pytest
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
+from tests.privileges import bound_by_permissions
 
 from fnx.config.schema import DatasetConfig
 from fnx.images import LabelledImages, list_images, open_images
@@ -356,10 +357,10 @@ def test_reasons_are_one_line_and_last_if_they_lie_in_the_file(
     assert source.asked == ["a"]
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all")
 def test_a_file_without_permission(root: Path) -> None:
     (root / "cat/1.png").chmod(0)
-    table = opened(root).table
+    with bound_by_permissions():
+        table = opened(root).table
     assert table["error"][0] == "Permission denied"
 
 

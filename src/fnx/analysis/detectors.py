@@ -17,7 +17,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from fnx.errors import ConfigError, DataError
+from fnx.analysis.folds import ALWAYS_TRAINED, assign_folds
+from fnx.errors import ConfigError
 from fnx.registry import load_installed, statistics
 from fnx.statistics.calibration import calibrate
 from fnx.statistics.columns import Columns, open_columns
@@ -44,7 +45,6 @@ SCHEMA = {
     "false_positive_rate": pl.Float64,
     "folds_agreeing": pl.Float64,
 }
-_ALWAYS_TRAINED = -1  # the fold of rows that are never held out
 _BYTES_AT_ONCE = 1 << 30  # of the chosen features' values
 _MEMORY_SHARE = 0.25  # of what is free, at most
 
@@ -131,7 +131,7 @@ def detectors(
     columns = open_columns(embedding.features)
     per_class = min(per_class, columns.n_columns)
     part = assign_folds(labels, folds, groups=groups, seed=seed)
-    trained = [part != fold for fold in np.unique(part[part != _ALWAYS_TRAINED])]
+    trained = [part != fold for fold in np.unique(part[part != ALWAYS_TRAINED])]
     selections = [*trained, np.ones(columns.n_rows, np.bool_)]  # the last choice is that of all
     chosen = _choose(columns, labels, n_classes, select, per_class, selections, progress)
     counts = np.zeros((n_classes, per_class, 2, 2), np.int64)  # of others and own: fired, held out
@@ -190,52 +190,6 @@ def _labelling(embedding: Embedded, n_classes: int) -> Labels:
     """Return the classes, or the concepts, of the rows."""
     given = np.asarray(embedding.labels)
     return Labels.of_table(given) if given.ndim == 2 else Labels(given, n_classes)
-
-
-def assign_folds(
-    labels: Labels, folds: int, *, groups: ArrayLike | None = None, seed: int = 0
-) -> NDArray[np.int64]:
-    """Deal rows, or whole groups of them, to folds so that each class is spread evenly.
-
-    A row of several concepts counts for the rarest.
-
-    Returns:
-        int64 (N,): the fold of each row, 0 … folds - 1; -1 for rows that are never held out, for
-        each class keeps rows with it, and rows without it, whatever fold is held out.
-
-    Raises:
-        DataError: groups of another number of rows.
-
-    >>> assign_folds(Labels(np.array([0, 0, 1, 1, 2]), 3), 2).tolist()
-    [1, 0, 1, 0, -1]
-    """
-    kinds = labels.codes
-    if labels.sets is not None:
-        kinds = np.full(labels.codes.size, labels.n_classes)
-        for class_id in np.argsort(-labels.class_sizes, kind="stable"):
-            kinds[labels.has(int(class_id))] = class_id
-    members = np.arange(kinds.size)
-    if groups is not None:
-        given = np.asarray(groups)
-        if given.shape != kinds.shape:
-            raise DataError(f"groups have shape {given.shape}: must be one for each of the rows")
-        members = np.unique(given, return_inverse=True)[1]
-    rng = np.random.default_rng(seed)
-    n_groups = int(members.max()) + 1
-    # Groups in order of their commonest kind, at random within it, are dealt like cards.
-    pairs, counts = np.unique(np.stack([members, kinds]), axis=1, return_counts=True)
-    order = np.lexsort((pairs[1], -counts, pairs[0]))
-    commonest = pairs[1][order][np.unique(pairs[0][order], return_index=True)[1]]
-    dealt = np.lexsort((rng.random(n_groups), commonest))
-    fold_of_group = np.empty(n_groups, np.int64)
-    fold_of_group[dealt] = np.arange(n_groups) % folds
-    part = fold_of_group[members]
-    for class_id in range(labels.n_classes):
-        inside = labels.has(class_id)
-        for own in (inside, ~inside):
-            if (part[own] == part[own][0]).all():  # with their whole groups
-                part[np.isin(members, members[own])] = _ALWAYS_TRAINED
-    return part
 
 
 def best_rule(feature: int, values: NDArray[Any], inner: NDArray[np.bool_]) -> Rule:

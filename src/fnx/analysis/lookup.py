@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 import polars as pl
 
 from fnx.analysis.run import Run
-from fnx.errors import DataError
+from fnx.errors import DataError, unknown
 
 SUGGESTIONS = 5
 DIGITS = 9  # of a number of a class or unit: an Int32 holds them
@@ -40,6 +41,28 @@ def find_layer(run: Run, word: str) -> str:
     """
     names: list[str] = run.features["layer"].unique(maintain_order=True).to_list()
     return names[_only("layer", word, _named(word, names) or _beginning(word, names), names)]
+
+
+def in_layers(features: pl.DataFrame, layers: str | Sequence[str] | None) -> pl.DataFrame:
+    """Return the rows of a table of features that lie in some layers, named or by globs.
+
+    Raises:
+        DataError: a name or glob of no layer.
+
+    >>> table = pl.DataFrame({"layer": ["conv1", "conv2", "fc"]})
+    >>> in_layers(table, "conv*").height, in_layers(table, ["fc", "conv1"])["layer"].to_list()
+    (2, ['conv1', 'fc'])
+    """
+    if layers is None:
+        return features
+    names = features["layer"].unique(maintain_order=True).to_list()
+    wanted: set[str] = set()
+    for pattern in [layers] if isinstance(layers, str) else layers:
+        found = [name for name in names if name == pattern or fnmatchcase(name, pattern)]
+        if not found:
+            raise DataError(unknown("layer", pattern, names))
+        wanted.update(found)
+    return features.filter(pl.col("layer").is_in(list(wanted)))
 
 
 def find_feature(run: Run, word: str) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from fnx.analysis.advice import ADVICE, Advice
 from fnx.analysis.calibrated import Calibrated
 from fnx.analysis.distributions import Distances, Domain, Extent, Sign, domain, extent, layer_rows
 from fnx.analysis.files import read_distances, read_table
@@ -24,6 +25,13 @@ from fnx.utils.files import expand_user
 
 def _table_property(name: str) -> cached_property[pl.DataFrame]:
     return cached_property(lambda run: run._table(name))
+
+
+def feature_labels(features: pl.DataFrame) -> pl.Series:
+    """Return how each feature of a table is written: by its name if it has one, or layer/unit."""
+    label = pl.format("{}/{}", "layer", "unit")
+    named = pl.col("name").fill_null(label) if "name" in features.columns else label
+    return features.select(named.alias("feature"))["feature"]
 
 
 def _is_file(path: Path) -> bool:
@@ -144,6 +152,11 @@ class Run:
     """Table 1, one row per stage of the network (see `fnx.backbones.network_table`)."""
 
     @cached_property
+    def advice(self) -> Advice | None:
+        """Which layer to use; None for a run without advice. See `fnx.analysis.advice.Advice`."""
+        return Advice.read(self.path) if (self.path / ADVICE).is_file() else None
+
+    @cached_property
     def top_images(self) -> pl.DataFrame | None:
         """The images that activate each feature most; None for a run without pictures.
 
@@ -237,9 +250,7 @@ class Run:
     @cached_property
     def feature_labels(self) -> pl.Series:
         """How each feature is written: by its name where it has one, else as layer/unit."""
-        label = pl.format("{}/{}", "layer", "unit")
-        named = pl.col("name").fill_null(label) if "name" in self.features.columns else label
-        return self.features.select(named.alias("feature"))["feature"]
+        return feature_labels(self.features)
 
     @property
     def dataset(self) -> str:

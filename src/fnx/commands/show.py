@@ -32,6 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     found = subject(
         run,
         class_name=options.class_,
+        against=options.against,
         feature=options.feature,
         layer=options.layer,
         top=options.top,
@@ -68,6 +69,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="a class: its name, the beginning of it, or its id; with --feature: the class whose"
         " values are set against all others'",
+    )
+    parser.add_argument(
+        "--against",
+        metavar="NAME",
+        help="another class: which features are present in that of --class and absent in this one,"
+        " with D between the two",
     )
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--feature", metavar="LAYER/UNIT", help="a feature, as conv4_3/458")

@@ -276,6 +276,9 @@ class ReportConfig:
         choices=("raw", "calibrated"),
         help="what the figures show: D as it is, or less what chance gives classes of their size",
     )
+    advice: int = option(
+        500, minimum=0, help="images by which the layer to use is chosen, at most; 0: no advice"
+    )
     top_k: int = option(10, minimum=1, help="features listed per class and sign")
     pictures: str = option(
         "top",

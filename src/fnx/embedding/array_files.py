@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 
 from fnx.analysis.run import Run
 from fnx.config.schema import DatasetConfig
-from fnx.embedding.arrays import Arrayed, Frame, embedding_of, from_array
+from fnx.embedding.arrays import RESERVED, Arrayed, Frame, embedding_of, from_array
 from fnx.errors import ConfigError, DataError, reason, unknown
 from fnx.images.layouts.concepts import concept_table, is_like_any, split_names
 from fnx.images.layouts.delimited import read_delimited
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _TEXTS, _IDS = ("text",), ("id", "name", "path")
+_NUMBERS = ("image_id", "class_id")  # columns about rows in a file that `fnx.export` wrote
 
 
 class Found(NamedTuple):
@@ -115,10 +116,11 @@ def _npz(path: Path, config: DatasetConfig) -> Found:
 
             return Found(sparse.load_npz(path))
         name = _member(config, names)
+        feature_names, about = _beside(archive, names, name)
         info = archive.getinfo(f"{name}.npy")
         if info.compress_type != zipfile.ZIP_STORED:
             with np.load(path, allow_pickle=False) as arrays:
-                return Found(arrays[name])
+                return Found(arrays[name], feature_names, about)
         with archive.open(info) as member:
             header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
             shape, fortran, dtype = header[npy.read_magic(member)](member)
@@ -128,10 +130,27 @@ def _npz(path: Path, config: DatasetConfig) -> Found:
         name_length, extra = np.frombuffer(file.read(4), "<u2").tolist()
     offset = info.header_offset + 30 + name_length + extra + begins
     order: Any = "F" if fortran else "C"
-    return Found(np.memmap(path, dtype, "r", offset, shape, order))
+    values = np.memmap(path, dtype, "r", offset, shape, order)
+    return Found(values, feature_names, about)
+
+
+def _beside(
+    archive: zipfile.ZipFile, names: Sequence[str], chosen: str
+) -> tuple[list[str] | None, pl.DataFrame | None]:
+    """Return the names of the features and the columns that `fnx.export` wrote beside them."""
+    if not (set(RESERVED) <= set(names) and chosen == RESERVED[0]):
+        return None, None
+    found = {}
+    for name in names:
+        if name != chosen:
+            with archive.open(f"{name}.npy") as member:
+                found[name] = npy.read_array(member, allow_pickle=False).tolist()
+    return found.pop(RESERVED[1]), pl.DataFrame(found)
 
 
 def _member(config: DatasetConfig, names: Sequence[str]) -> str:
+    if config.array is None and set(RESERVED) <= set(names):
+        return RESERVED[0]
     if config.array is None and len(names) == 1:
         return names[0]
     if config.array in names:
@@ -154,7 +173,8 @@ def _parquet(path: Path, config: DatasetConfig) -> Found:
     """Open a table: its numbers are features, but for the columns that the configuration names."""
     table = pl.scan_parquet(path)
     schema = table.collect_schema()
-    taken = {config.labels, config.groups, config.text_column, config.id_column, *_TEXTS, *_IDS}
+    taken = {config.labels, config.groups, config.text_column, config.id_column}
+    taken |= {*_TEXTS, *_IDS, *_NUMBERS}
     taken |= {name for name in schema if is_like_any(name, config.concept_columns)}
     numbers = [name for name, kind in schema.items() if kind.is_numeric() and name not in taken]
     if not numbers:
@@ -211,6 +231,8 @@ def _labels(config: DatasetConfig, about: pl.DataFrame | None) -> tuple[Any, pl.
     named = str(config.labels)
     if about is not None and named in about.columns:
         return _split(config, about[named], named), about
+    if about is not None and named == config.file:  # concepts that are columns of it
+        return _of_table(config, about, shown(named)), about
     file = Path(expand_user(named))
     if not file.is_file():
         columns = f", nor a column of it: {', '.join(about.columns)}" if about is not None else ""

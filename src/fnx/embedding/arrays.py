@@ -21,6 +21,7 @@ from fnx.utils.arrays import as_array, is_missing
 from fnx.utils.files import digest
 
 LAYER = "features"  # of an array that names none
+RESERVED = ("features", "feature_names")  # names of arrays in the .npz that `fnx.export` writes
 _AT_ONCE = 1 << 23  # values read at a time
 _UNIT = re.compile(r"(.+)[/.:_ -](\d{1,9})")
 _IDS = pl.Schema({"image_id": pl.Int64, "path": pl.String, "class_id": pl.Int32})

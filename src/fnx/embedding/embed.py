@@ -106,7 +106,7 @@ def _get_or_extract(
         else:
             log.info("embedding reused: %s", path)
         if known is not None:
-            known_rows.add_network_tables(path, known)
+            known_rows.add_network_tables(path, cache, inputs)
         return dataclasses.replace(Embedding.open(path), extraction=made, lease=lease)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -245,3 +246,29 @@ class Embedding:
         columns = self.feature_table.filter(pl.col("layer") == name)["feature_id"]
         first, last = int(columns[0]), int(columns[-1])
         return open_columns(self.features).read(first, last + 1).astype(np.float32)
+
+    def to_polars(self, layers: str | Sequence[str] | None = None) -> pl.DataFrame:
+        """Return features as a data frame, for scikit-learn and the like; all of it is in memory.
+
+        There is a row for each row of `features`, with the label of the same row of `labels`, and a
+        column for each feature, called layer/unit, or by its name.
+
+        Args:
+            layers: names of layers or globs, as ``"blocks.6*"``; None: all.
+
+        Raises:
+            DataError: the embedding has no such layer.
+
+        >>> import fnx
+        >>> fnx.Embedding.from_array([[0.0, 1.0], [2.0, 3.0]], ["cat", "dog"]).to_polars().columns
+        ['features/0', 'features/1']
+        """
+        from fnx.analysis.lookup import in_layers
+        from fnx.analysis.run import feature_labels
+
+        table = in_layers(self.feature_table, layers)
+        ids = table["feature_id"].to_numpy()
+        values = open_columns(self.features).read(int(ids[0]), int(ids[-1]) + 1)
+        if ids.size < values.shape[1]:
+            values = values[:, ids - ids[0]]
+        return pl.from_numpy(values, schema=feature_labels(table).to_list(), orient="row")

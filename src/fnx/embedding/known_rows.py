@@ -211,10 +211,11 @@ def assemble(
     return copied
 
 
-def add_network_tables(path: Path, known: KnownRows) -> None:
+def add_network_tables(path: Path, cache: Path, inputs: dict[str, Any]) -> None:
     """Put what another embedding of the recipe tells of the network beside a finished one."""
-    for name in store.NETWORK_TABLES:
-        for source in known.sources:
+    missing = [name for name in store.NETWORK_TABLES if not (path / name).is_file()]
+    for source in _alike(cache, inputs) if missing else ():
+        for name in missing:
             recorded = name in source.manifest.files and not (path / name).is_file()
             if recorded and store.is_sound(source.path, source.manifest, name):
                 store.add_table(path, name, read_parquet(source.path / name))

@@ -123,8 +123,10 @@ def _colours(upper: Image.Image, lower: Image.Image) -> Iterator[NDArray[np.uint
         yield high * np.uint16(256) + low
 
 
-def settle(extents: Iterable[Extent], given: Range | None = None) -> dict[str, Range]:
+def settle(extents: Iterable[Extent], given: Range | Ranges | None = None) -> dict[str, Range]:
     """Return the range of each kind of image that there is: the one given, or what all fit in.
+
+    `given` is one for all kinds, or one for each.
 
     >>> settle([Extent("integer", 3, 800), Extent("integer", 0, 4000), Extent("float", 0, 0.9)])
     {'integer': (0, 4095), 'float': (0, 1)}
@@ -133,6 +135,8 @@ def settle(extents: Iterable[Extent], given: Range | None = None) -> dict[str, R
     for kind, low, high in extents:
         lowest, highest = ends.get(kind, (low, high))
         ends[kind] = min(lowest, low), max(highest, high)
+    if isinstance(given, Mapping):
+        return {kind: given[kind] for kind in ends}
     return {kind: given or _fitting(*ends[kind], kind == "float") for kind in ends}
 
 

@@ -65,10 +65,13 @@ def open_images(
     return replace(images, warnings=warnings)
 
 
-def open_listing(config: DatasetConfig, cache: Path, listing: Listing) -> LabelledImages:
+def open_listing(
+    config: DatasetConfig, cache: Path, listing: Listing, ranges: Ranges | None = None
+) -> LabelledImages:
     """Check the images of a listing, up to `limit_per_class` of each class, and number them.
 
-    A file that is listed twice, by whatever path or link, is taken once.
+    A file that is listed twice, by whatever path or link, is taken once. Images of more than 8 bits
+    are mapped by the `ranges` of their kind, where these are given; else by ``intensity_range``.
 
     Raises:
         DataError: a file of two classes; an unreadable image, with on_error=raise.
@@ -76,7 +79,7 @@ def open_listing(config: DatasetConfig, cache: Path, listing: Listing) -> Labell
     listing = _some_of_concepts(_each_file_once(listing), config.limit_per_class)
     with known_checks(listing.root, cache, config.max_pixels) as known:
         checked = _check_up_to(listing, config, known)
-    images = _labelled(config, listing, checked)
+    images = _labelled(config, listing, checked, ranges)
     failed = images.table.filter(status="failed")
     if failed.height:
         first = f"{failed['path'][0]!r} ({failed['error'][0]})"
@@ -203,7 +206,10 @@ def _check_up_to(
 
 
 def _labelled(
-    config: DatasetConfig, listing: Listing, checked: dict[str, Checked]
+    config: DatasetConfig,
+    listing: Listing,
+    checked: dict[str, Checked],
+    given: Ranges | None = None,
 ) -> LabelledImages:
     """Give the checked images and their classes numbers, in order of the listing."""
     rows = [row for row, path in enumerate(listing.paths) if path in checked]
@@ -232,7 +238,7 @@ def _labelled(
         concepts = [listing.concepts[row] for row in rows]
         table, class_names = _of_concepts(table, concepts, listing.classes)
     used = [result for result in results if result.error is None]
-    ranges, decoding = _ranges(config, used)
+    ranges, decoding = _ranges(config, used, given)
     if any(result.turned_tiff for result in used):
         decoding["upright_tiff"] = True  # older versions turned them twice
     return LabelledImages(
@@ -250,11 +256,13 @@ def _labelled(
     )
 
 
-def _ranges(config: DatasetConfig, used: Sequence[Checked]) -> tuple[Ranges, dict[str, Any]]:
+def _ranges(
+    config: DatasetConfig, used: Sequence[Checked], given: Ranges | None
+) -> tuple[Ranges, dict[str, Any]]:
     """Settle the range of images of more than 8 bits; the second is for the fingerprint."""
     extents = [checked.extent for checked in used if checked.extent is not None]
     chosen = config.intensity_range
-    ranges = settle(extents, None if chosen == "auto" else tuple(chosen))
+    ranges = settle(extents, given or (None if chosen == "auto" else tuple(chosen)))
     for line in few_levels(ranges, extents):
         log.warning("%s: %s", config.name, line)
     shaping = {kind: list(ranges[kind]) for kind in unusual(ranges, extents)}

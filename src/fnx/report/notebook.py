@@ -26,6 +26,7 @@ class Run(analysis.Run):
         self,
         class_name: str | None = None,
         *,
+        against: str | None = None,
         feature: str | None = None,
         layer: str | None = None,
         top: int = 10,
@@ -37,6 +38,7 @@ class Run(analysis.Run):
         Args:
             class_name: a class by its name, the beginning of it, or its id; beside a feature, the
                 class whose values are set against all others'.
+            against: another class, to find what tells the first from it.
             feature: "layer/unit".
             layer: a layer.
             top: features or pairs listed by presence and by absence.
@@ -52,6 +54,7 @@ class Run(analysis.Run):
         found = subject(
             self,
             class_name=class_name,
+            against=against,
             feature=feature,
             layer=layer,
             top=top,

@@ -14,14 +14,20 @@ import polars as pl
 from rich.console import RenderableType
 
 from fnx.analysis import Run, profiles
+from fnx.analysis.labelling import labelling
 from fnx.analysis.lookup import find_class, find_feature, find_layer
 from fnx.analysis.summary import summarize
 from fnx.errors import DataError
 from fnx.report.terminal import show
-from fnx.report.values import Values, feature_values
+from fnx.report.values import Values, feature_values, open_embedding
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from fnx.analysis.contrast import Contrast
+
+
+_NOTHING = (None, None, False)
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ def subject(
     run: Run,
     *,
     class_name: str | None = None,
+    against: str | None = None,
     feature: str | None = None,
     layer: str | None = None,
     top: int = 10,
@@ -61,8 +68,10 @@ def subject(
     The arguments are those of `fnx.report.notebook.Run.show`.
 
     Raises:
-        DataError: the run has no such class, feature or layer.
+        DataError: the run has no such class, feature or layer; a class against itself.
     """
+    if against is not None and (class_name is None or (feature, layer, detectors) != _NOTHING):
+        raise DataError("--against sets a class against another: it needs --class NAME, and alone")
     source = f"{run.dataset}-{run.model}-{run.statistic}"
     if feature is not None:
         return _feature(run, source, feature, class_name, every_class=every_class)
@@ -74,6 +83,8 @@ def subject(
             _jsonable(asdict(of_layer)),
             lambda: _figures().draw_layer(run, of_layer),
         )
+    if class_name is not None and against is not None:
+        return _contrast(run, source, class_name, against, top)
     if class_name is not None:
         of_class = profiles.class_profile(run, find_class(run, class_name), top)
         return Subject(
@@ -99,6 +110,32 @@ def subject(
         "layers": summarize(run).layers,
     }
     return Subject(source, show.show_run(run), _jsonable(told), lambda: _figures().draw_run(run))
+
+
+def _contrast(run: Run, source: str, class_name: str, against: str, top: int) -> Subject:
+    from fnx.analysis.contrast import contrast  # imports Numba, which the others need not
+    from fnx.report.terminal.contrast import show_contrast
+
+    ids = find_class(run, class_name), find_class(run, against)
+    features: Any
+    try:
+        embedding = open_embedding(run)
+        labels, features = embedding.labelling, embedding.features
+    except DataError as error:  # what the run itself holds is there without the embedding
+        labels, features = labelling(run.images), str(error)
+    found = contrast(run, labels, *ids, features, top)
+    return Subject(
+        f"{source}-{found.name}-against-{found.against}",
+        show_contrast(run, found),
+        _jsonable(asdict(found)),
+        lambda: _draw_contrast(run, found),
+    )
+
+
+def _draw_contrast(run: Run, found: Contrast) -> Figure:
+    from fnx.report.figures.contrast import draw
+
+    return draw(run, found)
 
 
 def _feature(

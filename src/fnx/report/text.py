@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
+
+import polars as pl
 
 from fnx.analysis import Run
 from fnx.analysis.record import RunRecord
@@ -42,6 +45,27 @@ def shorten(text: str, limit: int) -> str:
         return line
     tail = (limit - 1) // 2
     return f"{line[: limit - 1 - tail]}…{line[-tail:]}"
+
+
+def clip(text: str, limit: int) -> str:
+    """Cut a name longer than `limit` characters at its end, and put it on one line.
+
+    >>> clip("pink-yellow dahlia", 12)
+    'pink-yellow…'
+    """
+    line = " ".join(text.split())
+    return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
+
+
+def receptive_field(run: Run, size: int | None) -> str:
+    """Say how much of the image a unit of a receptive field sees; None is of no limit.
+
+    A field as large as the image, or larger, is the whole of it.
+    """
+    image = run.network.filter(kind="input").select(pl.max_horizontal("height", "width"))
+    if size is None or (image.height and size >= (image.item(0, 0) or math.inf)):
+        return "the whole image"
+    return f"{number(size)} × {number(size)} pixels"
 
 
 def signs(run: Run) -> tuple[str, ...]:

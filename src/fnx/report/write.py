@@ -20,7 +20,7 @@ def write_report(run: Run, config: ReportConfig) -> Path | None:
     if not config.figures:
         return None
     from fnx.report.figures import draw, style
-    from fnx.report.page import page
+    from fnx.report.page import advice, page
 
     folder = run.path / "figures"
     folder.mkdir(exist_ok=True)
@@ -28,4 +28,5 @@ def write_report(run: Run, config: ReportConfig) -> Path | None:
         draw.save_table(table, folder / name)
     with style.style():
         drawn = draw.save_all(draw.figures(run, config), folder, config.formats)
+    advice.write(run)  # before the page, which links to it
     return page.write(run, drawn, config.formats, config.mode)

@@ -86,7 +86,9 @@ def test_nothing_is_compared_without_a_class_or_layer(tmp_path: Path) -> None:
     assert (found.class_names, found.layers) == ((), ())
     assert found.notes == (
         "No class has the same name in both: nothing is compared.",
-        "No layer has the same name in both: only the thresholds are compared.",
+        "No layer has the same name in both: here only the thresholds are compared. Where the runs"
+        " have images in common, layers and units of other names are compared by CKA and by"
+        " their D.",
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.privileges import bound_by_permissions
 
 from fnx.config.schema import DatasetConfig
 from fnx.errors import ConfigError, DataError
@@ -450,12 +451,12 @@ def test_no_root() -> None:
         listing(None)
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all")
 def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path) -> None:
     make(tmp_path, "a/1.png", "b/2.png")
     (tmp_path / "a").chmod(0)
+    refused = pytest.raises(DataError, match=r"cannot list the folder .*Permission denied")
     try:
-        with pytest.raises(DataError, match=r"cannot list the folder .*Permission denied"):
+        with bound_by_permissions(), refused:
             listing(tmp_path)
     finally:
         (tmp_path / "a").chmod(0o700)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from urllib.parse import unquote
 
 import polars as pl
 import pytest
+from tests.browser import find
 from tests.report.looks import assert_looks_approved
 from tests.report.page.test_page import HOSTILE, Page
 from tests.report.synthetic import Synthetic, write_run
@@ -117,12 +117,12 @@ def test_one_run_alone_has_a_page(tmp_path: Path) -> None:
     assert "One run alone has nothing to be compared with" in text
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not on this machine")
+@pytest.mark.skipif(not find(), reason="chromium is not on this machine")
 def test_a_browser_opens_the_page_without_complaint(
     made: tuple[Path, Comparison], tmp_path: Path
 ) -> None:
     command = [
-        "chromium", "--headless", "--no-sandbox", "--disable-gpu",
+        str(find()), "--headless", "--no-sandbox", "--disable-gpu",
         "--disable-background-networking", f"--user-data-dir={tmp_path}",
         "--enable-logging=stderr", "--dump-dom", (made[0] / "compare.html").as_uri(),
     ]  # fmt: skip

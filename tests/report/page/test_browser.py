@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from tests.browser import find
 from tests.report.synthetic import VGG16, Synthetic, write_run
 
 from fnx.analysis import Run
@@ -19,7 +20,7 @@ from fnx.report.page import page as report_page
 from fnx.report.page.html import address
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = find()
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is not on this machine")
 
 HOSTILE = "</script><script>hacked=1</script><img src=x onerror=hacked=1>\u2028'\"&<b>"

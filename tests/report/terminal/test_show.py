@@ -23,7 +23,7 @@ from tests.report.shapes import INF, Runs
 from fnx.analysis import Run
 from fnx.analysis.detectors import SCHEMA
 from fnx.analysis.profiles import class_profile, feature_profile, layer_profile
-from fnx.report.terminal import show
+from fnx.report.terminal import parts, show
 from fnx.report.terminal.closing import summary
 from fnx.report.terminal.terminal import Terminal
 from fnx.report.values import Values
@@ -138,9 +138,9 @@ def all_shown(runs: Runs) -> dict[str, Iterable[RenderableType]]:
 def test_what_is_shown_is_as_approved(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")  # where bars are as long as they get
     found = []
-    for name, parts in all_shown(runs).items():
+    for name, shown in all_shown(runs).items():
         stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-        Terminal(stream).print(parts)
+        Terminal(stream).print(shown)
         stream.seek(0)
         found.append(f"=== {name}\n{stream.read()}")
     text = "\n".join(found)
@@ -185,7 +185,7 @@ def test_the_closing_summary_is_aligned_plain_text(runs: Runs) -> None:
 def test_a_whole_bar_is_the_usual_reach_or_the_farthest_finite_distance(
     distances: list[float], neutral: float, scale: float
 ) -> None:
-    assert show._scale(pl.Series(distances, dtype=pl.Float64), neutral) == scale
+    assert parts.scale_of(pl.Series(distances, dtype=pl.Float64), neutral) == scale
 
 
 @pytest.mark.parametrize(

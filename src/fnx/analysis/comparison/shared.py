@@ -34,6 +34,15 @@ class SharedLayer:
 
 
 @dataclass(frozen=True)
+class SharedClasses:
+    """The classes of both of two runs, and their columns in the distances of each."""
+
+    names: tuple[str, ...]
+    columns_a: NDArray[np.int64]
+    columns_b: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class Shared:
     """What two runs have in common.
 
@@ -107,9 +116,9 @@ def shared(a: Run, b: Run) -> Shared:
     by_unit = same_weights(a, b)
     scales = [SCALES.get(run.statistic, run.statistic) for run in (a, b)]
     magnitudes = a.signed != b.signed
-    names, classes_a, classes_b = _classes(a, b)
+    classes = classes_by_name(a, b)
     layers = _layers(a, b, by_unit)
-    notes = [*_notes_on_classes(a, b, len(names)), *_notes_on_layers(a, b, layers, by_unit)]
+    notes = [*_notes_on_classes(a, b, len(classes.names)), *_notes_on_layers(a, b, layers, by_unit)]
     if scales[0] != scales[1]:
         notes.append(
             f"{a.statistic} and {b.statistic} have no common scale: only ranks and what is kept are"
@@ -125,12 +134,12 @@ def shared(a: Run, b: Run) -> Shared:
             f" {signed.statistic} is taken."
         )
     same_scale = scales[0] == scales[1]
-    return Shared(
-        by_unit, same_scale, magnitudes, names, classes_a, classes_b, layers, tuple(notes)
-    )
+    own = classes.names, classes.columns_a, classes.columns_b
+    return Shared(by_unit, same_scale, magnitudes, *own, layers, tuple(notes))
 
 
-def _classes(a: Run, b: Run) -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.int64]]:
+def classes_by_name(a: Run, b: Run) -> SharedClasses:
+    """Find the classes of the same name."""
     # Numbered within their name, for two classes may have one name (ImageNet's "crane").
     first, second = (
         run.classes.select(
@@ -141,7 +150,8 @@ def _classes(a: Run, b: Run) -> tuple[tuple[str, ...], NDArray[np.int64], NDArra
         for run in (a, b)
     )
     both = first.join(second, on=["class_name", "number"], maintain_order="left")
-    return tuple(both["class_name"]), both["column"].to_numpy(), both["column_right"].to_numpy()
+    columns = (both[name].to_numpy() for name in ("column", "column_right"))
+    return SharedClasses(tuple(both["class_name"]), *columns)
 
 
 def _layers(a: Run, b: Run, by_unit: bool) -> tuple[SharedLayer, ...]:
@@ -181,7 +191,11 @@ def _notes_on_classes(a: Run, b: Run, n_shared: int) -> list[str]:
 
 def _notes_on_layers(a: Run, b: Run, found: Sequence[SharedLayer], by_unit: bool) -> list[str]:
     if not found:
-        return ["No layer has the same name in both: only the thresholds are compared."]
+        return [
+            "No layer has the same name in both: here only the thresholds are compared. Where the"
+            " runs have images in common, layers and units of other names are compared by CKA and"
+            " by their D."
+        ]
     notes = []
     if not by_unit:
         notes.append(

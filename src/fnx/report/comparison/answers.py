@@ -28,6 +28,7 @@ def answers(compared: Comparison) -> list[str]:
         _sources(compared.layers, pair)
         for pair in pairs.filter(by="distribution").head(3).rows(named=True)
     ]
+    sentences += [_networks(pair) for pair in compared.networks.pairs.head(3).rows(named=True)]
     if compared.pairs.is_empty() and len(compared.runs) > 1:
         sentences.append(
             "No two of these runs are of the same data set, so no agreement is measured per layer."
@@ -88,6 +89,28 @@ def _sources(layers: pl.DataFrame, pair: dict[str, Any]) -> str:
         f" in {widest['layer']}"
         f" ({widest['pct_kept_a']:.1f} % and {widest['pct_kept_b']:.1f} % of the pairs kept)."
     )
+
+
+def _networks(pair: dict[str, Any]) -> str:
+    names = f"{pair['run_a']} and {pair['run_b']}"
+    if pair["images"] is None:
+        return f"{names}: {pair['note']}"
+    text = f"{names} have {pair['images']:,} images in common"
+    if pair["cka"] is not None:
+        text += (
+            f"; their most alike layers are {pair['layer_a']} and {pair['layer_b']} (linear CKA"
+            f" {pair['cka']:.2f}{_last(pair['cka_last'])})"
+        )
+    if pair["units"]:
+        text += (
+            f"; {pair['pct_beyond_chance']:.0f} % of the {pair['units']:,} units of the first have"
+            " a partner in the second whose D agrees more than chance would have it"
+        )
+    return f"{text}.{' ' if pair['note'] else ''}{pair['note']}"
+
+
+def _last(cka: float | None) -> str:
+    return "" if cka is None else f"; of the last layers {cka:.2f}"
 
 
 def numbered(notes: Iterable[str]) -> dict[str, int]:

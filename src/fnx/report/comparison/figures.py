@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from fnx.analysis import Run
 from fnx.report.comparison.gather import Comparison, first_free
-from fnx.report.figures import agreement, distances, fits, groups, joint, kept, layers
+from fnx.report.figures import agreement, cka, distances, fits, groups, joint, kept, layers, matched
 from fnx.report.figures.draw import Picture
 
 OF_PLACES = "Distribution of D per layer: networks trained on Places"
@@ -38,6 +38,11 @@ def figures(compared: Comparison) -> Iterator[Picture]:
     counts = joint.table(runs, names, by_unit[: joint.MOST_PANELS])
     if not counts.is_empty():
         yield Picture("agreement_joint", joint.draw(runs, names, counts), counts)
+    if not compared.networks.cka.is_empty():
+        yield Picture("cka", cka.draw(compared.networks.cka), compared.networks.cka)
+    if not compared.networks.layers.is_empty():
+        table = compared.networks.layers
+        yield Picture("matched_layers", matched.draw(table), table)
 
 
 def _of_one_statistic(

@@ -12,9 +12,11 @@ from fnx.analysis import Run
 from fnx.analysis.comparison.agreement import agreement, comparable_pairs
 from fnx.analysis.comparison.differences import config_differences
 from fnx.analysis.comparison.fits import fits_table
+from fnx.analysis.comparison.networks import Networks, network_pairs, networks
 from fnx.analysis.comparison.shared import compared_distances
 from fnx.analysis.comparison.table3 import table3
 from fnx.errors import DataError
+from fnx.report.values import open_embedding
 from fnx.utils.progress import progress_bar
 
 
@@ -31,6 +33,7 @@ class Comparison:
         distances: of each statistic, which distances its figures show, and why (see
             `fnx.analysis.comparison.shared.compared_distances`).
         pairs, layers: see `fnx.analysis.comparison.agreement.agreement`.
+        networks: see `fnx.analysis.comparison.networks.Networks`.
     """
 
     runs: tuple[Run, ...]
@@ -41,6 +44,7 @@ class Comparison:
     distances: dict[str, tuple[tuple[str, ...], str]]
     pairs: pl.DataFrame
     layers: pl.DataFrame
+    networks: Networks
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
@@ -124,4 +128,16 @@ def gather(runs: Sequence[Run], reference: Run | None = None, distance: str = "a
         },
         pairs=pairs,
         layers=layers,
+        networks=_networks(ordered, names, at, distance),
     )
+
+
+def _networks(
+    runs: Sequence[Run], names: Sequence[str], reference: int | None, distance: str
+) -> Networks:
+    """Compare the networks of runs that have images in common; embeddings are read from disk."""
+    pairs = network_pairs(runs, reference)
+    with progress_bar("networks", total=len(pairs), unit="pairs", enabled=bool(pairs)) as bar:
+        return networks(
+            runs, names, lambda run: open_embedding(run).features, pairs, distance, bar.update
+        )

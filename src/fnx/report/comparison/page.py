@@ -14,6 +14,7 @@ from matplotlib.colors import to_hex
 
 from fnx.analysis import Run
 from fnx.analysis.comparison.fits import CURVES
+from fnx.analysis.comparison.networks import Networks
 from fnx.report.comparison.answers import answers, numbered
 from fnx.report.comparison.gather import Comparison
 from fnx.report.figures.agreement import MANY_PAIRS
@@ -22,6 +23,7 @@ from fnx.report.page.html import environment, inline
 from fnx.report.tables import datasets_table
 from fnx.report.text import statistic_name
 
+MAX_UNITS = 25  # matched units of two networks that the page lists
 MAX_DETAILS = 60  # pairs of runs whose layers the page lists; the rest are in agreement.parquet
 
 _SECTIONS = {
@@ -29,6 +31,7 @@ _SECTIONS = {
     "layers": ("fig10", "fig05", "fig11"),
     "distances": ("fig06", "fig08"),
     "agreement": ("agreement_features", "agreement_distributions", "agreement_joint"),
+    "networks": ("cka", "matched_layers"),
 }
 
 _READING = {
@@ -80,6 +83,20 @@ _READING = {
         "All features and classes of two runs. On the line, where the two share a scale, D is"
         " the same; dashed lines are the runs' thresholds.",
     ),
+    "cka": (
+        "How alike the layers of two networks are",
+        "Each cell is a layer of the first network (down) and one of the second (across): the"
+        " lighter, the more alike they arrange the images; 1 is the same but for a rotation and a"
+        " scale, 0 unrelated. The dot marks the most alike layer of the second. A bright diagonal"
+        " means that both networks go the same way from input to output.",
+    ),
+    "matched_layers": (
+        "Units with a partner in the other network",
+        "For each unit of a layer of the first network, the unit of the second whose D over the"
+        " shared classes correlates most; the dot is the median of these correlations, the tick"
+        " what the same search finds with the classes of the second in another order. Only what"
+        " lies to the right of the tick is more than chance: with few classes, chance finds much.",
+    ),
 }
 
 
@@ -117,6 +134,7 @@ def render(
         differences=compared.differences.rows(),
         pairs=pairs,
         notes=numbered(pair["note"] for pair in pairs if pair["note"]),
+        networks=_networks(compared.networks),
         table2=datasets_table(compared.runs).rows(named=True),
         details=details,
         left_out=len(pairs[MAX_DETAILS:]),
@@ -124,6 +142,33 @@ def render(
         colours=colours,
         formats=list(formats),
     )
+
+
+def _networks(found: Networks) -> list[dict[str, Any]]:
+    """Return the pairs of networks, with their layers and the units of the first matched best."""
+    pairs = []
+    for pair in found.pairs.rows(named=True):
+        own = {name: pair[name] for name in ("run_a", "run_b")}
+        alike = (
+            found.cka.filter(**own)
+            .drop_nulls("cka")
+            .sort("cka", descending=True, maintain_order=True)
+            .unique("layer_a", keep="first", maintain_order=True)
+        )
+        layers = found.cka.filter(**own).unique("layer_a", maintain_order=True).select("layer_a")
+        if layers.is_empty():
+            layers = found.layers.filter(**own).select("layer_a")
+        layers = layers.join(
+            alike.select("layer_a", "layer_b", "cka"), on="layer_a", how="left",
+            maintain_order="left",
+        ).join(
+            found.layers.filter(**own).drop("run_a", "run_b"), on="layer_a", how="left",
+            maintain_order="left",
+        )  # fmt: skip
+        units = found.units.filter("kept", "mutual", **own)
+        more = {"layers": layers.rows(named=True), "n_best": units.height}
+        pairs.append(pair | more | {"best": units.head(MAX_UNITS).rows(named=True)})
+    return pairs
 
 
 def link(run: Run, folder: Path) -> str | None:
@@ -157,7 +202,7 @@ def _figures(
             heading, reading = _READING[stem]
             for place, name in enumerate(n for n in figures if n.startswith(stem)):
                 entry = {"name": name, "heading": heading, "reading": "" if place else reading}
-                svg = inline(figures[name], name)
+                svg = inline(figures[name], name, heading)
                 themed = known.sub(lambda hit: f"var(--series-{hit[0][1:]})", svg)
                 found[section].append(entry | {"svg": Markup(themed)})  # noqa: S704
     return found

@@ -13,6 +13,7 @@ from fnx.report.comparison.gather import Comparison
 from fnx.report.terminal.terminal import table, text
 from fnx.report.text import number
 
+MAX_UNITS = 5  # matched units that are listed; all are in matched_units.csv
 MAX_PAIRS = 20  # pairs of runs that are listed; the rest are in agreement_pairs.csv
 
 _CURVES = {"log": "a + b ln(n)", "inverse_sqrt": "a + b / sqrt(n)"}
@@ -41,6 +42,9 @@ def summary(compared: Comparison, folder: Path) -> Iterator[RenderableType]:
     if compared.pairs.height:
         yield ""
         yield from _pairs(compared)
+    if compared.networks.pairs.height:
+        yield ""
+        yield from _networks(compared)
     keys = compared.differences["key"].to_list()
     if len(compared.runs) > 1:
         listed = ", ".join(keys[:8]) + (f", and {len(keys) - 8} more" if len(keys) > 8 else "")
@@ -99,3 +103,54 @@ def _pairs(compared: Comparison) -> Iterator[RenderableType]:
     if compared.pairs.height > MAX_PAIRS:
         yield f"and {number(compared.pairs.height - MAX_PAIRS)} more, in agreement_pairs.csv"
     yield from (f"[{place}] {note}" for note, place in notes.items())
+
+
+def _networks(compared: Comparison) -> Iterator[RenderableType]:
+    """Show the pairs of networks on the same images, and the best matched units of the first."""
+    place = {label: str(i) for i, label in enumerate(compared.labels, 1)}
+    shown = compared.networks.pairs.head(MAX_PAIRS)
+    notes = numbered(note for note in shown["note"] if note)
+    yield "networks on the same images: CKA of layers, correlation of D of units"
+    yield table(
+        (
+            [
+                f"{place[pair['run_a']]} : {place[pair['run_b']]}",
+                number(pair["images"]),
+                number(pair["cka"], 3),
+                "–" if pair["cka"] is None else f"{pair['layer_a']} : {pair['layer_b']}",
+                number(pair["cka_last"], 3),
+                number(pair["correlation"], 3),
+                "–" if not pair["units"] else f"{number(pair['pct_beyond_chance'])} %",
+                f"[{notes[pair['note']]}]" if pair["note"] else "",
+            ]
+            for pair in shown.rows(named=True)
+        ),
+        "<>>~>>>>",
+        (
+            "runs", "images", "highest\nCKA", "of layers", "of the\nlast", "corr. of\nunits",
+            "beyond\nchance", "note",
+        ),
+    )  # fmt: skip
+    if compared.networks.pairs.height > MAX_PAIRS:
+        yield f"and {number(compared.networks.pairs.height - MAX_PAIRS)} more, in networks.csv"
+    yield from (f"[{place}] {note}" for note, place in notes.items())
+    best = compared.networks.units.filter("kept", "mutual").head(MAX_UNITS)
+    if best.height:
+        yield "units that agree most"
+        yield table(
+            (
+                [
+                    place[row["run_a"]],
+                    f"{row['layer_a']}/{row['unit_a']}",
+                    place[row["run_b"]],
+                    f"{row['layer_b']}/{row['unit_b']}",
+                    number(row["correlation"], 3),
+                    row["class_name"],
+                    number(row["distance_a"], 3, sign=True),
+                    number(row["distance_b"], 3, sign=True),
+                ]
+                for row in best.rows(named=True)
+            ),
+            "<~<~>~>>",
+            ("", "unit", "", "partner", "corr.", "class", "D", "D of it"),
+        )

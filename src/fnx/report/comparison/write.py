@@ -30,6 +30,10 @@ def write(compared: Comparison, folder: Path, formats: Sequence[str]) -> Path:
         "config_differences": compared.differences,
         "agreement_pairs": compared.pairs,
         "agreement": compared.layers,
+        "networks": compared.networks.pairs,
+        "cka": compared.networks.cka,
+        "matched_layers": compared.networks.layers,
+        "matched_units": compared.networks.units,
     }.items():
         save_table(table, folder / name)
     with style.style():

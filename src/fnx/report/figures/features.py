@@ -15,7 +15,7 @@ from fnx.analysis.pairs import shown_pairs
 from fnx.report.figures import style
 from fnx.report.pictures.paths import class_path, sprite_path
 from fnx.report.pictures.pictures import COLUMNS, TILE, Pixels, tiles
-from fnx.report.text import describe, number, shorten
+from fnx.report.text import clip, describe, number, shorten
 
 _GAP = 4  # pixels between two tiles
 _IN_A_ROW = {"+": 4, "-": 2}
@@ -73,7 +73,7 @@ def _draw_feature(axes: Axes, run: Run, pair: dict[str, Any]) -> None:
     _heading(
         axes,
         f"{shorten(pair['layer'], 18)} / {pair['unit']}",
-        shorten(pair["class_name"], 22),
+        clip(pair["class_name"], 22),
         f"D = {number(pair['distance'], 3)}",
     )
     grid = tiles(sprite_path(run.path, pair["layer"], pair["unit"]))
@@ -85,14 +85,14 @@ def _draw_feature(axes: Axes, run: Run, pair: dict[str, Any]) -> None:
 
 
 def _draw_classes(without: Axes, having: Axes, run: Run, pair: dict[str, Any]) -> None:
-    name = shorten(pair["class_name"], 22)
+    name = clip(pair["class_name"], 22)
     _heading(without, "images of the class", name, "\N{NO-BREAK SPACE}")
     _show(without, tiles(class_path(run.path, pair["class_id"])))
     distances = np.asarray(run.distances[pair["feature_id"]])
     highest = np.argsort(-distances, kind="stable")[:_HIGHEST]
     names = run.classes["class_name"].gather(highest)
     best = number(float(distances[highest[0]]), 3)
-    each = [shorten(name, _NAMES // len(names) - 2) for name in names]
+    each = [clip(name, _NAMES // len(names) - 2) for name in names]
     _heading(having, "classes with the highest D", ", ".join(each), f"D up to {best}")
     grids = [tiles(class_path(run.path, class_id)) for class_id in highest.tolist()]
     _show(having, [tile for grid in grids for tile in grid[:COLUMNS]])

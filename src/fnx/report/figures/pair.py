@@ -14,7 +14,7 @@ from fnx.analysis import Run
 from fnx.analysis.pairs import Pair, find_pair, pair_table, top_pair, widest
 from fnx.errors import DataError
 from fnx.report.figures import style
-from fnx.report.text import describe, number, shorten
+from fnx.report.text import clip, describe, number, shorten
 from fnx.report.values import open_embedding
 from fnx.utils.parquet import read_parquet
 
@@ -92,7 +92,7 @@ def draw(run: Run, drawn: pl.DataFrame) -> Figure:
     for panel in panels:
         panel.set_xlabel(f"value of {shorten(feature, 32)} / activation")
         panel.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.3)
-    heading = f"{shorten(feature, 32)} and class {shorten(first['class_name'], 28)}"
+    heading = f"{shorten(feature, 32)} and class {clip(first['class_name'], 28)}"
     style.title(figure, heading, describe(run))
     return figure
 

@@ -15,7 +15,7 @@ from fnx.analysis.profiles import ClassProfile, FeatureProfile, LayerProfile
 from fnx.analysis.summary import summarize
 from fnx.report.figures import style
 from fnx.report.pictures.paths import class_path, sprite_path
-from fnx.report.text import by, describe, distance_label, number, plain, shorten, signs
+from fnx.report.text import by, clip, describe, distance_label, number, plain, shorten, signs
 from fnx.report.values import Values
 
 ENDS = 15  # classes at each end of a feature's list
@@ -49,20 +49,20 @@ def draw_run(run: Run) -> Figure:
 
 def draw_class(run: Run, profile: ClassProfile) -> Figure:
     """Draw a class's sample images, its top features, and how many each layer keeps."""
-    panels = _bars_height(profile.strongest)
+    panels = bars_height(profile.strongest)
     layers = style.layers_height(profile.layers.height, 0.16)
     figure = style.new_figure(height=panels + layers + 1.2)
     top, bottom = _stacked(figure, panels, layers + 0.6)
     picture = class_path(run.path, profile.class_id)
     grid = top.subplots(1, len(signs(run)) + picture.is_file(), squeeze=False).ravel()
     if picture.is_file():
-        _picture(grid[0], picture, "images of the class")
+        draw_picture(grid[0], picture, "images of the class")
     for axes, sign in zip(grid[-len(signs(run)) :], signs(run), strict=True):
         part = profile.strongest.filter(sign=sign)
         labels = run.feature_labels.gather(part["feature_id"]).to_list()
-        _distances(axes, run.neutral, labels, part["distance"].to_list(), [sign] * part.height)
+        draw_bars(axes, run.neutral, labels, part["distance"].to_list(), [sign] * part.height)
         axes.set_title(by(run, sign), loc="left")
-        axes.set_xlabel(_short_label(run))
+        axes.set_xlabel(short_label(run))
         for limit in profile.kept.filter(sign=sign)["threshold"]:
             _threshold(axes, limit)
     axes = bottom.subplots()
@@ -93,7 +93,7 @@ def draw_feature(run: Run, profile: FeatureProfile, values: Values | str) -> Fig
     picture = sprite_path(run.path, profile.layer, profile.unit)
     if picture.is_file():
         left, right = top.subplots(1, 2, width_ratios=(1, 2))
-        _picture(left, picture, "top-activating images")
+        draw_picture(left, picture, "top-activating images")
     else:
         right = top.subplots()
     _values(right, values)
@@ -101,8 +101,8 @@ def draw_feature(run: Run, profile: FeatureProfile, values: Values | str) -> Fig
     low, high = profile.random_low, profile.random_high
     span = f"D under random labels: {number(low, 3)} to {number(high, 3)}"
     axes.axvspan(low, high, color=style.RANDOM_FILL, alpha=0.5, linewidth=0, label=span)
-    names = [shorten(plain(name), 28) for name in classes["class_name"]]
-    _distances(axes, run.neutral, names, classes["distance"].to_list(), classes["sign"].to_list())
+    names = [clip(plain(name), 28) for name in classes["class_name"]]
+    draw_bars(axes, run.neutral, names, classes["distance"].to_list(), classes["sign"].to_list())
     if classes["t_plus"].n_unique() == 1:  # not a line for each class
         for limit in {*classes["t_plus"].drop_nulls(), *classes["t_minus"].drop_nulls()}:
             _threshold(axes, limit)
@@ -128,7 +128,7 @@ def draw_feature(run: Run, profile: FeatureProfile, values: Values | str) -> Fig
 
 def draw_layer(run: Run, profile: LayerProfile) -> Figure:
     """Draw the distribution of a layer's D, real and random, and its top pairs."""
-    pairs = _bars_height(profile.pairs)
+    pairs = bars_height(profile.pairs)
     figure = style.new_figure(height=pairs + 3.4)
     top, bottom = _stacked(figure, 2.6, pairs)
     axes = top.subplots()
@@ -150,19 +150,21 @@ def draw_layer(run: Run, profile: LayerProfile) -> Figure:
     for panel, sign in zip(panels, signs(run), strict=True):
         part = profile.pairs.filter(sign=sign)
         names = part.select("class_name", "unit").rows()
-        labels = [f"{shorten(plain(name), 20)}  {unit}" for name, unit in names]
-        _distances(panel, run.neutral, labels, part["distance"].to_list(), [sign] * part.height)
+        labels = [f"{clip(plain(name), 20)}  {unit}" for name, unit in names]
+        draw_bars(panel, run.neutral, labels, part["distance"].to_list(), [sign] * part.height)
         panel.set_title(f"top pairs {by(run, sign)}", loc="left")
-        panel.set_xlabel(_short_label(run))
+        panel.set_xlabel(short_label(run))
     style.title(figure, f"{profile.layer}: {number(profile.features)} features", describe(run))
     return figure
 
 
-def _bars_height(ranked: pl.DataFrame) -> float:
+def bars_height(ranked: pl.DataFrame) -> float:
+    """Return the height in inches of panels of ranked bars."""
     return max(max(ranked["rank"], default=1) * _ROW + 0.6, 1.6)
 
 
-def _short_label(run: Run) -> str:
+def short_label(run: Run) -> str:
+    """Return a short label of an axis of distances."""
     return f"D /{distance_label(run).rpartition('/')[2]}"
 
 
@@ -172,14 +174,15 @@ def _stacked(figure: Figure, upper: float, lower: float) -> tuple[SubFigure, Sub
     return first, second
 
 
-def _picture(axes: Axes, path: Path, title: str) -> None:
+def draw_picture(axes: Axes, path: Path, title: str) -> None:
+    """Draw a JPEG file under a title."""
     with Image.open(path, formats=["JPEG"]) as image:
         axes.imshow(np.asarray(image.convert("RGB")))
     axes.set_axis_off()
     axes.set_title(title, loc="left")
 
 
-def _distances(
+def draw_bars(
     axes: Axes,
     neutral: float,
     labels: list[str],
@@ -218,7 +221,7 @@ def _values(axes: Axes, values: Values | str) -> None:
         return
     others = f"all others ({number(values.n_outer)})"
     axes.stairs(values.outer, values.edges, fill=True, color=style.RANDOM_FILL, label=others)
-    name = f"{shorten(plain(values.class_name), 30)} ({number(values.n_inner)} images)"
+    name = f"{clip(plain(values.class_name), 30)} ({number(values.n_inner)} images)"
     axes.stairs(values.inner, values.edges, color=style.PRESENCE, linewidth=1.4, label=name)
     axes.set_xlabel("value of the feature / activation")
     axes.set_ylabel("images / % of each")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-_TYPES = {"f4": np.float32, "f8": np.float64, "i4": np.int32, "u1": np.uint8}
+_TYPES = {"f4": np.float32, "f8": np.float64, "i4": np.int32, "u1": np.uint8, "u2": np.uint16}
 
 
 def packed(values: ArrayLike, kind: str) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def packed(values: ArrayLike, kind: str) -> dict[str, Any]:
 
     Args:
         values: of any shape; the page gets them flat, in C order.
-        kind: "f4", "f8", "i4" or "u1", little-endian.
+        kind: "f4", "f8", "i4", "u1" or "u2", little-endian.
 
     >>> packed([1.0, -1.0], "f4")
     {'$': 'f4', 'b64': 'AACAPwAAgL8='}

@@ -10,14 +10,17 @@ from urllib.parse import quote
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from fnx.analysis import Run
 from fnx.analysis.distributions import Distances, farthest
 from fnx.analysis.scan import CURVE_POINTS, SideScan
+from fnx.errors import DataError
 from fnx.report.figures import layers as modes
 from fnx.report.page.chunks import packed, write_chunk
 from fnx.report.pictures.paths import class_path, sprite_path
-from fnx.report.text import detector_quality, detector_rule, distance_label, things
+from fnx.report.text import detector_quality, detector_rule, distance_label, receptive_field, things
+from fnx.report.values import BINS, every_feature_values
 
 MAX_CURVES = 300  # classes whose curves are drawn at once; of more, so many evenly chosen ones
 TOP_OF_CLASS = 200  # features listed for a class and sign
@@ -66,6 +69,7 @@ def index(run: Run) -> dict[str, Any]:
         "classesPerChunk": classes_per_chunk(run),
         "featuresPerChunk": features_per_chunk(run),
         "whole": _whole(run),
+        "curves": min(run.classes.height, MAX_CURVES),
         "topPerClass": top_per_class(run),
         "topOfClass": TOP_OF_CLASS,
         "top": {side.sign: _top_features(run, side.sign) for side in scan.sides},
@@ -141,9 +145,10 @@ def _network(run: Run) -> dict[str, dict[str, Any]]:
     """Return what is known of each layer beside its distances: maps, receptive fields."""
     if not run.has("network"):
         return {}
-    columns = ("parameters", "height", "width", "receptive_field")
+    columns = ("parameters", "height", "width")
     return {
         row["name"]: {key: row[key] for key in columns if row[key] is not None}
+        | {"sees": receptive_field(run, row["receptive_field"])}
         for row in run.network.rows(named=True)
     }
 
@@ -154,6 +159,7 @@ def write(run: Run, folder: Path, mode: str = "empirical") -> None:
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     write_chunk(folder, "figures", figures(run, mode))
+    write_chunk(folder, "images", top_images(run))
     if run.calibrated is not None:
         write_chunk(folder, "moments", {"moments": packed(run.calibrated.second_moment, "f4")})
     layers = (layer(run, i) for i in range(len(run.scan.layers)))
@@ -308,16 +314,15 @@ def _class_of_sign(
 def features_per_chunk(run: Run) -> int:
     """Return how many features' distances come together in one script."""
     one = 4 * run.classes.height if _whole(run) else 16 * TOP_OF_FEATURE
-    if run.of_array:
-        one += 9 * LONGEST
+    one += 8 * BINS + 20 + 72  # its values, and nine top images
     return max(1, min(run.features.height, CHUNK_BYTES // one))
 
 
 def features(run: Run) -> Iterator[dict[str, Any]]:
-    """Yield each feature: its distance to every class, and its range under random labels."""
+    """Yield each feature: its distance to every class, random labels' range, values, top images."""
     step = features_per_chunk(run)
     constant = run.features["constant"].to_numpy()
-    top = _top_rows(run)
+    values, top = _values(run), _top_images(run)
     for start in range(0, run.features.height, step):
         rows = slice(start, start + step)
         real = np.asarray(run.distances[rows])
@@ -325,28 +330,59 @@ def features(run: Run) -> Iterator[dict[str, Any]]:
             "random": packed(run.scan.random[rows], "f4"),
             "constant": packed(constant[rows], "u1"),
         }
+        if isinstance(values, str):
+            value["noValues"] = values
+        else:
+            of_class, ends, counts = (part[rows] for part in values)
+            value["values"] = {
+                "of": packed(of_class, "i4"),
+                "ends": packed(ends, "f8"),
+                "counts": packed(counts, "u2" if len(run.images) < 2**16 else "i4"),
+            }
         if top is not None:
-            value["rows"] = [top.get(start + i, []) for i in range(len(real))]
+            ids, activations = (part[rows] for part in top)
+            value["top"] = {"ids": packed(ids, "i4"), "values": packed(activations, "f4")}
         if _whole(run):
             yield value | {"distances": packed(real, "f4")}
         else:
             yield value | {"strongest": [_top_classes(run, row) for row in real]}
 
 
-def _top_rows(run: Run) -> dict[int, list[list[Any]]] | None:
-    """Return value, text and class of the top rows of each feature; None of a run with images."""
-    if not run.of_array or run.top_images is None:
-        return None
-    table = run.top_images.sort("feature_id", "rank").select(
-        "feature_id",
-        "activation",
-        pl.col("path").fill_null("–").str.slice(0, LONGEST),
-        "class_name",
+def _values(run: Run) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]] | str:
+    """Return the class that each feature says most about, and its values; or why there are none."""
+    of_class = np.concatenate(
+        [
+            np.abs(np.asarray(run.distances[layer.rows]) - run.neutral).argmax(axis=1)
+            for layer in run.scan.layers
+        ]
     )
-    found: dict[int, list[list[Any]]] = {}
-    for feature_id, *row in table.iter_rows():
-        found.setdefault(feature_id, []).append(row)
-    return found
+    try:
+        return of_class, *every_feature_values(run, of_class)
+    except DataError as error:  # the rest is there without the embedding
+        return str(error)
+
+
+def _top_images(run: Run) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Return places in `top_images` (F, k), -1 for none, and values (F, k) of the top images."""
+    table = run.top_images
+    if table is None or table.is_empty():
+        return None
+    at = table["feature_id"].to_numpy(), table["rank"].to_numpy() - 1
+    shape = run.features.height, int(at[1].max()) + 1
+    places, values = np.full(shape, -1, np.int32), np.full(shape, np.nan, np.float32)
+    places[at] = table["image_id"].rank("dense").to_numpy() - 1
+    values[at] = table["activation"].to_numpy()
+    return places, values
+
+
+def top_images(run: Run) -> dict[str, Any]:
+    """Return file names (of an array, texts) and classes of all images that are a feature's top."""
+    table = run.top_images
+    if table is None or table.is_empty():
+        return {"names": [], "classes": []}
+    found = table.unique("image_id").sort("image_id")
+    names = found["path"].fill_null("–").str.slice(0, LONGEST)
+    return {"names": names.to_list(), "classes": found["class_name"].to_list()}
 
 
 def _top_classes(run: Run, row: Distances) -> dict[str, Any]:

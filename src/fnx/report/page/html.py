@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from fnx.report.figures import style
-from fnx.report.text import number, shorten
+from fnx.report.text import clip, number, shorten
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -31,7 +31,13 @@ def environment(*folders: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": number, "signed": signed, "shorten": shorten, "address": address}
+    made.filters |= {
+        "number": number,
+        "signed": signed,
+        "shorten": shorten,
+        "clip": clip,
+        "address": address,
+    }
     return made
 
 
@@ -55,10 +61,10 @@ def address(parts: Sequence[object]) -> str:
     return "#/" + "/".join([kind, *(quote(str(part), safe="!'()*") for part in parts)])
 
 
-def inline(svg: str, name: str) -> Markup:
+def inline(svg: str, name: str, label: str) -> Markup:
     """Make a figure's SVG fit for a page: themed colours, ids of its own, fewer decimals.
 
-    Matplotlib has escaped all text in it.
+    Matplotlib has escaped all text in it; `label` says what it shows to those who cannot see it.
     """
     text = svg[svg.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
@@ -68,7 +74,8 @@ def inline(svg: str, name: str) -> Markup:
     text = _COLOURS.sub(lambda found: f"var(--{style.THEME[found[0]]})", text)
     for side in ("height", "width"):
         text = re.sub(rf'(<svg [^>]*?) {side}="[^"]*"', r"\1", text, count=1)
-    return Markup(text.replace("<svg ", '<svg role="img" ', 1))  # noqa: S704
+    opening = Markup('<svg role="img" aria-label="{}" ').format(label)
+    return Markup(text.replace("<svg ", opening, 1))  # noqa: S704
 
 
 def _two_decimals(found: re.Match[str]) -> str:

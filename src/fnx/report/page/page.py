@@ -10,6 +10,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,15 @@ from markupsafe import Markup
 from fnx.analysis import Run
 from fnx.analysis.summary import Summary, kept_by_class, summarize
 from fnx.report.page import data as pagedata
-from fnx.report.page import library
+from fnx.report.page import front, library
 from fnx.report.page.chunks import script_json
 from fnx.report.page.html import TEMPLATES, environment, inline
 from fnx.report.tables import condensed, datasets_table, named_top_features
-from fnx.report.text import origin, signs, statistic_name, things
+from fnx.report.text import origin, receptive_field, signs, statistic_name, things
+from fnx.report.verdict import verdict
 from fnx.utils.files import write_atomically
 
-STYLES = ("report.css", "page.css")
+STYLES = ("report.css", "page.css", "look.css")
 
 SCRIPTS = (
     "page-core.js",
@@ -43,13 +45,20 @@ SCRIPTS = (
 )
 """The page's scripts, which become one."""
 
+_LABELS = {
+    "fig01_pair": "The values of one feature on the images of a class and on all others",
+    "fig05_layers": "Distribution of the distances of each layer",
+    "fig06_distribution": "Distribution of all distances",
+    "fig09_presence": "Features kept by presence at every threshold",
+    "fig09_absence": "Features kept by absence at every threshold",
+    "fig10_kept": "Share of each layer that is kept",
+}
+"""What each figure shows, for those who cannot see it; its numbers are in the tables."""
+
 MAX_FAILED = 200  # failed images that the page lists; the rest are in images.parquet
 
 MAX_ROWS = 100
 """Classes in the table that the page itself holds; with scripts, all are listed page by page."""
-
-_VERDICTS = ((25.0, "clearly"), (8.0, "noticeably"), (2.0, "faintly"))
-"""Words for what is kept beyond chance, in percent of the features: aids for reading, no tests."""
 
 
 def write(
@@ -83,16 +92,24 @@ def render(run: Run, figures: Mapping[str, str], formats: Sequence[str] = ()) ->
             found=found,
             plus=run.threshold("+"),
             minus=run.threshold("-"),
-            verdict=verdict(found),
+            verdict=verdict(found, getattr(run, "advice", None)),
+            advice=getattr(run, "advice", None),
+            advice_page=(run.path / "advice.html").is_file(),
+            portraits=front.portraits(run),
+            depth=front.depth(run),
+            height=front.HEIGHT,
             top_layers=found.top_layers().rows(named=True),
             least=found.bottom_layer(),
             statistic=statistic_name(run.record.statistic),
-            figures={name: inline(svg, name) for name, svg in figures.items()},
-            picture_files={name: picture_file(run, name) for name in figures},
+            figures={
+                name: inline(svg, name, _LABELS.get(name, name)) for name, svg in figures.items()
+            },
+            pairs={sign: front.shown(run, sign) for sign in signs(run)},
             links={name: figure_files(run, name, formats) for name in figures},
             layers=layer_rows(run, found),
             classes=class_rows(run),
             network=condensed(run.network).rows(named=True) if run.has("network") else [],
+            sees=partial(receptive_field, run),
             totals=network_totals(run),
             dataset=datasets_table([run]).row(0, named=True),
             failed=failed.head(MAX_FAILED).rows(named=True),
@@ -122,17 +139,6 @@ def figure_files(run: Run, name: str, formats: Sequence[str]) -> list[str]:
     """Return the suffixes of a figure's files, and of the table behind it where there is one."""
     stem = run.path / "figures" / name
     return [*formats, *(kind for kind in ("csv", "parquet") if Path(f"{stem}.{kind}").is_file())]
-
-
-def picture_file(run: Run, name: str) -> str | None:
-    """Return a figure of photographs as a file: inside the page they would make it heavy."""
-    files = (f"figures/{name}.{suffix}" for suffix in ("png", "svg"))
-    return next((file for file in files if (run.path / file).is_file()), None)
-
-
-def verdict(found: Summary) -> str | None:
-    """Return a word for how much the features tell; None where it is hardly more than chance."""
-    return next((word for least, word in _VERDICTS if found.signal >= least), None)
 
 
 def layer_rows(run: Run, found: Summary) -> list[dict[str, Any]]:

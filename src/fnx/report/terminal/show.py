@@ -7,15 +7,31 @@ from collections.abc import Iterator
 
 import polars as pl
 from rich.console import RenderableType
-from rich.padding import Padding
 
 from fnx.analysis import Run
 from fnx.analysis.profiles import ClassProfile, FeatureProfile, LayerProfile
 from fnx.analysis.summary import summarize
 from fnx.report import contents
 from fnx.report.terminal.closing import closing_facts
+from fnx.report.terminal.parts import (
+    distance_cells,
+    opening,
+    place_of,
+    scale_of,
+    section,
+    signed,
+    source,
+)
 from fnx.report.terminal.terminal import Bar, Cell, facts, table, text
-from fnx.report.text import by, detector_quality, detector_rule, number, signs, things
+from fnx.report.text import (
+    by,
+    detector_quality,
+    detector_rule,
+    number,
+    receptive_field,
+    signs,
+    things,
+)
 from fnx.report.values import Values
 
 ENDS = 10  # classes at each end of a feature's list, unless all are asked for
@@ -25,9 +41,9 @@ def show_run(run: Run) -> Iterator[RenderableType]:
     """Show the closing summary, and each layer's share of pairs beyond noise."""
     layers = summarize(run).layers
     largest = max(layers["pct_kept"].max() or 0, 1e-9)
-    yield text(_source(run))
+    yield text(source(run))
     yield facts([*closing_facts(run), *contents.facts(run)])
-    yield from _section("(feature, class) pairs kept per layer, ┊ under random labels")
+    yield from section("(feature, class) pairs kept per layer, ┊ under random labels")
     yield table(
         (
             [
@@ -49,9 +65,9 @@ def show_run(run: Run) -> Iterator[RenderableType]:
 
 def show_detectors(run: Run) -> Iterator[RenderableType]:
     """Show for each class the unit that detects it best alone, the best class first."""
-    yield text(_source(run))
+    yield text(source(run))
     judged = f"on {things(run)} that had no part in choosing them"
-    yield from _section(f"units that detect a class, {judged}")
+    yield from section(f"units that detect a class, {judged}")
     ordered = run.detectors.sort("j_heldout", descending=True, nulls_last=True, maintain_order=True)
     yield table(
         (
@@ -83,26 +99,26 @@ def show_class(run: Run, profile: ClassProfile) -> Iterator[RenderableType]:
         relation = ">" if row["sign"] == "+" else "<"
         kept = (
             f"{number(row['kept'])} of {number(run.features.height)} features"
-            f" {by(run, row['sign'])}, D {relation} {_signed(row['threshold'], run.neutral)};"
+            f" {by(run, row['sign'])}, D {relation} {signed(row['threshold'], run.neutral)};"
             f" random labels keep {number(row['kept_random'])}"
         )
         known.append(("kept", kept))
     if run.has("detectors"):
         row = run.detectors.filter(class_id=profile.class_id, rank=1).row(0, named=True)
         known.append(("detector", f"{detector_rule(row)}: {detector_quality(row, things(run))}"))
-    yield from _opening(
-        run, f"{profile.name} {_place(profile.class_id, run.classes.height)}", known
+    yield from opening(
+        run, f"{profile.name} {place_of(profile.class_id, run.classes.height)}", known
     )
-    scale = _scale(profile.strongest["distance"], run.neutral)
+    scale = scale_of(profile.strongest["distance"], run.neutral)
     limits = dict(profile.kept.select("sign", "threshold").iter_rows())
     for (sign,), part in profile.strongest.group_by("sign", maintain_order=True):
-        yield from _section(f"top features {by(run, str(sign))}")
+        yield from section(f"top features {by(run, str(sign))}")
         yield table(
             (
                 [
                     number(row["rank"]),
                     run.feature_labels[row["feature_id"]],
-                    *_distance(
+                    *distance_cells(
                         row["distance"],
                         row["sign"],
                         scale,
@@ -116,7 +132,7 @@ def show_class(run: Run, profile: ClassProfile) -> Iterator[RenderableType]:
             *_columns(run, ">~>=", ("", "feature", "D", "")),
         )
     columns = ["kept_plus" if sign == "+" else "kept_minus" for sign in signs(run)]
-    yield from _section("features kept per layer")
+    yield from section("features kept per layer")
     yield table(
         (
             [row["layer"], number(row["features"]), *(number(row[name]) for name in columns)]
@@ -140,19 +156,19 @@ def show_feature(
         ("kept for", f"{counts}, of {number(profile.classes.height)} classes"),
         ("thresholds", _thresholds(profile.classes, run.neutral)),
     ]
-    low, high = (_signed(v, run.neutral) for v in (profile.random_low, profile.random_high))
+    low, high = (signed(v, run.neutral) for v in (profile.random_low, profile.random_high))
     known.append(("random labels", f"D from {low} to {high}"))
     if profile.constant:
         known.append(("constant", "the same value for every image: it tells nothing"))
-    place = _place(profile.feature_id, run.features.height, profile.kind)
-    yield from _opening(run, f"{run.feature_labels[profile.feature_id]} {place}", known)
-    yield from _section("D for each class, ┊ at the threshold")
+    place = place_of(profile.feature_id, run.features.height, profile.kind)
+    yield from opening(run, f"{run.feature_labels[profile.feature_id]} {place}", known)
+    yield from section("D for each class, ┊ at the threshold")
     yield table(
         _class_rows(profile.classes, run.neutral, every_class=every_class),
         *_columns(run, "~><=", ("class", "D", "", "")),
     )
     if profile.images is not None:
-        yield from _section("top rows" if run.of_array else "top-activating images")
+        yield from section("top rows" if run.of_array else "top-activating images")
         columns = profile.images.select("rank", "activation", "class_name", "path").rows()
         rows = [
             [number(rank), number(activation, 3), name or "–", path or "–"]
@@ -169,10 +185,10 @@ def show_layer(run: Run, profile: LayerProfile) -> Iterator[RenderableType]:
     stage = profile.stage or {}
     if stage.get("height"):
         known.append(("map", f"{stage['height']} × {stage['width']}"))
-    if stage.get("receptive_field"):
-        known.append(("receptive field", f"{number(stage['receptive_field'])} px"))
+    if stage:
+        known.append(("receptive field", receptive_field(run, stage["receptive_field"])))
     for row in profile.shares.rows(named=True):
-        mode, low, high = (_signed(row[key], run.neutral) for key in ("mode", "low", "high"))
+        mode, low, high = (signed(row[key], run.neutral) for key in ("mode", "low", "high"))
         known += [
             (
                 f"kept {by(run, row['sign'])}",
@@ -183,26 +199,26 @@ def show_layer(run: Run, profile: LayerProfile) -> Iterator[RenderableType]:
         ]
         if row.get("calibrated_mode") is not None:
             mode, low, high, mean = (
-                _signed(row[f"calibrated_{key}"], run.neutral)
+                signed(row[f"calibrated_{key}"], run.neutral)
                 for key in ("mode", "low", "high", "mean")
             )
             told = f"mode of calibrated D {mode}, bars from {low} to {high}; mean {mean}"
             known.append(("", told))
     layers = run.features["layer"].n_unique()
     place = f"({profile.kind}, layer {profile.number} of {layers})"
-    yield from _opening(run, f"{profile.layer} {place}", known)
-    yield from _section("distribution of D, ┊ under random labels")
+    yield from opening(run, f"{profile.layer} {place}", known)
+    yield from section("distribution of D, ┊ under random labels")
     yield _distribution(profile, run.neutral)
-    scale = _scale(profile.pairs["distance"], run.neutral)
+    scale = scale_of(profile.pairs["distance"], run.neutral)
     for (sign,), part in profile.pairs.group_by("sign", maintain_order=True):
-        yield from _section(f"top pairs {by(run, str(sign))}")
+        yield from section(f"top pairs {by(run, str(sign))}")
         yield table(
             (
                 [
                     number(row["rank"]),
                     row["class_name"],
                     f"{profile.layer}/{row['unit']}",
-                    *_distance(
+                    *distance_cells(
                         row["distance"],
                         row["sign"],
                         scale,
@@ -214,56 +230,6 @@ def show_layer(run: Run, profile: LayerProfile) -> Iterator[RenderableType]:
             ),
             *_columns(run, ">~~>=", ("", "class", "feature", "D", "")),
         )
-
-
-def _opening(run: Run, heading: str, known: list[tuple[str, str]]) -> Iterator[RenderableType]:
-    yield text(heading, "head")
-    yield Padding.indent(text(_source(run)), 2)
-    yield facts(known)
-
-
-def _section(heading: str) -> Iterator[RenderableType]:
-    yield ""
-    yield text(heading, "head")
-
-
-def _place(place: int, count: int, kind: str = "class") -> str:
-    return f"({kind}, {number(place)} of 0–{number(count - 1)})"
-
-
-def _source(run: Run) -> str:
-    return f"{run.dataset}, {run.model}, {run.statistic}"
-
-
-def _signed(value: float | None, neutral: float) -> str:
-    """Write a distance, with its sign if that tells presence from absence."""
-    return number(value, 3, sign=neutral == 0)
-
-
-def _scale(distances: pl.Series, neutral: float) -> float:
-    """Return what a whole bar stands for: the reach of a bounded statistic, or the farthest D."""
-    usual = abs(neutral) or 1.0
-    largest = (distances - neutral).abs().filter(distances.is_finite()).max()
-    return max(usual, float(largest)) if isinstance(largest, float) else usual
-
-
-def _distance(
-    value: float,
-    role: str,
-    scale: float,
-    limit: float | None = None,
-    *,
-    neutral: float,
-    calibrated: float | None = None,
-) -> list[Cell]:
-    """Return the cells of a distance: its value, the calibrated one if there is one, and a bar."""
-    mark = None if limit is None or not math.isfinite(limit) else abs(limit - neutral) / scale
-    beside: list[Cell] = []
-    if calibrated is not None:  # without a sign, none is told
-        told = number(calibrated, 3, sign=neutral == 0 and calibrated != 0)
-        beside = [(told, role)]
-    drawn = Bar(abs(value - neutral) / scale, role, mark)
-    return [(_signed(value, neutral), role), *beside, drawn]
 
 
 def _columns(run: Run, aligned: str, heads: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
@@ -284,7 +250,7 @@ def _thresholds(classes: pl.DataFrame, neutral: float) -> str:
         values = classes[name].drop_nulls()
         if values.is_empty():
             continue
-        low, high = (_signed(v, neutral) for v in (values.min(), values.max()))  # type: ignore[arg-type]
+        low, high = (signed(v, neutral) for v in (values.min(), values.max()))  # type: ignore[arg-type]
         told.append(f"{mark} {low}" if low == high else f"{mark} {low} to {high} by class")
     return ", ".join(told)
 
@@ -292,7 +258,7 @@ def _thresholds(classes: pl.DataFrame, neutral: float) -> str:
 def _class_rows(
     classes: pl.DataFrame, neutral: float, *, every_class: bool
 ) -> Iterator[list[Cell]]:
-    scale = _scale(classes["distance"], neutral)
+    scale = scale_of(classes["distance"], neutral)
     left_out = 0 if every_class else max(0, classes.height - 2 * ENDS)
     for place, row in enumerate(classes.rows(named=True)):
         if place == ENDS and left_out:
@@ -301,7 +267,7 @@ def _class_rows(
             continue
         limit = row["t_plus"] if row["distance"] >= neutral else row["t_minus"]
         role = row["sign"] or "dim"
-        *distances, drawn = _distance(
+        *distances, drawn = distance_cells(
             row["distance"],
             role,
             scale,
@@ -320,7 +286,7 @@ def _histograms(values: Values | str) -> Iterator[RenderableType]:
     largest = max(values.inner.max(), values.outer.max(), 1e-9)
     digits = _digits(float(values.edges[1] - values.edges[0]))
     inside, outside = number(values.n_inner), number(values.n_outer)
-    yield from _section(
+    yield from section(
         f"its values: inside {values.class_name} ({inside} images), and outside ({outside})"
     )
     yield table(

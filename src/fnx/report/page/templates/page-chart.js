@@ -22,22 +22,26 @@ const nearby = new IntersectionObserver((entries) => {
  * A chart whose series can be switched on and off.
  *   label    what is seen, for those who cannot see it
  *   series   [{ key, title, colour (a name of NAMED), mark: "line"|"dash"|"area"|"dot"|"square"|"hatch" }]
- *   build    (colours, on) → { data, layout, height }; on: a set of keys
+ *   height   in pixels, or a function of it: the room is there before anything is drawn, so that
+ *            nothing below moves when it is
+ *   data     → what it shows, perhaps a promise of it: asked for when the chart comes near
+ *   build    (colours, on, data) → { data, layout }; on: a set of keys
  *   pick     point → address to go to when it is clicked
  */
-function chart({ label, series, build, pick = null }) {
-  const plot = el("div", { class: "plot", role: "img", "aria-label": label });
+function chart({ label, series, height, build, data = () => null, pick = null }) {
+  const plot = el("div", { class: "plot" });
   const on = new Set(series.map((one) => one.key));
   const note = el("p", { class: "waiting", role: "status" }, "Drawing …");
+  const fit = () => { plot.style.height = `${typeof height === "function" ? height() : height}px`; };
   let drawn = false;
 
   async function draw() {
-    await script("plotly.min.js");
+    const [shown] = await Promise.all([data(), script("plotly.min.js")]);
     if (!plot.isConnected) return;
     const palette = colours();
-    const { data, layout, height } = build(palette, on);
-    plot.style.height = `${height}px`;
-    await Plotly.react(plot, data, themed(layout, palette), {
+    const built = build(palette, on, shown);
+    fit();
+    await Plotly.react(plot, built.data, themed(built.layout, palette), {
       displaylogo: false, responsive: true,
       modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "hoverClosestCartesian", "hoverCompareCartesian", "toggleSpikelines"],
     });
@@ -46,6 +50,7 @@ function chart({ label, series, build, pick = null }) {
     drawn = true;
   }
 
+  fit();
   const box = el("div", { class: "chart" },
     series.length > 1 ? el("div", { class: "series", role: "group", "aria-label": "Series shown" },
       series.map((one) => el("label", {},
@@ -54,8 +59,8 @@ function chart({ label, series, build, pick = null }) {
           onchange: (event) => { on[event.target.checked ? "add" : "delete"](one.key); redraw(); },
         }),
         swatch(one), one.title))) : null,
-    note, plot);
-  const redraw = () => draw().catch((error) => { note.textContent = error.message; box.append(note); });
+    el("div", { class: "frame", role: "group", "aria-label": `${label}, as a chart` }, note, plot));
+  const redraw = () => draw().catch((error) => { note.textContent = error.message; plot.before(note); });
   box.redraw = () => { if (drawn) redraw(); };
   plot.wanted = redraw;
   nearby.observe(plot);

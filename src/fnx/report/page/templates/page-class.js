@@ -33,7 +33,7 @@ function topFeatures(found, sign, ofClass) {
           { title: "feature", head: true, cell: (row) => featureLink(row.id), value: (row) => feature(row.id).label },
           numberColumn("D", (row) => row.value, distance),
           ...calibratedColumn((row) => calibrated(row.value, row.id, ofClass)),
-          { title: "", cell: (row) => signedBar(row.shown) },
+          { title: "as a bar", cell: (row) => signedBar(row.shown) },
         ],
       })) : null);
 }
@@ -49,7 +49,7 @@ function detectorCard(detector, name) {
     }) : null,
     el("div", {},
       el("h2", {}, "One unit that detects it"),
-      el("p", {}, el("a", { href: address.feature(detector.id) }, code(detector.rule)), ` → ${shorten(name, 80)}: `,
+      el("p", {}, el("a", { href: address.feature(detector.id) }, code(detector.rule)), ` → ${clip(name, 80)}: `,
         `${detector.quality}.`)));
 }
 
@@ -61,13 +61,13 @@ async function classView(id) {
     el("b", {}, number(keptOf(sign)[id])), ` of ${number(N_FEATURES)} features are kept ${WORDS[sign]}: `,
     el("span", { class: "nowrap" }, `D ${sign === "+" ? ">" : "<"} t${POWER[sign]} = ${distance(limitsOf(sign)[id])}`),
     `; with random labels, ${number(sum(found[sign].keptRandom), 1)}`));
-  return view({ kicker: "Class", title: shorten(name, 160), place: id, count: N_CLASSES, to: address.class },
+  return view({ kicker: "Class", title: name, place: id, count: N_CLASSES, to: address.class },
   el("div", { class: "beside" },
     el("div", {},
       el("p", { class: "lead" }, run.things === "rows" ? `${number(images)} row${images === 1 ? "" : "s"}.` : `${number(images)} image${images === 1 ? " was" : "s were"} shown to ${run.model}.`),
       el("ul", { class: "facts" }, lines)),
     run.classPictures.includes(id)
-      ? el("img", { class: "sprite", src: `pictures/classes/${id}.jpg`, alt: `Sample images of ${shorten(name, 80)}`, width: 240, height: 240 }) : null),
+      ? el("img", { class: "sprite", src: `pictures/classes/${id}.jpg`, alt: `Sample images of ${clip(name, 80)}`, width: 240, height: 240 }) : null),
   detectorCard(run.detectors[id], name),
   byDistance(() => SIGNS.map((sign) => topFeatures(found[sign], sign, id))),
   el("section", {},
@@ -99,7 +99,7 @@ function classLayersChart(found) {
   const ids = range(run.layers.length);
   const shares = (counts) => ids.map((i) => (100 * counts[i]) / run.layers[i].size);
   const columns = Object.fromEntries(SIGNS.map((sign) => [sign, { pct_kept: shares(found[sign].kept), pct_kept_random: shares(found[sign].keptRandom) }]));
-  return keptChart(columns, () => ids, "Share of each layer's features that is kept for this class", "features of the layer kept / %");
+  return keptChart(() => columns, () => ids, "Share of each layer's features that is kept for this class", "features of the layer kept / %");
 }
 
 function classCurveChart(found, sign, id) {
@@ -112,7 +112,6 @@ function classCurveChart(found, sign, id) {
   const build = (palette, on) => {
     const trace = (y, { key, title, colour }, look) => (on.has(key) && y.length ? [curveTrace(x, y, title, sign, { width: 2.5, color: palette[colour], ...look })] : []);
     return {
-      height: 320,
       data: [...trace(found.curve, series[0]), ...trace(found.curveRandom, series[1], { dash: "dash" })],
       layout: {
         ...limitLines(palette, { signs: [sign], limitOf: () => limitsOf(sign)[id] }),
@@ -121,5 +120,5 @@ function classCurveChart(found, sign, id) {
       },
     };
   };
-  return chart({ label: `Features kept for this class ${WORDS[sign]} at every threshold`, series, build });
+  return chart({ label: `Features kept for this class ${WORDS[sign]} at every threshold`, series, height: 320, build });
 }

@@ -1,7 +1,7 @@
 // Building blocks of the page: elements, numbers for people, addresses, and data from the disk.
 // Text from the run only ever becomes a text node or an attribute's value, never markup.
 
-const NUMBERS = { f4: Float32Array, f8: Float64Array, i4: Int32Array, u1: Uint8Array };
+const NUMBERS = { f4: Float32Array, f8: Float64Array, i4: Int32Array, u1: Uint8Array, u2: Uint16Array };
 
 /** A value with all arrays in it that Python packed as base64 of their bytes. */
 function unpack(value) {
@@ -53,7 +53,13 @@ const narrow = () => innerWidth < 560;
 const distance = (value) => number(value, 3);
 const percent = (value) => (Number.isNaN(value) ? "–" : `${number(value, 1)} %`);
 
-/** A long name cut in its middle, for where there is little room. */
+/** A name of a class cut at its end, for where there is little room. */
+function clip(text, limit) {
+  const points = [...text];
+  return points.length <= limit ? text : `${points.slice(0, limit - 1).join("").trimEnd()}…`;
+}
+
+/** Any other long text cut in its middle: layers differ at both ends. */
 function shorten(text, limit) {
   const points = [...text];
   if (points.length <= limit) return text;
@@ -162,7 +168,7 @@ const address = {
 };
 
 const classLink = (id, limit = 80) =>
-  el("a", { href: address.class(id), title: run.classNames[id] }, shorten(run.classNames[id], limit));
+  el("a", { href: address.class(id), title: run.classNames[id] }, clip(run.classNames[id], limit));
 const featureLink = (id) => el("a", { href: address.feature(id) }, code(feature(id).label));
 const layerLink = (layer) => el("a", { href: address.layer(layer.name) }, code(layer.name));
 
@@ -213,5 +219,26 @@ async function featureData(id) {
   const distances = new Float32Array(N_CLASSES).fill(NaN);
   if (run.whole) distances.set(found.distances.subarray(place * N_CLASSES, (place + 1) * N_CLASSES));
   else found.strongest[place].classes.forEach((ofClass, i) => { distances[ofClass] = found.strongest[place].distances[i]; });
-  return { distances, random: found.random.subarray(4 * place, 4 * place + 4), constant: found.constant[place], rows: found.rows?.[place] };
+  return {
+    distances, random: found.random.subarray(4 * place, 4 * place + 4), constant: found.constant[place],
+    values: valuesOf(found, place), top: await topOf(found, place),
+  };
+}
+
+/** The values of a feature on the images of a class and on all others, or why there are none. */
+function valuesOf({ values, noValues }, place) {
+  if (!values) return noValues;
+  const bins = values.counts.length / values.of.length / 2;
+  const [low, high] = values.ends.subarray(2 * place, 2 * place + 2);
+  const [inner, outer] = [0, 1].map((side) => values.counts.subarray((2 * place + side) * bins, (2 * place + side + 1) * bins));
+  return { ofClass: values.of[place], edges: range(bins + 1).map((i) => low + ((high - low) * i) / bins), inner, outer };
+}
+
+/** The images, or rows of an array, on which a feature is highest: value, name and class. */
+async function topOf({ top, constant }, place) {
+  if (!top) return [];
+  const { names, classes } = await chunk("images");
+  const count = top.ids.length / constant.length;
+  return range(count).map((i) => place * count + i).filter((i) => top.ids[i] >= 0)
+    .map((i) => ({ value: top.values[i], name: names[top.ids[i]], ofClass: classes[top.ids[i]] }));
 }

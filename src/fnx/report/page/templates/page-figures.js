@@ -11,7 +11,7 @@ const KINDS_HERE = Object.keys(KINDS).filter((kind) => run.layers.some((layer) =
 function layerRows(ids) {
   const names = ids.map((i) => run.layers[i].name);
   return {
-    names, places: range(ids.length), height: Math.min(1600, 110 + Math.max(4, ids.length) * 19),
+    names, places: range(ids.length),
     axis: {
       tickvals: range(ids.length), ticktext: names.map((name) => plain(shorten(name, narrow() ? 20 : 30))),
       range: [ids.length - 0.4, -0.6], showgrid: false, zeroline: false, tickfont: { size: narrow() ? 10 : 12 },
@@ -19,23 +19,29 @@ function layerRows(ids) {
   };
 }
 
+/** Height of a chart that lists layers. */
+const layersHeight = (count) => Math.min(1600, 110 + Math.max(4, count) * 19);
+
+/** The numbers of all figures of the front page. */
+const figureData = () => chunk("figures");
+
 /** Symmetric limits of an axis on which absence lies to the left of a middle. */
 function symmetric(values, middle = 0) {
   const side = 1.05 * Math.max(1e-9, ...values.filter(Number.isFinite).map((value) => Math.abs(value - middle)));
   return run.signed ? [middle - side, middle + side] : [middle, middle + side];
 }
 
-function figure5(data) {
+function figure5() {
   const series = [
     ...SIGNS.map((sign) => ({
       key: sign, title: run.signed ? `D${POWER[sign]}, ${WORDS[sign]}` : "real labels", colour: COLOUR[sign], mark: sign === "+" ? "dot" : "square",
     })),
     { key: "random", title: "random labels", colour: "random-fill", mark: "area" },
   ];
-  const build = (palette, on) => {
+  const build = (palette, on, data) => {
     const ids = chosen();
     const columns = shownOf(data).layers;
-    const { names, places, height, axis } = layerRows(ids);
+    const { names, places, axis } = layerRows(ids);
     const traces = [];
     const ends = [];
     for (const sign of SIGNS) {
@@ -76,28 +82,28 @@ function figure5(data) {
       });
     }
     return {
-      data: traces, height,
+      data: traces,
       layout: { barmode: "overlay", yaxis: axis, xaxis: { title: { text: `${distanceName()}: mode, and 68 % on each side` }, range: symmetric(ends, run.neutral) } },
     };
   };
-  return chart({ label: "Distribution of the distances of each layer", series, build, pick: toLayer });
+  return chart({ label: "Distribution of the distances of each layer", series, height: () => layersHeight(chosenLayers.size), build, data: figureData, pick: toLayer });
 }
 
 /** Address of the layer of a point; random labels have none. */
 const toLayer = ({ customdata }) => (customdata?.length > 4 ? address.layer(run.layers[customdata[4]].name) : null);
 
-const figure10 = (data) =>
-  keptChart(data.layers, chosen, "Share of each layer that is kept", "pairs of the layer kept / %");
+const figure10 = () =>
+  keptChart(async () => (await figureData()).layers, chosen, "Share of each layer that is kept", "pairs of the layer kept / %");
 
-/** Bars of what is kept of each layer: columns[sign].pct_kept and .pct_kept_random by layer. */
-function keptChart(columns, layers, label, title) {
+/** Bars of what is kept of each layer; data → columns: columns[sign].pct_kept and .pct_kept_random by layer. */
+function keptChart(data, layers, label, title) {
   const series = [
     { key: "real", title: "real labels", colour: "kept", mark: "area" },
     { key: "random", title: "random labels", colour: "kept-random", mark: "hatch" },
   ];
-  const build = (palette, on) => {
+  const build = (palette, on, columns) => {
     const ids = layers();
-    const { names, places, height, axis } = layerRows(ids);
+    const { names, places, axis } = layerRows(ids);
     const looks = {
       real: { column: "pct_kept", above: -0.15, width: 0.44, pattern: {} },
       random: { column: "pct_kept_random", above: 0.22, width: 0.3, pattern: { shape: "/", size: 5, solidity: 0.35, fgcolor: palette.paper, bgcolor: palette["kept-random"], fillmode: "overlay" } },
@@ -114,7 +120,7 @@ function keptChart(columns, layers, label, title) {
     }));
     const limits = symmetric(traces.flatMap(({ x }) => x));
     return {
-      data: traces, height,
+      data: traces,
       layout: {
         barmode: "overlay", yaxis: axis, xaxis: { title: { text: title }, range: limits, ...unsignedTicks(limits) },
         annotations: SIGNS.map((sign) => ({
@@ -123,7 +129,7 @@ function keptChart(columns, layers, label, title) {
       },
     };
   };
-  return chart({ label, series, build, pick: toLayer });
+  return chart({ label, series, height: () => layersHeight(layers().length), build, data, pick: toLayer });
 }
 
 /** Ticks of an axis that counts to both sides: no minus to the left. */
@@ -167,14 +173,15 @@ function distributionTraces(edges, real, random, palette, on, { name = "", keys 
   ];
 }
 
-function figure6(data) {
+function figure6() {
   const series = KINDS_HERE.flatMap((kind) => [
     { key: kind, title: `${KINDS[kind]} layers`, colour: "presence", mark: "line" },
     { key: `${kind} random`, title: KINDS_HERE.length > 1 ? `${KINDS[kind]}, random labels` : "random labels", colour: "random-fill", mark: "area" },
   ]);
-  const build = (palette, on) => {
-    const ofKind = (kind) => [...chosenLayers].filter((i) => run.layers[i].kind === kind);
-    const shown = KINDS_HERE.filter((kind) => ofKind(kind).length);
+  const ofKind = (kind) => [...chosenLayers].filter((i) => run.layers[i].kind === kind);
+  const kindsShown = () => KINDS_HERE.filter((kind) => ofKind(kind).length);
+  const build = (palette, on, data) => {
+    const shown = kindsShown();
     const shownData = shownOf(data);
     const layout = { ...rawLimitLines(palette), grid: { rows: Math.max(1, shown.length), columns: 1 } };
     const title = { text: `pairs / % per ${number(data.edges[1] - data.edges[0], 2)} of D` };
@@ -188,9 +195,9 @@ function figure6(data) {
         .map((trace) => ({ ...trace, yaxis: `y${suffix}` }));
     });
     layout.xaxis = { title: { text: distanceName() }, range: run.range, anchor: shown.length > 1 ? `y${shown.length}` : "y" };
-    return { data: traces, layout, height: 150 + 190 * Math.max(1, shown.length) };
+    return { data: traces, layout };
   };
-  return chart({ label: "Distribution of all distances", series, build });
+  return chart({ label: "Distribution of all distances", series, height: () => 150 + 190 * Math.max(1, kindsShown().length), build, data: figureData });
 }
 
 /** Curves of many classes as one line with gaps; every step-th point, so that it stays quick. */
@@ -205,7 +212,7 @@ function manyCurves(data, counts, sign, step) {
   };
 }
 
-const hoverName = (id) => plain(shorten(run.classNames[id], 60));
+const hoverName = (id) => plain(clip(run.classNames[id], 60));
 
 /** How many features are kept at every threshold, as one line. */
 function curveTrace(x, y, name, sign, line, format = ",") {
@@ -213,9 +220,7 @@ function curveTrace(x, y, name, sign, line, format = ",") {
   return { type: "scatter", mode: "lines", x, y: Array.from(y), line, hovertemplate };
 }
 
-function figure9(data, sign) {
-  const curves = data.curves[sign];
-  const step = Math.ceil((data.shown.length * data.x.length) / 30000);
+function figure9(sign) {
   const picked = new Map();
   const series = [
     { key: "classes", title: "each class", colour: "muted", mark: "line" },
@@ -223,8 +228,10 @@ function figure9(data, sign) {
     { key: "mean", title: "mean", colour: "real-line", mark: "line" },
     { key: "meanRandom", title: "mean, random labels", colour: "random-line", mark: "dash" },
   ];
-  const x = Array.from(data.x, (value) => placed(value, sign));
-  const build = (palette, on) => {
+  const build = (palette, on, data) => {
+    const curves = data.curves[sign];
+    const step = Math.ceil((data.shown.length * data.x.length) / 30000);
+    const x = Array.from(data.x, (value) => placed(value, sign));
     const opacity = Math.min(0.6, Math.max(0.12, 4 / Math.sqrt(data.shown.length)));
     const [real, random] = [palette["real-line"], palette["random-line"]];
     const traces = [];
@@ -244,7 +251,7 @@ function figure9(data, sign) {
       line: { width: 1.5, color: palette.ink }, hovertemplate: "d<sub>avg</sub> %{y:,.1f} features at x = %{x:.3f}<extra></extra>",
     });
     return {
-      data: traces, height: 480,
+      data: traces,
       layout: {
         ...limitLines(palette, { signs: [sign] }),
         xaxis: { title: { text: `threshold x on ${distanceName("raw")}` }, range: [run.neutral, placed(REACH, sign)].sort((a, b) => a - b), anchor: "y2" },
@@ -253,25 +260,25 @@ function figure9(data, sign) {
       },
     };
   };
-  const box = chart({ label: `Number of features kept for each class ${WORDS[sign]}, at every threshold`, series, build });
-  box.prepend(classPicker(picked, box, data));
+  const box = chart({ label: `Number of features kept for each class ${WORDS[sign]}, at every threshold`, series, height: 480, build, data: figureData });
+  box.prepend(classPicker(picked, box));
   return box;
 }
 
 /** Chooses classes whose curves stand out, and lists them so that they can be taken off again. */
-function classPicker(picked, box, data) {
+function classPicker(picked, box) {
   const list = el("span", { class: "chips" });
   const show = () => {
     list.replaceChildren(...[...picked.keys()].map((id, i) => {
-      const chip = el("button", { type: "button", title: "remove", onclick: () => { picked.delete(id); show(); } }, shorten(run.classNames[id], 30), " ×");
+      const chip = el("button", { type: "button", title: "remove", onclick: () => { picked.delete(id); show(); } }, clip(run.classNames[id], 30), " ×");
       chip.style.setProperty("--chip", HIGHLIGHTS[i % HIGHLIGHTS.length]);
       return chip;
     }));
     box.redraw();
   };
   const choose = async ({ id }) => { picked.set(id, await classData(id)); show(); };
-  const some = data.shown.length < N_CLASSES
-    ? el("span", { class: "status" }, `${number(data.shown.length)} of ${number(N_CLASSES)} classes are drawn; any other can be added.`) : null;
+  const some = run.curves < N_CLASSES
+    ? el("span", { class: "status" }, `${number(run.curves)} of ${number(N_CLASSES)} classes are drawn; any other can be added.`) : null;
   return el("div", { class: "tools" }, combobox({ label: "Highlight a class", find: findClasses, choose }), list, some);
 }
 
@@ -298,26 +305,33 @@ function layerChooser() {
     el("div", { class: "boxes" }, run.layers.map((layer, i) => el("label", {}, boxes[i], el("code", {}, layer.name)))));
 }
 
-/** Put the interactive figures beside the drawn ones, which stay for print and as a way back. */
-async function enliven() {
-  let data;
-  try {
-    data = await chunk("figures");
-  } catch (error) {
-    document.getElementById("alone").textContent = `${error.message} The figures below are static; single classes, layers and features have no view.`;
-    return;
-  }
+/** Put the interactive figures in place of the drawn ones, which stay for print and as a way back. */
+function enliven() {
   const makers = {
     fig05_layers: figure5, fig10_kept: figure10, fig06_distribution: figure6,
-    fig09_presence: (given) => figure9(given, "+"), fig09_absence: (given) => figure9(given, "-"),
+    fig09_presence: () => figure9("+"), fig09_absence: () => figure9("-"),
   };
   for (const [name, make] of Object.entries(makers)) {
     const place = document.getElementById(name);
     if (!place) continue;
-    const box = make(data);
+    const box = make();
     if (!name.startsWith("fig09")) layerCharts.push(box);
     place.prepend(box);
     place.classList.add("live");
   }
   document.getElementById("layer-chooser").replaceChildren(layerChooser());
+}
+
+/** Go back to the drawn figures where the numbers of the others are not there. */
+async function checkFigures() {
+  try {
+    await figureData();
+  } catch (error) {
+    document.getElementById("alone").textContent = `${error.message} The figures below are static; single classes, layers and features have no view.`;
+    document.getElementById("layer-chooser").replaceChildren();
+    for (const place of document.querySelectorAll(".live")) {
+      place.classList.remove("live");
+      place.querySelector(".chart").remove();
+    }
+  }
 }

@@ -25,6 +25,10 @@ document.documentElement.classList.add("scripted");
 if (run.calibrated) document.getElementById("search-place").before(distanceSwitch());
 document.getElementById("search-place").append(searchBox());
 document.getElementById("class-table").replaceChildren(classTable());
+enliven();
 route({ y: history.state?.y ?? null });
 // The answer is there without this: it must not wait for the figures' numbers.
-addEventListener("load", () => setTimeout(enliven, 0));
+addEventListener("load", () => setTimeout(checkFigures, 0));
+for (const mark of document.querySelectorAll("[data-layer]")) {
+  mark.addEventListener("click", () => { location.hash = address.layer(mark.dataset.layer); });
+}

@@ -5,7 +5,7 @@ function layerFacts({ size, network = {} }) {
   return [
     `${number(size)} features`,
     network.height && `maps of ${number(network.height)} × ${number(network.width)}`,
-    network.receptive_field && `receptive field ${number(network.receptive_field)} px`,
+    network.sees && `each unit sees ${network.sees}`,
     network.parameters && `${number(network.parameters)} parameters`,
   ].filter(Boolean).join(" · ");
 }
@@ -43,7 +43,7 @@ function layerChart(layer, found) {
     { key: "random", title: "random labels", colour: "random-fill", mark: "area" },
   ];
   return chart({
-    label: `Distribution of the distances of layer ${layer.name}`, series,
+    label: `Distribution of the distances of layer ${layer.name}`, series, height: 340,
     build: (palette, on) => {
       const { histogram, histogramRandom } = shownOf(found);
       const real = share(histogram, pairs);
@@ -51,7 +51,7 @@ function layerChart(layer, found) {
       layout.annotations.push(...beyond(real));
       layout.xaxis = { title: { text: distanceName() }, range: run.range };
       layout.yaxis = { title: { text: `pairs / % per ${number(found.edges[1] - found.edges[0], 2)} of D` }, rangemode: "tozero" };
-      return { height: 340, layout, data: distributionTraces(found.edges, real, share(histogramRandom, pairs * run.permutations), palette, on) };
+      return { layout, data: distributionTraces(found.edges, real, share(histogramRandom, pairs * run.permutations), palette, on) };
     },
   });
 }

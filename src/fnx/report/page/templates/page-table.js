@@ -53,10 +53,12 @@ function pagedTable({ columns, rows, caption, filter = null, size = 25, empty = 
   draw();
   return el("div", { class: "paged" },
     el("div", { class: "tools" }, search, before, after, status),
-    el("div", { class: "scroll" },
-      el("table", {}, caption ? el("caption", {}, caption) : null,
-        el("thead", {}, el("tr", {}, heads)), body)));
+    scrolled(caption || label, el("table", {}, caption ? el("caption", {}, caption) : null,
+      el("thead", {}, el("tr", {}, heads)), body)));
 }
+
+/** A table that can be scrolled sideways, with the keyboard too. */
+const scrolled = (label, table) => el("div", { class: "scroll", role: "region", "aria-label": label, tabindex: "0" }, table);
 
 const numberColumn = (title, value, write = number, more = {}) => ({ title, numeric: true, value, cell: (row) => write(value(row)), ...more });
 /** The column of calibrated distances beside one of D, in a run that has them. */

@@ -1,0 +1,187 @@
+"""The rule of the adviser: the narrowest entry within one standard error of the best, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from fnx.analysis.advice import CONFUSIONS, ENTRIES, Advice
+from fnx.analysis.judging import Task
+
+LEVEL = 0.01  # of the test against chance, of all entries together
+MOST_CONFUSIONS = 20
+CLEARLY = 0.5  # a layer tells two classes apart that has at most this share of the errors
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the probes of a layer, or of several together, decided.
+
+    Attributes:
+        name: of the layer.
+        kind: "layer", "all" or "full_network".
+        depth: of the layer, from 0.
+        features: number of them.
+        decisions: of the ridge, for each split.
+        neighbours: of the nearest neighbours, for each fold.
+        evidence: LogME.
+    """
+
+    name: str
+    kind: str
+    depth: int | None
+    features: int
+    decisions: list[NDArray[Any]]
+    neighbours: list[NDArray[Any]]
+    evidence: float
+
+
+def recommend(task: Task, entries: Sequence[Entry]) -> Advice:
+    """Judge all entries and recommend one, or none."""
+    judged = [task.measure(task.hits(entry.decisions), task.judged) for entry in entries]
+    accuracies = np.array([accuracy for accuracy, _ in judged])
+    best = int(accuracies.argmax())
+    behind = accuracies[best] - accuracies
+    errors = np.array([task.standard_error(judged[best][1] - parts) for _, parts in judged])
+    chosen = None
+    if task.chance_of(accuracies[best]) * len(entries) <= LEVEL:
+        close = np.flatnonzero(behind <= errors)
+        chosen = int(min(close, key=lambda i: (entries[i].features, behind[i])))
+    last = max(i for i, entry in enumerate(entries) if entry.kind == "layer")
+    rows = [
+        {
+            "entry": entry.name,
+            "kind": entry.kind,
+            "depth": entry.depth,
+            "features": entry.features,
+            "accuracy": judged[number][0],
+            "standard_error": task.standard_error(judged[number][1]),
+            "knn_accuracy": task.measure(task.hits(entry.neighbours), task.judged)[0],
+            "logme": entry.evidence,
+            "recommended": number == chosen,
+            "behind": behind[number],
+            "behind_error": errors[number],
+            "test_accuracy": _tested(task, entry),
+        }
+        for number, entry in enumerate(entries)
+    ]
+    table = pl.DataFrame(rows, ENTRIES)
+    error = 0.0
+    if chosen is not None:
+        error = task.standard_error(judged[chosen][1] - judged[last][1])
+    measure = "accuracy" if task.single else "balanced accuracy"
+    return Advice(
+        table,
+        None if chosen is None else entries[chosen].name,
+        _reason(table, best, chosen, last, error, task.chance, measure),
+        task.chance,
+        measure,
+        task.judged.size,
+        confusions=_confusions(task, entries, chosen),
+    )
+
+
+def _tested(task: Task, entry: Entry) -> float | None:
+    """Return the measure on the data set's own test rows, if it has some."""
+    if task.test is None:
+        return None
+    rows = task.test.held_out
+    return task.measure(task.right(entry.decisions[-1], rows).astype(float), rows)[0]
+
+
+def _reason(
+    table: pl.DataFrame,
+    best: int,
+    chosen: int | None,
+    last: int,
+    error: float,
+    chance: float,
+    measure: str,
+) -> str:
+    """Say in a sentence or two why an entry is recommended; `error` is of it against the last."""
+    rows = table.rows(named=True)
+    top, final = rows[best], rows[last]
+    if chosen is None:
+        return (
+            f"No layer tells the classes apart better than chance: the best, {top['entry']}, has "
+            f"{_percent(top['accuracy'])} {measure}, and chance {_percent(chance)}."
+        )
+    own = rows[chosen]
+    said = f"{own['entry']} has {_percent(own['accuracy'])} {measure}"
+    if chosen == best:
+        said += ", the highest, and nothing narrower comes within one standard error of it."
+    else:
+        said += (
+            f", and is the narrowest within one standard error of the best ({top['entry']}, "
+            f"{_percent(top['accuracy'])})."
+        )
+    if chosen == last:
+        return f"{said} It is the last layer."
+    gain = own["accuracy"] - final["accuracy"]
+    if gain > error:
+        return f"{said} The last layer, {final['entry']}, has {_percent(final['accuracy'])}."
+    return (
+        f"{said} The last layer, {final['entry']}, is as good: {_percent(final['accuracy'])}, "
+        f"a difference of {100 * gain:+.1f} ± {100 * error:.1f} points."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _confusions(task: Task, entries: Sequence[Entry], chosen: int | None) -> pl.DataFrame:
+    """Return what the chosen entry confuses most, and which layer tells it apart."""
+    if chosen is None:
+        return pl.DataFrame(schema=CONFUSIONS)
+    layers = [entry for entry in entries if entry.kind == "layer"]
+    count = _mistaken if task.single else _missed
+    own = count(task, entries[chosen])
+    others = np.stack([count(task, layer) for layer in layers])
+    both = (1, 0) if task.single else (0, 1)
+    errors, their_errors = (
+        own + own.transpose(both),
+        others + others.transpose(0, *(1 + np.array(both))),
+    )
+    order = np.argsort(-own, axis=None, kind="stable")[:MOST_CONFUSIONS]
+    rows = []
+    for first, second in zip(*np.unravel_index(order, own.shape), strict=True):
+        if own[first, second] == 0:
+            break
+        least = int(their_errors[:, first, second].argmin())
+        clearly = their_errors[least, first, second] <= CLEARLY * errors[first, second]
+        rows.append(
+            {
+                "class_name": task.names[first],
+                "taken_for": task.names[second] if task.single else None,
+                "share": own[first, second],
+                "told_apart_by": layers[least].name if clearly else None,
+            }
+        )
+    return pl.DataFrame(rows, CONFUSIONS)
+
+
+def _mistaken(task: Task, entry: Entry) -> NDArray[np.float64]:
+    """Return the share of the rows of each class that are taken for each other one, (C, C)."""
+    n_classes = len(task.names)
+    counts = np.zeros((n_classes, n_classes))
+    for split, decided in zip(task.folds, entry.decisions, strict=False):
+        np.add.at(counts, (task.owned[split.held_out].argmax(axis=1), decided), 1)
+    totals = counts.sum(axis=1, keepdims=True)
+    np.fill_diagonal(counts, 0)
+    return counts / np.maximum(totals, 1)
+
+
+def _missed(task: Task, entry: Entry) -> NDArray[np.float64]:
+    """Return the share of the rows with each concept in which it is missed, (C, 1)."""
+    missed, total = np.zeros((2, len(task.names)))
+    for split, decided in zip(task.folds, entry.decisions, strict=False):
+        owned = task.owned[split.held_out]
+        missed += (owned & ~decided).sum(axis=0)
+        total += owned.sum(axis=0)
+    return (missed / np.maximum(total, 1))[:, None]
