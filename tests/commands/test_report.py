@@ -159,6 +159,7 @@ def test_only_one_draws_and_remains_of_a_killed_one_are_removed(folder: Path, dr
         ("report=tables", "report=tables: a finished run takes report.KEY=VALUE only"),
         ("report.top_k=3", "report.top_k: the tables of the run have it; run again"),
         ("report.figures=false", "report.figures: a report has figures"),
+        ("report.advice=10", "report.advice: python -m fnx advise RUN gives other advice"),
         ("report.mod=lognormal", r"unknown key 'report.mod' \(did you mean 'report.mode'\?\)"),
         ("report.mode=x", "report.mode=x: allowed are empirical, lognormal"),
         ("report.pictures_per_feature=0", "report.pictures_per_feature=0: must be at least 1"),

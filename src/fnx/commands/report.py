@@ -19,7 +19,13 @@ from typing import Any
 from fnx.analysis.record import RECORD
 from fnx.commands.show import last
 from fnx.config.checks import check_report
-from fnx.config.compose import compose, compose_keywords, recorded, reference_dataset
+from fnx.config.compose import (
+    compose,
+    compose_keywords,
+    load_plugins,
+    recorded,
+    reference_dataset,
+)
 from fnx.config.schema import Config, ReportConfig
 from fnx.embedding import Embedding, embed
 from fnx.errors import ConfigError, DataError, FnxError, reason, unknown
@@ -41,13 +47,14 @@ log = logging.getLogger(__name__)
 _FIXED = {
     "figures": "a report has figures",
     "top_k": "the tables of the run have it; run again, which finds the embedding",
+    "advice": "python -m fnx advise RUN gives other advice",
 }
 # Keys of the pictures, and those whose change needs the images again.
 _PICTURES = (
     *("pictures", "pictures_per_feature"),
     *("reference_dataset", "reference_limit_per_class", "reference_crops"),
 )
-_DRAWN = ("figures", "report", "report.html")
+_DRAWN = ("figures", "report", "report.html", "advice.html")
 _PICTURED = ("pictures", "top_images.parquet", "strongest.parquet", "strongest_images.parquet")
 
 
@@ -68,7 +75,9 @@ def main(arguments: Sequence[str]) -> None:
         DataError: no such run, or one that another process writes to.
     """
     words = _parser().parse_args(arguments).words
-    name = words.pop(0) if words and "=" not in words[0] else "last"
+    named = words and ("=" not in words[0] or Path(expand_user(words[0])).is_dir())
+    name = words.pop(0) if named else "last"
+    load_plugins()
     changes = _typed(words)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     start = time.perf_counter()
