@@ -240,7 +240,7 @@ def _beside(path: Path) -> Iterator[tuple[Path, Path]]:
     with tempfile.TemporaryDirectory(prefix=".report-", dir=path) as temporary:
         folders = Path(temporary) / "drawn", Path(temporary) / "before"
         for folder in folders:
-            folder.mkdir()
+            folder.mkdir(exist_ok=True)
         yield folders
 
 
@@ -259,7 +259,7 @@ def _link(path: Path, drawn: Path, leave_out: Sequence[str]) -> None:
 
     numbers = Path("figures", f"{NAME}.parquet")  # which stand in for an embedding that is gone
     if (path / numbers).is_file():
-        (drawn / "figures").mkdir()
+        (drawn / "figures").mkdir(exist_ok=True)
         shutil.copyfile(path / numbers, drawn / numbers)
 
 
