@@ -26,6 +26,7 @@ TINY = (
     "trainer=cpu",
     "trainer.num_workers=0",
     "logger=none",
+    "report.advice=0",
 )
 
 

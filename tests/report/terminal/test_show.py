@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import replace
@@ -21,6 +22,7 @@ from rich.console import RenderableType
 from tests.report.shapes import INF, Runs
 
 from fnx.analysis import Run
+from fnx.analysis.advice import ENTRIES, Advice
 from fnx.analysis.detectors import SCHEMA
 from fnx.analysis.profiles import class_profile, feature_profile, layer_profile
 from fnx.report.terminal import show
@@ -151,11 +153,11 @@ def test_what_is_shown_is_as_approved(runs: Runs, monkeypatch: pytest.MonkeyPatc
 
 def test_the_closing_summary_is_aligned_plain_text(runs: Runs) -> None:
     run = reused(runs.signed)
-    lines = summary(run).splitlines()
+    lines = unfolded(summary(run))
     reasons = ["", " (class 0/0000.jpg: truncated)"]
     reasons.append(" (class 0/0000.jpg: truncated and 1 more, in images.parquet)")
     for n_failed, reason in enumerate(reasons):
-        told = summary(reused(runs.signed, n_failed)).splitlines()[1]
+        told = unfolded(summary(reused(runs.signed, n_failed)))[1]
         assert told == f"  images    1,234 used, {n_failed} failed{reason}"
     assert lines[0] == "shapes, tinynet, ks"
     assert [line[:12] for line in lines[1:3]] == ["  images    ", "  classes   "]
@@ -163,11 +165,62 @@ def test_the_closing_summary_is_aligned_plain_text(runs: Runs) -> None:
         "1,234 used, 3 failed (class 0/0000.jpg: truncated and 2 more, in images.parquet)"
     )
     assert lines[3] == "  features  26 (1,001 constant)"
-    assert lines[-2] == (
+    assert lines[-6] == (
         "  seconds   images 0.4, embedding 61.2 (reused), distances 3.2, thresholds 0.2,"
         " analysis 0.3, all 65.3"
     )
-    assert lines[-1] == f"  page      {run.path / 'report.html'}"
+    assert lines[-5] == f"  page      {run.path / 'report.html'}"
+
+
+def unfolded(text: str) -> list[str]:
+    """Return the lines of a summary, with those that it was folded into joined again."""
+    return re.sub(r"\n {12}", " ", text).splitlines()
+
+
+def test_the_closing_summary_fits_a_terminal_and_ends_with_what_to_do_next(runs: Runs) -> None:
+    run = advised(runs.signed, "conv2")
+    lines = summary(run).splitlines()
+    assert len(lines) <= 24
+    assert max(len(line) for line in lines if str(run.path) not in line) <= 80
+    assert lines[-4:] == [
+        "next",
+        f"  python -m fnx show {run.path} --class '{run.classes['class_name'][0]}'",
+        f"  python -m fnx advise {run.path} --untrained",
+        f"  python -m fnx export {run.path} --layers conv2 --to features.parquet",
+    ]
+
+
+def test_the_layer_to_use_is_not_the_one_with_most_traces(runs: Runs) -> None:
+    told = unfolded(summary(advised(runs.signed, "conv2")))
+    said = "conv2: accuracy 70.0% ± 2.0%, the last layer 90.0%, chance 33.3%"
+    assert f"  use       {said}" in told
+    assert [line for line in told if line.startswith("  traces    most in ")]
+    assert not any("most in" in line for line in told if line.startswith("  use"))
+    last = unfolded(summary(advised(runs.signed, "fc3")))
+    assert "  use       fc3: accuracy 90.0% ± 2.0%, chance 33.3%" in last
+    none = unfolded(summary(advised(runs.signed, None)))
+    said = "no layer: none tells the classes apart better than chance 33.3%"
+    assert f"  use       {said}" in none
+    assert not any(line.startswith("  use") for line in summary(runs.signed).splitlines())
+
+
+def advised(run: Run, recommended: str | None) -> Run:
+    """Return a run with advice on its layers, the later the better."""
+    layers = run.features["layer"].unique(maintain_order=True).to_list()
+    rows = [
+        {
+            **{"entry": layer, "kind": "layer", "depth": depth, "features": 10},
+            **{"accuracy": 0.9 - 0.2 * (len(layers) - 1 - depth), "standard_error": 0.02},
+            **{"knn_accuracy": 0.5, "logme": -0.1, "recommended": layer == recommended},
+        }
+        for depth, layer in enumerate(layers)
+    ]
+    table = pl.DataFrame(rows, ENTRIES)
+    advice = Advice(table, recommended, "Because.", 1 / 3, "accuracy", 100)
+    held = {name: getattr(run, name) for name in ("classes", "features")}
+    made = Run(run.path, run.record, held)
+    vars(made).update(advice=advice)
+    return made
 
 
 @pytest.mark.parametrize(
