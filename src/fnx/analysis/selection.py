@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fnx.analysis.advice import CURVE
 from fnx.analysis.judging import Split, Task
 from fnx.analysis.probes import (
+    FLOOR,
     Floats,
     spectrum_of_features,
     spectrum_of_kernel,
@@ -135,7 +136,7 @@ def f_values(train: Any, owned: NDArray[np.bool_]) -> NDArray[np.float64]:
 def _decide(task: Task, split: Split, features: Any, chosen: NDArray[np.int64]) -> NDArray[Any]:
     """Fit a ridge to some features, and decide about the rows held out."""
     blocks = (
-        standardise(_dense(features[:, chosen[start : start + AT_ONCE]]), split.train)
+        standardise(_dense(features[:, chosen[start : start + AT_ONCE]]), split.train, FLOOR)
         for start in range(0, chosen.size, AT_ONCE)
     )
     if chosen.size <= split.train.size:
