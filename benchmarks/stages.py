@@ -1,16 +1,22 @@
-"""What a run costs beside its network, at the size of Caltech101; prints one line of JSON.
+"""What a run costs beside its network; prints one line of JSON.
 
-``python stages.py FOLDER [IMAGES]`` writes IMAGES photographs of 300 × 200 pixels in 101 classes
-(8,677) and an embedding of them as EfficientNet-Lite0 has it, 21,008 features and positions of made
-up numbers (1.1 GB), into FOLDER; what is there already is used again. The run is fnx's own, and
-finds the embedding. Then the pictures and the report are made again, each as often as said below:
+``python stages.py stages FOLDER [IMAGES]``, at the size of Caltech101, writes IMAGES (8,677)
+photographs of 300 × 200 pixels in 101 classes, and an embedding of them as EfficientNet-Lite0 has
+it, 21,008 features and positions of made up numbers (1.1 GB), into FOLDER; what is there already is
+used again. The run is fnx's own, and finds the embedding. Then pictures and report are made again:
 seconds of the clock and of the processor, children included.
+
+``python stages.py pictures FOLDER IMAGES_FOLDER ROUNDS WORDS…`` runs ``python -m fnx`` on a folder
+of photographs from nothing, with pictures and with ``report.pictures=none`` by turns, and compares
+the seconds of the processor of the whole processes.
 """
 
 from __future__ import annotations
 
 import json
 import resource
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -87,7 +93,22 @@ def processor() -> float:
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
-def main(folder: Path, count: int) -> dict[str, Any]:
+def pictures(folder: Path, images: Path, rounds: int, *words: str) -> dict[str, Any]:
+    """Seconds of whole runs, with and without pictures."""
+    seconds: dict[str, list[float]] = {"top": [], "none": []}
+    for _ in range(rounds):
+        for shown, taken in seconds.items():
+            shutil.rmtree(folder / "outputs", ignore_errors=True)
+            busy = processor()
+            keys = (f"dataset.root={images}", f"paths.outputs={folder}/outputs")
+            command = (sys.executable, "-m", "fnx", "dataset=folder", *keys, *words)
+            subprocess.run([*command, f"report.pictures={shown}"], check=True, capture_output=True)
+            taken.append(round(processor() - busy, 2))
+    ratios = [one / other for one, other in zip(*seconds.values(), strict=True)]
+    return {**seconds, "ratio": round(float(np.median(ratios)), 3), "ratios": ratios}
+
+
+def stages(folder: Path, count: int) -> dict[str, Any]:
     """Seconds of each stage."""
     from fnx import app
     from fnx.config.compose import compose
@@ -103,15 +124,15 @@ def main(folder: Path, count: int) -> dict[str, Any]:
     if not (run_dir / "run.json").is_file():
         app.run(config, run_dir)
 
-    def pictures() -> None:
+    def pictures_again() -> None:
         write_pictures(Run.open(run_dir), images, images, embedding, config)
 
-    def report() -> None:
+    def report_again() -> None:
         write_report(Run.open(run_dir), config.report)
 
     found: dict[str, Any] = {"features": embedding.manifest.features, "images": count}
-    stages: dict[str, Callable[[], None]] = {"pictures": pictures, "report": report}
-    for name, stage in stages.items():
+    again: dict[str, Callable[[], None]] = {"pictures": pictures_again, "report": report_again}
+    for name, stage in again.items():
         for _ in range(ROUNDS):
             start, busy = time.perf_counter(), processor()
             stage()
@@ -121,4 +142,8 @@ def main(folder: Path, count: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]), int((sys.argv[2:] or ["8677"])[0]))))
+    kind, place, *rest = sys.argv[1:]
+    if kind == "stages":
+        print(json.dumps(stages(Path(place), int((rest or ["8677"])[0]))))
+    else:
+        print(json.dumps(pictures(Path(place), Path(rest[0]), int(rest[1]), *rest[2:])))

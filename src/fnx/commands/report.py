@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -19,7 +19,13 @@ from typing import Any
 from fnx.analysis.record import RECORD
 from fnx.commands.show import last
 from fnx.config.checks import check_report
-from fnx.config.compose import compose, compose_keywords, recorded, reference_dataset
+from fnx.config.compose import (
+    compose,
+    compose_keywords,
+    load_plugins,
+    recorded,
+    reference_dataset,
+)
 from fnx.config.schema import Config, ReportConfig
 from fnx.embedding import Embedding, embed
 from fnx.errors import ConfigError, DataError, FnxError, reason, unknown
@@ -41,13 +47,14 @@ log = logging.getLogger(__name__)
 _FIXED = {
     "figures": "a report has figures",
     "top_k": "the tables of the run have it; run again, which finds the embedding",
+    "advice": "python -m fnx advise RUN gives other advice",
 }
 # Keys of the pictures, and those whose change needs the images again.
 _PICTURES = (
     *("pictures", "pictures_per_feature"),
     *("reference_dataset", "reference_limit_per_class", "reference_crops"),
 )
-_DRAWN = ("figures", "report", "report.html")
+_DRAWN = ("figures", "report", "report.html", "advice.html")
 _PICTURED = ("pictures", "top_images.parquet", "strongest.parquet", "strongest_images.parquet")
 
 
@@ -68,11 +75,13 @@ def main(arguments: Sequence[str]) -> None:
         DataError: no such run, or one that another process writes to.
     """
     words = _parser().parse_args(arguments).words
-    name = words.pop(0) if words and "=" not in words[0] else "last"
+    named = words and ("=" not in words[0] or Path(expand_user(words[0])).is_dir())
+    name = words.pop(0) if named else "last"
+    load_plugins()
     changes = _typed(words)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     start = time.perf_counter()
-    run = redraw(last() if name == "last" else expand_user(name), **changes)
+    run = _redraw(Run.open(last() if name == "last" else expand_user(name)), changes)
     seconds = f"drawn in {time.perf_counter() - start:.1f} s"
     sys.stdout.write(f"{printable(str(run.path / 'report.html'))} {seconds}\n")
     sys.stdout.flush()
@@ -139,6 +148,11 @@ def redraw(run: Run | str | Path, **changes: Any) -> Run:
     if changes:
         typed = compose_keywords({f"report.{name}": value for name, value in changes.items()})
         changes = {name: getattr(typed[0].report, name) for name in changes}
+    return _redraw(found, changes)
+
+
+def _redraw(found: Run, changes: Mapping[str, Any]) -> Run:
+    """Draw a report anew with the changes, whose values have their types; see `redraw`."""
     before = recorded(found.record.config)
     config = replace(before, report=replace(before.report, **{**changes, "figures": True}))
     check_report(found, config)
@@ -226,7 +240,7 @@ def _beside(path: Path) -> Iterator[tuple[Path, Path]]:
     with tempfile.TemporaryDirectory(prefix=".report-", dir=path) as temporary:
         folders = Path(temporary) / "drawn", Path(temporary) / "before"
         for folder in folders:
-            folder.mkdir()
+            folder.mkdir(exist_ok=True)
         yield folders
 
 
@@ -245,7 +259,7 @@ def _link(path: Path, drawn: Path, leave_out: Sequence[str]) -> None:
 
     numbers = Path("figures", f"{NAME}.parquet")  # which stand in for an embedding that is gone
     if (path / numbers).is_file():
-        (drawn / "figures").mkdir()
+        (drawn / "figures").mkdir(exist_ok=True)
         shutil.copyfile(path / numbers, drawn / numbers)
 
 

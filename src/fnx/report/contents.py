@@ -15,15 +15,16 @@ from fnx.utils.text import amount, plain
 FILE = "README.txt"
 _LARGEST = 3  # parts that a line names
 
-# What a part is, and how it comes back when it was removed.
+# What a part is, and whether ``python -m fnx report`` makes it again when it was removed.
 _PARTS = {
-    "report.html": ("the page; open it in a browser", "report"),
-    "report": ("what the page loads from the disk", "report"),
-    "figures": ("the figures, and the numbers that each draws", "report"),
-    "pictures": ("what activates each feature, and samples of each class", "report"),
-    "distances.npy": ("D of every feature and class, float32", None),
-    "distances_random.npy": ("the same under random labels, which t+ and t- come from", None),
-    "run.json": ("what was run, with what; a run without it is not finished", None),
+    "report.html": ("the page; open it in a browser", True),
+    "advice.html": ("the page of advice, beside it", True),
+    "report": ("what the page loads from the disk", True),
+    "figures": ("the figures, and the numbers that each draws", True),
+    "pictures": ("what activates each feature, and samples of each class", True),
+    "distances.npy": ("D of every feature and class, float32", False),
+    "distances_random.npy": ("the same under random labels, which t+ and t- come from", False),
+    "run.json": ("what was run, with what; a run without it is not finished", False),
 }
 _TABLES = "tables"
 
@@ -106,7 +107,7 @@ def write(run: Run) -> None:
 
 
 def _line(part: Part) -> str:
-    what, again = _PARTS.get(part.name, ("", None))
+    what, again = _PARTS.get(part.name, ("", False))
     if part.name == _TABLES:
         what = "images, classes, features, thresholds and so on: *.parquet"
     return f"{amount(part.bytes):>10} {'*' if again else ' '}{plain(part.name):<21} {what}".rstrip()

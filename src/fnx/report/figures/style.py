@@ -288,4 +288,7 @@ def _settle(figure: Figure) -> None:
 
 def _options(suffix: str) -> dict[str, Any]:
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(suffix)
-    return {"dpi": DPI, "bbox_inches": "tight", "pad_inches": 0.08, "metadata": undated}
+    options = {"dpi": DPI, "bbox_inches": "tight", "pad_inches": 0.08, "metadata": undated}
+    if suffix == "png":  # Pillow's own 6 takes 2 to 3 times as long for a tenth less
+        options["pil_kwargs"] = {"compress_level": 3}
+    return options

@@ -1,19 +1,20 @@
-"""The closing summary of a run in the terminal."""
+"""The closing summary of a run in the terminal: at most 24 lines of 80 characters of plain text."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 import textwrap
+from pathlib import Path
 
 from fnx.analysis import Run
-from fnx.analysis.advice import Advice
 from fnx.analysis.summary import summarize
 from fnx.report.terminal.terminal import encodable
-from fnx.report.text import by, origin, plain, things
+from fnx.report.text import by, origin, plain, shorten, things
+from fnx.report.verdict import verdict
 
-WIDTH = 80  # of a terminal that nobody made wider
-_NAMES = 12  # columns before what is said
+WIDTH = 80
+_NAMES = 12  # characters that names take, with the space around them
 
 
 def print_summary(run: Run) -> None:
@@ -23,43 +24,44 @@ def print_summary(run: Run) -> None:
 
 
 def summary(run: Run) -> str:
-    """Say what came out in a few aligned lines of plain text, and what one may want next."""
+    """Say what came out, and end with the commands that one would want next."""
     lines = [plain(f"{run.dataset}, {run.model}, {run.statistic}")]
-    for name, text in closing_facts(run):
-        # Nothing but blanks is a place to break a line, so that paths stay whole.
-        folded = textwrap.wrap(
-            plain(text), WIDTH - _NAMES, break_long_words=False, break_on_hyphens=False
+    for name, told in closing_facts(run):
+        lines += textwrap.wrap(
+            plain(told),
+            WIDTH,
+            initial_indent=f"  {name:<{_NAMES - 2}}",
+            subsequent_indent=" " * _NAMES,
+            break_long_words=False,  # a path or a name can be copied
+            break_on_hyphens=False,
         )
-        lines += [f"  {name:<9} {first}" for first in folded[:1] or [""]]
-        lines += [" " * _NAMES + rest for rest in folded[1:]]
     return "\n".join([*lines, "next", *(f"  {command}" for command in next_commands(run))])
 
 
 def next_commands(run: Run) -> list[str]:
-    """Return three commands that go on from a run."""
-    folder = shlex.quote(plain(str(run.path)))
-    name = shlex.quote(plain(run.classes["class_name"][0]))
-    advised = run.advice.advised if run.advice is not None else None
+    """Return three commands that go on from a run: look at a class, choose a layer, take features.
+
+    Where a layer was advised already, the second compares the run with others.
+    """
+    folder = shlex.quote(plain(str(_short(run.path))))
+    first = run.top_features.filter(sign="+", rank=1).sort("distance", descending=True)
+    name = run.classes["class_name"][first["class_id"][0] if first.height else 0]
+    second = f"compare {folder} OTHER_RUN" if run.advice else f"advise {folder}"
+    advised = run.advice.advised if run.advice else None
     of_layer = advised is not None and advised["kind"] == "layer"
     layer = f" --layers {shlex.quote(plain(advised['entry']))}" if advised and of_layer else ""
-    return [
-        f"python -m fnx show {folder} --class {name}",
-        f"python -m fnx advise {folder}{'' if run.of_array else ' --untrained'}",
-        f"python -m fnx export {folder}{layer} --to features.parquet",
-    ]
+    commands = (
+        f"show {folder} --class {shlex.quote(plain(name))}",
+        second,
+        f"export {folder}{layer} --to features.parquet",
+    )
+    return [f"python -m fnx {command}" for command in commands]
 
 
-def advised(advice: Advice) -> str:
-    """Say which layer to use, with its accuracy, that of the last one, and chance."""
-    row = advice.advised
-    chance = f"chance {advice.chance:.1%}"
-    if row is None:
-        return f"no layer: none tells the classes apart better than {chance}"
-    told = f"{row['entry']}: {advice.measure} {row['accuracy']:.1%} ± {row['standard_error']:.1%}"
-    last = advice.table.filter(kind="layer").row(-1, named=True)
-    if last["entry"] != row["entry"]:
-        told += f", the last layer {last['accuracy']:.1%}"
-    return f"{told}, {chance}"
+def _short(path: Path) -> Path:
+    """Return a path as seen from the working directory if it lies below it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def closing_facts(run: Run) -> list[tuple[str, str]]:
@@ -79,12 +81,11 @@ def closing_facts(run: Run) -> list[tuple[str, str]]:
         (
             f"t{sign}",
             f"{kept.threshold:{'' if run.neutral else '+'}.3f} keeps {kept.kept:,.0f} features per"
-            f" class {by(run, sign)}; random labels keep {kept.kept_random:,.0f}",
+            f" class {by(run, sign)}, random labels {kept.kept_random:,.0f}",
         )
         for sign, kept in found.kept.items()
     ]
-    if run.advice is not None:
-        facts.append(("use", advised(run.advice)))
+    facts.append(("verdict", " ".join(filter(None, verdict(found, run.advice)))))
     facts.append(("traces", "most in " + ", ".join(found.top_layers()["layer"])))
     seconds = run.record.seconds
     stages = [
@@ -93,7 +94,10 @@ def closing_facts(run: Run) -> list[tuple[str, str]]:
     ]
     facts.append(("seconds", ", ".join([*stages, f"all {sum(seconds.values()):,.1f}"])))
     page = run.path / "report.html"
-    return [*facts, ("page", str(page)) if page.is_file() else ("tables", str(run.path))]
+    return [
+        *facts,
+        ("page", str(_short(page))) if page.is_file() else ("tables", str(_short(run.path))),
+    ]
 
 
 def _reasons(run: Run) -> str:
@@ -102,4 +106,5 @@ def _reasons(run: Run) -> str:
         return ""
     first = failed.row(0, named=True)
     more = f" and {failed.height - 1:,} more, in images.parquet" if failed.height > 1 else ""
-    return f" ({first['path']}: {first['error']}{more})"
+    told = f"{shorten(first['path'], 60)}: {shorten(first['error'], 80)}"
+    return f" ({told}{more})"
