@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-.PHONY: help setup run test test-all coverage mutants lint types format bench docs wheel clean
+.PHONY: help setup run test test-all coverage mutants lint types format bench docs wheel dist clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -24,15 +24,16 @@ setup: $(STAMP) ## Make .venv and install fnx into it
 run: $(STAMP) ## Run the embedded default: real weights on real images, no network
 	$(BIN)/python -m fnx
 
-# One thread for each of the two processes: more would wait for each other.
-test: $(STAMP) ## Run the tests (a few minutes, two files at a time; ARGS= for pytest)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+# One thread for each of the two processes: more would wait for each other. One that has no tests
+# left takes some of the other's, so that a file of long ones does not end the run alone.
+test: $(STAMP) ## Run the tests (a few minutes, two at a time; ARGS= for pytest)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 test-all: $(STAMP) ## Run the tests, the slow ones too
 	$(BIN)/python -m pytest -m 'slow or not slow'
 
 coverage: $(STAMP) ## Run the tests and list the branches that none enters
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-context=test --cov-report=term --junit-xml=.coverage.xml
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-context=test --cov-report=term --junit-xml=.coverage.xml
 
 mutants: $(STAMP) ## Change the code at random places and list what no test notices (SEED=, NUMBER=, BELOW=)
 	test -f .coverage.xml || $(MAKE) coverage
@@ -59,6 +60,10 @@ docs: $(STAMP) ## Build the documentation into site/: run its notebooks, check i
 
 wheel: $(STAMP) ## Build the wheel into dist/
 	$(BIN)/python -m hatchling build --target wheel
+
+dist: $(STAMP) ## Build wheels and source distributions of fnx and its plugin packages into dist/
+	$(BIN)/python -m hatchling build --directory $(CURDIR)/dist
+	for plugin in plugins/*/; do (cd $$plugin && $(CURDIR)/$(BIN)/python -m hatchling build --directory $(CURDIR)/dist) || exit 1; done
 
 clean: ## Remove what the targets made, but not outputs/
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

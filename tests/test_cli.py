@@ -5,19 +5,20 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from polars.exceptions import ComputeError
 from tests.utils.test_ending import SIGNALS
@@ -56,7 +57,7 @@ def fnx(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProce
         (["statistic.bins=0"], "fnx: statistic.bins=0: must lie in 1 … 65,536\n"),
         (
             ["shwo"],
-            "fnx: unknown command 'shwo' (did you mean 'show'?); allowed: cache, compare",
+            "fnx: unknown command 'shwo' (did you mean 'show'?); allowed: advise, cache",
         ),
         (["show", "nowhere"], "fnx show: "),
         (["datasets", "paths.date=x"], "fnx datasets: unknown key of paths 'date' (did you mean"),
@@ -269,7 +270,7 @@ def test_the_config_is_shown_without_running(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ran]:
+def ran(command_line: object, monkeypatch: pytest.MonkeyPatch) -> Ran:
     """Let the command line be called in this process: what it runs is noted, not done."""
     noted: Ran = []
 
@@ -281,17 +282,7 @@ def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ran]:
     app = SimpleNamespace(run=run)
     monkeypatch.setitem(sys.modules, "fnx.app", app)
     monkeypatch.setattr("fnx.app", app, raising=False)
-    for name in ("_refused", "_told_to_end"):
-        monkeypatch.setattr(cli, name, None)
-    # It would end the tests seconds after one that raises a signal.
-    monkeypatch.setattr(cli, "ended_when_told", lambda _: nullcontext())
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    monkeypatch.chdir(tmp_path)
-    root = logging.getLogger()
-    level, handlers = root.level, root.handlers[:]
-    yield noted
-    root.setLevel(level)
-    root.handlers[:] = handlers
+    return noted
 
 
 def start(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
@@ -584,3 +575,37 @@ def test_the_process_of_a_launcher_hands_its_error_on(
     cli.job(SimpleNamespace())
     assert cli._refused == ["no images"]
     assert capsys.readouterr().err == "fnx: no images\n"
+
+
+@pytest.mark.parametrize("terminal", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_run_is_plain_in_a_pipe_and_on_a_terminal_without_colours(
+    tmp_path: Path, *, terminal: bool
+) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(40, 6)))
+    (tmp_path / "y.txt").write_text("a\nb\n" * 20)
+    words = ["dataset=array", "dataset.file=x.npy", "dataset.labels=y.txt", "report=tables"]
+    command = [sys.executable, "-m", "fnx", *words, "logger=none"]
+    environment = {key: value for key, value in os.environ.items() if key != "DISPLAY"}
+    if terminal:
+        environment |= {"TERM": "dumb", "NO_COLOR": "1"}
+        ours, its = pty.openpty()
+        with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=its, stderr=its):
+            os.close(its)
+            written = b""
+            with suppress(OSError):  # the end of a terminal on Linux
+                while part := os.read(ours, 4096):
+                    written += part
+        os.close(ours)
+    else:
+        environment |= {"TERM": "xterm-256color"}
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, check=True
+        )
+        written = done.stderr + done.stdout
+        assert b"\r" not in written
+    assert not set(written) & {*range(8), *range(11, 13), *range(14, 32)}  # but tabs and line ends
+    lines = written.decode().splitlines()
+    assert lines[-4:-3] == ["next"]
+    assert [line.split()[:4] for line in lines[-3:]] == [
+        ["python", "-m", "fnx", command] for command in ("show", "compare", "export")
+    ]

@@ -129,13 +129,13 @@ NOTEBOOKS = [
     for page in PAGES
     if "\nnotebook: true\n" in (DOCS / page).read_text()[:99]
 ]
-# These build a network, which `make docs` runs too.
-SLOW = {"tutorials/photographs", "tutorials/two-networks"}
+# The others build a network or draw a page; `make docs` runs them all.
+QUICK = {"tutorials/statistic"}
 
 
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(p, marks=[pytest.mark.slow] if p in SLOW else []) for p in NOTEBOOKS],
+    [pytest.param(p, marks=[] if p in QUICK else [pytest.mark.slow]) for p in NOTEBOOKS],
 )
 def test_notebooks_run(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restored_registry: None

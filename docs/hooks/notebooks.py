@@ -118,7 +118,7 @@ def _run(text: str) -> Notebook:
     source = nbformat.writes(notebook)
     NotebookClient(
         notebook,
-        timeout=300,
+        timeout=900,
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
@@ -159,4 +159,6 @@ def _shown(stem: str, number: int, index: int, output: Any) -> str:
 
 
 def _text(text: str) -> str:
+    """Return a text as HTML, without the colours that a terminal would show."""
+    text = re.sub(r"\x1b\[[\d;]*m", "", text)
     return f'<div class="fnx-output"><pre>{html.escape(text.rstrip())}</pre></div>'

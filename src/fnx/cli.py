@@ -28,6 +28,7 @@ from fnx.utils.lock import sole_use
 from fnx.utils.redact import clean_logs, redact_files, redacted
 from fnx.utils.streams import flush_output, prepare_streams
 from fnx.utils.text import plain
+from fnx.utils.version import fnx_version
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -64,6 +65,9 @@ def main() -> None:
     if words and words[0] in COMMANDS:
         return command(words[0], words[1:])
     with exit_codes("fnx"):
+        if "--version" in words:  # Hydra would tell its own
+            sys.stdout.write(f"fnx {fnx_version()}\n")
+            return None
         if words and re.fullmatch(r"[a-z]\w*", words[0]):
             raise ConfigError(f"{unknown('command', words[0], COMMANDS)}, or KEY=VALUE")
         _run(words)

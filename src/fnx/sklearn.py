@@ -20,7 +20,7 @@ from fnx.statistics.engine import all_distances
 from fnx.statistics.labels import Labels
 from fnx.statistics.null import Null, null
 from fnx.thresholds import Side, Thresholds, find_thresholds
-from fnx.thresholds.selection import best, best_per_class, beyond, scores_of
+from fnx.thresholds.selection import best, best_per_class, kept, scores_of
 
 FLOATS = (np.float64, np.float32)
 SPARSE = ("csc", "csr")
@@ -168,8 +168,9 @@ class DistanceSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         self.thresholds_ = None
         if self.k is None:
             self.distances_, self.thresholds_ = self._find_thresholds(X, labels, entry, groups)
-            ends = (self.thresholds_.plus, self.thresholds_.minus)
-            mask: NDArray[np.bool_] = beyond(self.distances_, *map(_limit, ends)).any(axis=1)
+            plus, minus = self.thresholds_.plus, self.thresholds_.minus
+            t_minus = None if minus is None else _limit(minus)
+            mask = kept(self.distances_, _limit(plus), t_minus)
         else:
             self.distances_ = _distances(X, labels, entry, self.statistic_params)[0]
             if self.per_class:
@@ -217,7 +218,7 @@ class DistanceSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             **parameters,
         )
 
-    def _get_support_mask(self) -> NDArray[np.bool_]:
+    def _get_support_mask(self) -> Any:
         check_is_fitted(self)
         return self._mask
 
@@ -287,7 +288,5 @@ def _distances(
     return values
 
 
-def _limit(side: Side | None) -> NDArray[np.float64] | None:
-    if side is None:
-        return None
+def _limit(side: Side) -> NDArray[np.float64]:
     return np.asarray(side.threshold if side.by_class is None else side.by_class, np.float64)

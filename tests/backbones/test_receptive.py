@@ -224,6 +224,7 @@ NETWORKS: dict[str, nn.Module] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_layer_depends_on_its_boxes(name: str) -> None:
     net = NETWORKS[name]

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import pytest
+from tests.analysis.comparison.advices import advice
 from tests.analysis.comparison.two_networks import D, give_embedding, network
 from tests.report.synthetic import Synthetic, write_run
 
@@ -230,9 +231,17 @@ def test_two_networks_on_the_same_images_are_compared_by_layers_and_units(
     give_embedding(runs[0], values)
     turned = values[:, 2:] @ np.linalg.qr(rng.normal(size=(3, 3)))[0]
     give_embedding(runs[1], np.hstack([turned, rng.normal(size=(30, 2))]))
+    advice([0.30, 0.70, 0.6], 1).write(runs[0].path)
+    advice([0.71, 0.60, 0.6], 0).write(runs[1].path)
     paths, out = [str(run.path) for run in runs], tmp_path / "out"
     command("compare", [*paths, "--out", str(out), "--formats", "png"])
     printed = capsys.readouterr().out
+    assert re.search(r"1 +l1 +20 +70\.0 ± 2\.0 +10\.0 +–", printed)
+    best = (
+        "Best for zoo: zoo, b with l0 (10 features), 71.0 % accuracy ± 2.0. As good, within one"
+        " standard error: zoo, a with l1 (20 features), 70.0 %."
+    )
+    assert best in " ".join(printed.split())
     assert re.search(r"1 : 2 +30 +1\.000 +late : x", printed)
     assert re.search(r"1 +late/0 +2 +x/2 +1\.000 +bee +\+0\.600 +\+0\.600", printed)
     pair = pl.read_parquet(out / "networks.parquet").row(0, named=True)
@@ -241,11 +250,16 @@ def test_two_networks_on_the_same_images_are_compared_by_layers_and_units(
     for name, height in (("cka", 4), ("matched_layers", 2), ("matched_units", 4)):
         table = pl.read_parquet(out / f"{name}.parquet")
         assert table.height == pl.read_csv(out / f"{name}.csv").height == height
-    for name in ("cka", "matched_layers"):
+    assert pl.read_parquet(out / "probes.parquet")["entry"].to_list() == ["l1", "l0"]
+    assert pl.read_csv(out / "probe_accuracy.csv").height == 6
+    for name in ("cka", "matched_layers", "probe_accuracy"):
         assert (out / f"{name}.png").stat().st_size > 5000
     page = (out / "compare.html").read_text()
     answer = "zoo, a and zoo, b have 30 images in common; their most alike layers are late and x"
     assert f"{answer} (linear CKA 1.00; of the last layers {pair['cka_last']:.2f})" in page
+    assert f"<li>{best}</li>" in page
+    assert page.index('<section id="probes">') < page.index('id="probe_accuracy"')
+    assert '<td class="n">70.0 ± 2.0</td>' in page
     section = page[page.index('<section id="networks">') : page.index('<section id="settings">')]
     assert "&lt;y&gt;" in section
     assert 'href="#networks"' in page
@@ -253,6 +267,7 @@ def test_two_networks_on_the_same_images_are_compared_by_layers_and_units(
     assert "Of 4 pairs of units that are each other's best" in html.unescape(section)
 
     shutil.rmtree(tmp_path / "embedding-b")
+    (runs[1].path / "advice.json").unlink()
     compared = gather([Run.open(path) for path in paths])
     stream = io.StringIO()
     Terminal(stream).print(summary(compared, out))
@@ -261,5 +276,10 @@ def test_two_networks_on_the_same_images_are_compared_by_layers_and_units(
     assert told in printed
     assert re.search(r"1 : 2 30 - - - 1\.000", printed)
     page = html.unescape(render(compared, {}, out, ()))
+    lacking = f"no advice: python -m fnx advise {runs[1].path}"
+    assert f"[2] {lacking}" in printed
+    assert lacking in page
+    assert "1 of the 2 runs has no advice on which layer to use: python -m fnx advise RUN." in page
+    assert "Best for" not in page
     assert told[4:] in page
     assert "Of 4 pairs of units that are each other's best" in page

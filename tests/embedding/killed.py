@@ -19,7 +19,7 @@ from fnx.config.compose import compose
 from fnx.embedding import Embedding, embed, extraction, store
 from fnx.images import open_images
 
-ROWS_PER_SHARD = 16
+ROWS_PER_SHARD = 8
 
 
 def child(outputs: Path, words: list[str], written: Path) -> None:

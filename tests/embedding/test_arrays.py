@@ -51,12 +51,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "labels.npy", LABELS)
     np.save(folder / "concepts.npy", np.stack([table["tall"], table["small"]], axis=1))
     (folder / "labels.txt").write_text("\n".join(LABELS))
-    with warnings.catch_warnings(), pd.option_context("future.infer_string", False):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # AnnData writes no texts as pandas 3 holds them
-        obs = pd.DataFrame({"kind": pd.Categorical(LABELS)}, [f"cell{i}" for i in range(N)])
-        data = anndata.AnnData(sparse.csr_matrix(VALUES), obs, pd.DataFrame(index=NAMES))
-        data.obsm["X_pca"], data.layers["twice"] = VALUES[:, :2], VALUES * 2
-        data.write_h5ad(folder / "cells.h5ad")
+        with pd.option_context("future.infer_string", False):
+            obs = pd.DataFrame({"kind": pd.Categorical(LABELS)}, [f"cell{i}" for i in range(N)])
+            data = anndata.AnnData(sparse.csr_matrix(VALUES), obs, pd.DataFrame(index=NAMES))
+            data.obsm["X_pca"], data.layers["twice"] = VALUES[:, :2], VALUES * 2
+            data.write_h5ad(folder / "cells.h5ad")
     return folder
 
 

@@ -125,6 +125,15 @@ def test_blocks_are_put_together_in_order(
         assert stored["class_name"].tolist() == LABELS.tolist()
 
 
+def test_no_text_is_a_formula_to_a_spreadsheet(tmp_path: Path) -> None:
+    held = [["=1+1"], [], ["@x"]] * 3
+    embedding = fnx.Embedding.from_array(VALUES, held, feature_names=NAMES)
+    own = run(tmp_path / "run", embedding=embedding, images=embedding.images)
+    lines = fnx.export(own, tmp_path / "t.csv", features=1).read_text().splitlines()
+    assert "'=1+1,'@x" in lines[0]
+    assert lines[1].split(",")[2] == "'=1+1"
+
+
 def test_an_anndata_file_is_what_scanpy_reads(made: Run, tmp_path: Path) -> None:
     data = anndata.read_h5ad(fnx.export(made, tmp_path / "t.h5ad"))
     np.testing.assert_array_equal(data.X, VALUES[:, [0, 1, 3, 4]])
@@ -235,6 +244,9 @@ def test_the_command(
     assert pl.read_parquet(file).columns == [*ABOUT, "conv/1", "fc/5", "fc/7"]
     main([*words, "all", "--force"])
     assert pl.read_parquet(file).width == 10
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="no finished run below outputs/"):
+        main(["last", "--to", "t.csv"])
     with pytest.raises(SystemExit, match="2"):
         main([*words, "some"])
     assert "'some' is not kept, all, or a number of features" in capsys.readouterr().err

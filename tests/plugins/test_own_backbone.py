@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,10 @@ def workplace(tmp_path: Path) -> Path:
     return write_files(PAGE, tmp_path)
 
 
-def test_its_command_runs_with_weights_of_a_format_of_ones_own(workplace: Path) -> None:
+@pytest.mark.usefixtures("restored_registry")
+def test_its_command_runs_with_weights_of_a_format_of_ones_own(
+    workplace: Path, command_line: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(0)
     shapes = {"0.weight": (8, 3, 5, 5), "0.bias": 8, "2.weight": (16, 8, 3, 3), "2.bias": 16}
     shapes |= {"4.weight": (10, 16 * 12 * 12), "4.bias": 10}
@@ -36,9 +38,9 @@ def test_its_command_runs_with_weights_of_a_format_of_ones_own(workplace: Path) 
     np.savez(workplace / "mine.npz", **weights)
     (command,) = (text.split() for kind, _, text in blocks(PAGE) if kind == "sh")
     quick = ["dataset.limit_per_class=3", "logger=none", "report.formats=[png]", "trainer=cpu"]
-    words = [sys.executable, *command[1:], *quick, "hydra.run.dir=run"]
-    done = subprocess.run(words, cwd=workplace, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert command[:3] == ["python", "-m", "fnx"]
+    monkeypatch.delenv("FNX_PLUGINS", raising=False)
+    command_line(*command[3:], *quick, "hydra.run.dir=run")
     run = workplace / "run"
     record = json.loads((run / "run.json").read_text())
     assert record["model"] == "mine"

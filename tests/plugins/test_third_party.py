@@ -124,10 +124,12 @@ def test_distances_are_computed_with_it(installed: Path, tmp_path: Path) -> None
 
 
 def test_a_whole_run_with_it(installed: Path, tmp_path: Path) -> None:
-    from tests.conftest import TINY
-
-    words = ("statistic=minkowski", "statistic.parameter=3", "report=tables")
-    done = call(installed, tmp_path, "-m", "fnx", *TINY, *words)
+    np.save(tmp_path / "values.npy", np.random.default_rng(0).normal(size=(20, 9)))
+    np.save(tmp_path / "labels.npy", np.repeat(["a", "b"], 10))
+    # No network takes part, so that torch and the like need not be imported.
+    words = ("dataset=array", "dataset.file=values.npy", "dataset.labels=labels.npy", "logger=none")
+    words += ("statistic=minkowski", "statistic.parameter=3", "report=tables")
+    done = call(installed, tmp_path, "-m", "fnx", *words)
     assert done.returncode == 0, done.stderr
     (record,) = tmp_path.glob("outputs/runs/*/*/run.json")
     statistic = json.loads(record.read_text())["statistic"]

@@ -206,6 +206,7 @@ def masked(values: Any, *places: Any) -> Any:
     return array
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass")  # numpy.asmatrix asks for it
 @pytest.mark.parametrize("name", ["dask", "sparse", "torch", "grad", "bfloat16", "polars", "pandas",
                                   "Float32", "objects", "h5py", "unmasked", "matrix"])  # fmt: skip
 def test_arrays_of_any_library_give_the_same(

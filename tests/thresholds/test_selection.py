@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fnx.thresholds import counting
-from fnx.thresholds.selection import best, best_per_class, beyond, scores_of
+from fnx.thresholds.selection import best, best_per_class, kept, scores_of
 
 D = np.float32([[0.3, -0.4], [0.30000003, 0.0], [-0.9, 0.2], [0.0, 0.5]])
 
@@ -17,11 +17,13 @@ def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(counting, "BLOCK_VALUES", 1)
 
 
-def test_beyond_is_strict_and_in_the_type_of_the_distances() -> None:
-    found = beyond(D, np.array([0.3, 0.2]), np.array([-0.9, -0.3]))
-    assert found.tolist() == [[False, True], [True, False], [False, False], [False, True]]
-    assert not beyond(D, np.array([np.inf, np.inf])).any()
-    assert beyond(D, np.float64(0.25)).any(axis=1).tolist() == [True, True, False, True]
+def test_kept_is_strictly_beyond_in_the_type_of_the_distances() -> None:
+    plus, minus = np.array([0.3, 0.5]), np.array([-0.9, -0.5])
+    assert kept(D, plus).tolist() == [False, True, False, False]
+    assert kept(D, plus, minus).tolist() == [False, True, False, False]
+    assert kept(D, plus, minus + 0.11).tolist() == [True, True, True, False]
+    assert kept(D, np.float64(0.25)).tolist() == [True, True, False, True]
+    assert not kept(D, np.array([np.inf, np.inf]), np.array([-np.inf, -np.inf])).any()
 
 
 def test_scores_are_how_far_the_farthest_lies_from_neutral() -> None:

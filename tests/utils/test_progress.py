@@ -38,3 +38,12 @@ def test_a_bar_may_be_off_or_late(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_bar("a\x1b[31m", total=2, unit="x"):
         pass
     assert "a?[31m:" in capsys.readouterr().err
+
+
+def test_a_bar_in_a_pipe_is_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with progress_bar("reading", total=2, unit="images") as bar:
+        bar.update(2)
+    lines = sys.stderr.getvalue().splitlines(keepends=True)  # type: ignore[attr-defined]
+    assert [line[:13] for line in lines] == ["reading:   0%", "reading: 100%"]
+    assert all("\r" not in line and line.endswith("\n") for line in lines)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
-import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -157,8 +156,16 @@ def test_files_that_match_are_rewritten_if_they_hold_a_secret(tmp_path: Path) ->
     assert (tmp_path / "clean.yaml").stat().st_ino == before.st_ino
 
 
-def test_a_run_leaves_no_secret(tmp_path: Path, tiny_words: tuple[str, ...]) -> None:
+def test_a_run_leaves_no_secret(
+    command_line: Callable[..., None],
+    tiny_words: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     secrets = {"WANDB_API_KEY": "k" * 40, "HF_TOKEN": "hf_verysecrettoken", "GH_PAT": "pat-word"}
+    for name, secret in secrets.items():
+        monkeypatch.setenv(name, secret)
     address = "https://me:open-sesame@127.0.0.1:9/w.pth?token=in-the-query"
     words = [*tiny_words, f"paths.outputs={tmp_path}/outputs", "dataset.limit_per_class=2"]
     words += [
@@ -168,26 +175,14 @@ def test_a_run_leaves_no_secret(tmp_path: Path, tiny_words: tuple[str, ...]) -> 
         "logger=wandb",
         "report=tables",
     ]
-    command = [sys.executable, "-m", "fnx", *words]
-
-    def run(*more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*command, *more],
-            cwd=tmp_path,
-            env={**os.environ, **secrets},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-
-    done = run()
-    assert done.returncode == 0, done.stderr
-    failing = run("model.weights.source=url", f"model.weights.folder={tmp_path}/weights")
-    assert failing.returncode == 2
-    assert "127.0.0.1" in failing.stderr
+    command_line(*words)
+    of_the_run = capfd.readouterr()
+    with pytest.raises(SystemExit, match="2"):
+        command_line(*words, "model.weights.source=url", f"model.weights.folder={tmp_path}/weights")
+    failing = capfd.readouterr()
+    assert "127.0.0.1" in failing.err
     hidden = ["open-sesame", "in-the-query", *secrets.values()]
-    for said in (done.stdout, done.stderr, failing.stdout, failing.stderr):
+    for said in (*of_the_run, *failing):
         assert not [secret for secret in hidden if secret in said], said
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert {"run.json", "run.log", "overrides.yaml"} <= {file.name for file in files}

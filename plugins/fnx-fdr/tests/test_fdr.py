@@ -362,3 +362,14 @@ def test_their_defaults():
 
 def registered(name):
     return thresholds.get(name).bind({})
+
+
+@pytest.mark.parametrize("null", ["exact", "bridge", "permutation"])
+def test_it_chooses_features_in_scikit_learn(null):
+    values, labels = simulate(np.random.default_rng(0), effect=3.0, true=2)
+    chosen = fnx.sklearn.DistanceSelector(
+        threshold="benjamini_hochberg", threshold_params={"null": null, "permutations": 20}
+    ).fit(values, labels)
+    assert chosen.get_support(indices=True).tolist()[:2] == [0, 1]
+    assert chosen.get_support().sum() <= 3
+    assert chosen.thresholds_.plus.by_class.shape == (3,)

@@ -24,6 +24,7 @@ from fnx.analysis.advice import ALL, FULL_NETWORK, Advice
 from fnx.analysis.detectors import Embedded, detectors
 from fnx.analysis.judging import Task, make_task
 from fnx.analysis.probes import (
+    FLOOR,
     Floats,
     Spectrum,
     axes_of_features,
@@ -47,7 +48,7 @@ LOW, HIGH = -0.25, 0.15
 Embedding for Convolutional Neural Networks, 2018)."""
 
 CURVE_ROWS = 500  # at most, of the curve and of the detectors
-_VALUES_AT_ONCE = 1 << 24  # of a layer, read together
+_VALUES_AT_ONCE = 1 << 25  # of the rows that are looked at, and of all rows
 _MEMORY_SHARE = 0.25  # of what is free, at most
 
 
@@ -106,7 +107,7 @@ def advise(
     task = make_task(embedding, images, folds, groups, seed)
     columns = open_columns(embedding.features)
     layers = _layers(embedding.feature_table)
-    own = _Probing(task, columns)
+    own = Probing(task, columns)
     workers = _workers(task, len(layers))
     cores = os.cpu_count() or 1
     with (
@@ -148,7 +149,7 @@ def _workers(task: Task, layers: int) -> int:
 
 
 @dataclass
-class _Probing:
+class Probing:
     """Probes layers, and adds each to the kernels of the full-network embedding.
 
     Attributes:
@@ -176,13 +177,13 @@ class _Probing:
         for block in read_blocks(self.columns, task.rows, layer.start, layer.stop, narrow):
             raw += block @ block.T
             for number, train in enumerate([*(one.train for one in task.splits), task.fitted]):
-                scores = standardise(block, train)
-                signs = discretise(scores)
+                signs = discretise(standardise(block, train))
                 product = signs @ signs.T
                 with self._lock:  # sums of integers, whose order does not matter
                     self.ternary[number] += product
                 if number == len(task.splits):
                     continue
+                scores = standardise(block, train, FLOOR)
                 if narrow:
                     held_out = task.splits[number].held_out
                     spectra.append(spectrum_of_features(scores[train], scores[held_out]))
@@ -249,23 +250,22 @@ def discretise(scores: Floats) -> Floats:
 
 
 def read_blocks(
-    columns: Columns, rows: NDArray[Any], start: int, stop: int, whole: bool
+    columns: Columns, rows: NDArray[Any], start: int, stop: int, whole: bool = False
 ) -> Iterator[Floats]:
     """Yield some rows of some columns, `whole` or as many columns at a time as memory holds."""
-    width = max(1, _VALUES_AT_ONCE // (columns.n_rows * columns.width)) * columns.width
-    blocks = (
-        read_rows(columns, rows, first, min(first + width, stop))
-        for first in range(start, stop, width)
-    )
-    if whole:
-        blocks = iter([np.concatenate(list(blocks), axis=1)])
-    yield from blocks
+    width = stop - start if whole else max(1, _VALUES_AT_ONCE // rows.size)
+    for first in range(start, stop, width):
+        yield read_rows(columns, rows, first, min(first + width, stop))
 
 
 def read_rows(columns: Columns, rows: NDArray[Any], start: int, stop: int) -> Floats:
     """Return some rows of some columns, dense."""
-    block = columns.block(start, stop)[rows]
-    return np.asarray(block.toarray() if hasattr(block, "toarray") else block)
+    width = max(1, _VALUES_AT_ONCE // (columns.n_rows * columns.width)) * columns.width
+    parts = [
+        columns.block(first, min(first + width, stop))[rows] for first in range(start, stop, width)
+    ]
+    dense = [part.toarray() if hasattr(part, "toarray") else part for part in parts]
+    return np.concatenate(dense, axis=1)
 
 
 @dataclass(frozen=True)
@@ -300,9 +300,7 @@ def _explain(
     if sparse:
         features: Any = columns.block(0, columns.n_columns)[task.rows].tocsc()
     else:
-        features = np.concatenate(
-            list(read_blocks(columns, task.rows, 0, columns.n_columns, whole=False)), axis=1
-        )
+        features = read_rows(columns, task.rows, 0, columns.n_columns)
     curve = selection_curve(task, features, seed)
     if advice.recommended is None:
         return dataclasses.replace(advice, curve=curve)

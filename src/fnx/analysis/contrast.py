@@ -192,8 +192,6 @@ def _measure(
     run: Run, columns: _Rows, inside: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], pl.DataFrame]:
     """Return D (F,) of the first class against the second, and the thresholds of random labels."""
-    load_installed()
-    parameters = {key: value for key, value in run.record.statistic.items() if key != "name"}
     codes = (~inside).astype(np.int32)  # the first class is 0
     together = groups(run.images)
     if together is not None:
@@ -204,13 +202,7 @@ def _measure(
         )
     except DataError:  # groups that have no others of their size among the two classes
         random_labels = np.empty((0, codes.size), np.int32)
-    found = all_distances(
-        columns,
-        np.vstack([codes, random_labels]),
-        2,
-        statistics.get(run.statistic),
-        parameters,
-    ).values[:, :, 0]
+    found = _distances(run, columns, np.vstack([codes, random_labels]))[:, :, 0]
     real, random = found[0], found[1:]
     if not len(random):
         return real, _no_thresholds()
@@ -222,6 +214,31 @@ def _measure(
         if side is not None and sign in run.limits
     ]
     return real, pl.DataFrame(rows, schema=_no_thresholds().schema, orient="row")
+
+
+def between(
+    run: Run, values: NDArray[Any], inside: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the run's statistic (F,) of some examples against the others, and of these against it.
+
+    Args:
+        run: the run whose statistic it is.
+        values: (n, F) of the examples of two classes.
+        inside: (n,) which of them are of the first.
+    """
+    forth, back = _distances(run, values, (~inside).astype(np.int32)[None], threads=1)[0].T
+    return forth, back
+
+
+def _distances(
+    run: Run, features: Any, labellings: NDArray[np.int32], threads: int | None = None
+) -> NDArray[np.float32]:
+    """Return the run's statistic (L, F, 2) of two classes, 0 and 1."""
+    load_installed()
+    parameters = {key: value for key, value in run.record.statistic.items() if key != "name"}
+    entry = statistics.get(run.statistic)
+    found = all_distances(features, labellings, 2, entry, parameters, threads=threads)
+    return np.asarray(found.values)
 
 
 def _told_of(

@@ -17,6 +17,7 @@ Floats = NDArray[np.floating[Any]]
 STRENGTHS = 10.0 ** np.arange(-3.0, 3.5, 0.5)
 """Of the ridge, in units of the mean squared length of a centred training row."""
 
+FLOOR = 0.5  # of the spread of a column, for the ridge: see `standardise`
 NEIGHBOURS = 5
 MARGIN = 1e-12  # eigenvalues below this share of the largest are rounding
 
@@ -38,15 +39,23 @@ class Spectrum:
     others: Floats
 
 
-def standardise(block: Floats, train: NDArray[Any]) -> Floats:
+def standardise(block: Floats, train: NDArray[Any], floor: float = 0.0) -> Floats:
     """Return the z-scores of columns by the mean and spread of their training rows alone.
 
     A column that is constant there is 0 everywhere.
+
+    Args:
+        block: (N, F).
+        train: the training rows.
+        floor: in units of the median spread of the columns: a spread is taken for at least that
+            much, so that a unit which hardly ever fires does not outweigh all others where it does.
     """
     known = block[train]
     mean, spread = known.mean(axis=0), known.std(axis=0)
-    constant = known.min(axis=0) == known.max(axis=0)
-    return np.asarray((block - mean) / np.where(constant | (spread == 0), np.inf, spread))
+    constant = (known.min(axis=0) == known.max(axis=0)) | (spread == 0)
+    if floor and not constant.all():
+        spread = np.maximum(spread, floor * np.median(spread[~constant]))
+    return np.asarray((block - mean) / np.where(constant, np.inf, spread))
 
 
 def axes_of_features(features: Floats) -> tuple[Floats, Floats]:

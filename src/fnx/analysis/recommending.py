@@ -50,7 +50,8 @@ def recommend(task: Task, entries: Sequence[Entry]) -> Advice:
     errors = np.array([task.standard_error(judged[best][1] - parts) for _, parts in judged])
     chosen = None
     if task.chance_of(accuracies[best]) * len(entries) <= LEVEL:
-        close = np.flatnonzero(behind <= errors)
+        # One row's difference is one standard error exactly, but for rounding.
+        close = np.flatnonzero(behind <= errors * (1 + 1e-9))
         chosen = int(min(close, key=lambda i: (entries[i].features, behind[i])))
     last = max(i for i, entry in enumerate(entries) if entry.kind == "layer")
     rows = [

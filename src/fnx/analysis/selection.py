@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fnx.analysis.advice import CURVE
 from fnx.analysis.judging import Split, Task
 from fnx.analysis.probes import (
+    FLOOR,
     Floats,
     spectrum_of_features,
     spectrum_of_kernel,
@@ -22,7 +23,7 @@ from fnx.statistics.engine import each_block, empty_distances
 from fnx.statistics.labels import Labels
 from fnx.statistics.tiles import group, prepare
 from fnx.thresholds import find_thresholds
-from fnx.thresholds.selection import beyond
+from fnx.thresholds.selection import kept
 
 COUNTS = (10, 30, 100, 300, 1000, 3000)
 AT_ONCE = 512  # columns that are standardised at a time
@@ -103,9 +104,9 @@ def rank_by_distance(
         rank, np.argsort(-strength, axis=0, kind="stable"), np.arange(len(rank))[:, None], axis=0
     )
     minus = None if thresholds.minus is None else np.array([thresholds.minus.threshold])
-    kept = beyond(values[0], np.array([thresholds.plus.threshold]), minus).any(axis=1)
-    order = np.lexsort((-strength.max(axis=1), rank.min(axis=1), ~kept))
-    return order, int(kept.sum())
+    beyond = kept(values[0], np.array([thresholds.plus.threshold]), minus)
+    order = np.lexsort((-strength.max(axis=1), rank.min(axis=1), ~beyond))
+    return order, int(beyond.sum())
 
 
 def f_values(train: Any, owned: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -135,7 +136,7 @@ def f_values(train: Any, owned: NDArray[np.bool_]) -> NDArray[np.float64]:
 def _decide(task: Task, split: Split, features: Any, chosen: NDArray[np.int64]) -> NDArray[Any]:
     """Fit a ridge to some features, and decide about the rows held out."""
     blocks = (
-        standardise(_dense(features[:, chosen[start : start + AT_ONCE]]), split.train)
+        standardise(_dense(features[:, chosen[start : start + AT_ONCE]]), split.train, FLOOR)
         for start in range(0, chosen.size, AT_ONCE)
     )
     if chosen.size <= split.train.size:

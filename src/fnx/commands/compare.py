@@ -28,7 +28,9 @@ def main(arguments: Sequence[str]) -> None:
         prog="fnx compare",
         description="Compare runs of fnx: Tables 2 and 3, the fits of t+ and t- against the number "
         "of images per class, Figures 5, 6, 8, 10 and 11 over the runs, the settings that differ, "
-        "and for runs of the same data set how far they agree, layer by layer. Leaves tables, "
+        "and for runs of the same data set how far they agree, layer by layer; which network is "
+        "best for the data, of runs with advice; and what different networks make of the same "
+        "images: their layers by CKA, their units by their D over the classes. Leaves tables, "
         "figures and a page, compare.html.",
     )
     parser.add_argument(

@@ -7,10 +7,13 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 
+from fnx.analysis import Run
 from fnx.commands.export import add_output, selection
+from fnx.commands.show import last
 from fnx.config.compose import load_plugins
 from fnx.embedding.new_images import new_table
 from fnx.embedding.table_files import check_target, write_table
+from fnx.utils.files import expand_user
 from fnx.utils.text import printable
 
 
@@ -29,7 +32,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "images", nargs="+", metavar="IMAGES", help="a folder, of which all files count, or a file"
     )
-    parser.add_argument("--like", required=True, metavar="RUN", help="folder of the run")
+    parser.add_argument(
+        "--like",
+        required=True,
+        metavar="RUN",
+        help="folder of the run; last: the newest below outputs/",
+    )
     add_output(parser, default=f"new-images-{datetime.now():%Y-%m-%d-%H%M%S}.parquet")
     parser.add_argument(
         "--select",
@@ -44,7 +52,8 @@ def main(arguments: Sequence[str]) -> None:
     load_plugins()
     images = options.images[0] if len(options.images) == 1 else options.images
     file = check_target(options.to, overwrite=options.force)
-    table = new_table(images, options.like, layers=options.layers, select=options.select)
+    run = Run.open(last() if options.like == "last" else expand_user(options.like))
+    table = new_table(images, run, layers=options.layers, select=options.select)
     write_table(table, file)
     failed = int((table.rows < 0).sum())
     sys.stdout.write(

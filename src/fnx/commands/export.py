@@ -6,8 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from fnx.analysis import Run
+from fnx.commands.show import last
 from fnx.embedding.export import run_table
 from fnx.embedding.table_files import check_target, write_table
+from fnx.utils.files import expand_user
 from fnx.utils.text import printable
 
 
@@ -22,7 +25,9 @@ def main(arguments: Sequence[str]) -> None:
         description="Write features of a run to a file, with labels, paths and names: a row for "
         "each image, the columns of images.parquet, then one for each feature.",
     )
-    parser.add_argument("run", metavar="RUN", help="folder of the run")
+    parser.add_argument(
+        "run", metavar="RUN", help="folder of a run; last: the newest below outputs/"
+    )
     add_output(parser)
     parser.add_argument(
         "--features",
@@ -33,7 +38,8 @@ def main(arguments: Sequence[str]) -> None:
     )
     options = parser.parse_args(arguments)
     file = check_target(options.to, overwrite=options.force)
-    table = run_table(options.run, layers=options.layers, features=options.features)
+    run = Run.open(last() if options.run == "last" else expand_user(options.run))
+    table = run_table(run, layers=options.layers, features=options.features)
     write_table(table, file)
     sys.stdout.write(
         f"{printable(str(file))}: {len(table.rows):,} images, {len(table.names):,} features\n"

@@ -16,7 +16,7 @@ from fnx.embedding.arrays import RESERVED
 from fnx.embedding.embedding import Embedding
 from fnx.errors import ConfigError, DataError
 from fnx.statistics.columns import open_columns
-from fnx.thresholds.selection import best, beyond, scores_of
+from fnx.thresholds.selection import best, kept, scores_of
 
 Select = str | int  # "kept", "all", or how many of the best
 _VALUES_AT_ONCE = 1 << 23  # of a block, where the array does not say how it is stored
@@ -113,10 +113,10 @@ def choose_features(
     if select == "all":
         return table
     if select == "kept":
-        kept = beyond(run.distances, run.limits["+"], run.limits.get("-")).any(axis=1)[ids]
-        if not kept.any():
+        found = kept(run.distances, run.limits["+"], run.limits.get("-"))[ids]
+        if not found.any():
             raise DataError(f"{run.path}: none of {ids.size} features is kept for any class")
-        return table.filter(kept)
+        return table.filter(found)
     if isinstance(select, bool) or not isinstance(select, int | np.integer):
         raise ConfigError(f"features={select!r}: must be kept, all, or a number of features")
     if not 1 <= select <= ids.size:

@@ -18,6 +18,7 @@ from fnx.embedding.table import Table
 from fnx.errors import ConfigError, DataError, reason
 from fnx.images.paths import shown
 from fnx.utils.files import atomic_path, expand_user
+from fnx.utils.text import cell, without_formulas
 
 
 def check_target(to: str | Path, *, overwrite: bool = False) -> Path:
@@ -58,7 +59,8 @@ def write_table(table: Table, path: Path) -> None:
 def _write_csv(table: Table, path: Path) -> None:
     with path.open("wb") as file:
         for number, frame in enumerate(table.frames()):
-            frame.write_csv(file, include_header=number == 0)
+            marked = without_formulas(frame).rename({name: cell(name) for name in frame.columns})
+            marked.write_csv(file, include_header=number == 0)
 
 
 def _write_parquet(table: Table, path: Path) -> None:

@@ -11,7 +11,7 @@ import polars as pl
 
 from fnx.analysis import Run
 from fnx.images.official import OFFICIAL
-from fnx.utils.text import FORMULA
+from fnx.utils.text import without_formulas
 
 MAX_STAGES = 60  # stages of a network that Table 1 lists; a longer network is shown by its blocks
 
@@ -51,9 +51,7 @@ def condensed(network: pl.DataFrame, most: int = MAX_STAGES) -> pl.DataFrame:
 
 def write_csv(table: pl.DataFrame, path: Path) -> None:
     """Write a CSV file in which no text is a formula to a spreadsheet, as `fnx.utils.text.cell`."""
-    texts = pl.col(pl.String)
-    marked = pl.when(texts.str.contains(FORMULA)).then(pl.lit("'") + texts).otherwise(texts)
-    table.with_columns(marked.name.keep()).write_csv(path)
+    without_formulas(table).write_csv(path)
 
 
 def named_top_features(run: Run) -> pl.DataFrame:

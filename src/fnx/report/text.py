@@ -62,7 +62,8 @@ def receptive_field(run: Run, size: int | None) -> str:
 
     A field as large as the image, or larger, is the whole of it.
     """
-    image = run.network.filter(kind="input").select(pl.max_horizontal("height", "width"))
+    network = run.network if run.has("network") else pl.DataFrame({"kind": [], "height": []})
+    image = network.filter(kind="input").select(pl.max_horizontal("^height|width$"))
     if size is None or (image.height and size >= (image.item(0, 0) or math.inf)):
         return "the whole image"
     return f"{number(size)} × {number(size)} pixels"

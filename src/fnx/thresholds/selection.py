@@ -12,23 +12,22 @@ from fnx.thresholds.counting import blocks, comparison_type
 Limits = NDArray[np.float64]
 
 
-def beyond(real: Any, t_plus: Limits | None, t_minus: Limits | None = None) -> NDArray[np.bool_]:
-    """Return which distances (F, C) lie beyond the thresholds (C,) of their class, (F, C).
+def kept(real: Any, t_plus: Limits, t_minus: Limits | None = None) -> NDArray[np.bool_]:
+    """Return which features lie beyond the threshold of one class or more, (F,).
 
-    Compared in the distances' own type, as what is kept is counted.
+    Distances (F, C) and thresholds (C,), or one for all classes, are compared in the distances' own
+    type, as what is kept is counted.
 
-    >>> beyond(np.float32([[0.3, 0.2], [0.1, -0.5]]), np.array([0.2, 0.2]), np.array([-0.4, -0.4]))
-    array([[ True, False],
-           [False,  True]])
+    >>> kept(np.float32([[0.3, 0.2], [0.1, -0.5], [0.2, -0.4]]), np.array(0.2), np.array(-0.4))
+    array([ True,  True, False])
     """
-    found = np.zeros(real.shape, np.bool_)
+    found = np.zeros(real.shape[0], np.bool_)
     kind = comparison_type(real)
     for start, block in blocks(real):
-        part = found[start : start + len(block)]
-        if t_plus is not None:
-            part |= block > np.asarray(t_plus, kind)
+        far = block > np.asarray(t_plus, kind)
         if t_minus is not None:
-            part |= block < np.asarray(t_minus, kind)
+            far |= block < np.asarray(t_minus, kind)
+        found[start : start + len(block)] = far.any(axis=1)
     return found
 
 

@@ -95,11 +95,11 @@ def answers(url: str, seconds: float = 5.0) -> bool:
     answered: list[bool] = []
 
     def ask() -> None:
-        request = urllib.request.Request(url, method="HEAD", headers=_headers())  # noqa: S310
         try:
+            request = urllib.request.Request(url, method="HEAD", headers=_headers())  # noqa: S310
             urllib.request.urlopen(request, timeout=seconds).close()  # noqa: S310 - http(s)
-        except urllib.error.HTTPError:
-            pass
+        except urllib.error.HTTPError as error:
+            error.close()
         except urllib.error.URLError as error:
             if not isinstance(error.reason, ssl.SSLError):  # other libraries trust others
                 return
@@ -166,6 +166,7 @@ def _request(url: str, file: IO[bytes], part: Path, *, checked: bool) -> None:
     try:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT)  # noqa: S310
     except urllib.error.HTTPError as error:
+        error.close()
         if not have or error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
         whole = error.headers.get("Content-Range", "").rpartition("/")[2]

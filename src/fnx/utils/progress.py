@@ -10,6 +10,19 @@ from tqdm import tqdm
 from fnx.utils.text import printable
 
 
+class _Lines:
+    """Standard error for what is drawn over itself on a terminal: a line each time instead."""
+
+    def write(self, text: str) -> None:
+        """Write what follows the return to the line's start; the end of a bar is one already."""
+        if line := text.strip("\r\n "):
+            sys.stderr.write(f"{line}\n")
+
+    def flush(self) -> None:
+        """Flush standard error."""
+        sys.stderr.flush()
+
+
 def progress_bar(
     description: str,
     *,
@@ -21,9 +34,10 @@ def progress_bar(
 ) -> Any:
     """Return a tqdm bar on standard error, shown after `delay` seconds.
 
-    In a log file it writes a line every ten seconds only.
+    In a log file or a pipe it writes a line every ten seconds only.
     """
     return tqdm(
+        file=sys.stderr if sys.stderr.isatty() else _Lines(),
         desc=printable(description),
         total=total,
         initial=initial,

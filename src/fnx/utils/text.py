@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
 
 FORMULA = r"^[=+\-@\t\r][\s\S]"
 """How a cell begins that a spreadsheet takes for a formula; a sign alone is none."""
@@ -34,6 +38,15 @@ def cell(text: str) -> str:
     ("'=1+1", '-', 'wren')
     """
     return f"'{text}" if re.match(FORMULA, text) else text
+
+
+def without_formulas(table: pl.DataFrame) -> pl.DataFrame:
+    """Put that mark before all such texts of a table."""
+    import polars as pl
+
+    texts = pl.col(pl.String)
+    marked = pl.when(texts.str.contains(FORMULA)).then(pl.lit("'") + texts).otherwise(texts)
+    return table.with_columns(marked.name.keep())
 
 
 def amount(count: int) -> str:

@@ -12,38 +12,33 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from tests.analysis.comparison.two_networks import give_embedding
 from tests.browser import find
 from tests.report.synthetic import VGG16, Synthetic, write_run
 
+import fnx
 from fnx.analysis import Run
 from fnx.report.page import page as report_page
 from fnx.report.page.html import address
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = find()
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is not on this machine")
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = pytest.mark.skipif(not find(), reason="chromium is not on this machine")
 
 HOSTILE = "</script><script>hacked=1</script><img src=x onerror=hacked=1>\u2028'\"&<b>"
-NETWORK_FREE = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 Open = Callable[..., Any]
 
 
 def write_page(folder: Path, spec: Synthetic | None = None) -> Path:
     """A run with its page but without the drawn figures, which take the most time to make."""
-    run = Run.open(write_run(folder, spec))
+    return page_of(Run.open(write_run(folder, spec)))
+
+
+def page_of(run: Run) -> Path:
     names = ["fig05_layers", "fig06_distribution", "fig09_presence", "fig10_kept"]
     if run.signed:
         names.append("fig09_absence")
     svg = '<svg width="4" height="4" viewBox="0 0 4 4"><path d="M0 0 4 4"/></svg>'
     return report_page.write(run, dict.fromkeys(names, svg))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=CHROMIUM, args=NETWORK_FREE)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +166,39 @@ def test_tables_are_sorted_by_a_click_on_a_heading(small: Path, open_page: Open)
     assert column("#class-table", 1) == ["40", "36", "30", "24", "20"]
     shown.locator("#class-table thead button").nth(1).click()
     assert column("#class-table", 0) == [f"class {i}" for i in range(5)]
+
+
+def test_a_class_is_set_against_another(small: Path, tmp_path: Path, open_page: Open) -> None:
+    shown = open_page(small, "#/class/0")
+    at_view(shown, "class 0")
+    picker = shown.locator("#view").get_by_role("combobox")
+    picker.fill("class")
+    assert "class 0" not in shown.locator("#view [role=listbox]").inner_text()
+    picker.fill("class 3")
+    picker.press("Enter")
+    at_view(shown, "class 0 against class 3")
+    run = Run.open(small.parent)
+    apart = np.asarray(run.distances[:, 0] - run.distances[:, 3])
+    assert shown.locator(".card code").first.inner_text() == run.feature_labels[int(apart.argmax())]
+    assert "--class 0 --against 3" in shown.locator("#view").inner_text()
+
+    values = np.random.default_rng(1).normal(size=(150, 48)).astype(np.float32)
+    run = give_embedding(Run.open(write_run(tmp_path / "run")), values)
+    shown = open_page(page_of(run), "#/class/3/against/0")
+    at_view(shown, "class 3 against class 0")
+    labels = np.repeat(range(5), (20, 24, 30, 36, 40))
+    rows = np.isin(labels, (0, 3))
+    between = fnx.distances(values[rows], labels[rows] == 3)[:, 1]
+    difference = np.asarray(run.distances[:, 3] - run.distances[:, 0])
+    for table, side in ((0, 1), (1, -1)):
+        order = np.argsort(difference)
+        both = [side * float(between[i]) for i in (*order[:10], *order[-10:])]
+        expected = sorted((value for value in both if value > 0), reverse=True)
+        found = shown.locator(f"#view table >> nth={table}").locator("tbody tr")
+        texts = [found.nth(i).locator("td").first.inner_text() for i in range(found.count())]
+        assert [side * figures(text) for text in texts] == pytest.approx(expected[:10], abs=5e-4)
+    shown.get_by_role("link", name="The other way round").click()
+    at_view(shown, "class 0 against class 3")
 
 
 def test_links_lead_from_class_to_feature_to_layer_and_back(small: Path, open_page: Open) -> None:
@@ -361,7 +389,7 @@ def test_a_narrow_window_does_not_scroll_sideways(
     shown = open_page(hostile, width=390, scheme=scheme)
     drawn(shown, "#fig10_kept")
     for at, heading in (
-        ("class/1", f"{'x' * 80}…{'x' * 79}"),
+        ("class/1", "x" * 400),
         ("feature/__proto__/2", "__proto__/2"),
         ("layer/__proto__", "__proto__"),
     ):
@@ -406,6 +434,7 @@ def test_alone_the_page_still_says_the_answer(small: Path, browser: Any, tmp_pat
     assert "Is the folder report/ still beside this page?" in shown.inner_text("#alone")
     assert shown.locator("#fig10_kept svg").is_visible()
     assert "Features worth keeping" in shown.inner_text("#answer")
+    assert shown.locator("#answer svg.depth").is_visible()
     shown.goto(f"{alone.as_uri()}#/class/1")
     at_view(shown, "These numbers could not be loaded")
     shown.close()

@@ -12,11 +12,13 @@ import polars as pl
 import pytest
 from tests.report.synthetic import Synthetic, write_run
 
+import fnx
 from fnx.analysis import Run
 from fnx.report.page import data as pagedata
 from fnx.report.pictures.paths import sprite_path
+from fnx.report.values import feature_values
 
-KINDS = {"f4": np.float32, "f8": np.float64, "i4": np.int32, "u1": np.uint8}
+KINDS = {"f4": np.float32, "f8": np.float64, "i4": np.int32, "u1": np.uint8, "u2": np.uint16}
 
 
 def unpacked(value: Any) -> Any:
@@ -202,7 +204,8 @@ def test_many_classes_come_in_chunks_with_fewer_features_and_curves(
     for room, classes in ((6487, 1), (6488, 1), (3 * 6488 - 1, 2), (3 * 6488, 3), (10**7, 11)):
         monkeypatch.setattr(pagedata, "CHUNK_BYTES", room)
         assert pagedata.classes_per_chunk(run) == classes
-    for room, features in ((4 * 11 - 1, 1), (4 * 11 * 7, 7), (10**6, 48)):
+    one = 4 * 11 + 220  # distances to 11 classes; values and top images
+    for room, features in ((one - 1, 1), (one * 7, 7), (10**6, 48)):
         monkeypatch.setattr(pagedata, "CHUNK_BYTES", room)
         assert pagedata.features_per_chunk(run) == features
     monkeypatch.setattr(pagedata, "CHUNK_BYTES", 4 * 6488)
@@ -232,7 +235,7 @@ def test_a_page_takes_all_distances_along_up_to_a_number(
     assert pagedata.index(run)["whole"]
     monkeypatch.setattr(pagedata, "MAX_PAIRS", run.distances.size - 1)
     assert not pagedata.index(run)["whole"]
-    monkeypatch.setattr(pagedata, "CHUNK_BYTES", 16 * 50 * 3)
+    monkeypatch.setattr(pagedata, "CHUNK_BYTES", (16 * 50 + 220) * 3)
     assert pagedata.features_per_chunk(run) == 3
 
 
@@ -290,8 +293,8 @@ def test_a_known_network_gives_a_layer_its_map_and_field(tmp_path: Path) -> None
     layers = pagedata.index(Run.open(folder))["layers"]
     assert [layer.get("network") for layer in layers] == [
         None,
-        {"parameters": 7, "height": 5, "width": 4, "receptive_field": 3},
-        {"parameters": 9},
+        {"parameters": 7, "height": 5, "width": 4, "sees": "3 × 3 pixels"},
+        {"parameters": 9, "sees": "the whole image"},
     ]
 
 
@@ -308,9 +311,10 @@ def sized(features: int, classes: int) -> Any:
 
 def test_the_page_of_a_large_run_has_less_of_each_class_and_feature() -> None:
     assert [pagedata.top_per_class(sized(1, classes)) for classes in (300, 301)] == [5, 3]
-    # Chunks of 220 kB: 4 bytes for each class of a feature, or 16 for each of its 50 top classes.
+    # Chunks of 220 kB: 4 bytes for each class of a feature, or 16 for each of its 50 top
+    # classes, and 220 for its values and top images.
     whole, cut = sized(32_000, 1000), sized(32_001, 1000)
-    assert [pagedata.features_per_chunk(run) for run in (whole, cut)] == [55, 275]
+    assert [pagedata.features_per_chunk(run) for run in (whole, cut)] == [52, 215]
     assert pagedata.features_per_chunk(sized(7, 100)) == 7
     assert pagedata.classes_per_chunk(whole) == 220_000 // (2 * (120 + 1600 + 201 * 8)) == 33
 
@@ -335,3 +339,50 @@ def test_a_constant_feature_is_marked(tmp_path: Path) -> None:
     run = Run.open(write_run(tmp_path / "run", Synthetic(constant=[3, 47])))
     (chunk,) = pagedata.features(run)
     assert np.flatnonzero(unpacked(chunk)["constant"]).tolist() == [3, 47]
+
+
+def test_a_feature_brings_its_values_and_top_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(60, 5)).astype(np.float32)
+    features[:, 3] = 2  # a constant
+    texts = [f"row {i}" for i in range(60)]
+    run = fnx.analyze(
+        features,
+        np.repeat(["a", "b", "c"], 20),
+        texts=texts,
+        report="tables",
+        logger="none",
+        **{"paths.outputs": str(tmp_path)},
+    )
+    monkeypatch.setattr(pagedata, "CHUNK_BYTES", 1000)
+    found = [unpacked(chunk) for chunk in pagedata.features(run)]
+    assert len(found) > 1
+    of_class = np.concatenate([part["values"]["of"] for part in found])
+    counts = np.concatenate([part["values"]["counts"] for part in found]).reshape(5, 2, 16)
+    ends = np.concatenate([part["values"]["ends"] for part in found]).reshape(5, 2)
+    assert of_class.tolist() == np.abs(run.distances).argmax(axis=1).tolist()
+    for number in range(5):
+        shown = feature_values(run, number, int(of_class[number]))
+        assert ends[number].tolist() == [shown.edges[0], shown.edges[-1]]
+        percent = 100 * counts[number] / [[20], [40]]
+        assert np.allclose(percent, [shown.inner, shown.outer])
+    images = pagedata.top_images(run)
+    top = [part["top"] for part in found]
+    ids = np.concatenate([part["ids"] for part in top]).reshape(5, -1)
+    values = np.concatenate([part["values"] for part in top]).reshape(ids.shape)
+    order = np.argsort(-features[:, 1], kind="stable")[: ids.shape[1]]
+    assert [images["names"][i] for i in ids[1]] == [texts[i] for i in order]
+    assert [images["classes"][i] for i in ids[1]] == ["abc"[i // 20] for i in order]
+    assert values[1].tolist() == features[order, 1].tolist()
+    assert set(ids[3]) == {-1}
+
+
+def test_a_run_without_its_embedding_says_why_there_are_no_values(tmp_path: Path) -> None:
+    run = Run.open(write_run(tmp_path / "run"))
+    (chunk,) = pagedata.features(run)
+    assert chunk["noValues"].startswith("the embedding is gone")
+    assert "values" not in chunk
+    assert "top" not in chunk
+    assert pagedata.top_images(run) == {"names": [], "classes": []}

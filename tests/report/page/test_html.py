@@ -21,8 +21,9 @@ DRAWING = """<?xml version="1.0"?>
 
 
 def test_a_drawing_takes_the_pages_colours_and_names() -> None:
-    assert inline(DRAWING, "fig") == (
-        '<svg role="img" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 72.123456 36">\n\n'
+    assert inline(DRAWING, "fig", 'Bars & "more"') == (
+        '<svg role="img" aria-label="Bars &amp; &#34;more&#34;"'
+        ' xmlns="http://www.w3.org/2000/svg" viewBox="0 0 72.123456 36">\n\n'
         '<g><path id="fig-m1f" d="M 1.23 -0.1 L 7 8.5"'
         ' style="stroke: var(--presence); width: 1.23456"/>\n'
         '<use xlink:href="#fig-m1f" x="3.14" y="2" height="1.5"/>\n'

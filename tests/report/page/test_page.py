@@ -11,12 +11,9 @@ from tests.report.page.test_data import read
 from tests.report.synthetic import Synthetic, write_run
 
 from fnx.analysis import Run
-from fnx.analysis.record import Kept
-from fnx.analysis.summary import Summary
 from fnx.config.schema import ReportConfig
 from fnx.report import summary, write_report
 from fnx.report.page import page as report_page
-from fnx.report.page.page import verdict
 
 HOSTILE = '<script>alert("x")</script>&$x_{'
 DRAWN = ("fig05_layers", "fig06_distribution", "fig09_presence", "fig09_absence", "fig10_kept")
@@ -133,23 +130,6 @@ def test_two_hundred_classes_stay_small(tmp_path: Path) -> None:
     assert "And 100 more, in <code>classes.parquet</code>" in text  # without scripts
 
 
-@pytest.mark.parametrize(
-    ("signal", "word"),
-    [
-        (25.0, "clearly"),
-        (24.99, "noticeably"),
-        (8.0, "noticeably"),
-        (7.99, "faintly"),
-        (2.0, "faintly"),
-        (1.99, None),
-        (-3.0, None),
-    ],
-)
-def test_a_word_says_how_informative_the_features_are(signal: float, word: str | None) -> None:
-    kept = Kept(0.5, signal, 10 + signal, 10.0)
-    assert verdict(Summary(100, {"+": kept}, pl.DataFrame())) == word
-
-
 def test_many_failed_images_and_classes_are_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,8 +168,8 @@ def test_tables_1_and_2_are_in_the_page(tmp_path: Path) -> None:
     ]
     assert table1[1:] == [
         ["input", "32 × 32", "–", "–", "3,072", "–", "–"],
-        ["conv1_1", "10 × 8", "12", "448", "1,200", "12", "3 px"],
-        ["fc6", "", "20", "1,650", "20", "20", "whole image"],
+        ["conv1_1", "10 × 8", "12", "448", "1,200", "12", "3 × 3 pixels"],
+        ["fc6", "", "20", "1,650", "20", "20", "the whole image"],
         ["norms and others", "", "–", "2", "–", "–", "–"],
         ["Total", "", "32", "2,100", "4,292", "32", ""],
     ]
@@ -213,15 +193,10 @@ def tables(text: str, section: str) -> list[list[list[str]]]:
     ]  # fmt: skip
 
 
-def test_a_figures_files_are_linked_to_where_they_are(finished: Path, tmp_path: Path) -> None:
+def test_a_figures_files_are_linked_to_where_they_are(finished: Path) -> None:
     run = Run.open(finished)
     assert report_page.figure_files(run, "fig05_layers", ["png"]) == ["png", "csv", "parquet"]
     assert report_page.figure_files(run, "nothing", []) == []
-    assert report_page.picture_file(run, "fig05_layers") == "figures/fig05_layers.png"
-    assert report_page.picture_file(run, "nothing") is None
-    (tmp_path / "figures").mkdir()
-    (tmp_path / "figures/a.svg").touch()
-    assert report_page.picture_file(Run(tmp_path, run.record), "a") == "figures/a.svg"
 
 
 def test_the_settings_of_a_run_are_listed(finished: Path) -> None:
@@ -266,6 +241,7 @@ def test_the_page_draws_the_modes_that_were_asked_for(tmp_path: Path) -> None:
     modes = read(run.path / "report/data/figures.js")["layers"]["+"]["mode"].tolist()
     assert modes == run.layers.filter(sign="+")["lognormal_mode"].to_list()
     assert "Plotly" in (run.path / "report/plotly.min.js").read_text(encoding="utf-8")
+    assert "Plotly Technologies" in (run.path / "report/plotly.LICENSE.txt").read_text()
 
 
 def test_the_page_of_images_in_a_folder_that_is_not_utf8(

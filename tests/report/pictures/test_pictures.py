@@ -272,6 +272,7 @@ def test_the_figures_show_the_best_pair_of_each_layer(run: Run) -> None:
 def test_pairs_can_be_chosen(run: Run, tiny_at: Callable[..., Config]) -> None:
     layer = run.features["layer"][0]
     words = (f"report.pairs=['{layer}/3:7','{layer}/4:2']", "report.reference_limit_per_class=2")
+    words += ("report.formats=[]",)
     chosen = app.run(tiny_at(run.path.parent, *words), run.path.parent / "chosen")
     table = shown_pairs(chosen)
     assert set(table.select("layer", "unit", "class_name").rows()) == {
@@ -292,7 +293,9 @@ def test_pairs_are_read_whatever_a_class_is_called() -> None:
 def test_all_features_or_none(run: Run, tiny_at: Callable[..., Config]) -> None:
     words = ("report.reference_limit_per_class=2", "model.layers=[conv1.0]")
     folder = run.path.parent
-    every = app.run(tiny_at(folder, *words, "report.pictures=all"), folder / "all")
+    every = app.run(
+        tiny_at(folder, *words, "report.pictures=all", "report.formats=[]"), folder / "all"
+    )
     assert every.top_images is not None
     fired = every.top_images["feature_id"].n_unique()
     assert len(list((every.path / "pictures").glob("conv1.0/*.jpg"))) == fired
@@ -311,7 +314,7 @@ def test_an_image_that_vanished_is_grey(
         pixels = rng.integers(0, 255, (40, 40, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / "r" / f"{number}.png")
     words = (f"report.reference_dataset={tmp_path}/r", "model.layers=[conv1.0]")
-    config = tiny(*words)
+    config = tiny(*words, "report.formats=[]")
     before = app.run(config, tmp_path / "before")
     from fnx.config.compose import reference_dataset
     from fnx.images.open import open_images

@@ -7,11 +7,14 @@ Texts that are meant to change are approved by reading them, and then
 from __future__ import annotations
 
 import io
+import json
 import os
+import shlex
 import shutil
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,12 +22,14 @@ import polars as pl
 import pytest
 from rich.console import RenderableType
 from tests.report.shapes import INF, Runs
+from tests.report.synthetic import Synthetic, write_run
 
 from fnx.analysis import Run
 from fnx.analysis.detectors import SCHEMA
 from fnx.analysis.profiles import class_profile, feature_profile, layer_profile
-from fnx.report.terminal import parts, show
+from fnx.report.terminal import show
 from fnx.report.terminal.closing import summary
+from fnx.report.terminal.parts import scale_of
 from fnx.report.terminal.terminal import Terminal
 from fnx.report.values import Values
 
@@ -137,6 +142,7 @@ def all_shown(runs: Runs) -> dict[str, Iterable[RenderableType]]:
 
 def test_what_is_shown_is_as_approved(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")  # where bars are as long as they get
+    monkeypatch.setattr(show.contents, "facts", lambda run: [])  # sizes of files are the libraries'
     found = []
     for name, shown in all_shown(runs).items():
         stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
@@ -153,21 +159,56 @@ def test_the_closing_summary_is_aligned_plain_text(runs: Runs) -> None:
     run = reused(runs.signed)
     lines = summary(run).splitlines()
     reasons = ["", " (class 0/0000.jpg: truncated)"]
-    reasons.append(" (class 0/0000.jpg: truncated and 1 more, in images.parquet)")
     for n_failed, reason in enumerate(reasons):
         told = summary(reused(runs.signed, n_failed)).splitlines()[1]
         assert told == f"  images    1,234 used, {n_failed} failed{reason}"
     assert lines[0] == "shapes, tinynet, ks"
-    assert [line[:12] for line in lines[1:3]] == ["  images    ", "  classes   "]
-    assert lines[1][12:] == (
-        "1,234 used, 3 failed (class 0/0000.jpg: truncated and 2 more, in images.parquet)"
+    assert lines[1:3] == [
+        "  images    1,234 used, 3 failed (class 0/0000.jpg: truncated and 2 more, in",
+        "            images.parquet)",
+    ]
+    assert lines[4] == "  features  26 (1,001 constant)"
+    at = lines.index("next")
+    assert lines[at - 3 : at - 1] == [
+        "  seconds   images 0.4, embedding 61.2 (reused), distances 3.2, thresholds 0.2,",
+        "            analysis 0.3, all 65.3",
+    ]
+    assert lines[at - 1] == f"  page      {run.path / 'report.html'}"
+
+
+def test_the_closing_summary_fits_a_small_terminal_and_says_what_comes_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["it's a rather long name of a class, longer than most are", "b"]
+    failed = [(f"{'folder/' * 12}{i}.jpg", "image file is truncated " * 9) for i in range(20)]
+    folder = write_run(
+        tmp_path / "runs/2026-11-26/01-48-00 digits",
+        Synthetic(class_sizes=(40, 40), class_names=names, failed=failed),
     )
-    assert lines[3] == "  features  26 (1,001 constant)"
-    assert lines[-2] == (
-        "  seconds   images 0.4, embedding 61.2 (reused), distances 3.2, thresholds 0.2,"
-        " analysis 0.3, all 65.3"
+    stages = "images embedding distances calibration thresholds analysis detectors advice pictures"
+    record = json.loads((folder / "run.json").read_text())
+    record["seconds"] = dict.fromkeys([*stages.split(), "report"], 12345.6)
+    (folder / "run.json").write_text(json.dumps(record))
+    (folder / "report.html").touch()
+    monkeypatch.chdir(tmp_path)
+    run = Run.open(folder)
+    lines = summary(run).splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines[:-3])) <= 80
+    best = run.top_features.filter(sign="+").sort("distance", descending=True)["class_id"][0]
+    place = "'runs/2026-11-26/01-48-00 digits'"
+    assert lines[-4:] == [
+        "next",
+        f"  python -m fnx show {place} --class {shlex.quote(names[best])}",
+        f"  python -m fnx advise {place}",
+        f"  python -m fnx export {place} --to features.parquet",
+    ]
+    vars(run)["advice"] = SimpleNamespace(
+        advised=None, chance=0.5, measure="accuracy", untrained=None
     )
-    assert lines[-1] == f"  page      {run.path / 'report.html'}"
+    lines = summary(run).splitlines()
+    assert lines[-2] == f"  python -m fnx compare {place} OTHER_RUN"
+    assert "  verdict   No layer tells these classes apart better than chance (50 %)." in lines
 
 
 @pytest.mark.parametrize(
@@ -185,7 +226,7 @@ def test_the_closing_summary_is_aligned_plain_text(runs: Runs) -> None:
 def test_a_whole_bar_is_the_usual_reach_or_the_farthest_finite_distance(
     distances: list[float], neutral: float, scale: float
 ) -> None:
-    assert parts.scale_of(pl.Series(distances, dtype=pl.Float64), neutral) == scale
+    assert scale_of(pl.Series(distances, dtype=pl.Float64), neutral) == scale
 
 
 @pytest.mark.parametrize(

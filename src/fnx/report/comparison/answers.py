@@ -8,12 +8,18 @@ from typing import Any
 import polars as pl
 
 from fnx.analysis.comparison.fits import CURVES
+from fnx.analysis.comparison.probes import best_networks
 from fnx.report.comparison.gather import Comparison
 
 
 def answers(compared: Comparison) -> list[str]:
     """Say the most important results of a comparison, in a few sentences."""
-    sentences = [*_on_thresholds(compared.table3), *_on_fits(compared.fits)]
+    sentences = [
+        *on_networks(compared.probes),
+        *_without_advice(compared.probes),
+        *_on_thresholds(compared.table3),
+        *_on_fits(compared.fits),
+    ]
     sentences += dict.fromkeys(why for _, why in compared.distances.values() if why)
     # Of a pair that is compared by both distances, the calibrated one.
     pairs = compared.pairs.unique(["run_a", "run_b"], keep="last", maintain_order=True)
@@ -34,6 +40,34 @@ def answers(compared: Comparison) -> list[str]:
             "No two of these runs are of the same data set, so no agreement is measured per layer."
         )
     return sentences
+
+
+def on_networks(probes: pl.DataFrame) -> list[str]:
+    """Say which network is best for each data set of several advised runs."""
+    sentences = []
+    for best, as_good in best_networks(probes):
+        measured = (
+            f"{100 * best['accuracy']:.1f} % {best['measure']} ± {100 * best['standard_error']:.1f}"
+        )
+        text = f"Best for {best['dataset']}: {_entry(best)}, {measured}"
+        if as_good:
+            named = "; ".join(f"{_entry(row)}, {100 * row['accuracy']:.1f} %" for row in as_good)
+            text += f". As good, within one standard error: {named}"
+        sentences.append(f"{text}.")
+    return sentences
+
+
+def _without_advice(probes: pl.DataFrame) -> list[str]:
+    lacking = probes.filter(pl.col("accuracy").is_null()).height
+    if not 0 < lacking < probes.height:
+        return []
+    has = "has" if lacking == 1 else "have"
+    told = f"{lacking} of the {probes.height} runs {has} no advice on which layer to use"
+    return [f"{told}: python -m fnx advise RUN."]
+
+
+def _entry(row: dict[str, Any]) -> str:
+    return f"{row['run']} with {row['entry']} ({row['features']:,} features)"
 
 
 def _on_thresholds(table: pl.DataFrame) -> list[str]:

@@ -7,7 +7,18 @@ from collections.abc import Iterator
 
 from fnx.analysis import Run
 from fnx.report.comparison.gather import Comparison, first_free
-from fnx.report.figures import agreement, cka, distances, fits, groups, joint, kept, layers, matched
+from fnx.report.figures import (
+    agreement,
+    cka,
+    distances,
+    fits,
+    groups,
+    joint,
+    kept,
+    layers,
+    matched,
+    probes,
+)
 from fnx.report.figures.draw import Picture
 
 OF_PLACES = "Distribution of D per layer: networks trained on Places"
@@ -17,6 +28,9 @@ def figures(compared: Comparison) -> Iterator[Picture]:
     """Draw all figures, one after the other; call within `fnx.report.figures.style.style`."""
     runs, names = compared.runs, compared.labels
     yield from _fits(compared)
+    if not compared.probe_accuracy.is_empty():
+        table = compared.probe_accuracy
+        yield Picture("probe_accuracy", probes.draw(table), table)
     statistics = dict.fromkeys(run.statistic for run in runs)
     for statistic in statistics:
         suffix = f"_{_slug(statistic)}" if len(statistics) > 1 else ""

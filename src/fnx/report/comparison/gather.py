@@ -13,6 +13,7 @@ from fnx.analysis.comparison.agreement import agreement, comparable_pairs
 from fnx.analysis.comparison.differences import config_differences
 from fnx.analysis.comparison.fits import fits_table
 from fnx.analysis.comparison.networks import Networks, network_pairs, networks
+from fnx.analysis.comparison.probes import probes
 from fnx.analysis.comparison.shared import compared_distances
 from fnx.analysis.comparison.table3 import table3
 from fnx.errors import DataError
@@ -34,6 +35,7 @@ class Comparison:
             `fnx.analysis.comparison.shared.compared_distances`).
         pairs, layers: see `fnx.analysis.comparison.agreement.agreement`.
         networks: see `fnx.analysis.comparison.networks.Networks`.
+        probes, probe_accuracy: see `fnx.analysis.comparison.probes.probes`.
     """
 
     runs: tuple[Run, ...]
@@ -45,6 +47,8 @@ class Comparison:
     pairs: pl.DataFrame
     layers: pl.DataFrame
     networks: Networks
+    probes: pl.DataFrame
+    probe_accuracy: pl.DataFrame
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
@@ -116,6 +120,7 @@ def gather(runs: Sequence[Run], reference: Run | None = None, distance: str = "a
     with progress_bar("agreement", total=len(indices), unit="pairs", enabled=bool(indices)) as bar:
         pairs, layers = agreement(ordered, names, indices, bar.update, distance)
     statistics = dict.fromkeys(run.statistic for run in ordered)
+    of_runs, of_layers = probes(ordered, names)
     return Comparison(
         runs=tuple(ordered),
         labels=tuple(names),
@@ -129,6 +134,8 @@ def gather(runs: Sequence[Run], reference: Run | None = None, distance: str = "a
         pairs=pairs,
         layers=layers,
         networks=_networks(ordered, names, at, distance),
+        probes=of_runs,
+        probe_accuracy=of_layers,
     )
 
 

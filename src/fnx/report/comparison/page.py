@@ -27,6 +27,7 @@ MAX_UNITS = 25  # matched units of two networks that the page lists
 MAX_DETAILS = 60  # pairs of runs whose layers the page lists; the rest are in agreement.parquet
 
 _SECTIONS = {
+    "probes": ("probe_accuracy",),
     "thresholds": ("fits",),
     "layers": ("fig10", "fig05", "fig11"),
     "distances": ("fig06", "fig08"),
@@ -35,6 +36,14 @@ _SECTIONS = {
 }
 
 _READING = {
+    "probe_accuracy": (
+        "Probe accuracy over depth",
+        "How well a linear probe tells the classes apart by each layer's features, judged on images"
+        " it was not fitted to; one line per run, input at the left. The ring is the entry to use:"
+        " the narrowest within one standard error of the run's best. To the right stand all layers"
+        " together and the full-network embedding. The network whose ring is highest is the one for"
+        " these data; within one standard error (the bars) two are as good.",
+    ),
     "fits": (
         "Thresholds and the number of images per class",
         "Each mark is a run. With fewer images per class, chance alone gives larger distances, so"
@@ -134,6 +143,8 @@ def render(
         differences=compared.differences.rows(),
         pairs=pairs,
         notes=numbered(pair["note"] for pair in pairs if pair["note"]),
+        probes=compared.probes.rows(named=True),
+        advised=compared.probes["accuracy"].count(),
         networks=_networks(compared.networks),
         table2=datasets_table(compared.runs).rows(named=True),
         details=details,

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 from rich.console import RenderableType
 
-from fnx.report.comparison.answers import numbered
+from fnx.report.comparison.answers import numbered, on_networks
 from fnx.report.comparison.gather import Comparison
 from fnx.report.terminal.terminal import table, text
 from fnx.report.text import number
@@ -37,6 +37,7 @@ def summary(compared: Comparison, folder: Path) -> Iterator[RenderableType]:
         ">///>>>>>",
         ("", "run", "model", "statistic", "images\n/class", "t+", "d_avg", "t-", "d_avg"),
     )
+    yield from _probes(compared)
     yield ""
     yield from _fits(compared.fits)
     if compared.pairs.height:
@@ -66,6 +67,34 @@ def _fits(fits: pl.DataFrame) -> Iterator[str]:
             f" {fit['statistic']}, {fit['points']} runs): a = {number(fit['intercept'], 4)},"
             f" b = {number(fit['slope'], 4)}, R2 = {number(fit['r_squared'], 3)}"
         )
+
+
+def _probes(compared: Comparison) -> Iterator[RenderableType]:
+    """Show the layer to use of each run that has advice, and which network is best."""
+    advised = compared.probes.drop_nulls("accuracy")
+    if advised.is_empty():
+        return
+    place = {label: str(i) for i, label in enumerate(compared.labels, 1)}
+    yield ""
+    yield "accuracy of the layer to use, by a cross-validated probe"
+    yield table(
+        (
+            [
+                place[row["run"]],
+                row["entry"] if row["recommended"] else f"{row['entry']} (not better than chance)",
+                number(row["features"]),
+                f"{number(100 * row['accuracy'], 1)} ± {number(100 * row['standard_error'], 1)}",
+                number(100 * row["chance"], 1),
+                "–" if row["untrained"] is None else number(100 * row["untrained"], 1),
+            ]
+            for row in advised.rows(named=True)
+        ),
+        "<~>>>>",
+        ("", "layer", "features", "accuracy %", "chance", "untrained"),
+    )
+    yield from (text(sentence, fold=True) for sentence in on_networks(compared.probes))
+    for row in compared.probes.filter(pl.col("accuracy").is_null()).rows(named=True):
+        yield text(f"[{place[row['run']]}] {row['note']}", fold=True)
 
 
 def _percent(change: float | None) -> str:

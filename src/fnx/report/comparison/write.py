@@ -30,6 +30,8 @@ def write(compared: Comparison, folder: Path, formats: Sequence[str]) -> Path:
         "config_differences": compared.differences,
         "agreement_pairs": compared.pairs,
         "agreement": compared.layers,
+        "probes": compared.probes,
+        "probe_accuracy": compared.probe_accuracy,
         "networks": compared.networks.pairs,
         "cka": compared.networks.cka,
         "matched_layers": compared.networks.layers,

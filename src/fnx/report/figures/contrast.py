@@ -12,7 +12,7 @@ from fnx.analysis.contrast import Contrast
 from fnx.report.figures import style
 from fnx.report.figures.profiles import bars_height, draw_bars, draw_picture, short_label
 from fnx.report.pictures.paths import class_path
-from fnx.report.text import describe, number, plain, shorten
+from fnx.report.text import clip, describe, number, plain
 
 
 def draw(run: Run, found: Contrast) -> Figure:
@@ -26,7 +26,7 @@ def draw(run: Run, found: Contrast) -> Figure:
     if pictured:
         upper, lower = figure.subfigures(2, 1, height_ratios=(2.4, height + 0.5))
         for axes, path, name in zip(upper.subplots(1, 2), shown, names.values(), strict=True):
-            draw_picture(axes, path, shorten(plain(name), 40))
+            draw_picture(axes, path, clip(plain(name), 40))
     else:
         lower = figure.subfigures(1, 1)
     for axes, sign in zip(lower.subplots(1, len(sides), squeeze=False).ravel(), sides, strict=True):
@@ -40,7 +40,7 @@ def draw(run: Run, found: Contrast) -> Figure:
             axes.set_xlabel(short_label(run))
         else:
             _both(axes, run, part, labels)
-        higher = f"higher in {shorten(plain(names[sign]), 26)}"
+        higher = f"higher in {clip(plain(names[sign]), 26)}"
         axes.set_title(higher if run.signed or not found.measured else "by distance", loc="left")
     heading = f"{plain(found.name)} against {plain(found.against)}"
     counted = f"{number(found.n_images)} and {number(found.n_against)}"

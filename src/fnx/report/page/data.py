@@ -17,6 +17,7 @@ from fnx.analysis.distributions import Distances, farthest
 from fnx.analysis.scan import CURVE_POINTS, SideScan
 from fnx.errors import DataError
 from fnx.report.figures import layers as modes
+from fnx.report.page import against
 from fnx.report.page.chunks import packed, write_chunk
 from fnx.report.pictures.paths import class_path, sprite_path
 from fnx.report.text import detector_quality, detector_rule, distance_label, receptive_field, things
@@ -34,6 +35,9 @@ LONGEST = 200  # characters of a row's text
 
 CHUNK_BYTES = 220_000
 """Bytes of a chunk before base64, unless one class or feature alone needs more."""
+
+VALUES_BYTES = 8 * BINS + 20 + 9 * 8
+"""Bytes of a feature's values and of nine top images."""
 
 MANY_CLASSES = 300  # classes above which the front page lists fewer features for each
 
@@ -74,6 +78,8 @@ def index(run: Run) -> dict[str, Any]:
         "topOfClass": TOP_OF_CLASS,
         "top": {side.sign: _top_features(run, side.sign) for side in scan.sides},
         "detectors": _detectors(run),
+        "alike": packed(against.alike(run), "i4"),
+        "against": against.written(run.path / "report" / "data"),
     }
     for side in scan.sides:
         value["t" + _SUFFIX[side.sign]] = packed(side.limits, "f4")
@@ -314,7 +320,7 @@ def _class_of_sign(
 def features_per_chunk(run: Run) -> int:
     """Return how many features' distances come together in one script."""
     one = 4 * run.classes.height if _whole(run) else 16 * TOP_OF_FEATURE
-    one += 8 * BINS + 20 + 72  # its values, and nine top images
+    one += VALUES_BYTES
     return max(1, min(run.features.height, CHUNK_BYTES // one))
 
 

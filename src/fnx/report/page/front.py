@@ -108,7 +108,7 @@ def _texts(run: Run, feature_id: int) -> list[str]:
 
 def depth(run: Run) -> Depth:
     """Place the layers of a run and, if it was advised on, the accuracies of its entries."""
-    count, advice = len(run.scan.layers), getattr(run, "advice", None)
+    count, advice = len(run.scan.layers), run.advice
     end = 100.0 if advice is None else LAYERS_END
     step = end / count
     layers = [round(step * (i + 0.5), 3) for i in range(count)]

@@ -7,16 +7,18 @@ and a run that is copied, zipped or sent must bring it along: a hard link does b
 from __future__ import annotations
 
 from contextlib import suppress
+from importlib.metadata import files
 from pathlib import Path
 
 from fnx.utils.files import link_or_copy, write_atomically
 
 SHARED = "page"  # folder below paths.cache
 FILE = "plotly.min.js"
+LICENCE = "plotly.LICENSE.txt"  # which every copy of the file must have beside it
 
 
 def put(folder: Path, cache: str | None) -> None:
-    """Put plotly into a folder, as a link to the file that the runs of a cache share.
+    """Put plotly and its licence into a folder; the file is a link to that of all runs of a cache.
 
     Args:
         folder: where it is put, in place of an earlier one.
@@ -29,6 +31,8 @@ def put(folder: Path, cache: str | None) -> None:
     from plotly import __version__
     from plotly.offline import get_plotlyjs
 
+    (licence,) = (file for file in files("plotly") or () if file.match("*.dist-info/*/LICENSE*"))
+    write_atomically(folder / LICENCE, licence.read_text(encoding="utf-8"))
     content = get_plotlyjs().encode()
     file = folder / FILE
     if cache is not None and Path(cache).is_dir():

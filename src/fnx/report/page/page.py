@@ -19,8 +19,8 @@ from markupsafe import Markup
 
 from fnx.analysis import Run
 from fnx.analysis.summary import Summary, kept_by_class, summarize
+from fnx.report.page import against, front, library
 from fnx.report.page import data as pagedata
-from fnx.report.page import front, library
 from fnx.report.page.chunks import script_json
 from fnx.report.page.html import TEMPLATES, environment, inline
 from fnx.report.tables import condensed, datasets_table, named_top_features
@@ -37,6 +37,7 @@ SCRIPTS = (
     "page-search.js",
     "page-figures.js",
     "page-class.js",
+    "page-against.js",
     "page-layer.js",
     "page-feature.js",
     "page-router.js",
@@ -71,6 +72,7 @@ def write(
     """
     folder = run.path / "report"
     pagedata.write(run, folder / "data", mode)
+    against.write(run, folder / "data")
     library.put(folder, run.record.setting("paths.cache"))
     path = run.path / "report.html"
     write_atomically(path, render(run, figures, formats))
@@ -92,8 +94,8 @@ def render(run: Run, figures: Mapping[str, str], formats: Sequence[str] = ()) ->
             found=found,
             plus=run.threshold("+"),
             minus=run.threshold("-"),
-            verdict=verdict(found, getattr(run, "advice", None)),
-            advice=getattr(run, "advice", None),
+            verdict=verdict(found, run.advice),
+            advice=run.advice,
             advice_page=(run.path / "advice.html").is_file(),
             portraits=front.portraits(run),
             depth=front.depth(run),

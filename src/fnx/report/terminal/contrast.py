@@ -11,7 +11,7 @@ from fnx.analysis import Run
 from fnx.analysis.contrast import Contrast
 from fnx.report.terminal.parts import opening, section, signed
 from fnx.report.terminal.terminal import Cell, table
-from fnx.report.text import number, shorten, things
+from fnx.report.text import clip, number, things
 
 NAME = 24  # characters of a class's name in a heading
 
@@ -28,7 +28,7 @@ def show_contrast(run: Run, found: Contrast) -> Iterator[RenderableType]:
         *_counts(run, found),
     ]
     yield from opening(run, f"{found.name} against {found.against}", known)
-    first, second = shorten(found.name, NAME), shorten(found.against, NAME)
+    first, second = clip(found.name, NAME), clip(found.against, NAME)
     for (sign,), part in found.features.group_by("sign", maintain_order=True):
         higher = (first, second) if sign == "+" else (second, first)
         if not run.signed and found.measured:

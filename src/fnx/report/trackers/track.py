@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from fnx.analysis import Run
+from fnx.analysis.advice import Advice
 from fnx.analysis.comparison.table3 import table3, table3_row
 from fnx.analysis.summary import kept_by_class, summarize
 from fnx.config.schema import LoggerConfig
@@ -102,7 +103,8 @@ def metrics(run: Run) -> dict[str, float | int | str | bool]:
     """Return a run's scalars: sizes, thresholds with what they keep, layers' shares, times.
 
     ``layers/<layer>/pct_kept_plus`` and the like are percent of the layer's (feature, class) pairs,
-    ``mode_plus`` and ``calibrated_mode_plus`` the modes of Fig 5, where the layer has one;
+    ``mode_plus`` and ``calibrated_mode_plus`` the modes of Fig 5, where the layer has one, and
+    ``accuracy`` that of its probe; ``advice/layer`` is the layer to use, with its accuracy;
     ``noise_share`` is the percentage of kept features that random labels keep as well,
     ``images_per_second`` the speed of the extraction where this run did it.
     """
@@ -122,12 +124,30 @@ def metrics(run: Run) -> dict[str, float | int | str | bool]:
         for mode in ("mode", "calibrated_mode"):
             if layer.get(mode) is not None:
                 row[f"layers/{layer['layer']}/{mode}_{sign}"] = layer[mode]
+    row |= _advice_metrics(run.advice)
     seconds = run.record.seconds
     row |= {f"seconds/{stage}": value for stage, value in seconds.items()}
     row["seconds/all"] = sum(seconds.values())
     extraction = run.record.extraction
     if extraction and extraction.images and extraction.seconds:
         row["images_per_second"] = extraction.images / extraction.seconds
+    return row
+
+
+def _advice_metrics(advice: Advice | None) -> dict[str, float | int | str | bool]:
+    """Return which layer to use, how good it is, and the accuracy of every layer."""
+    if advice is None:
+        return {}
+    layers = advice.table.filter(kind="layer")
+    row: dict[str, float | int | str | bool] = {
+        f"layers/{layer}/accuracy": accuracy
+        for layer, accuracy in layers.select("entry", "accuracy").iter_rows()
+    }
+    row |= {"advice/layer": advice.recommended or "none", "advice/chance": advice.chance}
+    row["advice/last_layer_accuracy"] = layers["accuracy"][-1]
+    if advice.advised is not None:
+        row["advice/accuracy"] = advice.advised["accuracy"]
+        row["advice/standard_error"] = advice.advised["standard_error"]
     return row
 
 
@@ -140,6 +160,7 @@ def tracked_tables(run: Run) -> dict[str, pl.DataFrame]:
         "layers": run.layers,
         "classes": run.classes.join(kept_by_class(run), on="class_id", maintain_order="left"),
         "top_features": _top_features(run),
+        **({} if run.advice is None else {"advice": run.advice.table}),
     }
 
 

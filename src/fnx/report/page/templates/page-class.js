@@ -69,6 +69,7 @@ async function classView(id) {
     run.classPictures.includes(id)
       ? el("img", { class: "sprite", src: `pictures/classes/${id}.jpg`, alt: `Sample images of ${clip(name, 80)}`, width: 240, height: 240 }) : null),
   detectorCard(run.detectors[id], name),
+  againstSection(id),
   byDistance(() => SIGNS.map((sign) => topFeatures(found[sign], sign, id))),
   el("section", {},
     el("h2", {}, "What each layer keeps for it"),

@@ -160,6 +160,7 @@ function distanceSwitch() {
 
 const address = {
   class: (id) => `#/class/${id}`,
+  against: (id, other) => `#/class/${id}/against/${other}`,
   layer: (name) => `#/layer/${encodeURIComponent(name)}`,
   feature: (id) => {
     const { layer, unit } = feature(id);

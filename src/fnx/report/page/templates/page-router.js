@@ -27,6 +27,8 @@ async function viewOf(path) {
   const [kind, ...parts] = path.split("/");
   const rest = parts.join("/");
   if (kind === "class") {
+    const both = /^(\d+)\/against\/(\d+)$/.exec(rest)?.slice(1).map(Number);
+    if (both && both.every((id) => id < N_CLASSES) && both[0] !== both[1]) return againstView(...both);
     const id = whole(rest) < N_CLASSES ? whole(rest) : run.classNames.indexOf(decoded(rest));
     if (id >= 0) return classView(id);
     return unknown(`There is no class ${shorten(decoded(rest), 80)} in this run: its ${number(N_CLASSES)} classes have the numbers 0 to ${number(N_CLASSES - 1)}.`);
