@@ -28,7 +28,7 @@ def draw(table: pl.DataFrame) -> Figure:
     height = min(style.layers_height(tallest), 6.0 if columns > 1 else 8.0) + 1.3
     figure = style.new_figure(height=rows * height + 0.6)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for panel, part in zip(grid, pairs, strict=False):
+    for panel, part in zip(grid[: len(pairs)], pairs, strict=True):
         mesh = _panel(panel, part, height - 1.3, (style.WIDTH - 1.6) / columns - 0.8)
     for panel in grid[len(pairs) :]:
         panel.set_visible(False)
