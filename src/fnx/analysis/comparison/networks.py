@@ -217,9 +217,10 @@ def _compare(
     images = shared_images(a, b)
     classes = shared_classes(a, b, images)
     row: dict[str, Any] = {"images": images.count, "classes": len(classes.names)}
-    found, notes = {}, []
-    gone = []
-    features = []
+    found: dict[str, pl.DataFrame] = {}
+    notes: list[str] = []
+    gone: list[str] = []
+    features: list[Any] = []
     for label, run in zip(labels, (a, b), strict=True):
         try:
             features.append(open_features(run))
