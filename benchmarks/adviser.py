@@ -84,7 +84,7 @@ def measure(embedding: Any, draws: int) -> tuple[dict[str, list[tuple[float, flo
                 for own in layers
             ]
         )
-        by_layer = advice.table.filter(kind="layer").with_columns(kept=np.zeros(len(names)))
+        by_layer = advice.table.filter(kind="layer")
         values = {name: by_layer[name].to_numpy() for name in ("accuracy", "knn_accuracy", "logme")}
         values["depth"] = np.arange(len(names))
         values["kept"] = np.array(shares_kept(features[rows], labels[rows], layers))
@@ -97,7 +97,7 @@ def measure(embedding: Any, draws: int) -> tuple[dict[str, list[tuple[float, flo
         own = advice.recommended
         gain = accuracies[names.index(own)] - accuracies[-1] if own in names else np.nan
         advised.append((own, 100 * gain, seconds))
-        print(draw, own, f"{100 * gain:+.1f}", f"{seconds:.1f} s")  # noqa: T201
+        print(draw, own, f"{100 * gain:+.1f}", f"{seconds:.1f} s")
     return found, advised
 
 
@@ -124,7 +124,7 @@ def main() -> None:
     ]
     for run in runs:
         embedding = fnx.Embedding.open(run)
-        print(run)  # noqa: T201
+        print(run)
         found, advised = measure(embedding, options.draws)
         name = Path(run).name
         rows, classes = len(embedding.labels), len(embedding.class_names)

@@ -34,6 +34,7 @@ TINY = (
     "trainer=cpu",
     "trainer.num_workers=0",
     "logger=none",
+    "report.advice=0",
 )
 PLACE = Path("/the/outputs")
 

@@ -35,6 +35,7 @@ COLUMNS = {
     "features": "feature_id layer unit kind constant",
     "thresholds": "sign threshold davg kept kept_random",
     "davg": "x davg_plus davg_minus",
+    "advice": "entry kind depth features accuracy standard_error knn_accuracy logme recommended",
     "detectors": "class_id class_name rank feature_id layer unit sign cut D D_cal j_heldout recall "
     "false_positive_rate folds_agreeing",
     "layers": "layer sign mode low high pct_kept pct_kept_random",
@@ -46,7 +47,8 @@ COLUMNS = {
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, tiny_at: Callable[..., Config]) -> Run:
     folder = tmp_path_factory.mktemp("run")
-    return app.run(tiny_at(folder, "threshold.permutations=2"), folder / "first")
+    words = ("threshold.permutations=2", "report.advice=20")
+    return app.run(tiny_at(folder, *words), folder / "first")
 
 
 @pytest.mark.parametrize("table", COLUMNS)

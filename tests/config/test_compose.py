@@ -61,6 +61,7 @@ USUAL = {
     "trainer.precision": "32-true", "trainer.batch_size": "auto", "trainer.compile": False,
     "logger.project": "fnx", "logger.tags": [], "logger.mode": "offline", "report.figures": True,
     "report.formats": ["png", "svg"], "report.mode": "empirical", "report.top_k": 10,
+    "report.advice": 500,
     "report.pictures": "top", "report.pictures_per_feature": 9, "report.pairs": [],
     "report.distance": "raw", "calibration.draws": 2_000,
     "dataset.certainty": 1, "dataset.concept_columns": [],

@@ -32,9 +32,9 @@ def closing_numbers(counted: Recount) -> list[str]:
 
 
 def test_the_closing_summary(counted: Recount) -> None:
-    text = summary(Run.open(counted.folder))
+    text = summary(Run.open(counted.folder)).partition("\nnext\n")[0]
     assert numbers(text, counted.folder) == closing_numbers(counted)
-    assert ", ".join(counted.by_excess[:3]) in text
+    assert ", ".join(counted.by_excess[:3]) in " ".join(text.split())
 
 
 @pytest.fixture

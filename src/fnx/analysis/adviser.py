@@ -127,8 +127,8 @@ def advise(
             kernels = [together] * len(own.ternary)
             entries.append(own.kernels(ALL, "all", columns.n_columns, kernels))
         entries.append(own.kernels(FULL_NETWORK, "full_network", columns.n_columns, own.ternary))
-    advice = recommend(task, entries)
-    return _explain(advice, embedding, columns, layers, images, folds, groups, seed)
+        advice = recommend(task, entries)
+        return _explain(advice, embedding, columns, layers, images, folds, groups, seed)
 
 
 def _layers(table: pl.DataFrame) -> list[Layer]:

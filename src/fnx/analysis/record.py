@@ -120,10 +120,10 @@ class RunRecord:
     weights_digest: str = ""
     counts: Counts = Counts()
     thresholds: KeptBySign = KeptBySign()
+    redrawn: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
-    redrawn: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord:

@@ -50,7 +50,8 @@ def export(
 
     There is a row for each image that was used: the columns of ``images.parquet``, then a column
     for each feature, called layer/unit, or by its name. Of concepts there is a column of true and
-    false for each. A file is written block by block, whole or not at all.
+    false for each. A file is written block by block, whole or not at all; of Parquet, Polars holds
+    up to twice the table in memory.
 
     Args:
         run: a run, or its folder.

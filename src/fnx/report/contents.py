@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fnx.analysis import Run
+from fnx.analysis.record import RECORD
 from fnx.utils.files import write_atomically
 from fnx.utils.text import amount, plain
 
@@ -70,10 +71,10 @@ def _files(path: Path) -> Iterator[os.stat_result]:
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
-    """Return how large a run's folder is and what is large in it, of a run that is on the disk."""
+    """Return how large a run's folder is and what is large in it, of a finished run."""
     with suppress(OSError):
         found = parts(run.path)
-        if found:
+        if any(part.name == RECORD for part in found):
             large = ", ".join(f"{part.name} {amount(part.bytes)}" for part in found[:_LARGEST])
             return [("disk", f"{amount(sum(part.bytes for part in found))}: {large}, …")]
     return []
