@@ -161,4 +161,4 @@ def _shown(stem: str, number: int, index: int, output: Any) -> str:
 def _text(text: str) -> str:
     """Return a text as HTML, without the colours that a terminal would show."""
     text = re.sub(r"\x1b\[[\d;]*m", "", text)
-    return f'<div class="fnx-output"><pre>{html.escape(text.rstrip())}</pre></div>'
+    return f'<div class="fnx-output"><pre tabindex="0">{html.escape(text.rstrip())}</pre></div>'
