@@ -272,8 +272,8 @@ def parted(
         for sample in (first, second)
     ]
     best = int(np.abs(above[0] - above[1]).argmax())
-    shares = (float(one[best]) for one in above)
-    return float(values[best]), *shares, float(np.median(first)), float(np.median(second))
+    here, there = (float(one[best]) for one in above)
+    return float(values[best]), here, there, float(np.median(first)), float(np.median(second))
 
 
 def _top_images(run: Run, features: NDArray[np.int64]) -> pl.Series:

@@ -155,7 +155,7 @@ def nearest(similarity: Floats, owned: NDArray[Any], count: int = NEIGHBOURS) ->
     found = np.argpartition(-similarity, count - 1, axis=1)[:, :count]
     close = np.take_along_axis(similarity, found, axis=1)
     weights = (1 + 1e-6 * close) / count
-    return np.einsum("mk,mkc->mc", weights, owned[found].astype(np.float64))
+    return np.asarray(np.einsum("mk,mkc->mc", weights, owned[found].astype(np.float64)))
 
 
 def cosine(kernel: Floats) -> Floats:

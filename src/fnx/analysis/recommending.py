@@ -52,7 +52,7 @@ def recommend(task: Task, entries: Sequence[Entry]) -> Advice:
     if task.chance_of(accuracies[best]) * len(entries) <= LEVEL:
         # One row's difference is one standard error exactly, but for rounding.
         close = np.flatnonzero(behind <= errors * (1 + 1e-9))
-        chosen = int(min(close, key=lambda i: (entries[i].features, behind[i])))
+        chosen = min(close.tolist(), key=lambda i: (entries[i].features, behind[i]))
     last = max(i for i, entry in enumerate(entries) if entry.kind == "layer")
     rows = [
         {
@@ -175,7 +175,7 @@ def _mistaken(task: Task, entry: Entry) -> NDArray[np.float64]:
         np.add.at(counts, (task.owned[split.held_out].argmax(axis=1), decided), 1)
     totals = counts.sum(axis=1, keepdims=True)
     np.fill_diagonal(counts, 0)
-    return counts / np.maximum(totals, 1)
+    return np.asarray(counts / np.maximum(totals, 1))
 
 
 def _missed(task: Task, entry: Entry) -> NDArray[np.float64]:

@@ -93,8 +93,9 @@ def every_feature_values(
         block = np.ascontiguousarray(columns.read(start, min(start + step, n_features)).T)
         for number, column in enumerate(block, start):
             low, high = float(column.min()), float(column.max())
-            ends[number] = low, high if high > low else low + 1
-            bin_column(column, *ends[number], BINS, index)
+            high = high if high > low else low + 1
+            ends[number] = low, high
+            bin_column(column, low, high, BINS, index)
             places = np.where(inside[of_class[number]], index, index + BINS)
             counts[number] = np.bincount(places, minlength=2 * BINS).reshape(2, BINS)
     return ends, counts

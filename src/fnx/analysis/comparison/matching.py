@@ -97,7 +97,8 @@ def _rows(
     real = np.asarray(run.arrays(distance)[0])[:, columns]
     found = from_neutral(real, run.neutral).astype(np.float32)
     finite = np.abs(found[np.isfinite(found)])
-    found = np.clip(found, *(np.float32([-1, 1]) * finite.max(initial=0)))
+    largest = finite.max(initial=0)
+    found = np.clip(found, -largest, largest)
     return np.abs(found) if magnitudes else found
 
 

@@ -28,7 +28,9 @@ def draw(run: Run, found: Contrast) -> Figure:
     upper: Any
     lower: Any
     if pictured:
-        upper, lower = figure.subfigures(2, 1, height_ratios=(2.4, height + 0.5))
+        upper, lower = np.asarray(
+            figure.subfigures(2, 1, height_ratios=(2.4, height + 0.5))
+        ).tolist()
         for axes, path, name in zip(upper.subplots(1, 2), shown, names.values(), strict=True):
             draw_picture(axes, path, clip(plain(name), 40))
     else:

@@ -121,7 +121,7 @@ def depth(run: Run) -> Depth:
     def y(share: float) -> float:
         return round(HEIGHT * (high - share) / (high - low), 1)
 
-    points = [
+    points: list[dict[str, Any]] = [
         {
             "x": place.get(row["entry"]) if row["kind"] == "layer" else next(others),
             "y": y(row["accuracy"]),

@@ -16,7 +16,7 @@ MOST = 5  # detectors and confusions
 
 def show_advice(run: Run, advice: Advice) -> Iterator[RenderableType]:
     """Show which layer to use, how good it will be, and why."""
-    yield text((describe(run), "dim"))
+    yield text(describe(run), "dim")
     yield text(advice.reason, fold=True)
     yield ""
     yield table(

@@ -37,11 +37,17 @@ def show_contrast(run: Run, found: Contrast) -> Iterator[RenderableType]:
             heading = f"features higher in {higher[0]} than in {higher[1]}"
         yield from section(heading)
         if found.measured:
-            heads = ("", "feature", "D", "above", "% here", "% there", "D here", "D there")
-            yield table((_measured(run, row) for row in part.rows(named=True)), ">~>>>>>>", heads)
+            yield table(
+                (_measured(run, row) for row in part.rows(named=True)),
+                ">~>>>>>>",
+                ("", "feature", "D", "above", "% here", "% there", "D here", "D there"),
+            )
         else:
-            heads = ("", "feature", "D here", "D there", "top-activating image")
-            yield table((_known(run, row) for row in part.rows(named=True)), ">~>>~", heads)
+            yield table(
+                (_known(run, row) for row in part.rows(named=True)),
+                ">~>>~",
+                ("", "feature", "D here", "D there", "top-activating image"),
+            )
     yield ""
     if found.measured:
         yield (
