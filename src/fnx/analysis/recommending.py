@@ -40,6 +40,10 @@ class Entry:
     neighbours: list[NDArray[Any]]
     evidence: float
 
+    def of_folds(self, task: Task) -> list[NDArray[Any]]:
+        """Return the decisions of the ridge without those about test rows."""
+        return self.decisions[: len(task.folds)]
+
 
 def recommend(task: Task, entries: Sequence[Entry]) -> Advice:
     """Judge all entries and recommend one, or none."""
@@ -171,7 +175,7 @@ def _mistaken(task: Task, entry: Entry) -> NDArray[np.float64]:
     """Return the share of the rows of each class that are taken for each other one, (C, C)."""
     n_classes = len(task.names)
     counts = np.zeros((n_classes, n_classes))
-    for split, decided in zip(task.folds, entry.decisions, strict=False):
+    for split, decided in zip(task.folds, entry.of_folds(task), strict=True):
         np.add.at(counts, (task.owned[split.held_out].argmax(axis=1), decided), 1)
     totals = counts.sum(axis=1, keepdims=True)
     np.fill_diagonal(counts, 0)
@@ -181,7 +185,7 @@ def _mistaken(task: Task, entry: Entry) -> NDArray[np.float64]:
 def _missed(task: Task, entry: Entry) -> NDArray[np.float64]:
     """Return the share of the rows with each concept in which it is missed, (C, 1)."""
     missed, total = np.zeros((2, len(task.names)))
-    for split, decided in zip(task.folds, entry.decisions, strict=False):
+    for split, decided in zip(task.folds, entry.of_folds(task), strict=True):
         owned = task.owned[split.held_out]
         missed += (owned & ~decided).sum(axis=0)
         total += owned.sum(axis=0)
