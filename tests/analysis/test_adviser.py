@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -274,6 +275,14 @@ def test_of_those_within_one_standard_error_both_probes_choose() -> None:
 def test_of_equal_ones_the_narrowest_is_recommended() -> None:
     entries = [entry("a", 30, [0, 1]), entry("b", 10, [2, 3]), entry("c", 20, [4, 5])]
     assert recommend(judged_task(), entries).recommended == "b"
+
+
+def test_all_layers_together_are_recommended_only_where_no_layer_comes_near() -> None:
+    task = judged_task()
+    together = dataclasses.replace(entry("all layers", 900, []), kind="all")
+    near, far = entry("near", 10, [0]), entry("far", 20, [0, 1, 2, 3])
+    assert recommend(task, [near, together]).recommended == "near"
+    assert recommend(task, [far, together]).recommended == "all layers"
 
 
 def test_of_equally_wide_ones_the_better_is_recommended() -> None:

@@ -63,9 +63,11 @@ def recommend(task: Task, entries: Sequence[Entry]) -> Advice:
     if task.chance_of(accuracies[best]) * len(entries) <= LEVEL:
         # One row's difference is one standard error exactly, but for rounding.
         close = np.flatnonzero(behind <= errors * (1 + 1e-9))
+        single = close[[entries[i].kind == "layer" for i in close]]
+        narrowest = min(close.tolist(), key=lambda i: (entries[i].features, behind[i]))
+        close = single if single.size else close  # all layers together are many times as wide
         equal = close[both[close] >= both[close].max() - EQUAL]
         chosen = min(equal.tolist(), key=lambda i: (entries[i].features, -both[i]))
-        narrowest = min(close.tolist(), key=lambda i: (entries[i].features, behind[i]))
     last = max(i for i, entry in enumerate(entries) if entry.kind == "layer")
     rows = [
         {
