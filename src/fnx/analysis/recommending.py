@@ -63,7 +63,7 @@ def recommend(task: Task, entries: Sequence[Entry]) -> Advice:
     if task.chance_of(accuracies[best]) * len(entries) <= LEVEL:
         # One row's difference is one standard error exactly, but for rounding.
         close = np.flatnonzero(behind <= errors * (1 + 1e-9))
-        single = close[[entries[i].kind == "layer" for i in close]]
+        single = close[[entries[i].kind == "layer" for i in close.tolist()]]
         narrowest = min(close.tolist(), key=lambda i: (entries[i].features, behind[i]))
         close = single if single.size else close  # all layers together are many times as wide
         equal = close[both[close] >= both[close].max() - EQUAL]
