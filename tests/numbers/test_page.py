@@ -16,10 +16,10 @@ def test_the_pages_headline(counted: Recount) -> None:
     page, answer = Document(counted.folder / "report.html"), counted.answer
     speaking, silent = counted.by_excess[:3], counted.by_excess[-1]
     names = "|".join(map(re.escape, counted.layers))
-    assert re.findall(names, page.texts["answer"]) == [speaking[0], *speaking, silent]
+    assert re.findall(names, page.texts["sums"]) == [speaking[0], *speaking, silent]
     sides = [(counted.side(sign)["kept"], counted.thresholds[sign]) for sign in counted.signs]
     expected = [
-        written(answer["signal"]),
+        *(str(sum(SIZES)), str(len(counted.real)), "2"),  # two images could not be used
         *(written(share) for layer in (*speaking, silent) for share in counted.both(layer)),
         written(answer["kept"]),
         str(len(counted.real)),
@@ -32,12 +32,16 @@ def test_the_pages_headline(counted: Recount) -> None:
         written(answer["noise"]),
         written(answer["below"]),
     ]
-    assert numbers(page.texts["answer"], "100 bins") == expected
-    word = next(w for least, w in ((25, "clearly"), (8, "noticeably"), (2, "faintly"))
-                if answer["signal"] >= least)  # fmt: skip
-    assert word in page.texts["answer"]
-    head = [str(len(CLASSES)), str(sum(SIZES)), str(len(counted.real)), "2"]
-    assert numbers(page.texts[""], "100 bins")[: len(head)] == head
+    assert numbers(page.texts["sums"]) == expected
+    first = page.texts["answer"]
+    assert numbers(first, "100 bins", "resnet18")[0] == str(len(CLASSES))
+    advice = json.loads((counted.folder / "advice.json").read_text())
+    assert written(100 * advice["chance"]) + " %" in first
+    advised = next((row for row in advice["table"] if row["recommended"]), None)
+    told = (
+        "better than chance" if advised is None else f"{advised['entry']} tells these classes apart"
+    )
+    assert told in first
 
 
 def test_the_pages_tables(counted: Recount) -> None:

@@ -117,6 +117,7 @@ def test_secrets_of_the_environment_are_hidden_wherever_they_stand(
     assert redacted(given) == {shown: [f"say {shown}!", 3, None], "b": {"c": (shown, shown)}}
 
 
+@pytest.mark.filterwarnings("default:of ")  # the test's own, which is to be logged
 def test_a_log_keeps_its_lines_without_secrets_and_what_steers_a_terminal(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -115,9 +115,11 @@ def contrast(
     signs = [_signs(run, distances[:, i], c) for i, c in enumerate((class_id, against_id))]
     with np.errstate(invalid="ignore"):  # both infinite
         difference = distances[:, 0] - distances[:, 1]
-    kept, note = _no_thresholds(), None
+    kept = _no_thresholds()
+    note: str | None = None
+    columns: _Rows | None = None
     if isinstance(features, str):
-        note, columns = features, None
+        note = features
         between = difference + np.float32(run.neutral)
     else:
         columns = _Rows(open_columns(features), rows)
@@ -167,7 +169,8 @@ def _farthest(
     size = side * from_neutral(between, run.neutral)
     apart = side * difference if run.signed else np.abs(difference)
     order = np.lexsort((-apart, -size))
-    return order[size[order] > 0][:top].tolist()
+    found: list[int] = order[size[order] > 0][:top].tolist()
+    return found
 
 
 def _signs(run: Run, distances: NDArray[np.float32], class_id: int) -> NDArray[Any]:

@@ -433,7 +433,7 @@ def test_alone_the_page_still_says_the_answer(small: Path, browser: Any, tmp_pat
     shown.wait_for_selector("#alone:not(:empty)")
     assert "Is the folder report/ still beside this page?" in shown.inner_text("#alone")
     assert shown.locator("#fig10_kept svg").is_visible()
-    assert "Features worth keeping" in shown.inner_text("#answer")
+    assert "Features worth keeping" in shown.inner_text("#sums")
     assert shown.locator("#answer svg.depth").is_visible()
     shown.goto(f"{alone.as_uri()}#/class/1")
     at_view(shown, "These numbers could not be loaded")

@@ -195,8 +195,8 @@ def _layer_table(a: Run, units: pl.DataFrame) -> pl.DataFrame:
             row |= {
                 "correlation": own["correlation"].median(),
                 "correlation_chance": own["chance"].median(),
-                "pct_beyond_chance": 100 * float((own["correlation"] > limit).mean() or 0),
-                "pct_mutual": 100 * float(own["mutual"].mean() or 0),  # type: ignore[arg-type]
+                "pct_beyond_chance": 100 * float((own["correlation"] > limit).to_numpy().mean()),
+                "pct_mutual": 100 * float(own["mutual"].to_numpy().mean()),
                 "partner_layer": partners["layer_b"][0],
                 "pct_partner_layer": 100 * partners["len"][0] / own.height,
             }

@@ -195,7 +195,7 @@ def shared_classes(a: Run, b: Run, images: SharedImages) -> SharedClasses:
 def _image_sets(run: Run, rows: NDArray[np.int64]) -> dict[int, frozenset[int]]:
     """Return, of each class, which of the shared images it has; not of a class without any."""
     table = memberships(used(run.images)[rows].with_row_index("shared")).drop_nulls("class_id")
-    grouped = table.group_by("class_id").agg("shared").sort("class_id")
+    grouped = table.group_by("class_id", maintain_order=True).agg("shared").sort("class_id")
     return {class_id: frozenset(shared) for class_id, shared in grouped.iter_rows()}
 
 
@@ -217,9 +217,10 @@ def _compare(
     images = shared_images(a, b)
     classes = shared_classes(a, b, images)
     row: dict[str, Any] = {"images": images.count, "classes": len(classes.names)}
-    found, notes = {}, []
-    gone = []
-    features = []
+    found: dict[str, pl.DataFrame] = {}
+    notes: list[str] = []
+    gone: list[str] = []
+    features: list[Any] = []
     for label, run in zip(labels, (a, b), strict=True):
         try:
             features.append(open_features(run))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from fnx.report.figures import style
@@ -28,13 +31,14 @@ def draw(table: pl.DataFrame) -> Figure:
     height = min(style.layers_height(tallest), 6.0 if columns > 1 else 8.0) + 1.3
     figure = style.new_figure(height=rows * height + 0.6)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for panel, part in zip(grid, pairs, strict=False):
+    for panel, part in zip(grid[: len(pairs)], pairs, strict=True):
         mesh = _panel(panel, part, height - 1.3, (style.WIDTH - 1.6) / columns - 0.8)
     for panel in grid[len(pairs) :]:
         panel.set_visible(False)
     bar = figure.colorbar(mesh, ax=grid[: len(pairs)].tolist(), shrink=0.6, aspect=30, pad=0.02)
     bar.set_label("linear CKA, unbiased / dimensionless")
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    outline: Any = bar.outline
+    outline.set_visible(False)
     style.title(
         figure,
         "How alike the layers of two networks arrange the same images",
@@ -44,7 +48,7 @@ def draw(table: pl.DataFrame) -> Figure:
     return figure
 
 
-def _panel(panel: Axes, part: pl.DataFrame, height: float, width: float) -> object:
+def _panel(panel: Axes, part: pl.DataFrame, height: float, width: float) -> QuadMesh:
     names_a, names_b = (part[name].unique(maintain_order=True).to_list() for name in _SIDES)
     values = part["cka"].cast(pl.Float64).fill_null(np.nan).to_numpy()
     values = values.reshape(len(names_a), len(names_b))

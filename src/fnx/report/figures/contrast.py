@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
@@ -23,6 +25,8 @@ def draw(run: Run, found: Contrast) -> Figure:
     pictured = all(path.is_file() for path in shown)
     height = bars_height(found.features)
     figure = style.new_figure(height=height + (2.4 if pictured else 0) + 0.8)
+    upper: Any
+    lower: Any
     if pictured:
         upper, lower = figure.subfigures(2, 1, height_ratios=(2.4, height + 0.5))
         for axes, path, name in zip(upper.subplots(1, 2), shown, names.values(), strict=True):

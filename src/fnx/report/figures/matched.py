@@ -24,7 +24,7 @@ def draw(table: pl.DataFrame) -> Figure:
     height = style.layers_height(max(part.height for part in pairs), 0.16)
     figure = style.new_figure(height=rows * (height + 0.8) + 0.3)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
-    for panel, part in zip(grid, pairs, strict=False):
+    for panel, part in zip(grid[: len(pairs)], pairs, strict=True):
         _panel(panel, part, height, 110 // columns)
     for panel in grid[len(pairs) :]:
         panel.set_visible(False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
@@ -48,7 +50,7 @@ def draw(table: pl.DataFrame) -> Figure:
     return figure
 
 
-def _panel(panel: Axes, group: pl.DataFrame, looks: dict[str, tuple[object, str, object]]) -> None:
+def _panel(panel: Axes, group: pl.DataFrame, looks: dict[str, tuple[Any, str, Any]]) -> None:
     for rows in group.partition_by("run", maintain_order=True):
         colour, marker, line = looks[rows["run"][0]]
         x = np.array(
@@ -60,11 +62,11 @@ def _panel(panel: Axes, group: pl.DataFrame, looks: dict[str, tuple[object, str,
         )
         accuracy, error = (100 * rows[name].to_numpy() for name in ("accuracy", "standard_error"))
         layers = (rows["kind"] == "layer").to_numpy()
-        common = {"color": colour, "markersize": 4, "elinewidth": 0.7}
+        common: dict[str, Any] = {"color": colour, "markersize": 4, "elinewidth": 0.7}
         panel.errorbar(
             x[layers], accuracy[layers], error[layers], fmt=marker, linestyle=line, **common
-        )  # type: ignore[arg-type]
-        panel.errorbar(x[~layers], accuracy[~layers], error[~layers], fmt=marker, **common)  # type: ignore[arg-type]
+        )
+        panel.errorbar(x[~layers], accuracy[~layers], error[~layers], fmt=marker, **common)
         used = rows["recommended"].to_numpy()
         panel.plot(
             x[used], accuracy[used], "o", markersize=11, markerfacecolor="none",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fnx.analysis import Run
 from fnx.analysis.contrast import between
-from fnx.analysis.distributions import BLOCK, farthest
+from fnx.analysis.distributions import BLOCK, Sign, farthest
 from fnx.errors import FnxError
 from fnx.report.page.chunks import packed, write_chunk
 from fnx.report.values import open_embedding
@@ -93,7 +93,8 @@ def _candidates(run: Run, a: int, b: int) -> NDArray[np.int64]:
     columns = np.asarray(run.distances[:, [a, b]])
     with np.errstate(invalid="ignore"):  # both infinite
         difference = np.nan_to_num(columns[:, 0] - columns[:, 1], posinf=np.inf, neginf=-np.inf)
-    return np.concatenate([farthest(difference, sign, TOP) for sign in ("+", "-")])
+    signs: tuple[Sign, Sign] = ("+", "-")
+    return np.concatenate([farthest(difference, sign, TOP) for sign in signs])
 
 
 def _measured(run: Run, features: Any, labels: Any) -> Iterator[tuple[int, int, dict[str, Any]]]:
