@@ -173,8 +173,8 @@ def test_the_record_tells_what_was_run(run: Run) -> None:
     assert record.counts.classes == 10
     assert record.counts.features == run.features.height
     assert record.counts.constant == run.features["constant"].sum()
-    stages = "images embedding distances calibration thresholds analysis detectors pictures report"
-    assert list(record.seconds) == stages.split()
+    stages = "images embedding distances calibration thresholds analysis detectors advice pictures"
+    assert list(record.seconds) == [*stages.split(), "report"]
     assert record.command[:3] == ["python", "-m", "fnx"]
     assert record.fnx_version == fnx.__version__
     assert record.fingerprint in record.embedding
@@ -184,7 +184,10 @@ def test_the_record_tells_what_was_run(run: Run) -> None:
 def test_a_run_in_memory_is_the_run_on_disk(run: Run) -> None:
     opened = Run.open(run.path)
     assert opened.record == run.record
-    for table in COLUMNS:
+    assert opened.advice is not None
+    assert run.advice is not None
+    assert opened.advice.told() == run.advice.told()
+    for table in COLUMNS.keys() - {"advice"}:
         assert getattr(opened, table).equals(getattr(run, table), null_equal=True), table
     np.testing.assert_array_equal(opened.distances, run.distances)
     np.testing.assert_array_equal(opened.distances_random, run.distances_random)

@@ -211,6 +211,8 @@ def test_concepts_that_overlap_are_judged_by_balanced_accuracy() -> None:
     assert found.table["accuracy"][1] > 0.85
     np.testing.assert_allclose(found.table["accuracy"][0], 0.5, atol=0.15)
     assert set(found.confusions["taken_for"]) <= {None}
+    missed = 1 - found.confusions["share"].max()  # type: ignore[operator]
+    assert missed > 0.5
 
 
 def test_the_balanced_accuracy_of_rows_and_its_standard_error_by_hand() -> None:
@@ -284,6 +286,12 @@ def test_confusions_and_which_layer_tells_them_apart() -> None:
     helped = recommend(task, [entry("a", 10, [0, 1]), entry("b", 90, [0])])
     assert helped.recommended == "a"
     assert helped.confusions["told_apart_by"].to_list() == ["b"]
+    # One that takes the rows for something else again does not tell them apart.
+    lost = entry("c", 95, list(range(40)))
+    lost.decisions[0][:] = 2
+    still = recommend(task, [entry("a", 10, [0, 1]), lost])
+    assert still.recommended == "a"
+    assert still.confusions["told_apart_by"].to_list() == [None]
 
 
 def test_chance_is_that_of_as_many_right_answers_by_luck() -> None:

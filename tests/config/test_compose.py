@@ -87,7 +87,8 @@ def test_the_keys_have_these_limits_and_usual_values() -> None:
         if item.metadata["minimum"] is not None:
             least[key] = item.metadata["minimum"]
     assert usual == USUAL
-    assert least == dict.fromkeys(ONE_OR_MORE.split(), 1) | {"seed": 0, "trainer.num_workers": 0}
+    or_none = dict.fromkeys(("seed", "trainer.num_workers", "report.advice"), 0)
+    assert least == dict.fromkeys(ONE_OR_MORE.split(), 1) | or_none
 
 
 def test_every_option_of_every_group_composes(compose: Compose) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,16 @@ def closing_numbers(counted: Recount) -> list[str]:
             written(counted.thresholds[sign], 3, sign=counted.plus),
             written(counted.side(sign)["kept"]), written(counted.side(sign)["kept_random"]),
         )),
+        *beyond_noise(counted),
         *(written(one, 1) for one in seconds), written(sum(seconds), 1),
     ]  # fmt: skip
+
+
+def beyond_noise(counted: Recount) -> list[str]:
+    """Percent of the features kept beyond random labels, where that is worth saying."""
+    sides = [counted.side(sign) for sign in counted.signs]
+    signal = 100 * sum(one["kept"] - one["kept_random"] for one in sides) / len(counted.real)
+    return [f"{signal:.0f}"] if signal >= 2 else []
 
 
 def test_the_closing_summary(counted: Recount) -> None:
@@ -49,7 +58,7 @@ def shown(
         told = json.loads(capsys.readouterr().out)
         show.main([str(counted.folder), *words])
         record = json.loads((counted.folder / "run.json").read_text())
-        text = capsys.readouterr().out
+        text = re.sub(r"(?m)^  disk .*$", "", capsys.readouterr().out)  # what lies in the folder
         return told, numbers(text, counted.folder, record["embedding"], " 68 %")
 
     return show_it

@@ -75,7 +75,8 @@ class Advice:
             or "random", of all layers, on training rows only.
         confusions: what the recommended entry confuses most: rows of ``class_name`` are
             ``taken_for`` another class (null: missed, where classes overlap) in this ``share``;
-            the layer that does it least is ``told_apart_by`` (null: none does better).
+            a layer that makes at most half of these mistakes, and knows both classes no worse, is
+            ``told_apart_by`` (null: there is none).
         detectors: the strongest single units of the recommended entry, one per class; see
             `fnx.detectors`.
         untrained: the best accuracy of the same architecture with random weights; None if it was

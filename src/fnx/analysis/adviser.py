@@ -148,21 +148,18 @@ def _workers(task: Task, layers: int) -> int:
     return max(1, min(os.cpu_count() or 1, layers, affordable))
 
 
-@dataclass
 class Probing:
     """Probes layers, and adds each to the kernels of the full-network embedding.
 
     Attributes:
         task: what is told apart.
         columns: the features.
-        ternary: a kernel (n, n) of the full-network embedding for each split, and one of all
-            fitted rows.
+        size: of a kernel, (n, n).
+        ternary: a kernel of the full-network embedding for each split, and one of all fitted rows.
     """
 
-    task: Task
-    columns: Columns
-
-    def __post_init__(self) -> None:
+    def __init__(self, task: Task, columns: Columns) -> None:
+        self.task, self.columns = task, columns
         self.size = (self.task.rows.size, self.task.rows.size)
         self.ternary = [np.zeros(self.size) for _ in range(len(self.task.splits) + 1)]
         self._lock = threading.Lock()
@@ -189,10 +186,8 @@ class Probing:
                     spectra.append(spectrum_of_features(scores[train], scores[held_out]))
                 else:
                     kernels[number] += scores @ scores.T
-        spectra += [
-            spectrum_of_kernel(kernel, split.train, split.held_out)
-            for kernel, split in zip(kernels, task.splits, strict=False)
-        ]
+        if not narrow:
+            spectra = self._spectra(kernels)
         fitted, cosines = task.fitted, cosine(raw)
         axes = (
             axes_of_features(block[fitted].astype(np.float64))
@@ -206,13 +201,17 @@ class Probing:
     def kernels(self, name: str, kind: str, features: int, kernels: Sequence[Floats]) -> Entry:
         """Probe what has a kernel for each split, and one of all fitted rows."""
         task, fitted = self.task, self.task.fitted
-        spectra = [
-            spectrum_of_kernel(kernel, split.train, split.held_out)
-            for kernel, split in zip(kernels, task.splits, strict=False)
-        ]
+        spectra = self._spectra(kernels[:-1])
         axes = axes_of_kernel(kernels[-1][np.ix_(fitted, fitted)])
         similar = [cosine(kernel) for kernel in kernels[: len(task.folds)]]
         return self._entry(name, kind, None, features, spectra, similar, axes)
+
+    def _spectra(self, kernels: Sequence[Floats]) -> list[Spectrum]:
+        """Return the spectrum of each split from its kernel (n, n)."""
+        return [
+            spectrum_of_kernel(kernel, split.train, split.held_out)
+            for kernel, split in zip(kernels, self.task.splits, strict=True)
+        ]
 
     def _entry(
         self,

@@ -98,7 +98,7 @@ class Task:
         """
         total = np.zeros(len(self.owned) if self.single else self.owned.shape)
         counts = np.zeros(len(self.owned))
-        for split, decided in zip(self.folds, decisions, strict=False):
+        for split, decided in zip(self.folds, decisions[: len(self.folds)], strict=True):
             total[split.held_out] += self.right(decided, split.held_out)
             counts[split.held_out] += 1
         of_row = counts[self.judged]

@@ -40,6 +40,10 @@ class Entry:
     neighbours: list[NDArray[Any]]
     evidence: float
 
+    def of_folds(self, task: Task) -> list[NDArray[Any]]:
+        """Return the decisions of the ridge without those about test rows."""
+        return self.decisions[: len(task.folds)]
+
 
 def recommend(task: Task, entries: Sequence[Entry]) -> Advice:
     """Judge all entries and recommend one, or none."""
@@ -137,52 +141,63 @@ def _percent(share: float) -> str:
 
 
 def _confusions(task: Task, entries: Sequence[Entry], chosen: int | None) -> pl.DataFrame:
-    """Return what the chosen entry confuses most, and which layer tells it apart."""
+    """Return what the chosen entry confuses most, and which layer tells it apart.
+
+    That is one which knows the classes no worse: a layer that knows neither confuses them less with
+    each other, for it confuses them with all.
+    """
     if chosen is None:
         return pl.DataFrame(schema=CONFUSIONS)
     layers = [entry for entry in entries if entry.kind == "layer"]
     count = _mistaken if task.single else _missed
-    own = count(task, entries[chosen])
-    others = np.stack([count(task, layer) for layer in layers])
-    both = (1, 0) if task.single else (0, 1)
-    errors, their_errors = (
-        own + own.transpose(both),
-        others + others.transpose(0, *(1 + np.array(both))),
-    )
+    own, known = count(task, entries[chosen])
+    others = [count(task, layer) for layer in layers]
     order = np.argsort(-own, axis=None, kind="stable")[:MOST_CONFUSIONS]
     rows = []
     for first, second in zip(*np.unravel_index(order, own.shape), strict=True):
         if own[first, second] == 0:
             break
-        least = int(their_errors[:, first, second].argmin())
-        clearly = their_errors[least, first, second] <= CLEARLY * errors[first, second]
+        both = [first, second] if task.single else [first]
+
+        def errors(shares: NDArray[np.float64], one: int = first, two: int = second) -> float:
+            return float(shares[one, two] + shares[two, one]) if task.single else shares[one, two]
+
+        better = [
+            (errors(shares), layer.name)
+            for layer, (shares, right) in zip(layers, others, strict=True)
+            if right[both].sum() >= known[both].sum() and errors(shares) <= CLEARLY * errors(own)
+        ]
         rows.append(
             {
                 "class_name": task.names[first],
                 "taken_for": task.names[second] if task.single else None,
                 "share": own[first, second],
-                "told_apart_by": layers[least].name if clearly else None,
+                "told_apart_by": min(better)[1] if better else None,
             }
         )
     return pl.DataFrame(rows, CONFUSIONS)
 
 
-def _mistaken(task: Task, entry: Entry) -> NDArray[np.float64]:
-    """Return the share of the rows of each class that are taken for each other one, (C, C)."""
-    n_classes = len(task.names)
-    counts = np.zeros((n_classes, n_classes))
-    for split, decided in zip(task.folds, entry.decisions, strict=False):
+Shares = NDArray[np.float64]
+
+
+def _mistaken(task: Task, entry: Entry) -> tuple[Shares, Shares]:
+    """Return the shares of each class's rows taken for each other (C, C), and known (C,)."""
+    counts = np.zeros((len(task.names), len(task.names)))
+    for split, decided in zip(task.folds, entry.of_folds(task), strict=True):
         np.add.at(counts, (task.owned[split.held_out].argmax(axis=1), decided), 1)
-    totals = counts.sum(axis=1, keepdims=True)
-    np.fill_diagonal(counts, 0)
-    return np.asarray(counts / np.maximum(totals, 1))
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    known = np.diag(shares).copy()
+    np.fill_diagonal(shares, 0)
+    return shares, known
 
 
-def _missed(task: Task, entry: Entry) -> NDArray[np.float64]:
-    """Return the share of the rows with each concept in which it is missed, (C, 1)."""
-    missed, total = np.zeros((2, len(task.names)))
-    for split, decided in zip(task.folds, entry.decisions, strict=False):
+def _missed(task: Task, entry: Entry) -> tuple[Shares, Shares]:
+    """Return the share of each concept's rows in which it is missed (C, 1), and its accuracy."""
+    counts = np.zeros((2, 2, len(task.names)))  # of rows without and with it: right, all
+    for split, decided in zip(task.folds, entry.of_folds(task), strict=True):
         owned = task.owned[split.held_out]
-        missed += (owned & ~decided).sum(axis=0)
-        total += owned.sum(axis=0)
-    return (missed / np.maximum(total, 1))[:, None]
+        for own, there in enumerate((~owned, owned)):
+            counts[own] += (there & (decided == owned)).sum(axis=0), there.sum(axis=0)
+    right = counts[:, 0] / np.maximum(counts[:, 1], 1)
+    return (1 - right[1])[:, None], right.mean(axis=0)
