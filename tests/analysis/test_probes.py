@@ -124,3 +124,14 @@ def test_logme_is_the_highest_evidence_of_a_bayesian_linear_model(width: int) ->
     if width < 20:
         of_features = probes.log_evidence(*probes.axes_of_features(features), targets)
         assert of_features == pytest.approx(of_kernel, abs=1e-8)
+
+
+def test_axes_are_orthonormal_in_single_precision_too() -> None:
+    """Features of an early layer depend on each other: most of their directions are rounding."""
+    rng = np.random.default_rng(0)
+    mixed = rng.normal(size=(500, 6)) @ (10.0 ** -np.arange(6) * rng.normal(size=(30, 6))).T
+    scores = probes.standardise(mixed.astype(np.float32), np.arange(400))
+    found = probes.spectrum_of_features(scores[:400], scores[400:])
+    norms = found.vectors.T @ found.vectors
+    np.testing.assert_allclose(norms, np.eye(len(norms)), atol=1e-3)
+    assert found.values.size >= 6

@@ -41,7 +41,9 @@ def test_a_word_says_what_traces_classes_leave(signal: float, word: str | None) 
 
 
 def test_accuracy_is_compared_with_chance_and_an_untrained_network() -> None:
-    beyond = "conv5 tells these classes apart with 90 % accuracy; chance gives 10 %"
+    beyond = (
+        "A linear probe of conv5 tells these classes apart with 90 % accuracy; chance gives 10 %"
+    )
     assert verdict(found(60), advice()) == (f"{beyond}.", "")
     assert verdict(found(60), advice(untrained=0.859)) == (
         f"{beyond}, an untrained network 86 %.",

@@ -59,7 +59,11 @@ def standardise(block: Floats, train: NDArray[Any], floor: float = 0.0) -> Float
 
 
 def axes_of_features(features: Floats) -> tuple[Floats, Floats]:
-    """Return the eigenvalues above 0 of the kernel of (n, F) features, F ≤ n, and its axes."""
+    """Return the eigenvalues above 0 of the kernel of (n, F) features, F ≤ n, and its axes.
+
+    Always in float64: an eigenvalue that is rounding would make an axis of noise as long as others.
+    """
+    features = features.astype(np.float64)
     values, axes = np.linalg.eigh(features.T @ features)
     known = _above_rounding(values)
     return values[known], features @ (axes[:, known] / np.sqrt(values[known]))

@@ -40,7 +40,8 @@ def verdict(found: Summary, advice: Advice | None = None) -> tuple[str, str]:
             "",
         )
     told = (
-        f"{row['entry']} tells these classes apart with {share(row['accuracy'])} {advice.measure}"
+        f"A linear probe of {row['entry']} tells these classes apart"
+        f" with {share(row['accuracy'])} {advice.measure}"
     )
     if advice.untrained is None:
         return f"{told}; {chance}.", ""
