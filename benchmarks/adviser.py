@@ -118,7 +118,8 @@ def main() -> None:
         " truth is the accuracy of a logistic regression of z-scores fitted to them, on up to"
         f" {JUDGED} other images. Regret: points of accuracy below the best layer, which is best"
         " partly by luck of those images; mean and (largest) over the draws. τ: Kendall's rank"
-        " correlation of a score with the truth over all layers. Seconds are of the processor,"
+        " correlation of a score with the truth over all layers. Where the advice is no single layer,"
+        " its regret is that of the layer with the best ridge probe. Seconds are of the processor,"
         " beside the embedding.",
         "",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -228,10 +229,14 @@ def test_the_balanced_accuracy_of_rows_and_its_standard_error_by_hand() -> None:
     assert parts.mean() == pytest.approx(0)
 
 
-def entry(name: str, features: int, decided: list[int], rows: int = 40) -> Entry:
-    wrong = np.zeros(rows, np.int64)
+def entry(
+    name: str, features: int, decided: list[int], neighbours: list[int] | None = None
+) -> Entry:
+    """Return what has some of 40 rows wrong by the ridge, and some, or the same, by neighbours."""
+    wrong, far = np.zeros((2, 40), np.int64)
     wrong[decided] = 1
-    return Entry(name, "layer", 0, features, [wrong], [wrong], 0.0)
+    far[decided if neighbours is None else neighbours] = 1
+    return Entry(name, "layer", 0, features, [wrong], [far], 0.0)
 
 
 def judged_task(rows: int = 40) -> Task:
@@ -245,23 +250,39 @@ def judged_task(rows: int = 40) -> Task:
     return task
 
 
-def test_the_narrowest_within_one_standard_error_is_recommended() -> None:
+def test_of_those_within_one_standard_error_both_probes_choose() -> None:
     task = judged_task()
-    wide = entry("wide", 100, [0, 1])
+    wide = entry("wide", 100, [0, 1], neighbours=list(range(10)))
     # One mistake more is one standard error; three more of five are beyond theirs.
-    narrow = entry("narrow", 10, [0, 1, 2])
-    worse = entry("worse", 5, [0, 1, 2, 3, 4])
-    found = recommend(task, [worse, narrow, wide])
-    behind = found.table["behind"].to_list()
-    assert behind == pytest.approx([3 / 40, 1 / 40, 0])
+    near = entry("near", 50, [0, 1, 2], neighbours=[0])
+    narrow = entry("narrow", 10, [0, 1, 3], neighbours=list(range(12)))
+    worse = entry("worse", 5, [0, 1, 2, 3, 4], neighbours=[])
+    found = recommend(task, [worse, narrow, near, wide])
+    assert found.table["behind"].to_list() == pytest.approx([3 / 40, 1 / 40, 1 / 40, 0])
     spread = np.sqrt(1 / 40 * (1 - 1 / 40) / 39)
     assert found.table["behind_error"][1] == pytest.approx(spread)
-    assert found.recommended == "narrow"
-    assert "is the narrowest within one standard error of the best (wide, 95.0 %)" in found.reason
-    assert found.reason.endswith(
-        f"wide, is as good: 95.0 %, a difference of -2.5 ± {100 * spread:.1f} points."
+    assert found.table["knn_accuracy"].to_list() == [1, 28 / 40, 39 / 40, 30 / 40]
+    assert found.recommended == "near"
+    assert found.reason == (
+        "near has 92.5 % accuracy, within one standard error of the best (wide, 95.0 %), and is the"
+        " best of those by two kinds of probe. The narrowest within one standard error, narrow, has"
+        " 92.5 % with 10 features. The last layer, wide, is as good: 95.0 %, a difference of"
+        f" -2.5 ± {100 * spread:.1f} points."
     )
     assert recommend(task, [worse, wide]).recommended == "wide"
+
+
+def test_of_equal_ones_the_narrowest_is_recommended() -> None:
+    entries = [entry("a", 30, [0, 1]), entry("b", 10, [2, 3]), entry("c", 20, [4, 5])]
+    assert recommend(judged_task(), entries).recommended == "b"
+
+
+def test_all_layers_together_are_recommended_only_where_no_layer_comes_near() -> None:
+    task = judged_task()
+    together = dataclasses.replace(entry("all layers", 900, []), kind="all")
+    near, far = entry("near", 10, [0]), entry("far", 20, [0, 1, 2, 3])
+    assert recommend(task, [near, together]).recommended == "near"
+    assert recommend(task, [far, together]).recommended == "all layers"
 
 
 def test_of_equally_wide_ones_the_better_is_recommended() -> None:
@@ -283,7 +304,7 @@ def test_confusions_and_which_layer_tells_them_apart() -> None:
     assert found.confusions.to_dicts() == [
         {"class_name": "a", "taken_for": "b", "share": 2 / 40, "told_apart_by": None}
     ]
-    helped = recommend(task, [entry("a", 10, [0, 1]), entry("b", 90, [0])])
+    helped = recommend(task, [entry("a", 10, [0, 1], neighbours=[]), entry("b", 90, [0])])
     assert helped.recommended == "a"
     assert helped.confusions["told_apart_by"].to_list() == ["b"]
     # One that takes the rows for something else again does not tell them apart.

@@ -1,8 +1,8 @@
 """Advises which layer to use: every layer's features probed by cross-validation, and why.
 
 A ridge probe is fitted to most rows and judged on the others, layer by layer, for all layers
-together, and for the paper's authors' full-network embedding. The narrowest entry that is within
-one standard error of the best is recommended, if any is better than chance.
+together, and for the paper's authors' full-network embedding. Of the entries within one standard
+error of the best, that one is recommended which neighbours also find good, if any beats chance.
 """
 
 from __future__ import annotations
@@ -75,8 +75,9 @@ def advise(
     Each layer, all layers together (each row of each layer of length 1) and the full-network
     embedding are judged by a ridge probe of z-scores, fitted to all folds but one and judged on
     that one: mean, scale and the strength of the ridge come from the training rows alone. Fewer
-    than 300 rows are dealt to folds several times. Recommended is the narrowest entry whose
-    accuracy is within one standard error, of the difference row by row, of the best.
+    than 300 rows are dealt to folds several times. Recommended is, of the entries whose
+    accuracy is within one standard error (of the difference, row by row) of the best, the one with
+    the highest mean of this and of the 5 nearest neighbours' accuracy; of equal ones the narrowest.
 
     The data set's own test rows (``split`` of ``embedding.images``) have no part in this: they
     judge the probes in a column of their own.

@@ -17,7 +17,7 @@ Floats = NDArray[np.floating[Any]]
 STRENGTHS = 10.0 ** np.arange(-3.0, 3.5, 0.5)
 """Of the ridge, in units of the mean squared length of a centred training row."""
 
-FLOOR = 0.5  # of the spread of a column, for the ridge: see `standardise`
+FLOOR = 1.0  # of the spread of a column, for the ridge: see `standardise`
 NEIGHBOURS = 5
 MARGIN = 1e-12  # eigenvalues below this share of the largest are rounding
 

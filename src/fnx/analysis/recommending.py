@@ -1,4 +1,8 @@
-"""The rule of the adviser: the narrowest entry within one standard error of the best, and why."""
+"""The rule of the adviser: which of the entries within one standard error of the best, and why.
+
+Of few rows, many entries are within one standard error, and the narrowest of them may be worse by
+far. So neighbours, which err on other rows, have a say among them; width decides between equals.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from fnx.analysis.advice import CONFUSIONS, ENTRIES, Advice
 from fnx.analysis.judging import Task
 
 LEVEL = 0.01  # of the test against chance, of all entries together
+EQUAL = 0.0025  # in the mean of both probes' accuracies
 MOST_CONFUSIONS = 20
 CLEARLY = 0.5  # a layer tells two classes apart that has at most this share of the errors
 
@@ -52,11 +57,17 @@ def recommend(task: Task, entries: Sequence[Entry]) -> Advice:
     best = int(accuracies.argmax())
     behind = accuracies[best] - accuracies
     errors = np.array([task.standard_error(judged[best][1] - parts) for _, parts in judged])
-    chosen = None
+    by_neighbours = [task.measure(task.hits(one.neighbours), task.judged)[0] for one in entries]
+    both = (accuracies + by_neighbours) / 2
+    chosen = narrowest = None
     if task.chance_of(accuracies[best]) * len(entries) <= LEVEL:
         # One row's difference is one standard error exactly, but for rounding.
         close = np.flatnonzero(behind <= errors * (1 + 1e-9))
-        chosen = min(close.tolist(), key=lambda i: (entries[i].features, behind[i]))
+        single = close[[entries[i].kind == "layer" for i in close.tolist()]]
+        narrowest = min(close.tolist(), key=lambda i: (entries[i].features, behind[i]))
+        close = single if single.size else close  # all layers together are many times as wide
+        equal = close[both[close] >= both[close].max() - EQUAL]
+        chosen = min(equal.tolist(), key=lambda i: (entries[i].features, -both[i]))
     last = max(i for i, entry in enumerate(entries) if entry.kind == "layer")
     rows = [
         {
@@ -66,7 +77,7 @@ def recommend(task: Task, entries: Sequence[Entry]) -> Advice:
             "features": entry.features,
             "accuracy": judged[number][0],
             "standard_error": task.standard_error(judged[number][1]),
-            "knn_accuracy": task.measure(task.hits(entry.neighbours), task.judged)[0],
+            "knn_accuracy": by_neighbours[number],
             "logme": entry.evidence,
             "recommended": number == chosen,
             "behind": behind[number],
@@ -83,7 +94,7 @@ def recommend(task: Task, entries: Sequence[Entry]) -> Advice:
     return Advice(
         table,
         None if chosen is None else entries[chosen].name,
-        _reason(table, best, chosen, last, error, task.chance, measure),
+        _reason(table, best, chosen, narrowest, last, error, task.chance, measure),
         task.chance,
         measure,
         task.judged.size,
@@ -103,6 +114,7 @@ def _reason(
     table: pl.DataFrame,
     best: int,
     chosen: int | None,
+    narrowest: int | None,
     last: int,
     error: float,
     chance: float,
@@ -119,11 +131,17 @@ def _reason(
     own = rows[chosen]
     said = f"{own['entry']} has {_percent(own['accuracy'])} {measure}"
     if chosen == best:
-        said += ", the highest, and nothing narrower comes within one standard error of it."
+        said += ", the highest."
     else:
         said += (
-            f", and is the narrowest within one standard error of the best ({top['entry']}, "
-            f"{_percent(top['accuracy'])})."
+            f", within one standard error of the best ({top['entry']}, "
+            f"{_percent(top['accuracy'])}), and is the best of those by two kinds of probe."
+        )
+    if narrowest is not None and rows[narrowest]["features"] < own["features"]:
+        less = rows[narrowest]
+        said += (
+            f" The narrowest within one standard error, {less['entry']}, has "
+            f"{_percent(less['accuracy'])} with {less['features']:,} features."
         )
     if chosen == last:
         return f"{said} It is the last layer."

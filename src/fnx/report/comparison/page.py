@@ -40,9 +40,10 @@ _READING = {
         "Probe accuracy over depth",
         "How well a linear probe tells the classes apart by each layer's features, judged on images"
         " it was not fitted to; one line per run, input at the left. The ring is the entry to use:"
-        " the narrowest within one standard error of the run's best. To the right stand all layers"
-        " together and the full-network embedding. The network whose ring is highest is the one for"
-        " these data; within one standard error (the bars) two are as good.",
+        " of those within one standard error of the run's best, the best by two probes. To the"
+        " right stand all layers together and the full-network embedding. The network whose ring"
+        " is highest is the one for these data; within one standard error (the bars) two are as"
+        " good.",
     ),
     "fits": (
         "Thresholds and the number of images per class",
