@@ -21,6 +21,12 @@ from fnx.report.page import advice as page
 from fnx.report.page.html import address
 
 
+@pytest.fixture(autouse=True)
+def no_plugins_of_this_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would stay in the process, for other tests."""
+    monkeypatch.setenv("FNX_PLUGINS", "")
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, tiny_at: Callable[..., Config]) -> fnx.Run:
     """A run of images without advice, whose network is an untrained one already."""

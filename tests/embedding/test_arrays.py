@@ -319,7 +319,7 @@ def test_the_pages_for_newcomers_do_what_they_say(
     answer = {"arrays": ("music", 7), "concepts": ("loud", 5)}[page]
     named = dict(zip(run.classes["class_name"], top["feature_id"], strict=True))
     assert named[answer[0]] == answer[1]
-    scripts = "".join(file.read_text() for file in (run.path / "report/data").glob("features*"))
+    scripts = "".join(file.read_text() for file in (run.path / "report/data").glob("images*"))
     assert ("document 1" in scripts) == (page == "arrays")
 
 

@@ -35,12 +35,12 @@ def number(value: float | None, digits: int = 0, *, sign: bool = False) -> str:
 
 
 def shorten(text: str, limit: int) -> str:
-    """Cut a text longer than `limit` characters in its middle, and put it on one line.
+    """Cut a text longer than `limit` characters in its middle, on one line that can be printed.
 
     >>> shorten("abcdefghij", 5)
     'ab…ij'
     """
-    line = " ".join(text.split())
+    line = plain(text)
     if len(line) <= limit:
         return line
     tail = (limit - 1) // 2
@@ -48,12 +48,12 @@ def shorten(text: str, limit: int) -> str:
 
 
 def clip(text: str, limit: int) -> str:
-    """Cut a name longer than `limit` characters at its end, and put it on one line.
+    """Cut a name longer than `limit` characters at its end, on one line that can be printed.
 
     >>> clip("pink-yellow dahlia", 12)
     'pink-yellow…'
     """
-    line = " ".join(text.split())
+    line = plain(text)
     return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from fnx.analysis.comparison.networks import PAIR_COLUMNS, Networks
+from fnx.analysis.comparison.probes import PROBE_COLUMNS
 from fnx.report.comparison.answers import answers, numbered
 from fnx.report.comparison.text import summary
 from fnx.report.terminal.terminal import Terminal
@@ -78,6 +80,13 @@ def comparison(**changes: Any) -> Any:
         "pairs": PAIRS,
         "layers": LAYERS,
         "distances": {"ks": (("calibrated",), "Sizes differ."), "kl": (("raw",), "")},
+        "networks": Networks(
+            pairs=pl.DataFrame(schema=PAIR_COLUMNS),
+            cka=pl.DataFrame(),
+            layers=pl.DataFrame(),
+            units=pl.DataFrame(),
+        ),
+        "probes": pl.DataFrame(schema=PROBE_COLUMNS),
     }
     return SimpleNamespace(**values | changes)
 

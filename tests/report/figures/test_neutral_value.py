@@ -15,7 +15,7 @@ from fnx.analysis import Run
 from fnx.analysis.profiles import class_profile
 from fnx.report.figures import counts, layers, pair, profiles, style
 from fnx.report.figures import distances as spread
-from fnx.report.terminal import show
+from fnx.report.terminal import parts
 
 
 @pytest.fixture(scope="module")
@@ -111,11 +111,11 @@ def test_an_axis_is_centred_about_it() -> None:
 
 
 def test_bars_of_the_terminal_are_as_long_as_the_distance_from_it() -> None:
-    assert show._scale(pl.Series([0.9, 0.4]), 0.5) == 0.5
-    assert show._scale(pl.Series([3.0, 0.4, np.inf]), 1.0) == 2
-    assert show._scale(pl.Series([0.5, -0.25]), 0.0) == 1
-    assert show._scale(pl.Series([2.5, -4.0]), 0.0) == 4
-    (text, role), bar = show._distance(0.4, "-", 0.5, 0.35, neutral=0.5)
+    assert parts.scale_of(pl.Series([0.9, 0.4]), 0.5) == 0.5
+    assert parts.scale_of(pl.Series([3.0, 0.4, np.inf]), 1.0) == 2
+    assert parts.scale_of(pl.Series([0.5, -0.25]), 0.0) == 1
+    assert parts.scale_of(pl.Series([2.5, -4.0]), 0.0) == 4
+    (text, role), bar = parts.distance_cells(0.4, "-", 0.5, 0.35, neutral=0.5)
     assert (text, role, bar.role) == ("0.400", "-", "-")
     assert (bar.share, bar.mark) == pytest.approx((0.2, 0.3))
-    assert show._distance(0.4, "+", 1.0, neutral=0)[0] == ("+0.400", "+")
+    assert parts.distance_cells(0.4, "+", 1.0, neutral=0)[0] == ("+0.400", "+")

@@ -32,7 +32,7 @@ def draw(run: Run, found: Contrast) -> Figure:
             figure.subfigures(2, 1, height_ratios=(2.4, height + 0.5))
         ).tolist()
         for axes, path, name in zip(upper.subplots(1, 2), shown, names.values(), strict=True):
-            draw_picture(axes, path, clip(plain(name), 40))
+            draw_picture(axes, path, clip(name, 40))
     else:
         lower = figure.subfigures(1, 1)
     for axes, sign in zip(lower.subplots(1, len(sides), squeeze=False).ravel(), sides, strict=True):
@@ -46,7 +46,7 @@ def draw(run: Run, found: Contrast) -> Figure:
             axes.set_xlabel(short_label(run))
         else:
             _both(axes, run, part, labels)
-        higher = f"higher in {clip(plain(names[sign]), 26)}"
+        higher = f"higher in {clip(names[sign], 26)}"
         axes.set_title(higher if run.signed or not found.measured else "by distance", loc="left")
     heading = f"{plain(found.name)} against {plain(found.against)}"
     counted = f"{number(found.n_images)} and {number(found.n_against)}"

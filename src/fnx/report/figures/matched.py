@@ -51,4 +51,6 @@ def _panel(panel: Axes, part: pl.DataFrame, height: float, room: int) -> None:
     panel.plot(found, y, "o", color=style.PRESENCE, markersize=4.5)
     style.layer_axis(panel, names, [""] * len(names), height, 7)
     panel.set_xlabel("correlation of D, median")
-    panel.set_title(f"{part['run_a'][0]} : {shorten(part['run_b'][0], room)}", fontsize=8)
+    panel.set_title(
+        f"{shorten(part['run_a'][0], room)} : {shorten(part['run_b'][0], room)}", fontsize=8
+    )

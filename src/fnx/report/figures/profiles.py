@@ -101,7 +101,7 @@ def draw_feature(run: Run, profile: FeatureProfile, values: Values | str) -> Fig
     low, high = profile.random_low, profile.random_high
     span = f"D under random labels: {number(low, 3)} to {number(high, 3)}"
     axes.axvspan(low, high, color=style.RANDOM_FILL, alpha=0.5, linewidth=0, label=span)
-    names = [clip(plain(name), 28) for name in classes["class_name"]]
+    names = [clip(name, 28) for name in classes["class_name"]]
     draw_bars(axes, run.neutral, names, classes["distance"].to_list(), classes["sign"].to_list())
     if classes["t_plus"].n_unique() == 1:  # not a line for each class
         for limit in {*classes["t_plus"].drop_nulls(), *classes["t_minus"].drop_nulls()}:
@@ -150,7 +150,7 @@ def draw_layer(run: Run, profile: LayerProfile) -> Figure:
     for panel, sign in zip(panels, signs(run), strict=True):
         part = profile.pairs.filter(sign=sign)
         names = part.select("class_name", "unit").rows()
-        labels = [f"{clip(plain(name), 20)}  {unit}" for name, unit in names]
+        labels = [f"{clip(name, 20)}  {unit}" for name, unit in names]
         draw_bars(panel, run.neutral, labels, part["distance"].to_list(), [sign] * part.height)
         panel.set_title(f"top pairs {by(run, sign)}", loc="left")
         panel.set_xlabel(short_label(run))
@@ -221,7 +221,7 @@ def _values(axes: Axes, values: Values | str) -> None:
         return
     others = f"all others ({number(values.n_outer)})"
     axes.stairs(values.outer, values.edges, fill=True, color=style.RANDOM_FILL, label=others)
-    name = f"{clip(plain(values.class_name), 30)} ({number(values.n_inner)} images)"
+    name = f"{clip(values.class_name, 30)} ({number(values.n_inner)} images)"
     axes.stairs(values.inner, values.edges, color=style.PRESENCE, linewidth=1.4, label=name)
     axes.set_xlabel("value of the feature / activation")
     axes.set_ylabel("images / % of each")

@@ -21,10 +21,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.text import Text
 from matplotlib.transforms import ScaledTranslation
 
 from fnx.analysis import Run
 from fnx.report.text import describe, number, shorten
+from fnx.utils.text import printable
 
 INK = "#1a1a1a"
 MUTED = "#666666"
@@ -280,7 +282,14 @@ def svg(figure: Figure) -> str:
 
 
 def _settle(figure: Figure) -> None:
-    """Lay a figure out once: each way of saving would do it again, which takes most of its time."""
+    """Lay a figure out once: each way of saving would do it again, which takes most of its time.
+
+    Characters of names that cannot be printed become "?", for no font has them.
+    """
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        if not text.get_text().replace("\n", "").isprintable():
+            text.set_text("\n".join(map(printable, text.get_text().split("\n"))))
     if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
