@@ -18,6 +18,7 @@ from fnx.analysis.advice import CONFUSIONS, ENTRIES, Advice
 from fnx.analysis.judging import Task
 
 LEVEL = 0.01  # of the test against chance, of all entries together
+BEYOND = 2  # standard errors by which all layers together must be better than the best of them
 EQUAL = 0.0025  # in the mean of both probes' accuracies
 MOST_CONFUSIONS = 20
 CLEARLY = 0.5  # a layer tells two classes apart that has at most this share of the errors
@@ -59,15 +60,20 @@ def recommend(task: Task, entries: Sequence[Entry]) -> Advice:
     errors = np.array([task.standard_error(judged[best][1] - parts) for _, parts in judged])
     by_neighbours = [task.measure(task.hits(one.neighbours), task.judged)[0] for one in entries]
     both = (accuracies + by_neighbours) / 2
+    is_layer = np.array([entry.kind == "layer" for entry in entries])
     chosen = narrowest = None
+    leader, eligible = best, np.ones(len(entries), np.bool_)
+    best_layer = int(np.where(is_layer, accuracies, -np.inf).argmax())
+    if behind[best_layer] <= BEYOND * errors[best_layer]:  # all together are many times as wide
+        leader, eligible = best_layer, is_layer
     if task.chance_of(accuracies[best]) * len(entries) <= LEVEL:
+        ahead = [task.standard_error(judged[leader][1] - parts) for _, parts in judged]
         # One row's difference is one standard error exactly, but for rounding.
-        close = np.flatnonzero(behind <= errors * (1 + 1e-9))
-        single = close[[entries[i].kind == "layer" for i in close.tolist()]]
-        narrowest = min(close.tolist(), key=lambda i: (entries[i].features, behind[i]))
-        close = single if single.size else close  # all layers together are many times as wide
+        near = accuracies[leader] - accuracies <= np.array(ahead) * (1 + 1e-9)
+        close = np.flatnonzero(near & eligible)
         equal = close[both[close] >= both[close].max() - EQUAL]
         chosen = min(equal.tolist(), key=lambda i: (entries[i].features, -both[i]))
+        narrowest = min(close.tolist(), key=lambda i: (entries[i].features, behind[i]))
     last = max(i for i, entry in enumerate(entries) if entry.kind == "layer")
     rows = [
         {
@@ -94,7 +100,7 @@ def recommend(task: Task, entries: Sequence[Entry]) -> Advice:
     return Advice(
         table,
         None if chosen is None else entries[chosen].name,
-        _reason(table, best, chosen, narrowest, last, error, task.chance, measure),
+        _reason(table, leader, chosen, narrowest, last, error, task.chance, measure),
         task.chance,
         measure,
         task.judged.size,
@@ -131,7 +137,8 @@ def _reason(
     own = rows[chosen]
     said = f"{own['entry']} has {_percent(own['accuracy'])} {measure}"
     if chosen == best:
-        said += ", the highest."
+        highest = float(table["accuracy"].max())  # type: ignore[arg-type]
+        said += ", the highest" + (" of a single layer." if own["accuracy"] < highest else ".")
     else:
         said += (
             f", within one standard error of the best ({top['entry']}, "
