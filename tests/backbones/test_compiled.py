@@ -81,6 +81,7 @@ def test_rows_are_those_of_the_plain_network(name: str, tap: str) -> None:
     assert positions.any()
 
 
+@pytest.mark.slow
 def test_microbatches_fill_a_batch_up_to_the_size_that_was_compiled() -> None:
     plain = backbone(made("test_resnet"))
     crops = Crops("ten", SIDE, SIDE)

@@ -76,7 +76,9 @@ def test_totals_of_vgg16(vgg16: pl.DataFrame) -> None:
     assert vgg16.filter(pl.col("kind") == "fc")["receptive_field"].null_count() == 3
 
 
-@pytest.mark.parametrize("name", ["resnet18", "test_convnext", "test_vit"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "test_convnext", pytest.param("test_vit", marks=pytest.mark.slow)]
+)
 def test_parameters_of_any_network_add_up(name: str) -> None:
     table = network_table(name, 160, {})
     expected = sum(p.numel() for p in untrained(name, 160, seed=0).parameters())

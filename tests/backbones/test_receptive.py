@@ -157,7 +157,9 @@ def test_resnet_depends_on_its_boxes() -> None:
         pytest.param(
             "convnext_atto", 96, ("stem.0", "stages.0.blocks.1.mlp.fc1"), marks=pytest.mark.slow
         ),
-        ("test_vit", 160, ("patch_embed.proj", "blocks.0.attn.qkv")),
+        pytest.param(
+            "test_vit", 160, ("patch_embed.proj", "blocks.0.attn.qkv"), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_networks_of_timm_depend_on_their_boxes(

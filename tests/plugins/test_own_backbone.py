@@ -27,6 +27,7 @@ def workplace(tmp_path: Path) -> Path:
     return write_files(PAGE, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("restored_registry")
 def test_its_command_runs_with_weights_of_a_format_of_ones_own(
     workplace: Path, command_line: Callable[..., None], monkeypatch: pytest.MonkeyPatch

@@ -123,6 +123,7 @@ def test_distances_are_computed_with_it(installed: Path, tmp_path: Path) -> None
     np.testing.assert_allclose(json.loads(done.stdout), [[0.5 * 2 ** (1 / 3)] * 2])
 
 
+@pytest.mark.slow
 def test_a_whole_run_with_it(installed: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "values.npy", np.random.default_rng(0).normal(size=(20, 9)))
     np.save(tmp_path / "labels.npy", np.repeat(["a", "b"], 10))
