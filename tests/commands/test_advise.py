@@ -35,7 +35,10 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_at: Callable[..., Config]
     return app.run(tiny_at(folder, *words), folder / "run")
 
 
-def test_a_run_is_advised_on(run: fnx.Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_is_advised_on(
+    run: fnx.Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")  # where names are whole, and the rows no wider
     assert fnx.Run.open(run.path).advice is None
     command("advise", [str(run.path), "--images", "30", "--folds", "3"])
     printed = capsys.readouterr().out
@@ -44,6 +47,7 @@ def test_a_run_is_advised_on(run: fnx.Run, capsys: pytest.CaptureFixture[str]) -
     assert " ".join(advice.reason.split()) in " ".join(printed.split())
     for entry in advice.table["entry"]:
         assert entry in printed
+    assert max(len(line) for line in printed.splitlines()[:-1]) <= 80
     assert printed.endswith(f"page: {run.path / 'advice.html'}\n")
     assert advice.rows <= 30
     written = pl.read_parquet(run.path / "advice.parquet")

@@ -22,7 +22,7 @@ def show_advice(run: Run, advice: Advice) -> Iterator[RenderableType]:
     yield table(
         (
             [
-                ("recommended" if row["recommended"] else "", "head"),
+                ("use" if row["recommended"] else "", "head"),
                 (row["entry"], "head" if row["recommended"] else ""),
                 number(row["features"]),
                 f"{100 * row['accuracy']:.1f}",
@@ -34,7 +34,7 @@ def show_advice(run: Run, advice: Advice) -> Iterator[RenderableType]:
             for row in advice.table.rows(named=True)
         ),
         "<~>>>>>=",
-        ("", "layer", "features", f"{advice.measure} %", "±", "5-NN %", "LogME", "┊ chance"),
+        ("", "layer", "features", "probe %", "±", "5-NN %", "LogME", "┊ chance"),
     )
     yield ""
     yield facts(_more(run, advice))
