@@ -77,7 +77,8 @@ def test_totals_of_vgg16(vgg16: pl.DataFrame) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet18", "test_convnext", pytest.param("test_vit", marks=pytest.mark.slow)]
+    "name",
+    ["resnet18", *(pytest.param(n, marks=pytest.mark.slow) for n in ("test_convnext", "test_vit"))],
 )
 def test_parameters_of_any_network_add_up(name: str) -> None:
     table = network_table(name, 160, {})

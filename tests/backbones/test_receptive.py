@@ -152,7 +152,12 @@ def test_resnet_depends_on_its_boxes() -> None:
 @pytest.mark.parametrize(
     ("name", "side", "chosen"),
     [
-        ("tf_efficientnet_lite0", 96, ("blocks.1.0.conv_dw", "blocks.3.1.conv_pwl")),
+        pytest.param(
+            "tf_efficientnet_lite0",
+            96,
+            ("blocks.1.0.conv_dw", "blocks.3.1.conv_pwl"),
+            marks=pytest.mark.slow,
+        ),
         ("mobilenetv3_small_050", 96, ("blocks.0.0.conv_pw", "blocks.1.1.conv_dw")),
         pytest.param(
             "convnext_atto", 96, ("stem.0", "stages.0.blocks.1.mlp.fc1"), marks=pytest.mark.slow

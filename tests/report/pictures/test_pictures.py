@@ -290,6 +290,7 @@ def test_pairs_are_read_whatever_a_class_is_called() -> None:
     assert check_pair("blocks/0/2:a/b: c") == ("blocks/0", 2, "a/b: c")
 
 
+@pytest.mark.slow
 def test_all_features_or_none(run: Run, tiny_at: Callable[..., Config]) -> None:
     words = ("report.reference_limit_per_class=2", "model.layers=[conv1.0]")
     folder = run.path.parent
