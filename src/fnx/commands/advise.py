@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fnx.analysis.adviser import advise
-from fnx.commands.show import last
+from fnx.commands.runs import add_run, run_folder
 from fnx.config.compose import load_plugins, recorded
 from fnx.embedding import Embedding, embed
 from fnx.errors import DataError, FnxError, reason
@@ -20,7 +20,6 @@ from fnx.report.notebook import Run
 from fnx.report.page import advice as page
 from fnx.report.terminal.advice import show_advice
 from fnx.report.terminal.terminal import Terminal
-from fnx.utils.files import expand_user
 from fnx.utils.lock import sole_use
 from fnx.utils.text import printable
 
@@ -35,7 +34,7 @@ def main(arguments: Sequence[str]) -> None:
     """
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    run = Run.open(last() if options.run == "last" else expand_user(options.run))
+    run = Run.open(run_folder(options.run))
     embedding = Embedding.of_run(run)
     advice = advise(embedding, images=options.images, folds=options.folds, seed=options.seed)
     before = run.advice
@@ -95,13 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         " images that it was not fitted to. Writes advice.json, advice.parquet and advice.html"
         " into the run's folder.",
     )
-    parser.add_argument(
-        "run",
-        nargs="?",
-        default="last",
-        metavar="RUN",
-        help="folder of a run; last, the default, is the newest below outputs/",
-    )
+    add_run(parser)
     parser.add_argument(
         "--images",
         type=int,

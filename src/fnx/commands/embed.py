@@ -9,11 +9,10 @@ from datetime import datetime
 
 from fnx.analysis import Run
 from fnx.commands.export import add_output, selection
-from fnx.commands.show import last
+from fnx.commands.runs import run_folder
 from fnx.config.compose import load_plugins
 from fnx.embedding.new_images import new_table
 from fnx.embedding.table_files import check_target, write_table
-from fnx.utils.files import expand_user
 from fnx.utils.text import printable
 
 
@@ -52,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
     load_plugins()
     images = options.images[0] if len(options.images) == 1 else options.images
     file = check_target(options.to, overwrite=options.force)
-    run = Run.open(last() if options.like == "last" else expand_user(options.like))
+    run = Run.open(run_folder(options.like))
     table = new_table(images, run, layers=options.layers, select=options.select)
     write_table(table, file)
     failed = int((table.rows < 0).sum())

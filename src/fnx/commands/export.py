@@ -7,10 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from fnx.analysis import Run
-from fnx.commands.show import last
+from fnx.commands.runs import run_folder
 from fnx.embedding.export import run_table
 from fnx.embedding.table_files import check_target, write_table
-from fnx.utils.files import expand_user
 from fnx.utils.text import printable
 
 
@@ -38,7 +37,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     options = parser.parse_args(arguments)
     file = check_target(options.to, overwrite=options.force)
-    run = Run.open(last() if options.run == "last" else expand_user(options.run))
+    run = Run.open(run_folder(options.run))
     table = run_table(run, layers=options.layers, features=options.features)
     write_table(table, file)
     sys.stdout.write(

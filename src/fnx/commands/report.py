@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fnx.analysis.record import RECORD
-from fnx.commands.show import last
+from fnx.commands.runs import LAST, run_folder
 from fnx.config.checks import check_report
 from fnx.config.compose import (
     compose,
@@ -76,12 +76,12 @@ def main(arguments: Sequence[str]) -> None:
     """
     words = _parser().parse_args(arguments).words
     named = words and ("=" not in words[0] or Path(expand_user(words[0])).is_dir())
-    name = words.pop(0) if named else "last"
+    name = words.pop(0) if named else LAST
     load_plugins()
     changes = _typed(words)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     start = time.perf_counter()
-    run = _redraw(Run.open(last() if name == "last" else expand_user(name)), changes)
+    run = _redraw(Run.open(run_folder(name)), changes)
     seconds = f"drawn in {time.perf_counter() - start:.1f} s"
     sys.stdout.write(f"{printable(str(run.path / 'report.html'))} {seconds}\n")
     sys.stdout.flush()

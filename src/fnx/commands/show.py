@@ -9,15 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fnx.analysis import Run
-from fnx.analysis.record import RECORD
+from fnx.commands.runs import add_run, run_folder
 from fnx.config.schema import FORMATS
 from fnx.errors import DataError
 from fnx.report.subjects import subject
 from fnx.report.terminal.terminal import Terminal
-from fnx.utils.files import expand_user, files_called
+from fnx.utils.files import expand_user
 from fnx.utils.text import printable
-
-OUTPUTS = Path("outputs")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -27,7 +25,7 @@ def main(arguments: Sequence[str]) -> None:
         DataError: a run, class, feature or layer that is not there.
     """
     options = _parser().parse_args(arguments)
-    run = Run.open(last() if options.run == "last" else expand_user(options.run))
+    run = Run.open(run_folder(options.run))
     _check_picture(options.picture)
     found = subject(
         run,
@@ -56,13 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Show a run of fnx in the terminal: its answer, or what it says about a class, "
         "a feature or a layer.",
     )
-    parser.add_argument(
-        "run",
-        nargs="?",
-        default="last",
-        metavar="RUN",
-        help="folder of a run; last, the default, is the newest below outputs/",
-    )
+    add_run(parser)
     parser.add_argument(
         "--class",
         dest="class_",
@@ -107,14 +99,6 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a positive whole number")
     return int(text)
-
-
-def last() -> Path:
-    """Return the folder of the run below ``outputs/`` that ended last."""
-    records = list(files_called(RECORD, OUTPUTS))
-    if not records:
-        raise DataError(f"no finished run below {OUTPUTS}/: name the folder of one")
-    return max(records, key=lambda file: file.stat().st_mtime).parent
 
 
 def _check_picture(name: str | None) -> None:
