@@ -51,7 +51,6 @@ def test_what_goes_together_is_of_one_length() -> None:
         "embedding/store.py": 2,
         "images/layouts/delimited.py": 1,
         "images/layouts/food101.py": 1,
-        "report/figures/joint.py": 1,
         "report/figures/style.py": 1,
         "report/terminal/terminal.py": 1,
         "utils/arrays.py": 1,

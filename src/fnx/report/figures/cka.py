@@ -30,12 +30,10 @@ def draw(table: pl.DataFrame) -> Figure:
     tallest = max(part["layer_a"].n_unique() for part in pairs)
     height = min(style.layers_height(tallest), 6.0 if columns > 1 else 8.0) + 1.3
     figure = style.new_figure(height=rows * height + 0.6)
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for panel, part in zip(grid[: len(pairs)], pairs, strict=True):
+    panels = style.grid(figure, len(pairs), columns)
+    for panel, part in zip(panels, pairs, strict=True):
         mesh = _panel(panel, part, height - 1.3, (style.WIDTH - 1.6) / columns - 0.8)
-    for panel in grid[len(pairs) :]:
-        panel.set_visible(False)
-    bar = figure.colorbar(mesh, ax=grid[: len(pairs)].tolist(), shrink=0.6, aspect=30, pad=0.02)
+    bar = figure.colorbar(mesh, ax=panels, shrink=0.6, aspect=30, pad=0.02)
     bar.set_label("linear CKA, unbiased / dimensionless")
     outline: Any = bar.outline
     outline.set_visible(False)

@@ -71,8 +71,8 @@ def draw(runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame) -> Fig
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
     figure = style.new_figure(height=0.9 + rows * {1: 4.2, 2: 3.4, 3: 2.35}[columns])
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for panel, part in zip(grid, shown, strict=False):
+    panels = style.grid(figure, len(shown), columns)
+    for panel, part in zip(panels, shown, strict=True):
         first, second, distance = part.row(0)[:3]
         name = "calibrated D, {}" if distance == "calibrated" else "D, {}"
         _panel(panel, part, run_of[first], run_of[second])
@@ -80,8 +80,6 @@ def draw(runs: Sequence[Run], labels: Sequence[str], drawn: pl.DataFrame) -> Fig
         panel.set(
             xlabel=shorten(name.format(first), room), ylabel=shorten(name.format(second), room)
         )
-    for panel in grid[len(shown) :]:
-        panel.set_visible(False)
     style.title(
         figure,
         "The same feature and class in two runs",

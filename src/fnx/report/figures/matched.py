@@ -23,11 +23,9 @@ def draw(table: pl.DataFrame) -> Figure:
     rows = -(-len(pairs) // columns)
     height = style.layers_height(max(part.height for part in pairs), 0.16)
     figure = style.new_figure(height=rows * (height + 0.8) + 0.3)
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
-    for panel, part in zip(grid[: len(pairs)], pairs, strict=True):
+    panels = style.grid(figure, len(pairs), columns, sharex=True)
+    for panel, part in zip(panels, pairs, strict=True):
         _panel(panel, part, height, 110 // columns)
-    for panel in grid[len(pairs) :]:
-        panel.set_visible(False)
     style.title(
         figure,
         "Units with a partner in another network, per layer",

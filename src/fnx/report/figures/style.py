@@ -202,6 +202,16 @@ def small_multiples(
     return figure, panels, foot
 
 
+def grid(figure: Figure, count: int, columns: int, **options: Any) -> list[Axes]:
+    """Add equal panels, row by row; `options` are those of `Figure.subplots`."""
+    rows = -(-count // columns)
+    places = figure.subplots(rows, columns, squeeze=False, **options).ravel()
+    for panel in places[count:]:
+        panel.set_visible(False)
+    found: list[Axes] = places[:count].tolist()
+    return found
+
+
 def legend_below(axes: Axes, columns: int, **entries: Any) -> None:
     """Put a legend under the label of the x axis, at a fixed distance whatever the axes' height.
 
