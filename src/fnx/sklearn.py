@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
+from fnx.analysis.probes import HIGH, LOW, discretise
 from fnx.registry import load_installed, statistics, thresholds
 from fnx.registry.registry import Statistic
 from fnx.statistics.engine import all_distances
@@ -49,7 +50,7 @@ class FullNetworkEmbedding(OneToOneFeatureMixin, TransformerMixin, BaseEstimator
     array([[-1.,  0.,  0.,  1.]])
     """
 
-    def __init__(self, *, low: float = -0.25, high: float = 0.15) -> None:
+    def __init__(self, *, low: float = LOW, high: float = HIGH) -> None:
         self.low = low
         self.high = high
 
@@ -79,8 +80,7 @@ class FullNetworkEmbedding(OneToOneFeatureMixin, TransformerMixin, BaseEstimator
         check_is_fitted(self)
         X = validate_data(self, X, dtype=FLOATS, reset=False)
         z = (X - self.mean_) / self.scale_
-        found: NDArray[Any] = (z > self.high).astype(X.dtype) - (z < self.low).astype(X.dtype)
-        return found
+        return discretise(z, self.low, self.high).astype(X.dtype)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -30,6 +30,7 @@ from fnx.analysis.probes import (
     axes_of_features,
     axes_of_kernel,
     cosine,
+    discretise,
     log_evidence,
     nearest,
     spectrum_of_features,
@@ -42,10 +43,6 @@ from fnx.errors import ConfigError
 from fnx.statistics.columns import Columns, open_columns
 from fnx.utils.memory import available_memory
 from fnx.utils.progress import progress_bar
-
-LOW, HIGH = -0.25, 0.15
-"""A z-score below is -1, above 1, else 0 (Garcia-Gasulla et al., An Out-of-the-box Full-network
-Embedding for Convolutional Neural Networks, 2018)."""
 
 CURVE_ROWS = 500  # at most, of the curve and of the detectors
 _VALUES_AT_ONCE = 1 << 25  # of the rows that are looked at, and of all rows
@@ -238,15 +235,6 @@ class Probing:
             neighbours.append(task.decide(shares - usual))
         evidence = log_evidence(*axes, task.owned[task.fitted])
         return Entry(name, kind, depth, features, decisions, neighbours, evidence)
-
-
-def discretise(scores: Floats) -> Floats:
-    """Return -1, 0 or 1 for each z-score, as the full-network embedding does.
-
-    >>> discretise(np.array([-0.3, -0.25, 0.0, 0.15, 0.2])).tolist()
-    [-1.0, 0.0, 0.0, 0.0, 1.0]
-    """
-    return np.asarray((scores > HIGH).astype(scores.dtype) - (scores < LOW).astype(scores.dtype))
 
 
 def read_blocks(

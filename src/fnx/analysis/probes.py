@@ -18,6 +18,10 @@ STRENGTHS = 10.0 ** np.arange(-3.0, 3.5, 0.5)
 """Of the ridge, in units of the mean squared length of a centred training row."""
 
 FLOOR = 1.0  # of the spread of a column, for the ridge: see `standardise`
+LOW, HIGH = -0.25, 0.15
+"""A z-score below is -1, above 1, else 0 (Garcia-Gasulla et al., An Out-of-the-box Full-network
+Embedding for Convolutional Neural Networks, 2018)."""
+
 NEIGHBOURS = 5
 MARGIN = 1e-12  # eigenvalues below this share of the largest are rounding
 
@@ -56,6 +60,15 @@ def standardise(block: Floats, train: NDArray[Any], floor: float = 0.0) -> Float
     if floor and not constant.all():
         spread = np.maximum(spread, floor * np.median(spread[~constant]))
     return np.asarray((block - mean) / np.where(constant, np.inf, spread))
+
+
+def discretise(scores: Floats, low: float = LOW, high: float = HIGH) -> Floats:
+    """Return -1, 0 or 1 for each z-score, as the full-network embedding does.
+
+    >>> discretise(np.array([-0.3, -0.25, 0.0, 0.15, 0.2])).tolist()
+    [-1.0, 0.0, 0.0, 0.0, 1.0]
+    """
+    return np.asarray((scores > high).astype(scores.dtype) - (scores < low).astype(scores.dtype))
 
 
 def axes_of_features(features: Floats) -> tuple[Floats, Floats]:
