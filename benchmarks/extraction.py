@@ -32,18 +32,20 @@ from PIL import Image
 CLASSES, WIDTH, HEIGHT = 4, 500, 375
 
 
-def photographs(folder: Path, count: int) -> Path:
-    """A folder with `count` JPEG files in four classes, smooth and noisy enough for a real size."""
-    root = folder / f"photos-{count}"
+def photographs(
+    folder: Path, count: int, classes: int = CLASSES, size: tuple[int, int] = (WIDTH, HEIGHT)
+) -> Path:
+    """A folder with `count` JPEG files in some classes, smooth and noisy enough for a real size."""
+    root = folder / f"photos-{count}-{classes}"
     made = root / ".made"
     if made.exists():
         return root
     rng = np.random.default_rng(0)
     for number in range(count):
-        place = root / f"class{number % CLASSES}"
+        place = root / f"class{number % classes}"
         place.mkdir(parents=True, exist_ok=True)
         coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
-        pixels = np.asarray(coarse.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC), np.int16)
+        pixels = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC), np.int16)
         noisy = np.clip(pixels + rng.integers(-12, 13, pixels.shape), 0, 255).astype(np.uint8)
         Image.fromarray(noisy).save(place / f"{number:06d}.jpg", quality=88)
     made.touch()

@@ -24,26 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from extraction import photographs
 
 CLASSES, WIDTH, HEIGHT, ROUNDS = 101, 300, 200, 3
-
-
-def photographs(folder: Path, count: int) -> Path:
-    """A folder with `count` JPEG files, smooth and noisy enough for a real size."""
-    root = folder / f"photos-{count}"
-    if (root / ".made").exists():
-        return root
-    rng = np.random.default_rng(0)
-    for number in range(count):
-        place = root / f"class{number % CLASSES:03d}"
-        place.mkdir(parents=True, exist_ok=True)
-        coarse = Image.fromarray(rng.integers(0, 256, (8, 12, 3), dtype=np.uint8))
-        pixels = np.asarray(coarse.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC), np.int16)
-        noisy = np.clip(pixels + rng.integers(-12, 13, pixels.shape), 0, 255).astype(np.uint8)
-        Image.fromarray(noisy).save(place / f"{number:06d}.jpg", quality=88)
-    (root / ".made").touch()
-    return root
 
 
 def embedded(config: Any) -> tuple[Any, Any]:
@@ -117,7 +100,11 @@ def stages(folder: Path, count: int) -> dict[str, Any]:
     from fnx.report.write import write_report
 
     folder.mkdir(parents=True, exist_ok=True)
-    words = ["dataset=folder", f"dataset.root={photographs(folder, count)}", "crops=center"]
+    words = [
+        "dataset=folder",
+        f"dataset.root={photographs(folder, count, CLASSES, (WIDTH, HEIGHT))}",
+        "crops=center",
+    ]
     config = compose([*words, f"paths.cache={folder}/cache", "logger=none"])
     images, embedding = embedded(config)
     run_dir = folder / "run"

@@ -44,10 +44,10 @@ def test_what_pictures_cost(benchmark: Any, folder: Path) -> None:
     real = Path(os.environ.get("FNX_SHARED", HERE.parents[1] / "shared")) / "data/flowers12"
     sys.path.insert(0, str(HERE))
     try:
-        from stages import photographs
+        from stages import CLASSES, HEIGHT, WIDTH, photographs
     finally:
         sys.path.pop(0)
-    images = real if real.is_dir() else photographs(folder, IMAGES)
+    images = real if real.is_dir() else photographs(folder, IMAGES, CLASSES, (WIDTH, HEIGHT))
     words = ("pictures", folder, images, str(ROUNDS), "crops=center", "logger=none")
     words += (f"dataset.limit_per_class={IMAGES // 12}",) if images == real else ()
     benchmark.extra_info.update(benchmark.pedantic(result_of, words, rounds=1))
