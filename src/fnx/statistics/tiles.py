@@ -19,7 +19,6 @@ SMALL_N = 65_535  # up to here N**2 / 4 fits int32
 # Columns taken together: four cache lines of each row, which often lies on a page of its own; fewer
 # where they would fill the memory, but at least one line of float32.
 TILE, LEAST_TILE, TILE_VALUES = 64, 16, 1 << 23
-CACHE_LINE = 64  # bytes
 
 
 @dataclass(frozen=True)
@@ -295,6 +294,8 @@ def _refuse_columns(
 
 def _empty_tile(width: int, n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return (width, N or more): rows begin on cache lines, not all in one place of the cache."""
+    from fnx.statistics.kernels.tile import CACHE_LINE
+
     line = CACHE_LINE // dtype.itemsize
     stride = (-(-n // line) | 1) * line
     raw = np.empty((width * stride + line) * dtype.itemsize, dtype=np.uint8)
