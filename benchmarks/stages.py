@@ -3,8 +3,7 @@
 ``python stages.py stages FOLDER [IMAGES]``, at the size of Caltech101, writes IMAGES (8,677)
 photographs of 300 × 200 pixels in 101 classes, and an embedding of them as EfficientNet-Lite0 has
 it, 21,008 features and positions of made up numbers (1.1 GB), into FOLDER; what is there already is
-used again. The run is fnx's own, and finds the embedding. Then pictures and report are made again:
-seconds of the clock and of the processor, children included.
+used again. Runs then find the embedding: the seconds of each stage, and those of the processor.
 
 ``python stages.py pictures FOLDER IMAGES_FOLDER ROUNDS WORDS…`` runs ``python -m fnx`` on a folder
 of photographs from nothing, with pictures and with ``report.pictures=none`` by turns, and compares
@@ -18,7 +17,6 @@ import resource
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,12 +90,9 @@ def pictures(folder: Path, images: Path, rounds: int, *words: str) -> dict[str, 
 
 
 def stages(folder: Path, count: int) -> dict[str, Any]:
-    """Seconds of each stage."""
+    """Seconds that runs say each of their stages took, which find the embedding."""
     from fnx import app
     from fnx.config.compose import compose
-    from fnx.report.notebook import Run
-    from fnx.report.pictures.pictures import write_pictures
-    from fnx.report.write import write_report
 
     folder.mkdir(parents=True, exist_ok=True)
     words = [
@@ -106,25 +101,13 @@ def stages(folder: Path, count: int) -> dict[str, Any]:
         "crops=center",
     ]
     config = compose([*words, f"paths.cache={folder}/cache", "logger=none"])
-    images, embedding = embedded(config)
-    run_dir = folder / "run"
-    if not (run_dir / "run.json").is_file():
-        app.run(config, run_dir)
-
-    def pictures_again() -> None:
-        write_pictures(Run.open(run_dir), images, images, embedding, config)
-
-    def report_again() -> None:
-        write_report(Run.open(run_dir), config.report)
-
+    _, embedding = embedded(config)
     found: dict[str, Any] = {"features": embedding.manifest.features, "images": count}
-    again: dict[str, Callable[[], None]] = {"pictures": pictures_again, "report": report_again}
-    for name, stage in again.items():
-        for _ in range(ROUNDS):
-            start, busy = time.perf_counter(), processor()
-            stage()
-            taken = time.perf_counter() - start, processor() - busy
-            found.setdefault(name, []).append([round(one, 2) for one in taken])
+    for _ in range(ROUNDS):
+        busy = processor()
+        run = app.run(config, folder / "run")
+        for stage, seconds in {**run.record.seconds, "processor": processor() - busy}.items():
+            found.setdefault(stage, []).append(round(seconds, 2))
     return found
 
 

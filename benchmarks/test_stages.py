@@ -1,4 +1,4 @@
-"""Stages beside the network: pictures and report of a large run; what pictures cost a whole run."""
+"""Stages beside the network of a large run, and what pictures cost a whole run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def result_of(*words: str | Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(7_200)
-def test_pictures_and_report(benchmark: Any, folder: Path) -> None:
+def test_stages_beside_the_network(benchmark: Any, folder: Path) -> None:
     benchmark.extra_info.update(benchmark.pedantic(result_of, ("stages", folder), rounds=1))
 
 

@@ -137,15 +137,14 @@ def run(
     if reference_embedding is not embedding:
         record = replace(record, reference_embedding=str(reference_embedding.path))
     with stage("pictures"):  # what each feature answers to (Figures 2, 3, 4, 7)
-        unfinished = Run(run_dir, record, found)
+        unfinished = Run(run_dir, record, found | ({"embedding": embedding} if of_array else {}))
         if images is None:
-            found["embedding"] = embedding
             count = config.report.pictures_per_feature
             top_images: pl.DataFrame | None = write_top_rows(unfinished, embedding, count)
         else:
             top_images = write_pictures(unfinished, images, reference, reference_embedding, config)
 
-    finished = Run(run_dir, record, {**found, "top_images": top_images})
+    finished = Run(run_dir, record, vars(unfinished) | {"top_images": top_images})
 
     with stage("report"):  # Figures 1, 5, 6, 9, 10, Tables 1 to 3, and the page
         write_report(finished, config.report)

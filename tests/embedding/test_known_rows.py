@@ -18,7 +18,7 @@ from PIL import Image
 from tests.embedding.stores import FEATURES, fill, tables
 
 from fnx.config.schema import Config
-from fnx.embedding import Embedding, embed, extraction, known_rows, store
+from fnx.embedding import Embedding, embed, extraction, known_rows, reading, store
 from fnx.embedding.fingerprint import fingerprint
 from fnx.embedding.known_rows import KnownRows, Source
 from fnx.embedding.manifest import Manifest
@@ -252,13 +252,13 @@ def test_a_shard_that_is_removed_while_it_is_read_is_not_taken_for_zeros(
 ) -> None:
     source = Source(path := written(tmp_path, range(10)), Manifest.read(path))
     assert source.read(0) is not None
-    read = store.read_blocks
+    read = reading.read_blocks
 
     def removing(*arguments: Any) -> Any:
         shutil.rmtree(path)
         return read(*arguments)
 
-    monkeypatch.setattr(store, "read_blocks", removing)
+    monkeypatch.setattr(reading, "read_blocks", removing)
     assert source.read(1) is None
 
 

@@ -14,6 +14,7 @@ from tests.embedding.stores import FEATURES, PER_SHARD, ROWS, blake2b, fill, tab
 from fnx.embedding import store
 from fnx.embedding.embedding import Embedding
 from fnx.embedding.manifest import Manifest
+from fnx.embedding.reading import open_arrays
 from fnx.errors import DataError
 
 
@@ -79,6 +80,20 @@ def test_a_shard_is_one_file_per_array_with_chunks_of_64_columns(full: Path) -> 
         # Not compressed: the values, padded to whole chunks, and zarr's index of 2 chunks.
         size = shard_file(full, name, 0).stat().st_size
         assert size == PER_SHARD * 128 * bytes_per_value + 2 * 16 + 4
+
+
+def test_compiled_code_reads_what_zarr_s_own_reads(
+    full: Path, manifest: Manifest, data: np.ndarray
+) -> None:
+    for name, array in zip(manifest.arrays, open_arrays(full, manifest), strict=True):
+        known = np.asarray(zarr.open_array(full / f"{name}.zarr", mode="r"))
+        assert name != "features" or np.array_equal(known, data)
+        rows = [0, PER_SHARD, len(known) - 1]
+        np.testing.assert_array_equal(np.asarray(array), known)
+        np.testing.assert_array_equal(
+            array[1 : PER_SHARD + 1, 63:66], known[1 : PER_SHARD + 1, 63:66]
+        )
+        np.testing.assert_array_equal(array[rows], known[rows])
 
 
 def test_the_manifest_keeps_the_inputs_and_the_digests(full: Path, manifest: Manifest) -> None:

@@ -19,6 +19,7 @@ from fnx.analysis.record import RECORD, Extraction
 from fnx.backbones.fields import ReceptiveField, from_table
 from fnx.embedding import store
 from fnx.embedding.manifest import Manifest
+from fnx.embedding.reading import open_array
 from fnx.errors import DataError, unknown
 from fnx.statistics.columns import open_columns
 from fnx.statistics.labels import Labels
@@ -221,7 +222,7 @@ class Embedding:
 
     def _array(self, name: str) -> zarr.Array[Any]:
         self._check(f"{name}.zarr/zarr.json")
-        return zarr.open_array(self.path / f"{name}.zarr", mode="r")
+        return open_array(self.path / f"{name}.zarr")
 
     def _check(self, name: str) -> None:
         """Refuse a file that is not what was written."""

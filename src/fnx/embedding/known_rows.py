@@ -15,7 +15,7 @@ import polars as pl
 import zarr
 from numpy.typing import NDArray
 
-from fnx.embedding import store
+from fnx.embedding import reading, store
 from fnx.embedding.fingerprint import fingerprint, recipe
 from fnx.embedding.manifest import Gap, Manifest
 from fnx.errors import DataError
@@ -71,12 +71,12 @@ class Source:
         for name in self.manifest.arrays:
             if not store.is_sound(self.path, self.manifest, f"{name}.zarr/zarr.json"):
                 raise DataError(f"{name}.zarr/zarr.json is damaged")
-        return store.open_arrays(self.path, self.manifest)
+        return reading.open_arrays(self.path, self.manifest)
 
     def read(self, shard: int) -> list[NDArray[Any]] | None:
         """Return the values and positions of a shard; None if it is damaged or gone."""
         try:
-            blocks = store.read_blocks(self._arrays, self.manifest, shard)
+            blocks = reading.read_blocks(self._arrays, self.manifest, shard)
             # Only now: zarr reads zeros where a file was removed meanwhile.
             noted = store.known_digests(self.path, self.manifest, shard)
             sound = noted is not None and noted == store.digests(self.path, self.manifest, shard)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from fnx.embedding.fingerprint import fingerprint
 from fnx.embedding.manifest import Gap, Manifest
+from fnx.embedding.reading import open_array, open_arrays, read_blocks
 from fnx.errors import DataError
 from fnx.utils.files import atomic_path, file_digest, largest_file, write_atomically
 from fnx.utils.parquet import read_parquet
@@ -92,7 +93,7 @@ def is_sound(path: Path, manifest: Manifest, name: str) -> bool:
         return _digest(path / name) == manifest.files[name]
     try:
         if name.endswith("zarr.json"):
-            shape = zarr.open_array((path / name).parent, mode="r").shape
+            shape = open_array((path / name).parent).shape
             return shape[:2] == (manifest.rows, manifest.features)
         table = read_parquet(path / name)
         if name == "images.parquet":
@@ -274,19 +275,6 @@ def _write_blocks(
             with file.open("rb") as written:
                 os.fsync(written.fileno())
     return digests(path, manifest, shard)
-
-
-def open_arrays(path: Path, manifest: Manifest) -> list[zarr.Array[Any]]:
-    """Open the values and, where there are some, the positions."""
-    return [zarr.open_array(path / f"{name}.zarr", mode="r") for name in manifest.arrays]
-
-
-def read_blocks(
-    arrays: Sequence[zarr.Array[Any]], manifest: Manifest, shard: int
-) -> list[NDArray[Any]]:
-    """Read one shard of each array; whether it is sound is told by `digests`, after it."""
-    rows = manifest.shard_rows(shard)
-    return [np.asarray(array[rows.start : rows.stop]) for array in arrays]
 
 
 def digests(path: Path, manifest: Manifest, shard: int) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from fnx.errors import ConfigError, DataError, unknown
 from fnx.images.decode import to_rgb
@@ -95,23 +95,26 @@ class Crops:
         """
         import torch
 
-        return torch.from_numpy(self._pixels(image)).permute(2, 0, 1).contiguous()
+        pixels = np.array(self._resized(image))
+        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
-    def view(self, image: Image.Image, number: int) -> NDArray[np.uint8]:
-        """Return the view of this number in `views`, without torch: uint8 (H, W, 3)."""
-        windows = self.windows(self._pixels(image).transpose(2, 0, 1))
-        window = windows[number % len(windows)]
-        return (window if number < len(windows) else window[..., ::-1]).transpose(1, 2, 0)
+    def view(self, image: Image.Image, number: int) -> Image.Image:
+        """Return the view of this number in `views`, without torch."""
+        resized = self._resized(image)
+        width, height = resized.size
+        corners = self._corners(height, width)
+        top, left = corners[number % len(corners)]
+        side = (width, height) if self.whole else (self.size, self.size)
+        view = resized.crop((left, top, left + side[0], top + side[1]))
+        return view if number < len(corners) else ImageOps.mirror(view)
 
-    def _pixels(self, image: Image.Image) -> NDArray[np.uint8]:
-        """Return the image as RGB, resized once: (H, W, 3)."""
+    def _resized(self, image: Image.Image) -> Image.Image:
+        """Return the image as RGB, resized once."""
         rgb = to_rgb(image)
         width, height = (1, 1) if self.resize_mode == "squash" else rgb.size
         short = min(width, height)
         size = int(self.resize * width / short), int(self.resize * height / short)
-        if size != rgb.size:
-            rgb = rgb.resize(size, Image.Resampling.BILINEAR)
-        return np.array(rgb)
+        return rgb if size == rgb.size else rgb.resize(size, Image.Resampling.BILINEAR)
 
     def windows(self, image: Pixels) -> list[Pixels]:
         """Return the crops before they are mirrored: (…, size, size), which share `image`'s memory.
@@ -128,7 +131,13 @@ class Crops:
         """
         if self.whole:
             return [image]
-        height, width = image.shape[-2:]
+        corners = self._corners(*image.shape[-2:])
+        return [image[..., top : top + self.size, left : left + self.size] for top, left in corners]
+
+    def _corners(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Return top and left of each of `windows` of an image of this size."""
+        if self.whole:
+            return [(0, 0)]
         down, right = height - self.size, width - self.size
         if min(down, right) < 0:
             raise DataError(
@@ -136,10 +145,9 @@ class Crops:
             )
         # An odd margin is halved as torchvision's center_crop does it.
         middle = (round(down / 2.0), round(right / 2.0))
-        corners = [middle]
-        if self.name != "center":
-            corners = [(0, 0), (0, right), (down, 0), (down, right), middle]
-        return [image[..., top : top + self.size, left : left + self.size] for top, left in corners]
+        if self.name == "center":
+            return [middle]
+        return [(0, 0), (0, right), (down, 0), (down, right), middle]
 
     def views(self, image: Tensor) -> Tensor:
         """Return all views of an image, on its device and of its dtype: (K, 3, size, size).

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from fnx.analysis import Run
 from fnx.statistics.columns import open_columns
+from fnx.statistics.engine import each_block
 
 if TYPE_CHECKING:
     from fnx.embedding import Embedding
 
 BINS = 16
-
-_BYTES_AT_ONCE = 64_000_000
 
 
 @dataclass(frozen=True)
@@ -80,22 +79,31 @@ def every_feature_values(
     Raises:
         DataError: see `open_embedding`.
     """
-    from fnx.statistics.kernels.histogram import bin_column  # compiled
+    from fnx.statistics.kernels.histogram import bin_column, count_classes  # compiled
+    from fnx.statistics.kernels.tile import extremes, transpose
 
     embedding = open_embedding(run)
     columns = open_columns(embedding.features)
     n_rows, n_features = embedding.features.shape
     ends, counts = np.zeros((n_features, 2)), np.zeros((n_features, 2, BINS), np.int32)
-    step = 64 * max(1, _BYTES_AT_ONCE // (64 * 4 * n_rows))
-    index = np.empty(n_rows, np.int32)
-    inside = [embedding.labelling.has(class_id) for class_id in range(run.classes.height)]
-    for start in range(0, n_features, step):
-        block = np.ascontiguousarray(columns.read(start, min(start + step, n_features)).T)
-        for number, column in enumerate(block, start):
-            low, high = float(column.min()), float(column.max())
-            high = high if high > low else low + 1
-            ends[number] = low, high
-            bin_column(column, low, high, BINS, index)
-            places = np.where(inside[of_class[number]], index, index + BINS)
-            counts[number] = np.bincount(places, minlength=2 * BINS).reshape(2, BINS)
+    outside = [
+        (~embedding.labelling.has(class_id)).astype(np.uint16)
+        for class_id in range(run.classes.height)
+    ]
+
+    def count(start: int, stop: int) -> None:
+        values = np.empty((stop - start, n_rows), columns.dtype)
+        transpose(columns.read(start, stop), values)
+        low, high = np.empty((2, stop - start))
+        extremes(values, n_rows, low, high)
+        high = np.where(high > low, high, low + 1)
+        ends[start:stop] = np.stack([low, high], axis=1)
+        index, places = np.empty((2, n_rows), np.uint16)
+        of_bin = np.empty((BINS, 2), np.uint32)
+        for number, column in enumerate(values):
+            bin_column(column, low[number], high[number], BINS, index)
+            count_classes(index, outside[of_class[start + number]], places, of_bin)
+            counts[start + number] = of_bin.T
+
+    each_block(columns, count)
     return ends, counts

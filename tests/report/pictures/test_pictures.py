@@ -30,10 +30,11 @@ from fnx.report.pictures.pictures import GREY, TILE, cut_out, cut_tiles, tiles
 
 
 def test_a_box_is_cut_where_it_lies_and_grey_beyond_the_border() -> None:
-    view = np.random.default_rng(0).integers(0, 256, (TILE, 2 * TILE, 3), np.uint8)
-    np.testing.assert_array_equal(cut_out(view, (0, 7, TILE, 7 + TILE)), view[:, 7 : 7 + TILE])
+    pixels = np.random.default_rng(0).integers(0, 256, (TILE, 2 * TILE, 3), np.uint8)
+    view = Image.fromarray(pixels)
+    np.testing.assert_array_equal(cut_out(view, (0, 7, TILE, 7 + TILE)), pixels[:, 7 : 7 + TILE])
     over = cut_out(view, (-10, 2 * TILE - 20, TILE - 10, 3 * TILE - 20))
-    np.testing.assert_array_equal(over[10:, :20], view[: TILE - 10, -20:])
+    np.testing.assert_array_equal(over[10:, :20], pixels[: TILE - 10, -20:])
     assert (over[:10] == GREY).all()
     assert (over[:, 20:] == GREY).all()
     outside = cut_out(view, (5 * TILE, 0, 6 * TILE, TILE))
@@ -41,12 +42,13 @@ def test_a_box_is_cut_where_it_lies_and_grey_beyond_the_border() -> None:
 
 
 def test_a_box_that_holds_the_whole_view_is_the_view() -> None:
-    view = np.random.default_rng(0).integers(0, 256, (TILE, TILE, 3), np.uint8)
-    np.testing.assert_array_equal(cut_out(view, (-500, -300, 700, 900)), view)
+    pixels = np.random.default_rng(0).integers(0, 256, (TILE, TILE, 3), np.uint8)
+    whole = cut_out(Image.fromarray(pixels), (-500, -300, 700, 900))
+    np.testing.assert_array_equal(whole, pixels)
 
 
 def test_what_is_not_square_keeps_its_shape() -> None:
-    tile = cut_out(np.full((50, 100, 3), 255, np.uint8), (0, 0, 50, 100))
+    tile = cut_out(Image.new("RGB", (100, 50), "white"), (0, 0, 50, 100))
     assert tile.shape == (TILE, TILE, 3)
     rows = np.flatnonzero((tile != GREY).all((1, 2)))
     assert rows.tolist() == list(range(TILE // 4, TILE - TILE // 4))
@@ -59,7 +61,8 @@ def test_a_mirrored_view_is_cut_as_the_network_saw_it(tmp_path: Path) -> None:
     box = (0, 0, TILE, TILE)
     cuts = {str(tmp_path / "a.png"): [(0, 0, box), (1, 5, box)]}
     with ThreadPoolExecutor(2) as threads:
-        found = dict(cut_tiles(cuts, Image.open, Crops("ten", TILE, TILE), threads))
+        found = np.empty((2, TILE, TILE, 3), np.uint8)
+        cut_tiles(cuts, Image.open, Crops("ten", TILE, TILE), found, threads)
     np.testing.assert_array_equal(found[0], pixels)
     np.testing.assert_array_equal(found[1], pixels[:, ::-1])
 
@@ -73,11 +76,14 @@ def test_each_image_is_decoded_once() -> None:
             raise FileNotFoundError(path)
         return Image.new("RGB", (40, 40), path)
 
-    cuts = {p: [(i, 0, (0, 0, 4, 4)) for i in range(50)] for p in ("red", "blue", "gone")}
+    paths = ("red", "blue", "gone")
+    cuts = {p: [(3 * i + k, 0, (0, 0, 4, 4)) for i in range(50)] for k, p in enumerate(paths)}
+    found = np.empty((150, TILE, TILE, 3), np.uint8)
     with ThreadPoolExecutor(2) as threads:
-        found = list(cut_tiles(cuts, opener, Crops("center", 32, 32), threads))
+        cut_tiles(cuts, opener, Crops("center", 32, 32), found, threads)
     assert sorted(opened) == ["blue", "gone", "red"]
-    assert len(found) == 100
+    for k, colour in enumerate([(255, 0, 0), (0, 0, 255), (GREY,) * 3]):
+        assert (found[k::3] == colour).all()
 
 
 class Colours:
@@ -117,7 +123,6 @@ def test_each_feature_has_a_grid_of_its_tiles_in_order_of_rank(
     table = pl.DataFrame(rows, schema=names, orient="row")
     three = 3 * 4 * TILE * TILE * 3  # features of four tiles
     monkeypatch.setattr(pictures, "available_memory", lambda: round(three / pictures._MEMORY_SHARE))
-    monkeypatch.setattr(pictures, "_IMAGES_AT_ONCE", 2)
     images: Any = Colours([], [], "fff")
     pictures.draw_features(run, table, images, Crops("center", TILE, TILE))
     grey = "888"

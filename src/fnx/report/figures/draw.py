@@ -71,8 +71,9 @@ def save_all(pictures: Iterable[Picture], folder: Path, formats: Sequence[str]) 
     for picture in pictures:
         save_table(picture.table, folder / picture.name)
         others = [suffix for suffix in formats if suffix != "svg"]
-        style.save(picture.figure, folder / picture.name, others)
-        drawn[picture.name] = style.svg(picture.figure)
+        box = style.settle(picture.figure)
+        style.save(picture.figure, folder / picture.name, others, box)
+        drawn[picture.name] = style.svg(picture.figure, box)
         if "svg" in formats:
             (folder / f"{picture.name}.svg").write_text(drawn[picture.name], encoding="utf-8")
     return drawn

@@ -20,6 +20,7 @@ from fnx.errors import FnxError
 from fnx.report.page.chunks import packed, write_chunk
 from fnx.report.values import open_embedding
 from fnx.statistics.columns import open_columns
+from fnx.statistics.engine import each_block
 
 MAX_PAIRS = 500
 """Pairs of classes whose D is measured: all of up to 32 classes."""
@@ -101,6 +102,8 @@ def _measured(run: Run, features: Any, labels: Any) -> Iterator[tuple[int, int, 
     """Yield pairs of classes with their features, D forth and back, and D of each in the run."""
     columns, room = open_columns(features), _VALUES
     wanted: list[tuple[int, int, NDArray[Any], NDArray[Any], NDArray[Any]]] = []
+    # Of each block of columns: rows, the columns of them that are wanted, and where values go.
+    parts: dict[int, list[tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]]] = {}
     own = [labels.has(c) for c in range(run.classes.height)]
     for a, b in pairs(run):
         rows = np.flatnonzero(own[a] ^ own[b])
@@ -109,13 +112,18 @@ def _measured(run: Run, features: Any, labels: Any) -> Iterator[tuple[int, int, 
         if room >= 0 and at.size and own[a][rows].any() and own[b][rows].any():
             values = np.empty((rows.size, at.size), columns.dtype)
             wanted.append((a, b, rows, at, values))
-    for start, stop in columns.blocks():
-        block: NDArray[Any] | None = None
-        for _, _, rows, at, values in wanted:
-            inside = np.flatnonzero((at >= start) & (at < stop))
-            if inside.size:
-                block = columns.read(start, stop) if block is None else block
-                values[:, inside] = block[rows][:, at[inside] - start]
+            for number in np.unique(at // columns.width):
+                inside = np.flatnonzero(at // columns.width == number)
+                part = rows, at[inside] % columns.width, values, inside
+                parts.setdefault(int(number), []).append(part)
+
+    def fill(start: int, stop: int) -> None:
+        if start // columns.width in parts:
+            block = columns.read(start, stop)
+            for rows, at, values, inside in parts[start // columns.width]:
+                values[:, inside] = block[np.ix_(rows, at)]
+
+    each_block(columns, fill)
     for a, b, rows, at, values in wanted:
         forth, back = between(run, values, own[a][rows])
         known = np.asarray(run.distances[at][:, [a, b]])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +43,6 @@ EXTREMES = 6  # features of each layer, by presence and by absence, that always 
 GREY = 128
 GREYS = (GREY,) * 3
 _MEMORY_SHARE = 0.25  # of what is free, for tiles: an image is decoded once for all of them
-_IMAGES_AT_ONCE = 64
 
 Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
@@ -117,7 +116,7 @@ def draw_features(run: Run, table: pl.DataFrame, images: LabelledImages, crops: 
     of_feature = TILE * TILE * 3 * max((part.height for part in drawn.values()), default=1)
     at_once = max(1, int(_MEMORY_SHARE * available_memory()) // of_feature)
     bar = progress_bar("pictures", total=len(names), unit="features")
-    with bar, ThreadPoolExecutor() as threads:
+    with bar, ThreadPoolExecutor(os.cpu_count()) as threads:
         for start in range(0, len(names), at_once):
             some = names[start : start + at_once]
             part = pl.concat([drawn[name] for name in some])
@@ -125,10 +124,7 @@ def draw_features(run: Run, table: pl.DataFrame, images: LabelledImages, crops: 
             for number, (path, view, *box) in enumerate(part.select("path", "view", *BOX).rows()):
                 cuts.setdefault(path, []).append((number, view, tuple(box)))
             pixels = np.empty((part.height, TILE, TILE, 3), np.uint8)
-            missing = np.ones(part.height, np.bool_)
-            for number, tile in cut_tiles(cuts, images.open, crops, threads):
-                pixels[number], missing[number] = tile, False
-            pixels[missing] = GREY
+            cut_tiles(cuts, images.open, crops, pixels, threads)
             files = [sprite_path(run.path, *name) for name in some]
             ends = np.cumsum([drawn[name].height for name in some])
             for _ in threads.map(_save, files, np.split(pixels, ends[:-1])):
@@ -147,9 +143,8 @@ def draw_classes(run: Run, images: LabelledImages) -> None:
             count = min(CLASS_IMAGES, rows.height)
             chosen = [rows["path"][i * rows.height // count] for i in range(count)]
             cuts = {path: [(slot, 0, (0, 0, TILE, TILE))] for slot, path in enumerate(chosen)}
-            grid = np.full((count, TILE, TILE, 3), GREY, np.uint8)
-            for slot, tile in cut_tiles(cuts, images.open, crops, threads):
-                grid[slot] = tile
+            grid = np.empty((count, TILE, TILE, 3), np.uint8)
+            cut_tiles(cuts, images.open, crops, grid, threads)
             _save(class_path(run.path, int(class_id)), grid)
 
 
@@ -165,66 +160,71 @@ def layers_extremes(run: Run) -> set[int]:
 
 
 def cut_tiles(
-    cuts: dict[str, list[Cut]], opener: Opener, crops: Crops, threads: ThreadPoolExecutor
-) -> Iterator[tuple[int, Pixels]]:
-    """Cut tiles from images, each of which is decoded once; skip those that cannot be read.
+    cuts: dict[str, list[Cut]],
+    opener: Opener,
+    crops: Crops,
+    tiles: Pixels,
+    threads: ThreadPoolExecutor,
+) -> None:
+    """Cut tiles from images, each of which is decoded once; those of an unreadable one are grey.
 
     Args:
         cuts: what is cut from each image, by path.
         opener: opens an image by its path.
         crops: the views of an image.
+        tiles: uint8 (n, TILE, TILE, 3), which the tiles are written into by their numbers.
         threads: in which images are decoded.
-
-    Yields:
-        The number of a tile and its pixels, uint8 (TILE, TILE, 3).
     """
     unread: list[str] = []
 
-    def tiles_of(path: str) -> list[tuple[int, Pixels]]:
+    def cut(path: str) -> None:
         try:
             with opener(path) as image:
                 views = {view: crops.view(image, view) for view in {cut[1] for cut in cuts[path]}}
         except Exception:
             unread.append(path)
-            return []
-        shown = [(number, (view, within(views[view], box))) for number, view, box in cuts[path]]
+            tiles[[number for number, *_ in cuts[path]]] = GREY
+            return
         # One tile for all features of deep layers, whose boxes all hold the whole view.
-        found = {(view, box): cut_out(views[view], box) for view, box in {cut[1] for cut in shown}}
-        return [(number, found[cut]) for number, cut in shown]
+        found: dict[tuple[int, Box], Pixels] = {}
+        for number, view, box in cuts[path]:
+            key = view, within(views[view], box)
+            if key not in found:
+                found[key] = cut_out(views[view], box)
+            tiles[number] = found[key]
 
-    paths = list(cuts)
-    for start in range(0, len(paths), _IMAGES_AT_ONCE):
-        for found in threads.map(tiles_of, paths[start : start + _IMAGES_AT_ONCE]):
-            yield from found
+    for _ in threads.map(cut, cuts):
+        pass
     if unread:
         text = "pictures are grey where images can no longer be read (%d, the first: %r)"
         log.warning(text, len(unread), min(unread))
 
 
-def within(view: Pixels, box: Box) -> Box:
+def within(view: Image.Image, box: Box) -> Box:
     """Cut a box that is larger than the view, as deep layers' are, to it: no frame around it."""
     top, left, bottom, right = box
-    if top <= 0 and bottom >= view.shape[0]:
-        top, bottom = 0, view.shape[0]
-    if left <= 0 and right >= view.shape[1]:
-        left, right = 0, view.shape[1]
+    if top <= 0 and bottom >= view.height:
+        top, bottom = 0, view.height
+    if left <= 0 and right >= view.width:
+        left, right = 0, view.width
     return top, left, bottom, right
 
 
-def cut_out(view: Pixels, box: Box) -> Pixels:
+def cut_out(view: Image.Image, box: Box) -> Pixels:
     """Return a box of a view as a tile, in its own shape; grey beyond the view's border and beside.
 
     Args:
-        view: uint8 (H, W, 3).
+        view: an image in RGB.
         box: top, left, bottom, right; may reach beyond the view.
     """
     top, left, bottom, right = within(view, box)
-    shape = max(1, bottom - top), max(1, right - left)
-    inside = view[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
-    framed = Image.fromarray(inside) if inside.size else Image.new("RGB", (1, 1), GREYS)
-    if inside.shape[:2] != shape:
-        part, framed = framed, Image.new("RGB", shape[::-1], GREYS)
-        framed.paste(part, (max(0, -left), max(0, -top)))
+    bottom, right = max(bottom, top + 1), max(right, left + 1)
+    inside = max(0, left), max(0, top), min(view.width, right), min(view.height, bottom)
+    part = framed = view.crop(inside) if inside[0] < inside[2] and inside[1] < inside[3] else None
+    if framed is None or framed.size != (right - left, bottom - top):
+        framed = Image.new("RGB", (right - left, bottom - top), GREYS)
+        if part is not None:
+            framed.paste(part, (max(0, -left), max(0, -top)))
     return np.asarray(ImageOps.pad(framed, (TILE, TILE), Image.Resampling.BICUBIC, color=GREYS))
 
 

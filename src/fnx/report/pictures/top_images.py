@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -105,20 +106,23 @@ def rank(embedding: Embedding, rows: NDArray[np.integer], k: int) -> pl.DataFram
     from fnx.report.pictures.ranking import highest  # compiled
 
     n_rows, n_features = embedding.manifest.rows, embedding.manifest.features
-    parts: list[tuple[NDArray[Any], ...]] = []
     columns_of = open_columns(embedding.features)
-    with progress_bar("top images", total=n_features, unit="features") as bar:
-        for columns in _blocks(n_rows, n_features, bytes_per_value=4):
-            block = columns_of.read(columns.start, columns.stop).astype(np.float32, copy=False)
-            if len(rows) < n_rows:
-                block = block[rows]
-            best = highest(block, k)
-            feature, place = np.nonzero(best >= 0)
-            at = best[feature, place]
-            parts.append((feature + columns.start, place + 1, rows[at], block[at, feature]))
-            bar.update(block.shape[1])
+
+    def best_of(columns: slice) -> tuple[NDArray[Any], ...]:
+        block = columns_of.read(columns.start, columns.stop).astype(np.float32, copy=False)
+        if len(rows) < n_rows:
+            block = block[rows]
+        best = highest(block, k)
+        feature, place = np.nonzero(best >= 0)
+        at = best[feature, place]
+        bar.update(block.shape[1])
+        return feature + columns.start, place + 1, rows[at], block[at, feature]
+
+    bar = progress_bar("top images", total=n_features, unit="features")
+    with bar, ThreadPoolExecutor(os.cpu_count()) as threads:
+        parts = threads.map(best_of, _blocks(n_rows, n_features, bytes_per_value=4))
+        found = [np.concatenate(column) for column in zip(*parts, strict=True)]
     schema = {"feature_id": pl.Int64, "rank": pl.Int32, "row": pl.Int64, "activation": pl.Float32}
-    found = [np.concatenate(column) for column in zip(*parts, strict=True)]
     return pl.DataFrame(found, schema=schema)
 
 
@@ -208,7 +212,7 @@ def _views(paths: pl.Series, images: LabelledImages, crops: Crops) -> dict[str, 
     def size(path: str) -> tuple[int, int]:
         try:
             with images.open(path) as image:
-                height, width = crops.view(image, crops.centre).shape[:2]
+                width, height = crops.view(image, crops.centre).size
         except Exception:  # it can no longer be read, and is a grey tile
             return crops.size, crops.size
         return height, width
