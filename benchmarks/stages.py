@@ -17,7 +17,6 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,13 +101,13 @@ def stages(folder: Path, count: int) -> dict[str, Any]:
     ]
     config = compose([*words, f"paths.cache={folder}/cache", "logger=none"])
     _, embedding = embedded(config)
-    found: dict[str, Any] = {"features": embedding.manifest.features, "images": count}
+    found: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
         busy = processor()
         run = app.run(config, folder / "run")
         for stage, seconds in {**run.record.seconds, "processor": processor() - busy}.items():
             found.setdefault(stage, []).append(round(seconds, 2))
-    return found
+    return {"of": [count, embedding.manifest.features], "seconds": found}
 
 
 if __name__ == "__main__":

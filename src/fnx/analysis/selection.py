@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from fnx.analysis.probes import (
     spectrum_of_kernel,
     standardise,
 )
-from fnx.registry import load_installed, statistics
+from fnx.registry import Statistic, load_installed, statistics
 from fnx.statistics.columns import open_columns
 from fnx.statistics.engine import each_block, empty_distances
 from fnx.statistics.labels import Labels
@@ -47,28 +49,27 @@ def selection_curve(task: Task, features: Any, seed: int = 0) -> pl.DataFrame:
     """
     total = features.shape[1]
     counts = [count for count in COUNTS if count < total]
-    found: dict[tuple[str, int], list[NDArray[Any]]] = {}
-    sizes = []
-    for number, split in enumerate(task.folds):
+    load_installed()
+    statistic = statistics.get("ks")
+
+    def judge(number: int, split: Split) -> tuple[int, dict[tuple[str, int], NDArray[Any]]]:
         train = features[split.train]
-        by_distance, size = rank_by_distance(train, task, split, seed + number)
-        sizes.append(size)
+        by_distance, size = rank_by_distance(train, task, split, statistic, seed + number)
         orders = {
             "D": by_distance,
             "F-test": np.argsort(-f_values(train, task.owned[split.train]), kind="stable"),
             "random": np.random.default_rng(seed + number).permutation(total),
         }
-        for chosen_by, order in orders.items():
-            for count in counts:
-                decided = _decide(task, split, features, order[:count])
-                found.setdefault((chosen_by, count), []).append(decided)
+        chosen = {(by, count): order[:count] for by, order in orders.items() for count in counts}
         # -1: as many as the thresholds keep, which differs from fold to fold
-        found.setdefault(("D", -1), []).append(
-            _decide(task, split, features, by_distance[: max(size, 1)])
-        )
-        found.setdefault(("all", total), []).append(
-            _decide(task, split, features, np.arange(total))
-        )
+        chosen["D", -1] = by_distance[: max(size, 1)]
+        chosen["all", total] = np.arange(total)
+        return size, {key: _decide(task, split, features, some) for key, some in chosen.items()}
+
+    with ThreadPoolExecutor(min(len(task.folds), os.cpu_count() or 1)) as threads:
+        judged = list(threads.map(judge, range(len(task.folds)), task.folds))
+    sizes, decided = zip(*judged, strict=True)
+    found = {key: [of_fold[key] for of_fold in decided] for key in decided[0]}
     rows = []
     for (chosen_by, count), decisions in found.items():
         accuracy, parts = task.measure(task.hits(decisions), task.judged)
@@ -83,14 +84,12 @@ def selection_curve(task: Task, features: Any, seed: int = 0) -> pl.DataFrame:
 
 
 def rank_by_distance(
-    train: Any, task: Task, split: Split, seed: int
+    train: Any, task: Task, split: Split, statistic: Statistic, seed: int
 ) -> tuple[NDArray[np.int64], int]:
     """Rank features by D, every class's first ones first; count those beyond the thresholds."""
     owned = task.owned[split.train]
     known = owned.any(axis=0) & ~owned.all(axis=0)
     labels = Labels.of_table(owned[:, known])
-    load_installed()
-    statistic = statistics.get("ks")
     codes = np.vstack([labels.codes, labels.permuted(PERMUTATIONS, seed)])
     columns = open_columns(train)
     work = prepare(statistic, None, group(codes, columns.n_rows, labels.n_classes, labels.sets))
