@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binom
 
 from fnx.analysis import labelling
 from fnx.analysis.folds import ALWAYS_TRAINED, assign_folds, row_kinds, sample_rows
@@ -150,6 +149,8 @@ class Task:
 
         Of concepts, whose decisions may go together, as if all were about one.
         """
+        from scipy.stats import binom  # here, for it takes a second, and is wanted last
+
         count = np.unique(self.units[self.judged]).size
         if not self.single:
             owned = self.owned[self.judged]
