@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from fnx.analysis import Run
 from fnx.analysis.pairs import shown_pairs
@@ -18,6 +19,7 @@ from fnx.report.pictures.pictures import COLUMNS, TILE, Pixels, tiles
 from fnx.report.text import clip, describe, number, shorten
 
 _GAP = 4  # pixels between two tiles
+_SIDE = {"+": TILE, "-": 64}  # of a tile in pixels: what a print shows of it
 _IN_A_ROW = {"+": 4, "-": 2}
 _HIGHEST = 3  # classes shown beside one that lacks a feature
 _NAMES = 27  # characters that stand above three tiles
@@ -58,9 +60,9 @@ def draw(run: Run, sign: str, drawn: pl.DataFrame) -> Figure:
     for place, pair in enumerate(drawn.rows(named=True)):
         row, column = divmod(place, across)
         some = axes[row, column * panels :]
-        _draw_feature(some[0], run, pair)
+        _draw_feature(some[0], run, pair, _SIDE[sign])
         if sign == "-":
-            _draw_classes(some[1], some[2], run, pair)
+            _draw_classes(some[1], some[2], run, pair, _SIDE[sign])
     which = "lowest" if sign == "-" else "highest" if run.signed else "largest"
     assert run.top_images is not None
     datasets = run.top_images["dataset"].drop_nulls().unique(maintain_order=True).to_list()
@@ -69,7 +71,7 @@ def draw(run: Run, sign: str, drawn: pl.DataFrame) -> Figure:
     return figure
 
 
-def _draw_feature(axes: Axes, run: Run, pair: dict[str, Any]) -> None:
+def _draw_feature(axes: Axes, run: Run, pair: dict[str, Any], side: int) -> None:
     _heading(
         axes,
         f"{shorten(pair['layer'], 18)} / {pair['unit']}",
@@ -78,16 +80,16 @@ def _draw_feature(axes: Axes, run: Run, pair: dict[str, Any]) -> None:
     )
     grid = tiles(sprite_path(run.path, pair["layer"], pair["unit"]))
     if grid:
-        _show(axes, grid[: pair["n_images"]])
+        _show(axes, grid[: pair["n_images"]], side)
     else:
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
         style.note(axes, "no reference image\nactivates it", fontsize=7)
 
 
-def _draw_classes(without: Axes, having: Axes, run: Run, pair: dict[str, Any]) -> None:
+def _draw_classes(without: Axes, having: Axes, run: Run, pair: dict[str, Any], side: int) -> None:
     name = clip(pair["class_name"], 22)
     _heading(without, "images of the class", name, "\N{NO-BREAK SPACE}")
-    _show(without, tiles(class_path(run.path, pair["class_id"])))
+    _show(without, tiles(class_path(run.path, pair["class_id"])), side)
     distances = np.asarray(run.distances[pair["feature_id"]])
     highest = np.argsort(-distances, kind="stable")[:_HIGHEST]
     names = run.classes["class_name"].gather(highest)
@@ -95,20 +97,21 @@ def _draw_classes(without: Axes, having: Axes, run: Run, pair: dict[str, Any]) -
     each = [clip(name, _NAMES // len(names) - 2) for name in names]
     _heading(having, "classes with the highest D", ", ".join(each), f"D up to {best}")
     grids = [tiles(class_path(run.path, class_id)) for class_id in highest.tolist()]
-    _show(having, [tile for grid in grids for tile in grid[:COLUMNS]])
+    _show(having, [tile for grid in grids for tile in grid[:COLUMNS]], side)
 
 
 def _heading(axes: Axes, *lines: str) -> None:
     axes.set_title("\n".join(lines), fontsize=6, loc="left", pad=3, linespacing=1.15)
 
 
-def _show(axes: Axes, grid: list[Pixels]) -> None:
-    """Show tiles in rows of `COLUMNS`, with transparent gaps between them."""
-    step = TILE + _GAP
+def _show(axes: Axes, grid: list[Pixels], side: int) -> None:
+    """Show tiles of a side in pixels in rows of `COLUMNS`, with transparent gaps between them."""
+    step = side + _GAP
     rows = max(COLUMNS, math.ceil(len(grid) / COLUMNS))
     canvas = np.zeros((rows * step - _GAP, COLUMNS * step - _GAP, 4), np.uint8)
     for place, tile in enumerate(grid):
         top, left = (step * part for part in divmod(place, COLUMNS))
-        canvas[top : top + TILE, left : left + TILE, :3] = tile
-        canvas[top : top + TILE, left : left + TILE, 3] = 255
+        small = Image.fromarray(tile).resize((side, side), Image.Resampling.LANCZOS)
+        canvas[top : top + side, left : left + side, :3] = np.asarray(small)
+        canvas[top : top + side, left : left + side, 3] = 255
     axes.imshow(canvas, interpolation="none")
