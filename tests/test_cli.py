@@ -494,7 +494,14 @@ def test_nor_does_a_command_that_runs_nothing(
 
 
 @pytest.mark.usefixtures("restored_registry")
-@pytest.mark.parametrize("words", [[], ["-m", "seed=1,2"], ["--config-dir=plugins", "seed=1"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        pytest.param(["-m", "seed=1,2"], marks=pytest.mark.slow),
+        ["--config-dir=plugins", "seed=1"],
+    ],
+)
 def test_a_run_loads_and_names_the_plugins_of_the_working_directory(
     words: list[str],
     trap: Path,

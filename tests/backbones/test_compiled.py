@@ -60,7 +60,7 @@ def pixels(count: int) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("name", "tap"),
     [
-        ("test_resnet", "post"),
+        pytest.param("test_resnet", "post", marks=pytest.mark.slow),
         pytest.param("test_vit", "pre", marks=pytest.mark.slow),
         ("twice", "post"),
     ],

@@ -223,7 +223,7 @@ def test_an_image_deleted_after_the_check_is_named_and_the_run_after_does_withou
     assert embed(images, config)[0].features.shape[0] == 3
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_an_image_replaced_after_the_check_is_named_and_the_run_after_takes_it(
     root: Path, tiny: Callable[..., Config], workers: int
 ) -> None:
