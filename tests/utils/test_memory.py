@@ -135,3 +135,12 @@ def test_more_than_all_memory_is_refused(
             pass
         assert caught.value.errno == errno.ENOMEM
     assert budget._used == 0
+
+
+@pytest.mark.parametrize(("needed", "expected"), [(1, 3), (20, 2), (30, 1), (1000, 1), (0, 3)])
+def test_as_many_work_at_once_as_a_share_of_memory_holds(
+    monkeypatch: pytest.MonkeyPatch, needed: int, expected: int
+) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda: 100)
+    monkeypatch.setattr(memory.os, "cpu_count", lambda: 8)
+    assert memory.workers(3, needed, share=0.5) == expected

@@ -41,7 +41,7 @@ from fnx.analysis.recommending import Entry, recommend
 from fnx.analysis.selection import selection_curve
 from fnx.errors import ConfigError
 from fnx.statistics.columns import Columns, open_columns
-from fnx.utils.memory import available_memory
+from fnx.utils.memory import available_memory, workers
 from fnx.utils.progress import progress_bar
 
 CURVE_ROWS = 500  # at most, of the curve and of the detectors
@@ -106,11 +106,11 @@ def advise(
     columns = open_columns(embedding.features)
     layers = _layers(embedding.feature_table)
     own = Probing(task, columns)
-    workers = _workers(task, len(layers))
+    at_once = _workers(task, len(layers))
     cores = os.cpu_count() or 1
     with (
-        threadpool_limits(max(1, cores // workers)),
-        ThreadPoolExecutor(workers) as pool,
+        threadpool_limits(max(1, cores // at_once)),
+        ThreadPoolExecutor(at_once) as pool,
         progress_bar(
             "advice", total=len(layers), unit="layers", delay=1.0, enabled=progress
         ) as bar,
@@ -142,8 +142,7 @@ def _layers(table: pl.DataFrame) -> list[Layer]:
 def _workers(task: Task, layers: int) -> int:
     """Return how many layers are probed at a time: each needs a kernel for every split."""
     needed = 8 * (len(task.splits) + 4) * task.rows.size**2
-    affordable = max(1, int(_MEMORY_SHARE * available_memory()) // needed)
-    return max(1, min(os.cpu_count() or 1, layers, affordable))
+    return workers(layers, needed, _MEMORY_SHARE)
 
 
 class Probing:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,6 +25,7 @@ from fnx.statistics.labels import Labels
 from fnx.statistics.tiles import group, prepare
 from fnx.thresholds import find_thresholds
 from fnx.thresholds.selection import kept
+from fnx.utils.memory import workers
 
 COUNTS = (10, 30, 100, 300, 1000, 3000)
 AT_ONCE = 512  # columns that are standardised at a time
@@ -66,7 +66,9 @@ def selection_curve(task: Task, features: Any, seed: int = 0) -> pl.DataFrame:
         chosen["all", total] = np.arange(total)
         return size, {key: _decide(task, split, features, some) for key, some in chosen.items()}
 
-    with ThreadPoolExecutor(min(len(task.folds), os.cpu_count() or 1)) as threads:
+    # Distances of all labellings, their ranks, and the rows in float64.
+    needed = total * (4 * (PERMUTATIONS + 6) * task.owned.shape[1] + 16 * task.rows.size)
+    with ThreadPoolExecutor(workers(len(task.folds), needed)) as threads:
         judged = list(threads.map(judge, range(len(task.folds)), task.folds))
     sizes, decided = zip(*judged, strict=True)
     found = {key: [of_fold[key] for of_fold in decided] for key in decided[0]}

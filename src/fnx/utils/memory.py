@@ -31,6 +31,15 @@ def available_memory() -> int:
     return max(0, min(left))
 
 
+def workers(tasks: int, needed: int, share: float = 0.25) -> int:
+    """Return how many of some tasks run at once: one a core, as many as a share of memory holds.
+
+    `needed` is the bytes that each takes.
+    """
+    affordable = int(share * available_memory()) // max(1, needed)
+    return max(1, min(os.cpu_count() or 1, tasks, affordable))
+
+
 def _left_by_groups() -> Iterator[int]:
     try:
         lines = _OWN_GROUPS.read_text().splitlines()
