@@ -144,6 +144,7 @@ def run(
         else:
             top_images = write_pictures(unfinished, images, reference, reference_embedding, config)
 
+    # With what was counted meanwhile, so that nothing is counted twice.
     finished = Run(run_dir, record, vars(unfinished) | {"top_images": top_images})
 
     with stage("report"):  # Figures 1, 5, 6, 9, 10, Tables 1 to 3, and the page

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fnx.analysis import Run
 from fnx.statistics.columns import open_columns
 from fnx.statistics.engine import each_block
+from fnx.statistics.tiles import tiles
 
 if TYPE_CHECKING:
     from fnx.embedding import Embedding
@@ -80,30 +81,24 @@ def every_feature_values(
         DataError: see `open_embedding`.
     """
     from fnx.statistics.kernels.histogram import bin_column, count_classes  # compiled
-    from fnx.statistics.kernels.tile import extremes, transpose
 
     embedding = open_embedding(run)
-    columns = open_columns(embedding.features)
-    n_rows, n_features = embedding.features.shape
+    columns, labelling = open_columns(embedding.features), embedding.labelling
+    n_rows, n_features = columns.n_rows, columns.n_columns
     ends, counts = np.zeros((n_features, 2)), np.zeros((n_features, 2, BINS), np.int32)
-    outside = [
-        (~embedding.labelling.has(class_id)).astype(np.uint16)
-        for class_id in range(run.classes.height)
-    ]
 
     def count(start: int, stop: int) -> None:
-        values = np.empty((stop - start, n_rows), columns.dtype)
-        transpose(columns.read(start, stop), values)
-        low, high = np.empty((2, stop - start))
-        extremes(values, n_rows, low, high)
-        high = np.where(high > low, high, low + 1)
-        ends[start:stop] = np.stack([low, high], axis=1)
         index, places = np.empty((2, n_rows), np.uint16)
         of_bin = np.empty((BINS, 2), np.uint32)
-        for number, column in enumerate(values):
-            bin_column(column, low[number], high[number], BINS, index)
-            count_classes(index, outside[of_class[start + number]], places, of_bin)
-            counts[start + number] = of_bin.T
+        for first, values, low, high in tiles(columns.read(start, stop), start, scales=False):
+            high = np.where(high > low, high, low + 1)
+            for number, column in enumerate(values[:, :n_rows]):
+                feature = first + number
+                ends[feature] = low[number], high[number]
+                bin_column(column, low[number], high[number], BINS, index)
+                outside = ~labelling.has(of_class[feature])
+                count_classes(index, outside.astype(np.uint16), places, of_bin)
+                counts[feature] = of_bin.T
 
     each_block(columns, count)
     return ends, counts

@@ -90,10 +90,7 @@ def test_ranks_are_those_of_a_plain_sort_of_the_chosen_rows(tmp_path: Path) -> N
         assert found["activation"].to_list() == values[expected, feature].tolist()
 
 
-@pytest.mark.parametrize(("memory", "width"), [(1, 64), (4 * 4 * 128 - 1, 64), (4 * 4 * 128, 128)])
-def test_features_are_read_by_whole_chunks_of_64_columns(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int, width: int
-) -> None:
+def test_features_are_read_by_whole_chunks_of_64_columns(tmp_path: Path) -> None:
     embedding = made(tmp_path / "e", np.ones((4, 130), np.float32), None, 1)
     read: list[tuple[int, int]] = []
 
@@ -107,15 +104,12 @@ def test_features_are_read_by_whole_chunks_of_64_columns(
             read.append((key[1].start, key[1].stop))
             return np.ones((4, 130, 2), np.float32)[(*key, 0)]
 
-    monkeypatch.setattr(module, "_BYTES_AT_ONCE", memory)
     embedding.__dict__["features"] = Watched(4, 130)
     assert rank(embedding, np.arange(4), 2).is_empty()
-    expected = [(start, min(start + width, 130)) for start in range(0, 130, width)]
-    assert read == expected
+    assert sorted(read) == [(0, 64), (64, 128), (128, 130)]  # several at once
     read.clear()
-    monkeypatch.setattr(module, "_BYTES_AT_ONCE", memory // 2)
     positions_at(Watched(4, 130, 2), np.zeros(3, int), np.array([129, 64, 129]))
-    assert read == [part for part in expected if part[1] > 64]
+    assert read == [(64, 128), (128, 192)]
 
 
 def test_positions_are_those_of_their_rows_and_features() -> None:

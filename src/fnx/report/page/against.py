@@ -112,16 +112,16 @@ def _measured(run: Run, features: Any, labels: Any) -> Iterator[tuple[int, int, 
         if room >= 0 and at.size and own[a][rows].any() and own[b][rows].any():
             values = np.empty((rows.size, at.size), columns.dtype)
             wanted.append((a, b, rows, at, values))
-            for number in np.unique(at // columns.width):
-                inside = np.flatnonzero(at // columns.width == number)
-                part = rows, at[inside] % columns.width, values, inside
-                parts.setdefault(int(number), []).append(part)
+            blocks, place = np.divmod(at, columns.width)
+            for number in np.unique(blocks):
+                inside = np.flatnonzero(blocks == number)
+                parts.setdefault(int(number), []).append((rows, place[inside], values, inside))
 
     def fill(start: int, stop: int) -> None:
-        if start // columns.width in parts:
+        if some := parts.get(start // columns.width):
             block = columns.read(start, stop)
-            for rows, at, values, inside in parts[start // columns.width]:
-                values[:, inside] = block[np.ix_(rows, at)]
+            for rows, place, values, inside in some:
+                values[:, inside] = block[np.ix_(rows, place)]
 
     each_block(columns, fill)
     for a, b, rows, at, values in wanted:

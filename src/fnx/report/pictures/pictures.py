@@ -163,7 +163,7 @@ def cut_tiles(
     cuts: dict[str, list[Cut]],
     opener: Opener,
     crops: Crops,
-    tiles: Pixels,
+    out: Pixels,
     threads: ThreadPoolExecutor,
 ) -> None:
     """Cut tiles from images, each of which is decoded once; those of an unreadable one are grey.
@@ -172,7 +172,7 @@ def cut_tiles(
         cuts: what is cut from each image, by path.
         opener: opens an image by its path.
         crops: the views of an image.
-        tiles: uint8 (n, TILE, TILE, 3), which the tiles are written into by their numbers.
+        out: uint8 (n, TILE, TILE, 3), which the tiles are written into by their numbers.
         threads: in which images are decoded.
     """
     unread: list[str] = []
@@ -183,7 +183,7 @@ def cut_tiles(
                 views = {view: crops.view(image, view) for view in {cut[1] for cut in cuts[path]}}
         except Exception:
             unread.append(path)
-            tiles[[number for number, *_ in cuts[path]]] = GREY
+            out[[number for number, *_ in cuts[path]]] = GREY
             return
         # One tile for all features of deep layers, whose boxes all hold the whole view.
         found: dict[tuple[int, Box], Pixels] = {}
@@ -191,7 +191,7 @@ def cut_tiles(
             key = view, within(views[view], box)
             if key not in found:
                 found[key] = cut_out(views[view], box)
-            tiles[number] = found[key]
+            out[number] = found[key]
 
     for _ in threads.map(cut, cuts):
         pass

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from fnx.embedding.embedding import Embedding
 from fnx.embedding.store import COLUMNS_PER_CHUNK
 from fnx.images.crops import Crops
 from fnx.statistics.columns import open_columns
+from fnx.statistics.engine import each_block
 from fnx.utils.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from fnx.images.dataset import LabelledImages
 
 BOX = ("top", "left", "bottom", "right")
-_BYTES_AT_ONCE = 1 << 26  # of a block of columns
 
 
 def top_images(
@@ -95,8 +94,7 @@ def rank(embedding: Embedding, rows: NDArray[np.integer], k: int) -> pl.DataFram
     """Return the k rows of the embedding with the highest values of each feature.
 
     Args:
-        embedding: read by some chunks of columns at a time, so that memory does not grow with the
-            features.
+        embedding: read by blocks of columns, so that memory does not grow with the features.
         rows: those that are ranked.
         k: rows kept per feature, at most.
 
@@ -105,37 +103,23 @@ def rank(embedding: Embedding, rows: NDArray[np.integer], k: int) -> pl.DataFram
     """
     from fnx.report.pictures.ranking import highest  # compiled
 
-    n_rows, n_features = embedding.manifest.rows, embedding.manifest.features
-    columns_of = open_columns(embedding.features)
+    columns = open_columns(embedding.features)
+    best = np.empty((columns.n_columns, k), np.int64)
+    values = np.empty(best.shape, np.float32)
 
-    def best_of(columns: slice) -> tuple[NDArray[Any], ...]:
-        block = columns_of.read(columns.start, columns.stop).astype(np.float32, copy=False)
-        if len(rows) < n_rows:
+    def find(start: int, stop: int) -> None:
+        block = columns.read(start, stop).astype(np.float32, copy=False)
+        if len(rows) < columns.n_rows:
             block = block[rows]
-        best = highest(block, k)
-        feature, place = np.nonzero(best >= 0)
-        at = best[feature, place]
-        bar.update(block.shape[1])
-        return feature + columns.start, place + 1, rows[at], block[at, feature]
+        best[start:stop] = highest(block, k)
+        values[start:stop] = np.take_along_axis(block, best[start:stop].T, axis=0).T
 
-    bar = progress_bar("top images", total=n_features, unit="features")
-    with bar, ThreadPoolExecutor(os.cpu_count()) as threads:
-        parts = threads.map(best_of, _blocks(n_rows, n_features, bytes_per_value=4))
-        found = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    with progress_bar("top images", total=columns.n_columns, unit="features") as bar:
+        each_block(columns, find, progress=bar.update)
+    feature, place = np.nonzero(best >= 0)
+    found = feature, place + 1, rows[best[feature, place]], values[feature, place]
     schema = {"feature_id": pl.Int64, "rank": pl.Int32, "row": pl.Int64, "activation": pl.Float32}
     return pl.DataFrame(found, schema=schema)
-
-
-def _blocks(rows: int, columns: int, bytes_per_value: int) -> Iterator[slice]:
-    """Yield slices of columns that are read together: some chunks, for asking for one costs more.
-
-    >>> [(part.start, part.stop) for part in _blocks(8677, 2000, 4)]
-    [(0, 1920), (1920, 2000)]
-    """
-    chunks = _BYTES_AT_ONCE // (COLUMNS_PER_CHUNK * max(1, rows) * bytes_per_value)
-    step = COLUMNS_PER_CHUNK * max(1, chunks)
-    for start in range(0, columns, step):
-        yield slice(start, min(start + step, columns))
 
 
 def positions_at(
@@ -150,13 +134,13 @@ def positions_at(
     """
     found = np.empty((len(rows), 2), np.uint8)
     order = np.argsort(features, kind="stable")
-    n_rows, n_features, _ = positions.shape
-    for columns in _blocks(n_rows, n_features, bytes_per_value=2):
-        first, last = np.searchsorted(features, (columns.start, columns.stop), sorter=order)
+    for start in range(0, positions.shape[1], COLUMNS_PER_CHUNK):
+        stop = start + COLUMNS_PER_CHUNK
+        first, last = np.searchsorted(features, (start, stop), sorter=order)
         if first < last:
             mine = order[first:last]
-            block = np.asarray(positions[:, columns])
-            found[mine] = block[rows[mine], features[mine] - columns.start]
+            block = np.asarray(positions[:, start:stop])
+            found[mine] = block[rows[mine], features[mine] - start]
     return found
 
 
