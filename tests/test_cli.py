@@ -434,6 +434,28 @@ def test_a_folder_that_cannot_be_written_is_one_line_that_names_the_key(
 
 
 @pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["statistic=kss"], "option of statistic 'kss' (did you mean 'ks'?)"),
+        (["-m", "dataset=digits,foldr"], "option of dataset 'foldr' (did you mean 'folder'?)"),
+        (["crops.sze=3"], "key of crops 'sze' (did you mean 'size'?)"),
+    ],
+    ids=str,
+)
+def test_what_does_not_compose_is_named_with_what_is_allowed(
+    words: list[str],
+    named: str,
+    ran: Ran,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        start(monkeypatch, *words)
+    assert capsys.readouterr().err.startswith(f"fnx: unknown {named}; allowed: ")
+    assert ran == []
+
+
+@pytest.mark.parametrize(
     "error", [OSError(errno.ENOSPC, "No space left", "a/run.log"), ValueError()]
 )
 def test_of_hydras_own_errors_a_full_disk_and_faults_stay_what_they_are(error: Exception) -> None:

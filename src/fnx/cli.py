@@ -140,7 +140,7 @@ def _run(words: Sequence[str]) -> None:
     global _refused
     import hydra
 
-    from fnx.config import compose, messages
+    from fnx.config import compose
     from fnx.config.help import help_text
     from fnx.config.words import prepared
 
@@ -157,7 +157,7 @@ def _run(words: Sequence[str]) -> None:
         re.fullmatch(r"--multirun|-[a-z]*m[a-z]*|hydra.mode=multirun", w, re.I) for w in words
     )
     sys.argv[1:] = prepared(words, sweep=swept)
-    with messages.in_one_line(), ExitStack() as stack:
+    with ExitStack() as stack:
         if not launch.is_rank_zero():  # it ends after the extraction, and leaves no folder
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fnx-rank-"))
             sys.argv += [f"hydra.run.dir={folder}", "hydra.output_subdir=null"]
@@ -175,10 +175,13 @@ def _start(run: Callable[[], None]) -> None:
     """Have Hydra make the folder and run the jobs, whose own errors are no `OSError` any more.
 
     Raises:
-        ConfigError: a folder that cannot be made or written.
+        ConfigError: what does not compose; a folder that cannot be made or written.
     """
+    from fnx.config.messages import in_one_line
+
     try:
-        run()
+        with in_one_line():  # first, for Hydra's error of an option that is not there is an OSError
+            run()
     except (OSError, ValueError) as error:
         # logging.config raises a ValueError where its file cannot be opened.
         cause = error if isinstance(error, OSError) else error.__cause__
