@@ -284,7 +284,7 @@ def test_few_rows_are_one_shard_without_a_trial(monkeypatch: pytest.MonkeyPatch)
 def test_a_core_is_left_to_the_network(
     configured: int | None, cores: int, ranks: int, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(extraction, "_cores", lambda: cores)
+    monkeypatch.setattr(extraction, "cores", lambda: cores)
     assert extraction._workers(configured, ranks) == workers
 
 
@@ -324,7 +324,7 @@ def test_ranks_of_one_machine_share_its_cores(
     class Trainer:
         num_devices = ranks
 
-    monkeypatch.setattr(extraction, "_cores", lambda: cores)
+    monkeypatch.setattr(extraction, "cores", lambda: cores)
     monkeypatch.setattr(torch, "get_num_threads", lambda: torch_threads)
     assert extraction._threads(Trainer()) == threads  # type: ignore[arg-type]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ import zarr
 import fnx
 from fnx.errors import ConfigError, DataError
 from fnx.registry import load_installed, statistics
-from fnx.statistics import bridge, calibration
+from fnx.statistics import bridge, calibration, engine
 from fnx.statistics.bridge import draw_suprema, read_ties
 from fnx.statistics.calibration import effective_sizes, second_moment
 from fnx.statistics.columns import open_columns
@@ -416,7 +415,8 @@ def test_neither_the_array_nor_threads_nor_blocks_change_a_bit(
     stored[:] = wide
     monkeypatch.setattr(bridge, "FEATURES", 64)
     for cores, array in ((1, stored), (5, np.load(tmp_path / "w.npy", mmap_mode="r"))):
-        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        monkeypatch.setattr(bridge, "cores", lambda cores=cores: cores)
+        monkeypatch.setattr(engine, "cores", lambda cores=cores: cores)
         found = fnx.null(array, labels, **arguments)
         assert found.survival is not None
         np.testing.assert_array_equal(found.second_moment, expected.second_moment)
@@ -439,7 +439,7 @@ def test_a_bar_counts_the_features(method: str, monkeypatch: pytest.MonkeyPatch)
         yield SimpleNamespace(update=steps.append)
 
     monkeypatch.setattr(bridge, "FEATURES", 64)
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(bridge, "cores", lambda: 1)
     monkeypatch.setattr("fnx.statistics.null.progress_bar", bar)
     fnx.null(mixed(60, 150), np.arange(60) % 3, method=method, draws=20, progress=False)
     assert len(steps) > 1

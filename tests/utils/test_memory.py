@@ -6,7 +6,6 @@ import errno
 import resource
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -18,21 +17,15 @@ MACHINE = 10_000
 
 
 @pytest.fixture
-def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """groups("0::/a", **{"a/memory.max": "9"}): the files that a system would have."""
-    monkeypatch.setattr(memory, "_CONTROL_GROUPS", tmp_path)
-    monkeypatch.setattr(memory, "_OWN_GROUPS", tmp_path / "own")
+def groups(
+    control_groups: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., None]:
+    """`control_groups` on a machine of which `MACHINE` bytes are free."""
     machine = SimpleNamespace(available=MACHINE)
     monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: machine)
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
 
-    def write(own: str, **files: str) -> None:
-        (tmp_path / "own").write_text(own)
-        for name, content in files.items():
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_text(content + "\n")
-
-    return write
+    return control_groups
 
 
 def group(folder: str, limit: str, used: int, files: int = 0, version: int = 2) -> dict[str, str]:
@@ -44,7 +37,7 @@ def group(folder: str, limit: str, used: int, files: int = 0, version: int = 2) 
     return {f"{folder}/{name}".lstrip("/"): text for name, text in zip(kept, content, strict=True)}
 
 
-def test_without_limits_it_is_the_machine_s(groups: Callable[..., None], tmp_path: Path) -> None:
+def test_without_limits_it_is_the_machine_s(groups: Callable[..., None]) -> None:
     assert available_memory() == MACHINE  # no control groups at all
     groups("0::/")
     assert available_memory() == MACHINE
@@ -142,5 +135,5 @@ def test_as_many_work_at_once_as_a_share_of_memory_holds(
     monkeypatch: pytest.MonkeyPatch, needed: int, expected: int
 ) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 100)
-    monkeypatch.setattr(memory.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(memory, "cores", lambda: 8)
     assert memory.workers(3, needed, share=0.5) == expected

@@ -8,7 +8,6 @@ error of the best, that one is recommended which neighbours also find good, if a
 from __future__ import annotations
 
 import dataclasses
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +40,7 @@ from fnx.analysis.recommending import Entry, recommend
 from fnx.analysis.selection import selection_curve
 from fnx.errors import ConfigError
 from fnx.statistics.columns import Columns, open_columns
+from fnx.utils.cores import cores
 from fnx.utils.memory import available_memory, workers
 from fnx.utils.progress import progress_bar
 
@@ -107,9 +107,8 @@ def advise(
     layers = _layers(embedding.feature_table)
     own = Probing(task, columns)
     at_once = _workers(task, len(layers))
-    cores = os.cpu_count() or 1
     with (
-        threadpool_limits(max(1, cores // at_once)),
+        threadpool_limits(max(1, cores() // at_once)),
         ThreadPoolExecutor(at_once) as pool,
         progress_bar(
             "advice", total=len(layers), unit="layers", delay=1.0, enabled=progress

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import multiprocessing
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -28,6 +27,7 @@ from fnx.errors import DataError, reason
 from fnx.images.crops import Crops
 from fnx.images.torch_dataset import Batch, ImageDataset, collate, leave_to_main
 from fnx.utils import launch
+from fnx.utils.cores import cores
 from fnx.utils.memory import available_memory
 
 if TYPE_CHECKING:
@@ -218,14 +218,9 @@ def _shared_out(rows_per_shard: int, rows: int, trainer: lightning.Trainer) -> i
     return max(1, min(rows_per_shard, rows, fair))
 
 
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
 def _threads(trainer: lightning.Trainer) -> int:
     """Return the threads of this rank, of those that torch was given (OMP_NUM_THREADS)."""
-    return max(1, min(torch.get_num_threads(), _cores() // ranks.local_ranks(trainer)))
+    return max(1, min(torch.get_num_threads(), cores() // ranks.local_ranks(trainer)))
 
 
 def _with_memory_for(pixels: int, workers: int, local_ranks: int) -> int:
@@ -244,7 +239,7 @@ def _with_memory_for(pixels: int, workers: int, local_ranks: int) -> int:
 
 def _workers(configured: int | None, local_ranks: int) -> int:
     """Return how many processes decode images for one rank; one core is left to the network."""
-    workers = min(8, max(1, _cores() // local_ranks - 1)) if configured is None else configured
+    workers = min(8, max(1, cores() // local_ranks - 1)) if configured is None else configured
     if workers:
         try:
             multiprocessing.Lock()

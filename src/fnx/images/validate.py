@@ -32,6 +32,7 @@ from fnx.images.decode import (
     turn_upright,
 )
 from fnx.images.intensity import Extent, extent_of, lower_tiles
+from fnx.utils.cores import cores
 from fnx.utils.files import atomic_path, digest, file_digest
 from fnx.utils.lock import exclusive_lock
 from fnx.utils.parquet import read_parquet
@@ -95,7 +96,7 @@ def check_images(
     found: dict[str, Checked] = {}
     bar = progress_bar("checking images", total=len(paths), unit="images", delay=1.0)
     # Decoding releases Python's lock only in part, and network disks want several requests at once.
-    pool = ThreadPoolExecutor(2 * (os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(2 * cores())
     with ExitStack() as stack:
         # An interruption does not wait for a read that never ends.
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)

@@ -7,7 +7,6 @@ values. So many zeros, which are one value, count once. One table serves every c
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from fnx.statistics.columns import Columns
 from fnx.statistics.tiles import tiles
+from fnx.utils.cores import cores
 
 FEATURES = 4_096  # that are drawn together: the memory of a table of draws is theirs
 RUNS = 1 << 22  # of positions, likewise
@@ -67,11 +67,11 @@ def draw_suprema(
         take: is given the first feature and the draws (features, draws) of some of them.
         progress: is called with the number of features finished since the last call.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         waiting: list[Ties] = []
         blocks = columns.blocks()
         start = stop = 0
-        wave = 2 * (os.cpu_count() or 1)
+        wave = 2 * cores()
         for first in range(0, len(blocks), wave):
             some = blocks[first : first + wave]
             waiting += pool.map(partial(read_ties, columns, bins=bins), *zip(*some, strict=True))

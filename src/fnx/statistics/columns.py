@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 WIDTH = 64  # columns of a block: the width of the embedding store's inner chunks
 MOSTLY = 0.99  # share of zeros from which on bins of equal width tell little apart
-ROWS_LOOKED_AT = 1000  # of an array in memory, to find such features
+ROWS_LOOKED_AT = 250  # of an array in memory, to find such features
 MAX_WIDTH = 512  # of a block of an array whose own chunks are wider
 
 
@@ -107,7 +107,7 @@ def warn_of_zeros(
         zeros = rows - np.diff(array.indptr)
     elif isinstance(array, np.ndarray):
         some = array[:: -(-rows // ROWS_LOOKED_AT)]
-        zeros, rows = (some == 0).sum(axis=0), len(some)
+        zeros, rows = (some == 0).sum(axis=0, dtype=np.uint16), len(some)
     else:
         return
     alone = zeros == columns.n_rows  # a constant, which no statistic tells apart

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from fnx.registry.registry import Statistic
 from fnx.statistics.columns import Columns, open_columns, warn_of_zeros
 from fnx.statistics.labels import Sets
 from fnx.statistics.tiles import Task, group, prepare
+from fnx.utils.cores import cores
 
 
 class Distances(NamedTuple):
@@ -96,7 +96,7 @@ def each_block(
 
     Of several that raise, the first one in the order of the columns is raised.
     """
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(threads or cores()) as pool:
         futures = [(pool.submit(work, *block), block) for block in columns.blocks()]
         try:
             for future, (start, stop) in futures:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
-_CONTROL_GROUPS = Path("/sys/fs/cgroup")
-_OWN_GROUPS = Path("/proc/self/cgroup")
+from fnx.utils.cores import control_groups, cores
+
 # Of version 1 or not: limits, what is used, and which of it is files that give way.
 _VERSIONS: dict[bool, tuple[tuple[str, ...], str, str]] = {
     True: (("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file"),
@@ -37,26 +37,12 @@ def workers(tasks: int, needed: int, share: float = 0.25) -> int:
     `needed` is the bytes that each takes.
     """
     affordable = int(share * available_memory()) // max(1, needed)
-    return max(1, min(os.cpu_count() or 1, tasks, affordable))
+    return max(1, min(cores(), tasks, affordable))
 
 
 def _left_by_groups() -> Iterator[int]:
-    try:
-        lines = _OWN_GROUPS.read_text().splitlines()
-    except OSError:  # not Linux
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        first = "memory" in controllers.split(",")
-        if controllers and not first:
-            continue
-        root, version = _CONTROL_GROUPS / ("memory" if first else ""), _VERSIONS[first]
-        # In a container the path may be the machine's: then only the root is there.
-        own = root / path.strip("/")
-        for folder in (own, *own.parents):
-            yield from _left_by_group(folder, *version)
-            if folder == root:
-                break
+    for folder, first in control_groups("memory"):
+        yield from _left_by_group(folder, *_VERSIONS[first])
 
 
 def _left_by_group(folder: Path, limits: tuple[str, ...], used: str, files: str) -> Iterator[int]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from fnx.images.crops import Crops
 from fnx.images.reference import reference_crops
 from fnx.report.pictures.paths import class_path, sprite_path
 from fnx.report.pictures.top_images import BOX, top_images
+from fnx.utils.cores import cores
 from fnx.utils.memory import available_memory
 from fnx.utils.progress import progress_bar
 
@@ -116,7 +116,7 @@ def draw_features(run: Run, table: pl.DataFrame, images: LabelledImages, crops: 
     of_feature = TILE * TILE * 3 * max((part.height for part in drawn.values()), default=1)
     at_once = max(1, int(_MEMORY_SHARE * available_memory()) // of_feature)
     bar = progress_bar("pictures", total=len(names), unit="features")
-    with bar, ThreadPoolExecutor(os.cpu_count()) as threads:
+    with bar, ThreadPoolExecutor(cores()) as threads:
         for start in range(0, len(names), at_once):
             some = names[start : start + at_once]
             part = pl.concat([drawn[name] for name in some])
