@@ -14,6 +14,7 @@ from timm.models.resnet import BasicBlock, ResNet
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fnx.backbones import receptive
 from fnx.backbones.fields import ReceptiveField, as_table, from_table
 from fnx.backbones.networks import traced, untrained
 from fnx.backbones.receptive import _Line, measure_fields, receptive_fields
@@ -302,6 +303,108 @@ def test_a_network_that_cannot_be_measured_has_no_fields() -> None:
     assert measure_fields(Refusing(100), ["conv"], 32, {}) == {"conv": None}
     found = measure_fields(Refusing(0), ["conv"], 32, {})["conv"]
     assert found == ReceptiveField((15, 15), (1, 1), (0, 0), (18, 18))
+
+
+class Attention(nn.Module):
+    """Patches, two blocks of attention among them, and a layer that looks at the patches alone."""
+
+    def __init__(self, *, fused: bool = True) -> None:
+        super().__init__()
+        self.patches, self.apart = nn.Conv2d(3, 4, 4, 4), nn.Conv2d(4, 2, 3, padding=1)
+        self.first, self.second = nn.Linear(4, 12), nn.Linear(4, 12)
+        self.out = nn.Linear(4, 4)
+        self.fused = fused
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patches(x)
+        tokens = x.flatten(2).transpose(1, 2)
+        for layer in (self.first, self.second):
+            query, key, value = layer(tokens).unflatten(-1, (3, 2, 2)).permute(2, 0, 3, 1, 4)
+            if self.fused:
+                seen = functional.scaled_dot_product_attention(query, key, value)
+            else:
+                seen = (query @ key.transpose(-2, -1)).softmax(-1) @ value
+            tokens = tokens + self.out(seen.transpose(1, 2).flatten(2))
+        return self.apart(x)  # type: ignore[no-any-return]
+
+
+class AttentionOfMaps(nn.Module):
+    """Attention among the positions of a map, added to it, and layers before and after."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.out = nn.Conv2d(3, 4, 4, 4), nn.Conv2d(4, 4, 1)
+        self.after = nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.before(x)
+        tokens = x.flatten(2).transpose(1, 2)[:, None]
+        seen = functional.scaled_dot_product_attention(tokens, tokens, tokens)
+        return self.after(x + self.out(seen[:, 0].transpose(1, 2).reshape(x.shape)))  # type: ignore[no-any-return]
+
+
+def test_attention_that_is_added_to_a_map_is_no_gate() -> None:
+    fields = measure_fields(AttentionOfMaps(), ["before", "out", "after"], 32, {})
+    assert fields["before"] == ReceptiveField((4, 4), (4, 4), (0, 0), (8, 8))
+    assert (fields["out"], fields["after"]) == (None, None)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_attention_sees_the_whole_image_and_nothing_else_does(fused: bool) -> None:
+    net = Attention(fused=fused)
+    modules = ["patches", "first", "out", "second", "apart"]
+    assert measure_fields(net, modules, 32, {}) == {
+        "patches": ReceptiveField((4, 4), (4, 4), (0, 0), (8, 8)),
+        "first": ReceptiveField((4, 4), (4, 4), (0, 0), (8, 8)),
+        "out": None,
+        "second": None,
+        "apart": ReceptiveField((12, 12), (4, 4), (-4, -4), (8, 8)),
+    }
+
+
+def test_no_table_of_all_pairs_of_tokens_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    side, modules = 256, ["patches", "first", "out", "second"]  # 4,096 tokens: 128 MB for each of 4
+    monkeypatch.setattr(receptive, "_MOST_BYTES", 1 << 24)
+    fields = measure_fields(Attention(), modules, side, {})
+    assert [path for path, field in fields.items() if field] == ["patches", "first"]
+
+
+def test_what_would_keep_too_much_ends_the_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    modules = ["patches", "first", "out", "second", "apart"]
+    monkeypatch.setattr(receptive, "_MOST_BYTES", 1 << 20)
+    fields = measure_fields(Attention(fused=False), modules, 128, {})
+    assert [path for path, field in fields.items() if field] == ["patches", "first"]
+
+
+class Norm(nn.Module):
+    """A norm made of small functions, over the channels; or one that cancels what it is given."""
+
+    def __init__(self, *, cancels: bool) -> None:
+        super().__init__()
+        self.cancels = cancels
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.cancels:
+            return x.pow(0)
+        return x * torch.rsqrt(x.pow(2).mean(1, keepdim=True) + 1e-6)
+
+
+def test_a_norm_made_of_small_functions_hides_nothing() -> None:
+    net = Chain(Norm(cancels=False), nn.Conv2d(2, 2, 3, padding=1), Norm(cancels=False))
+    layers = [path for path, m in net.named_modules() if isinstance(m, nn.Conv2d)]
+    fields = measure_fields(net, layers, 32, {})
+    assert [field and field.size for field in fields.values()] == [(3, 3), (5, 5), (5, 5)]
+
+
+def test_what_cancels_is_not_taken_for_the_whole_image() -> None:
+    line = _Line(8, 8, dict.fromkeys(range(8), (0, 0)))
+    assert not line.whole
+    assert line.grid() is None
+    net = Chain(Norm(cancels=True), nn.Conv2d(2, 2, 3))
+    layers = [path for path, m in net.named_modules() if isinstance(m, nn.Conv2d)]
+    fields = list(measure_fields(net, layers, 32, {}).values())
+    assert fields[0] is not None
+    assert fields[1:] == [None] * (len(layers) - 1)
 
 
 @pytest.mark.slow

@@ -33,7 +33,8 @@ class DependenceOnly(TorchFunctionMode):
         return rule(func, *args, **(kwargs or {}))
 
 
-def _expand(value: Tensor, *shape: int) -> Tensor:
+def expand(value: Tensor, *shape: int) -> Tensor:
+    """Expand a tensor as its method does, so that `narrowed` finds the one that was expanded."""
     expanded = value.expand(*shape)
     expanded.unexpanded = value  # type: ignore[attr-defined]
     return expanded
@@ -56,12 +57,18 @@ def _first(func: Any, value: Tensor, *_: Any, **__: Any) -> Tensor:
     return value
 
 
+def _left_out(func: Any, value: Tensor, *_: Any, **__: Any) -> Tensor:
+    """Return a norm's statistic, by which what it is made of is divided: the two would cancel."""
+    found: Tensor = func(value.detach())
+    return found
+
+
 def _sum(func: Any, *args: Any, **_: Any) -> Tensor:
     tensors = [value for value in args if isinstance(value, Tensor)]
     shape = np.broadcast_shapes(*(value.shape for value in tensors))
     seen = [narrowed(value) for value in tensors if value.requires_grad]
     parts = [value for value in seen if not any(_gates(value, other) for other in seen)]
-    return _expand(functools.reduce(operator.add, parts), *shape)
+    return expand(functools.reduce(operator.add, parts), *shape)
 
 
 def _gates(value: Tensor, other: Tensor) -> bool:
@@ -89,18 +96,18 @@ def _convolution(
     found: Tensor = func(value, kernel, None, stride, padding, dilation)
     found = found.reshape(-1, groups, *found.shape[1:])
     if groups == 1:
-        return _expand(found[:, 0], -1, len(weight), *found.shape[3:])
+        return expand(found[:, 0], -1, len(weight), *found.shape[3:])
     return found.expand(-1, -1, len(weight) // groups, *found.shape[3:]).flatten(1, 2)
 
 
 def _linear(func: Any, value: Tensor, weight: Tensor, bias: Any = None) -> Tensor:
     mean = narrowed(value, value.ndim - 1).mean(-1, keepdim=True)
-    return _expand(mean, *value.shape[:-1], len(weight))
+    return expand(mean, *value.shape[:-1], len(weight))
 
 
 def _per_channel(func: Any, value: Tensor, /, *args: Any, **named: Any) -> Tensor:
     found: Tensor = func(narrowed(value, 1), *args, **named)
-    return _expand(found, -1, value.shape[1], *found.shape[2:])
+    return expand(found, -1, value.shape[1], *found.shape[2:])
 
 
 def _pad(func: Any, value: Tensor, pad: Any, /, *args: Any, **named: Any) -> Tensor:
@@ -132,7 +139,20 @@ def _concatenated(func: Any, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         return torch.cat(tuple(tensors), dim)
     channels = sum(value.shape[1] for value in tensors)
     parts = [narrowed(value, 1).mean(1, keepdim=True) for value in tensors if value.requires_grad]
-    return _expand(functools.reduce(operator.add, parts), -1, channels, -1, -1)
+    return expand(functools.reduce(operator.add, parts), -1, channels, -1, -1)
+
+
+def _attention(func: Any, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
+    """Return tokens that each depend on one of `query`, and on all of `key` and `value`.
+
+    As if nothing were masked; the table of all pairs of tokens, which may fill the memory, is not
+    made.
+    """
+    shape = *query.shape[:-1], value.shape[-1]
+    mixed = (-2,) if value.ndim < 4 else (-3, -2)  # tokens, and heads, whose number may differ
+    parts = [narrowed(whole).mean(mixed, keepdim=True) for whole in (key, value)]
+    seen = [part for part in (narrowed(query), *parts) if part.requires_grad]
+    return expand(functools.reduce(operator.add, seen), *shape)
 
 
 def _reshape(func: Any, value: Tensor, *shape: Any) -> Tensor:
@@ -147,6 +167,8 @@ _RULES: Mapping[str, Callable[..., Tensor]] = {
     "max_pool2d": _max_pool,
     "adaptive_max_pool2d": _adaptive_max_pool,
     "cat": _concatenated,
+    **dict.fromkeys(("rsqrt", "sqrt"), _left_out),
+    "scaled_dot_product_attention": _attention,
     "view": _reshape,
     **dict.fromkeys(
         (

@@ -5,19 +5,21 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Collection, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
-from fnx.backbones.dependence import DependenceOnly, narrowed
+from fnx.backbones.dependence import DependenceOnly, expand, narrowed
 from fnx.backbones.fields import ReceptiveField
 from fnx.backbones.networks import traced, uninitialised
 from fnx.backbones.plugin import definition
 from fnx.backbones.pooling import token_grid
 from fnx.backbones.trace import is_stage, tensor_of
+from fnx.utils.progress import progress_bar
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +27,16 @@ log = logging.getLogger(__name__)
 #: so that a network that pads by the size of its input pads alike.
 _LONGER = 960
 
+#: That a pass may keep for its gradients. Layers behind it are not measured: they come after
+#: attention that has tables of all pairs of its tokens, and so see the whole image or windows.
+_MOST_BYTES = 1 << 28
+
 #: Size, stride and start along one axis.
 Grid = tuple[int, int, int]
+
+
+class _TooLargeError(Exception):
+    """A pass keeps too much for its gradients."""
 
 
 def receptive_fields(timm_name: str, image_size: int) -> dict[str, ReceptiveField | None]:
@@ -91,6 +101,8 @@ def measure_fields(
     narrow = 64 + side % 64
     for image in ((side, side), (side + _LONGER, narrow), (narrow, side + _LONGER)):
         left = [path for path in modules if None in grids[path] and maps.get(path) != (1, 1)]
+        if image[1] > image[0]:  # those without rows have no field, whatever their columns
+            left = [path for path in left if grids[path][0] is not None]
         try:
             measured = _measure(net, left, image, prefixes, channels_last) if left else {}
         except Exception as error:  # takes no such images, or has functions without a gradient
@@ -127,6 +139,11 @@ class _Line:
     length: int
     edges: Mapping[int, tuple[int, int]]
 
+    @property
+    def whole(self) -> bool:
+        """Whether every position sees the whole axis."""
+        return all(edges == (0, self.length) for edges in self.edges.values())
+
     def grid(self) -> Grid | None:
         """Return size, stride and start if the boxes are those of a regular grid, cut at the edges.
 
@@ -155,23 +172,54 @@ def _measure(
     """Find the boxes of four positions of the modules' maps, along both axes, on some image."""
     # One image for each position, so that one gradient shows all four.
     images = torch.ones(4, 1, *image, dtype=torch.float64, requires_grad=True)
-    maps: dict[str, Tensor] = {}
+    everything = images.mean((1, 2, 3))
+    lines: dict[str, tuple[_Line, _Line]] = {}
 
-    def keep(path: str, module: nn.Module, output: Any) -> None:
+    def look(path: str, module: nn.Module, output: Any) -> Tensor | None:
         value = tensor_of(output)
-        if path not in maps and value is not None and value.requires_grad:
-            units = -1 if isinstance(module, nn.Linear) or path in channels_last else 1
-            found = _as_map(value.movedim(units, 1), prefixes.get(path, 0), image)
-            if found is not None:
-                maps[path] = found
+        if path in lines or value is None or not value.requires_grad:
+            return None
+        units = -1 if isinstance(module, nn.Linear) or path in channels_last else 1
+        found = _as_map(value.movedim(units, 1), prefixes.get(path, 0), image)
+        if found is None:
+            return None
+        lines[path] = _lines(found, images)
+        bar.update()
+        if value is not output or not all(line.whole for line in lines[path]):
+            return None
+        # What comes later sees the whole image through it, and need not go through it any more.
+        shape = list(value.shape)
+        shape[units] = 1
+        seen = everything.reshape(-1, *[1] * (value.ndim - 1)).expand(shape)
+        return expand(seen.clone(), *value.shape)  # not one value for the map, as a gate has
 
-    with ExitStack() as hooks, torch.enable_grad(), DependenceOnly():
+    kept: set[int] = set()
+    room = _MOST_BYTES
+
+    def keep(saved: Tensor) -> Tensor:
+        nonlocal room
+        storage = saved.untyped_storage()
+        if storage.data_ptr() not in kept:
+            kept.add(storage.data_ptr())
+            room -= storage.nbytes()
+        if room < 0:
+            raise _TooLargeError
+        return saved
+
+    with (
+        progress_bar("receptive fields", total=len(modules), unit="layers", delay=1.0) as bar,
+        ExitStack() as hooks,
+        suppress(_TooLargeError),
+        saved_tensors_hooks(keep, lambda saved: saved),
+        torch.enable_grad(),
+        DependenceOnly(),
+    ):
         for path in modules:
             module = net.get_submodule(path)
-            hook = module.register_forward_hook(lambda m, _, out, p=path: keep(p, m, out))
+            hook = module.register_forward_hook(lambda m, _, out, p=path: look(p, m, out))
             hooks.enter_context(hook)
         net(images.expand(-1, 3, -1, -1))
-    return {path: _lines(value, images) for path, value in maps.items()}
+    return lines
 
 
 def _lines(value: Tensor, images: Tensor) -> tuple[_Line, _Line]:
@@ -201,7 +249,10 @@ def _as_map(value: Tensor, prefix: int, image: tuple[int, int]) -> Tensor | None
 
 
 def _extent(seen: Tensor) -> list[tuple[int, int]]:
-    """Return the first true place of each row and the one after the last."""
+    """Return the first true place of each row and the one after the last; 0, 0 where there is none.
+
+    A unit sees nothing where what the network makes of its inputs cancels, as far as is known here.
+    """
     first = seen.int().argmax(1)
-    after = seen.shape[1] - seen.flip(1).int().argmax(1)
+    after = (seen.shape[1] - seen.flip(1).int().argmax(1)) * seen.any(1)
     return list(zip(first.tolist(), after.tolist(), strict=True))
