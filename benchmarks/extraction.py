@@ -15,7 +15,6 @@ Memory: the largest sum of the memory that the processes of a run hold for thems
 from __future__ import annotations
 
 import json
-import os
 import resource
 import shutil
 import subprocess
@@ -28,6 +27,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from fnx.utils.cores import cores
 
 CLASSES, WIDTH, HEIGHT = 4, 500, 375
 
@@ -257,11 +258,6 @@ def by_turns(
                 if number:
                     found.setdefault(f"{name} {part}".strip(), []).append(value)
     return {name: {"median": float(np.median(v)), "all": v} for name, v in found.items()}
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def speed(folder: Path, precision: str, images: int, rounds: int) -> dict[str, Any]:

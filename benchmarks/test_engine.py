@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from fnx.registry import load_installed, statistics
 from fnx.statistics.engine import all_distances
 from fnx.statistics.permutations import permutations
+from fnx.utils.cores import cores
 
 PERMUTATIONS = 10
 ALL = "all of it"
@@ -30,7 +30,7 @@ def test_read(embedding: Any, measure: Any) -> None:
     values, labels = embedding
 
     def read() -> float:
-        return maximum(values, os.cpu_count() or 1)
+        return maximum(values, cores())
 
     pairs = values.shape[1] * (labels.max() + 1)
     found = measure("reading the data once (maximum, on all cores)", pairs, read, scale=ALL)
@@ -91,7 +91,7 @@ def test_ratios(
             job(1)
             costs[name]["core"].append((time.process_time() - start) / values.shape[1] / classes)
             start = time.perf_counter()
-            job(os.cpu_count() or 1)
+            job(cores())
             costs[name]["all"].append((time.perf_counter() - start) / values.shape[1] / classes)
         clocks = time.process_time(), time.perf_counter()
         scipy_loop(few, labels, SCIPY_CLASSES, "asymp")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -363,10 +363,10 @@ def test_attention_sees_the_whole_image_and_nothing_else_does(fused: bool) -> No
 
 
 def test_no_table_of_all_pairs_of_tokens_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    side, modules = 256, ["patches", "first", "out", "second"]  # 4,096 tokens: 128 MB for each of 4
+    modules = ["patches", "first", "out", "second", "apart"]
     monkeypatch.setattr(receptive, "_MOST_BYTES", 1 << 24)
-    fields = measure_fields(Attention(), modules, side, {})
-    assert [path for path, field in fields.items() if field] == ["patches", "first"]
+    fields = measure_fields(Attention(), modules, 256, {})  # 4,096 tokens: 128 MB for each of 4
+    assert [path for path, field in fields.items() if field] == ["patches", "first", "apart"]
 
 
 def test_what_would_keep_too_much_ends_the_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,30 +377,52 @@ def test_what_would_keep_too_much_ends_the_measurement(monkeypatch: pytest.Monke
 
 
 class Norm(nn.Module):
-    """A norm made of small functions, over the channels; or one that cancels what it is given."""
+    """A norm over the channels that is made of small functions."""
 
-    def __init__(self, *, cancels: bool) -> None:
+    def __init__(self, norm: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
-        self.cancels = cancels
+        self.norm = norm
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.cancels:
-            return x.pow(0)
-        return x * torch.rsqrt(x.pow(2).mean(1, keepdim=True) + 1e-6)
+        return self.norm(x, x.pow(2).mean(1, keepdim=True))
 
 
-def test_a_norm_made_of_small_functions_hides_nothing() -> None:
-    net = Chain(Norm(cancels=False), nn.Conv2d(2, 2, 3, padding=1), Norm(cancels=False))
-    layers = [path for path, m in net.named_modules() if isinstance(m, nn.Conv2d)]
-    fields = measure_fields(net, layers, 32, {})
-    assert [field and field.size for field in fields.values()] == [(3, 3), (5, 5), (5, 5)]
+class Sign(nn.Module):
+    """A function whose gradient is 0."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sign()
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        lambda x, square: x * torch.rsqrt(square),
+        lambda x, square: x / square.sqrt(),
+        lambda x, square: x * (1 / torch.sqrt(square)),
+        lambda x, square: x * square**-0.5,
+        lambda x, square: x * square.pow(0.5).reciprocal(),
+        lambda x, square: x * square.pow(-0.5),
+        lambda x, square: x * (1 - square),
+        lambda x, square: x + (-square) * 0.5,
+        lambda x, square: x * 2**-square,
+    ],
+)
+def test_a_norm_made_of_small_functions_hides_nothing(
+    norm: Callable[[Tensor, Tensor], Tensor],
+) -> None:
+    # Kernels of 4 and 16 weights, whose sums are exactly 1: of parts that cancel, nothing is left.
+    net = nn.Sequential(nn.Conv2d(3, 2, 4, 4), Norm(norm), nn.Conv2d(2, 2, 2), Norm(norm))
+    net.append(nn.Conv2d(2, 2, 1))
+    fields = measure_fields(net, ["0", "2", "4"], 32, {})
+    assert [field and field.size for field in fields.values()] == [(4, 4), (8, 8), (8, 8)]
 
 
 def test_what_cancels_is_not_taken_for_the_whole_image() -> None:
     line = _Line(8, 8, dict.fromkeys(range(8), (0, 0)))
     assert not line.whole
     assert line.grid() is None
-    net = Chain(Norm(cancels=True), nn.Conv2d(2, 2, 3))
+    net = Chain(Sign(), nn.Conv2d(2, 2, 3))
     layers = [path for path, m in net.named_modules() if isinstance(m, nn.Conv2d)]
     fields = list(measure_fields(net, layers, 32, {}).values())
     assert fields[0] is not None

@@ -57,12 +57,6 @@ def _first(func: Any, value: Tensor, *_: Any, **__: Any) -> Tensor:
     return value
 
 
-def _left_out(func: Any, value: Tensor, *_: Any, **__: Any) -> Tensor:
-    """Return a norm's statistic, by which what it is made of is divided: the two would cancel."""
-    found: Tensor = func(value.detach())
-    return found
-
-
 def _sum(func: Any, *args: Any, **_: Any) -> Tensor:
     tensors = [value for value in args if isinstance(value, Tensor)]
     shape = np.broadcast_shapes(*(value.shape for value in tensors))
@@ -167,7 +161,6 @@ _RULES: Mapping[str, Callable[..., Tensor]] = {
     "max_pool2d": _max_pool,
     "adaptive_max_pool2d": _adaptive_max_pool,
     "cat": _concatenated,
-    **dict.fromkeys(("rsqrt", "sqrt"), _left_out),
     "scaled_dot_product_attention": _attention,
     "view": _reshape,
     **dict.fromkeys(
@@ -182,6 +175,9 @@ _RULES: Mapping[str, Callable[..., Tensor]] = {
         (
             *("add", "add_", "__add__", "__iadd__", "__radd__", "sub", "sub_", "__isub__"),
             *("mul", "mul_", "__mul__", "__imul__", "__rmul__", "div", "div_", "__truediv__"),
+            # Those of one tensor as well, which may fall where it grows, as norms made of them do.
+            *("__rsub__", "__rdiv__", "neg", "reciprocal", "rsqrt", "sqrt", "square", "exp"),
+            *("pow", "__rpow__"),
         ),
         _sum,
     ),

@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 #: so that a network that pads by the size of its input pads alike.
 _LONGER = 960
 
-#: That a pass may keep for its gradients. Layers behind it are not measured: they come after
-#: attention that has tables of all pairs of its tokens, and so see the whole image or windows.
+#: Bytes that a pass may keep for its gradients. Layers behind them are not measured: they follow
+#: attention that makes a table of all pairs of its tokens, and so see the whole image or windows.
 _MOST_BYTES = 1 << 28
 
 #: Size, stride and start along one axis.
