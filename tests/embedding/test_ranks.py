@@ -14,7 +14,8 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 
 from fnx.config.schema import Config, TrainerConfig
 from fnx.embedding import embed, extraction, ranks, store
-from fnx.embedding.manifest import Gap, Manifest
+from fnx.embedding.gaps import Gap
+from fnx.embedding.manifest import Manifest
 from fnx.embedding.ranks import ShardBatches
 from fnx.errors import ConfigError, DataError
 from fnx.images import LabelledImages, open_images

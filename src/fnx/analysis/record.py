@@ -37,7 +37,7 @@ class Extraction:
     """What the run itself put through the network: fewer images than all where it resumed.
 
     `seconds` is the duration of the loop over the images, without building the network. The rows of
-    `copied` images came from other embeddings of the same recipe.
+    `copied` images came from embeddings of the same recipe, or from equal images of this one.
     """
 
     images: int

@@ -20,8 +20,9 @@ from torch.utils.data import DataLoader
 from fnx import backbones
 from fnx.analysis.record import Extraction
 from fnx.embedding import ranks, store
+from fnx.embedding.gaps import Gap, without_repeats
 from fnx.embedding.known_rows import Copied, KnownRows, fill
-from fnx.embedding.manifest import Gap, Manifest
+from fnx.embedding.manifest import Manifest
 from fnx.embedding.microbatches import IMAGES_PER_STEP, Microbatches, batching
 from fnx.errors import DataError, reason
 from fnx.images.crops import Crops
@@ -156,13 +157,16 @@ def extract(
         work = ranks.broadcast_from_rank_zero(trainer, work)
     assert work is not None
     manifest, copied = work
-    gaps = copied.gaps
+    gaps = without_repeats(copied.gaps, images.ok()["digest"], trainer.world_size)
     rows_left = sum(len(gap.rows) for gap in gaps.values())
+    repeated = sum(len(gap.repeats) for gap in gaps.values())
     start = time.perf_counter()
     if gaps:  # else the last run ended between its last shard and the manifest
         log.info("extracting %d × %d features into %s", rows_left, manifest.features, path)
         if len(gaps) < manifest.n_shards and not copied.rows:
             log.info("resuming: %d of %d shards are left", len(gaps), manifest.n_shards)
+        if repeated:
+            log.info("%d images repeat others of the data set, and are copied from them", repeated)
         progress = ranks.ImageProgress(manifest.rows, manifest.rows - rows_left)
         writer = ranks.ShardWriter(path, manifest, gaps)
         # Lightning's connector makes the attribute.
@@ -176,7 +180,7 @@ def extract(
     if not trainer.is_global_zero:
         raise launch.NonZeroRankExit
     store.finish(path, manifest)
-    return Extraction(rows_left, round(time.perf_counter() - start, 3), copied.rows)
+    return Extraction(rows_left, round(time.perf_counter() - start, 3), copied.rows + repeated)
 
 
 def _overflow(backbone: Backbone, values: Tensor, precision: str) -> str:

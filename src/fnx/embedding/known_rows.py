@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from fnx.embedding import reading, store
 from fnx.embedding.fingerprint import fingerprint, recipe
-from fnx.embedding.manifest import Gap, Manifest
+from fnx.embedding.gaps import Gap
+from fnx.embedding.manifest import Manifest
 from fnx.errors import DataError
 from fnx.images.dataset import contents_digest
 from fnx.utils.memory import available_memory
@@ -146,8 +147,9 @@ def locate(
 
 
 def find(cache: Path, path: Path, images: LabelledImages, inputs: dict[str, Any]) -> KnownRows:
-    """Find the rows of the embedding to be made in `path` that others below `cache` hold.
+    """Find the rows of the embedding to be made in `path` that those below `cache` hold.
 
+    That of `path` itself may hold some, if it was begun and interrupted: of images that come again.
     Rows of images whose pixels depend on more than their file are taken only from an embedding with
     the same ``decoding``. An embedding without positions is left out: they cost a pass as well.
     """
@@ -156,7 +158,7 @@ def find(cache: Path, path: Path, images: LabelledImages, inputs: dict[str, Any]
     source, row = np.full(wanted.height, -1, np.int32), np.zeros(wanted.height, np.int64)
     sources: list[Source] = []
     for other in _alike(cache, inputs):
-        if other.path == path or other.manifest.positions is None:
+        if other.manifest.positions is None:
             continue
         if (contents := other.contents()) is None:
             continue
@@ -166,6 +168,8 @@ def find(cache: Path, path: Path, images: LabelledImages, inputs: dict[str, Any]
         new = found.is_not_null().to_numpy() & (source < 0)
         if not _decoded_alike(other, inputs):
             new &= ~special
+        if other.path == path:
+            new &= ~other.written()
         if new.any():
             source[new] = len(sources)
             row[new] = found.fill_null(0).to_numpy()[new]

@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fnx.embedding.fingerprint import FORMAT
 from fnx.errors import DataError, reason
 from fnx.utils.files import digest, write_atomically
@@ -118,19 +115,6 @@ class Manifest:
             raise TypeError("fingerprint, inputs, complete or files")
         positions = None if self.positions is None else tuple(self.positions)
         return dataclasses.replace(self, shards=tuple(self.shards), positions=positions)
-
-
-@dataclass(frozen=True)
-class Gap:
-    """What a shard still needs.
-
-    Attributes:
-        rows: the rows of the embedding that have no values yet.
-        begun: digests of the files that hold the other rows, one per array; () if it has none.
-    """
-
-    rows: range | NDArray[np.int64]
-    begun: tuple[str, ...] = ()
 
 
 def _are_texts(values: object) -> bool:

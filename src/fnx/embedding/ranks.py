@@ -25,6 +25,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import BasePredictionWriter, Callback
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.multiprocessing.spawn import ProcessException
 from torch.utils.data import Sampler
@@ -32,7 +33,8 @@ from torch.utils.data import Sampler
 from fnx import errors
 from fnx.config.schema import TrainerConfig
 from fnx.embedding import store
-from fnx.embedding.manifest import Gap, Manifest
+from fnx.embedding.gaps import Gap, RepeatedRows, shared_out
+from fnx.embedding.manifest import Manifest
 from fnx.errors import ConfigError, DataError, FnxError
 from fnx.images.torch_dataset import Batch
 from fnx.utils import launch
@@ -200,8 +202,7 @@ class ShardBatches(Sampler[list[int]]):
     """
 
     def __init__(self, gaps: Mapping[int, Gap], images: int, rank: int, ranks: int) -> None:
-        mine = np.array_split(np.array(list(gaps), int), ranks)[rank]
-        self.mine = [gaps[int(shard)].rows for shard in mine]
+        self.mine = [gaps[shard].rows for shard in shared_out(gaps, ranks)[rank]]
         self.images = images
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -224,6 +225,7 @@ class ShardWriter(BasePredictionWriter):
         self.path = path
         self.manifest = manifest
         self.gaps = gaps
+        self.repeated = RepeatedRows(path, gaps)
         self.blocks: tuple[Tensor, ...] = ()
         self.filled = 0  # rows of the blocks
         self.pending: deque[tuple[list[int], Pending]] = deque()
@@ -247,6 +249,11 @@ class ShardWriter(BasePredictionWriter):
         """Wait for the last batch."""
         while self.pending:
             self._put(*self.pending.popleft())
+        self.repeated.close()
+
+    def on_exception(self, trainer: lightning.Trainer, pl_module: Any, _: BaseException) -> None:
+        """Leave no file behind."""
+        self.repeated.close()
 
     def _put(self, numbers: Sequence[int], pending: Pending) -> None:
         """Put a batch's values and positions in their place; write after the shard's last row."""
@@ -263,8 +270,18 @@ class ShardWriter(BasePredictionWriter):
         self.filled += len(numbers)
         if self.filled == len(gap.rows):
             values, positions = (block.cpu().numpy() for block in self.blocks)
-            store.complete_shard(self.path, self.manifest, shard, gap, values, positions)
             self.blocks = ()
+            self._write(shard, values, positions)
+            # Those after it that only repeat: of this rank, for each begins with a row of its own.
+            for later in range(shard + 1, self.manifest.n_shards):
+                if later in self.gaps:
+                    if len(self.gaps[later].rows):
+                        break
+                    self._write(later, values[:0], positions[:0])
+
+    def _write(self, shard: int, values: NDArray[np.float32], positions: NDArray[np.uint8]) -> None:
+        whole = self.repeated.complete(self.gaps[shard], values, positions)
+        store.complete_shard(self.path, self.manifest, shard, *whole)
 
 
 class ImageProgress(Callback):

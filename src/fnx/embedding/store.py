@@ -26,7 +26,8 @@ import zarr
 from numpy.typing import NDArray
 
 from fnx.embedding.fingerprint import fingerprint
-from fnx.embedding.manifest import Gap, Manifest
+from fnx.embedding.gaps import Gap
+from fnx.embedding.manifest import Manifest
 from fnx.embedding.reading import open_array, open_arrays, read_blocks
 from fnx.errors import DataError
 from fnx.utils.files import atomic_path, file_digest, largest_file, write_atomically
