@@ -305,7 +305,8 @@ def settle(figure: Figure) -> Bbox:
         assert isinstance(text, Text)
         if not text.get_text().replace("\n", "").isprintable():
             text.set_text("\n".join(map(printable, text.get_text().split("\n"))))
-    figure.draw_without_rendering()
+    if figure.axes and (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)  # without drawing all of it
     figure.set_layout_engine(None)
     return figure.get_tightbbox().padded(_PAD)
 

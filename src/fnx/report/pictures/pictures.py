@@ -11,7 +11,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -115,7 +115,7 @@ def draw_features(run: Run, table: pl.DataFrame, images: LabelledImages, crops: 
     names = list(drawn)
     of_feature = TILE * TILE * 3 * max((part.height for part in drawn.values()), default=1)
     at_once = max(1, int(_MEMORY_SHARE * available_memory()) // of_feature)
-    bar = progress_bar("pictures", total=len(names), unit="features")
+    bar = progress_bar("pictures", total=table.height, unit="tiles")
     with bar, ThreadPoolExecutor(cores()) as threads:
         for start in range(0, len(names), at_once):
             some = names[start : start + at_once]
@@ -124,11 +124,11 @@ def draw_features(run: Run, table: pl.DataFrame, images: LabelledImages, crops: 
             for number, (path, view, *box) in enumerate(part.select("path", "view", *BOX).rows()):
                 cuts.setdefault(path, []).append((number, view, tuple(box)))
             pixels = np.empty((part.height, TILE, TILE, 3), np.uint8)
-            cut_tiles(cuts, images.open, crops, pixels, threads)
+            cut_tiles(cuts, images.open, crops, pixels, threads, bar)
             files = [sprite_path(run.path, *name) for name in some]
             ends = np.cumsum([drawn[name].height for name in some])
             for _ in threads.map(_save, files, np.split(pixels, ends[:-1])):
-                bar.update()
+                pass
 
 
 def draw_classes(run: Run, images: LabelledImages) -> None:
@@ -165,6 +165,7 @@ def cut_tiles(
     crops: Crops,
     out: Pixels,
     threads: ThreadPoolExecutor,
+    bar: Any = None,
 ) -> None:
     """Cut tiles from images, each of which is decoded once; those of an unreadable one are grey.
 
@@ -174,6 +175,7 @@ def cut_tiles(
         crops: the views of an image.
         out: uint8 (n, TILE, TILE, 3), which the tiles are written into by their numbers.
         threads: in which images are decoded.
+        bar: of progress, which counts the tiles.
     """
     unread: list[str] = []
 
@@ -193,8 +195,9 @@ def cut_tiles(
                 found[key] = cut_out(views[view], box)
             out[number] = found[key]
 
-    for _ in threads.map(cut, cuts):
-        pass
+    for path, _ in zip(cuts, threads.map(cut, cuts), strict=True):
+        if bar is not None:
+            bar.update(len(cuts[path]))
     if unread:
         text = "pictures are grey where images can no longer be read (%d, the first: %r)"
         log.warning(text, len(unread), min(unread))
