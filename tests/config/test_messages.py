@@ -64,6 +64,12 @@ from fnx.errors import ConfigError
         (["statistic=ks,kl"], "statistic=ks,kl names several values: add -m to sweep over them"),
         (["hydra.foo=1"], "hydra.foo: Key 'foo' not in 'HydraConf'"),
         (["model.layers=${nothing}"], "model.layers: Interpolation key 'nothing' not found"),
+        (["crops=10"], "unknown option of crops '10'; allowed: center, dense, five, ten"),
+        (["threshold=null"], "unknown option of threshold 'null'; allowed: "),
+        (
+            ["model.weights=a.pth"],
+            "model.weights has no value of its own: give model.weights.KEY=…, KEY one of source, ",
+        ),
         (["hydra/launcher=slurmm"], "unknown option of hydra/launcher 'slurmm' (did you mean 's"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -138,6 +138,24 @@ def test_a_plus_before_what_is_there_is_left_out(word: str, expected: str) -> No
     assert prepared([word], sweep=False) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("crops=10", 'crops="10"'),
+        ("threshold=0.1, fixed", 'threshold="0.1","fixed"'),
+        ("+logger=null", 'logger="null"'),
+        ("hydra/launcher=true", 'hydra/launcher="true"'),
+        ("crops=ten,five", "crops=ten,five"),
+        ("dataset=[a,1]", "dataset=[a,1]"),
+        ("dataset={name:1}", "dataset={name:1}"),
+        ("statistic=a(b", "statistic=a(b"),
+        ("seed=1,2", "seed=1,2"),
+    ],
+)
+def test_an_option_is_a_name_whatever_it_looks_like(word: str, expected: str) -> None:
+    assert prepared([word], sweep=True) == [expected]
+
+
 def test_the_configuration_is_composed_of_prepared_words() -> None:
     config = compose(["+experiment=paper", "dataset=folder", "dataset.root=a, b (1)"])
     assert (config.dataset.root, config.dataset.name) == ("a, b (1)", "a-b-1")

@@ -58,6 +58,10 @@ def _one_line(error: Exception) -> str:
     stranger = re.match(r"Key '(.+)' (?:is )?not in '(.+)'", detail)
     if stranger and not key.startswith("hydra."):
         return _unknown_key(key or stranger[1], stranger[2])
+    section = re.match(r"Invalid type assigned: \S+ is not a subclass of (\w+)", detail)
+    if section and hasattr(schema, section[1]):
+        names = [item.name for item in dataclasses.fields(getattr(schema, section[1]))]
+        return f"{key} has no value of its own: give {key}.KEY=…, KEY one of {', '.join(names)}"
     typed = re.search(r"Error merging override (\S+)", str(error))
     where = typed[1] if typed else key
     return f"{where}: {detail}" if where and where not in detail else detail

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Quote, QuotedString
+from hydra.core.override_parser.types import ChoiceSweep, Quote, QuotedString, Sweep
 from hydra.errors import HydraException
 
 from fnx.config.schema import Config
@@ -26,6 +26,10 @@ from fnx.utils.files import expand_user
 _OVERRIDE = re.compile(r"(\+{0,2})([\w./]+)=(.*)", re.DOTALL)
 _HYDRAS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 _NAMES = "|".join(item.name for item in dataclasses.fields(Config))
+_GROUPS = {
+    "experiment",
+    *(item.name for item in dataclasses.fields(Config) if item.type not in ("int", "bool")),
+}
 _DOLLAR = re.compile(r"(\\*)\$\{")
 # The same, where it begins no reference: to a key, to a resolver, or relative to the key.
 _NO_REFERENCE = re.compile(rf"(\\*)\$\{{(?!\s*(?:\.|[\w.]+:|(?:{_NAMES}|hydra)[.\[}}]))")
@@ -81,6 +85,8 @@ def _prepared(word: str, *, sweep: bool) -> str:
         if key in _HYDRAS or key == "paths.outputs":
             _check_folder(key, value)
         value = _text(key, value, sweep=sweep)
+    elif key in _GROUPS or "/" in key:
+        value = _option(key, value)
     return f"{plus}{key}={value}"
 
 
@@ -103,6 +109,18 @@ def _text(key: str, value: str, *, sweep: bool) -> str:
         else:
             altered = isinstance(found, (bool, int, float, list, dict))
     return _in_quotes(literal(value, _NO_REFERENCE)) if altered else value
+
+
+def _option(key: str, value: str) -> str:
+    """Return names of options, in quotes where Hydra would read numbers, which it refuses."""
+    try:
+        found = OverridesParser.create().parse_override(f"{key}={value}").value()
+    except HydraException:
+        return value
+    if isinstance(found, ChoiceSweep) and found.simple_form:
+        named = all(isinstance(one, str) for one in found.list)
+        return value if named else ",".join(quoted(one.strip()) for one in value.split(","))
+    return value if isinstance(found, (str, list, dict, Sweep)) else quoted(value)
 
 
 def _check_folder(key: str, value: str) -> None:
