@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
+import os
 import signal
 import subprocess
 import sys
@@ -228,13 +229,14 @@ def test_ctrl_c_and_sigterm_end_with_a_line_that_says_how_to_go_on(
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
         # A shell that starts a job in the background has it ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     while process.poll() is None and not list(tmp_path.glob("embeddings/*/manifest.json")):
         time.sleep(0.05)
     time.sleep(1)
-    process.send_signal(number)
+    os.killpg(process.pid, number)  # also those that decode, as a terminal and SLURM do
     _, said = process.communicate(timeout=20)
     assert process.returncode == code, said
     assert said.strip().splitlines()[-1].startswith(f"fnx: {word}; the same command goes on"), said

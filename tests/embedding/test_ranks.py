@@ -165,6 +165,7 @@ def test_srun_and_torchrun_are_recognised(
     [
         ({"num_nodes": 2}, "start one process per device with srun or torchrun"),
         ({"accelerator": "gpu"}, "^trainer: .*gpu"),
+        ({"devices": "-1"}, "^trainer: `devices` .* should be an int > 0"),
         ({"precision": "tf32"}, "NVIDIA's GPUs"),
     ],
 )

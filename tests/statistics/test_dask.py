@@ -151,3 +151,15 @@ def test_an_address_where_nobody_answers(
         on_dask.all_distances(
             features, labellings, C, statistics.get("ks"), address="tcp://127.0.0.1:9"
         )
+
+
+@pytest.mark.parametrize("address", ["cluster", "host:port", "http://127.0.0.1:9", ""])
+def test_what_is_no_address_is_refused_before_a_client_waits_for_it(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "Client", None)
+    with (
+        pytest.raises(ConfigError, match=f"engine.address={address}: no scheduler"),
+        on_dask.connect(address),
+    ):
+        pass

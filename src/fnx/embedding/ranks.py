@@ -119,7 +119,7 @@ def _lightning_trainer(config: TrainerConfig, **options: Any) -> lightning.Train
             use_distributed_sampler=False,
             **{"strategy": config.strategy, **options},
         )
-    except (ValueError, RuntimeError, MisconfigurationException) as error:
+    except (TypeError, ValueError, RuntimeError, MisconfigurationException) as error:
         raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
     if config.precision == "tf32" and trainer.strategy.root_device.type != "cuda":
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -123,12 +124,14 @@ def _free_shared_memory() -> float:
 def leave_to_main(_: int) -> None:
     """Have a process that decodes end in silence, for the main process says in one line why.
 
-    What is typed in a terminal, and its loss, reaches all its processes, and a thread of torch that
-    hands an image over when the main process ends would print a traceback of its own. An error of a
-    decoder is not lost: the loader carries it to the main process.
+    What is typed in a terminal, its loss, and a batch system's request to end reach all its
+    processes, and a thread of torch that hands an image over when the main process ends would print
+    a traceback of its own. An error of a decoder is not lost: the loader carries it to the main
+    process.
     """
     for name in ("SIGINT", "SIGQUIT", "SIGHUP"):
         if hasattr(signal, name):  # not all of them on Windows
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # To end by the signal would be an error to the main process, which has had the same signal.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     sys.excepthook = lambda *_: None

@@ -145,6 +145,8 @@ def connect(address: str | None, workers: int | None = None) -> Iterator[Any]:
     distributed: Any = importlib.import_module("distributed")
     if address is not None:
         try:
+            # A client that failed for its address would be waited for, a minute, when it goes.
+            importlib.import_module("distributed.comm").resolve_address(address)
             client = distributed.Client(address, timeout=TIMEOUT, set_as_default=False)
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())
