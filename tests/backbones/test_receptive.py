@@ -117,6 +117,7 @@ def test_boxes_of_many_positions_are_those_of_each() -> None:
         ({0: (0, 15), 1: (0, 17), 2: (0, 19), 9: (0, 20)}, None),  # no edge begins in the image
         ({0: (0, 16), 1: (0, 18), 2: (0, 20), 9: (1, 20)}, None),  # the third may end beyond
         ({0: (0, 4), 1: (3, 7)}, (4, 3, 0)),  # two positions alone
+        ({0: (0, 4), 1: (0, 20), 2: (0, 4), 9: (16, 20)}, None),  # the second sees most
     ],
 )
 def test_a_grid_is_found_from_four_boxes(
@@ -360,6 +361,27 @@ def test_attention_sees_the_whole_image_and_nothing_else_does(fused: bool) -> No
         "second": None,
         "apart": ReceptiveField((12, 12), (4, 4), (-4, -4), (8, 8)),
     }
+
+
+class AttentionOfChannels(nn.Module):
+    """Channels mixed as a map as a whole says: a softmax of values that are all the same here."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.before = nn.Conv2d(3, channels, 4, 4)
+        self.qkv, self.out = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.before(x).flatten(2).transpose(1, 2)
+        query, key, value = self.qkv(tokens).chunk(3, -1)
+        weights = (query.transpose(1, 2) @ key).softmax(dim=-1)
+        return self.out((weights @ value.transpose(1, 2)).transpose(1, 2))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("channels", [5, 6, 8, 12])
+def test_attention_among_channels_is_a_gate(channels: int) -> None:
+    fields = measure_fields(AttentionOfChannels(channels), ["before", "qkv", "out"], 40, {})
+    assert set(fields.values()) == {ReceptiveField((4, 4), (4, 4), (0, 0), (10, 10))}
 
 
 def test_no_table_of_all_pairs_of_tokens_is_made(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,8 +20,8 @@ class DependenceOnly(TorchFunctionMode):
 
     What follows is linear with positive weights, so that nothing cancels and no activation is flat;
     a layer's units are computed once, as a tensor expanded over them. Left out are gates (one value
-    per channel of a whole map, as of squeeze-and-excitation) and the statistics of norms, through
-    which every unit depends a little on the whole image.
+    per channel of a whole map, as of squeeze-and-excitation), the weights of attention and the
+    statistics of norms, through which every unit depends a little on the whole image.
     """
 
     def __torch_function__(
@@ -105,6 +106,10 @@ def _per_channel(func: Any, value: Tensor, /, *args: Any, **named: Any) -> Tenso
 
 
 def _pad(func: Any, value: Tensor, pad: Any, /, *args: Any, **named: Any) -> Tensor:
+    thin: Tensor = getattr(value, "unexpanded", value)
+    padded = {value.ndim - 1 - i // 2 for i, size in enumerate(pad) if size}
+    if thin is not value and all(thin.shape[dim] == value.shape[dim] for dim in padded):
+        return _moved(func, value, pad, *args, **named)
     rule = _per_channel if len(pad) <= 2 * (value.ndim - 2) else operator.call
     return rule(func, value, pad, *args, **named)
 
@@ -149,11 +154,103 @@ def _attention(func: Any, query: Tensor, key: Tensor, value: Tensor, *_: Any, **
     return expand(functools.reduce(operator.add, seen), *shape)
 
 
-def _reshape(func: Any, value: Tensor, *shape: Any) -> Tensor:
-    return value.reshape(*shape)
+def _softmax(func: Any, value: Tensor, dim: int = -1, *_: Any, **__: Any) -> Tensor:
+    """Return equal weights: those of attention tell how much of what is seen, not what is seen.
+
+    Attention among channels is a gate so. Gradients of equal weights cancel, but for rounding.
+    """
+    return value.new_tensor(1 / value.shape[dim]).expand(value.shape)
 
 
-_RULES: Mapping[str, Callable[..., Tensor]] = {
+def _moved(func: Any, value: Tensor, /, *args: Any, **named: Any) -> Tensor:
+    """Order or shift the elements of the tensor that was expanded."""
+    thin: Tensor | None = getattr(value, "unexpanded", None)
+    found: Tensor = func(value if thin is None else thin, *args, **named)
+    return found if thin is None else expand(found, *_shape_of(func, value, *args, **named))
+
+
+def _roll(func: Any, value: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
+    return _moved(func, value, shifts, dims) if dims != () else func(value, shifts)
+
+
+def _parts(func: Any, value: Tensor, /, *args: Any, **named: Any) -> Sequence[Tensor]:
+    """Take apart the tensor that was expanded; along a dimension of it all parts are the same."""
+    thin: Tensor | None = getattr(value, "unexpanded", None)
+    if thin is None:
+        whole: Sequence[Tensor] = func(value, *args, **named)
+        return whole
+    unbound = func.__name__ == "unbind"
+    dim = named.get("dim", ([0, *args] if unbound else [0, 0, *args[1:]])[-1])
+    shapes = [part.shape for part in func(_unmade(value), *args, **named)]
+    if thin.shape[dim] == value.shape[dim]:
+        parts = func(thin, *args, **named)
+    else:
+        parts = [thin.squeeze(dim) if unbound else thin] * len(shapes)
+    return tuple(expand(part, *shape) for part, shape in zip(parts, shapes, strict=True))
+
+
+def _item(func: Any, value: Tensor, index: Any) -> Tensor:
+    """Index the tensor that was expanded; along a dimension of it all items are the same."""
+    thin: Tensor | None = getattr(value, "unexpanded", None)
+    keys = list(index) if isinstance(index, tuple) else [index]
+    if thin is None or not all(type(key) in (int, slice, type(...)) for key in keys):
+        found: Tensor = func(value, index)
+        return found
+    at = keys.index(...) if ... in keys else len(keys)
+    keys[at : at + 1] = [slice(None)] * (value.ndim - len(keys) + (at < len(keys)))
+    for dim, key in enumerate(keys):
+        if thin.shape[dim] != value.shape[dim]:
+            keys[dim] = 0 if isinstance(key, int) else slice(None)
+    return expand(func(thin, tuple(keys)), *_shape_of(func, value, index))
+
+
+def _reshape(func: Any, value: Tensor, /, *args: Any, **named: Any) -> Tensor:
+    """Reshape the tensor that was expanded, where no new dimension is expanded in part."""
+    if args and isinstance(args[0], torch.dtype):
+        found: Tensor = func(value, *args, **named)
+        return found
+    shape = _shape_of(func, value, *args, **named)
+    thin: Tensor = getattr(value, "unexpanded", value)
+    small = _unexpanded_shape(thin.shape, value.shape, shape)
+    return value.reshape(shape) if small is None else expand(thin.reshape(small), *shape)
+
+
+def _unexpanded_shape(
+    thin: Sequence[int], old: Sequence[int], new: Sequence[int]
+) -> list[int] | None:
+    """Return the shape of `thin`, which `old` is expanded from, where `old` is reshaped to `new`.
+
+    None where a new dimension would be expanded in part.
+
+    >>> _unexpanded_shape((4, 5, 7, 1), (4, 5, 7, 6), (20, 7, 3, 2))
+    [20, 7, 1, 1]
+    """
+    found: list[int] = []
+    before, after = 0, 0
+    while before < len(old) or after < len(new):  # dimensions that begin and end together
+        first, first_new = before, after
+        before, after = min(before + 1, len(old)), min(after + 1, len(new))
+        while (size := math.prod(old[first:before])) != (other := math.prod(new[first_new:after])):
+            before, after = before + (size < other), after + (size > other)
+        if thin[first:before] == old[first:before]:
+            found += new[first_new:after]
+        elif math.prod(thin[first:before]) == 1:
+            found += [1] * (after - first_new)
+        else:
+            return None
+    return found
+
+
+def _shape_of(func: Any, value: Tensor, /, *args: Any, **named: Any) -> torch.Size:
+    found: Tensor = func(_unmade(value), *args, **named)
+    return found.shape
+
+
+def _unmade(value: Tensor) -> Tensor:
+    return torch.empty(value.shape, device="meta")
+
+
+_RULES: Mapping[str, Callable[..., Any]] = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _convolution),
     "linear": _linear,
     **dict.fromkeys(("avg_pool2d", "adaptive_avg_pool2d", "interpolate"), _per_channel),
@@ -162,7 +259,13 @@ _RULES: Mapping[str, Callable[..., Tensor]] = {
     "adaptive_max_pool2d": _adaptive_max_pool,
     "cat": _concatenated,
     "scaled_dot_product_attention": _attention,
-    "view": _reshape,
+    "softmax": _softmax,
+    **dict.fromkeys(("view", "reshape", "flatten", "unflatten"), _reshape),
+    **dict.fromkeys(("permute", "transpose", "movedim", "swapaxes", "swapdims"), _moved),
+    **dict.fromkeys(("unbind", "split", "chunk"), _parts),
+    "roll": _roll,
+    "__getitem__": _item,
+    "contiguous": _first,
     **dict.fromkeys(
         (
             *("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm"),

@@ -152,7 +152,7 @@ class _Line:
         last = self.count - 1
         end, next_end, third_end = (self.edges[min(place, last)][1] for place in range(3))
         begin, stride = self.edges[last][0], next_end - end
-        if third_end == self.length or begin == 0 or stride < 1:
+        if third_end == self.length or begin == 0 or stride < 1 or third_end < next_end:
             return None
         start = begin - last * stride
         for position, (first, after) in self.edges.items():
