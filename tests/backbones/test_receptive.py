@@ -309,12 +309,12 @@ def test_a_network_that_cannot_be_measured_has_no_fields() -> None:
 class Attention(nn.Module):
     """Patches, two blocks of attention among them, and a layer that looks at the patches alone."""
 
-    def __init__(self, *, fused: bool = True) -> None:
+    def __init__(self, *, fused: bool = True, softmax: bool = True) -> None:
         super().__init__()
         self.patches, self.apart = nn.Conv2d(3, 4, 4, 4), nn.Conv2d(4, 2, 3, padding=1)
         self.first, self.second = nn.Linear(4, 12), nn.Linear(4, 12)
         self.out = nn.Linear(4, 4)
-        self.fused = fused
+        self.fused, self.softmax = fused, softmax
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.patches(x)
@@ -324,7 +324,8 @@ class Attention(nn.Module):
             if self.fused:
                 seen = functional.scaled_dot_product_attention(query, key, value)
             else:
-                seen = (query @ key.transpose(-2, -1)).softmax(-1) @ value
+                weights = query @ key.transpose(-2, -1)
+                seen = (weights.softmax(-1) if self.softmax else weights) @ value
             tokens = tokens + self.out(seen.transpose(1, 2).flatten(2))
         return self.apart(x)  # type: ignore[no-any-return]
 
@@ -350,9 +351,9 @@ def test_attention_that_is_added_to_a_map_is_no_gate() -> None:
     assert (fields["out"], fields["after"]) == (None, None)
 
 
-@pytest.mark.parametrize("fused", [True, False])
-def test_attention_sees_the_whole_image_and_nothing_else_does(fused: bool) -> None:
-    net = Attention(fused=fused)
+@pytest.mark.parametrize(("fused", "softmax"), [(True, True), (False, True), (False, False)])
+def test_attention_sees_the_whole_image_and_nothing_else_does(fused: bool, softmax: bool) -> None:
+    net = Attention(fused=fused, softmax=softmax)
     modules = ["patches", "first", "out", "second", "apart"]
     assert measure_fields(net, modules, 32, {}) == {
         "patches": ReceptiveField((4, 4), (4, 4), (0, 0), (8, 8)),
@@ -384,17 +385,21 @@ def test_attention_among_channels_is_a_gate(channels: int) -> None:
     assert set(fields.values()) == {ReceptiveField((4, 4), (4, 4), (0, 0), (10, 10))}
 
 
-def test_no_table_of_all_pairs_of_tokens_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fused", [True, False])
+def test_no_table_of_all_pairs_of_tokens_is_kept(
+    fused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     modules = ["patches", "first", "out", "second", "apart"]
     monkeypatch.setattr(receptive, "_MOST_BYTES", 1 << 24)
-    fields = measure_fields(Attention(), modules, 256, {})  # 4,096 tokens: 128 MB for each of 4
+    # 4,096 tokens: 128 MB for each of 4
+    fields = measure_fields(Attention(fused=fused), modules, 256, {})
     assert [path for path, field in fields.items() if field] == ["patches", "first", "apart"]
 
 
 def test_what_would_keep_too_much_ends_the_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
     modules = ["patches", "first", "out", "second", "apart"]
     monkeypatch.setattr(receptive, "_MOST_BYTES", 1 << 20)
-    fields = measure_fields(Attention(fused=False), modules, 128, {})
+    fields = measure_fields(Attention(fused=False, softmax=False), modules, 128, {})
     assert [path for path, field in fields.items() if field] == ["patches", "first"]
 
 
