@@ -211,9 +211,8 @@ def test_a_changed_image_is_noticed_though_its_size_and_time_are_the_same(
 def test_an_image_deleted_after_the_check_is_named_and_the_run_after_does_without(
     root: Path, tiny: Callable[..., Config]
 ) -> None:
-    for name in ("a", "b"):
-        for number in range(2):
-            Image.fromarray(noise(number)).save(root / name / f"{number}.png")
+    for seed, name in enumerate(("a/0", "a/1", "b/0", "b/1")):
+        Image.fromarray(noise(seed)).save(root / f"{name}.png")
     config = tiny("dataset=folder", f"dataset.root={root}", "dataset.limit_per_class=null")
     images = open_images(config.dataset, Path(config.paths.cache))
     (root / "b/1.png").unlink()
