@@ -154,12 +154,12 @@ def _attention(func: Any, query: Tensor, key: Tensor, value: Tensor, *_: Any, **
     return expand(functools.reduce(operator.add, seen), *shape)
 
 
-def _softmax(func: Any, value: Tensor, dim: int = -1, *_: Any, **__: Any) -> Tensor:
+def _softmax(func: Any, value: Tensor, dim: int | None = None, *_: Any, **__: Any) -> Tensor:
     """Return equal weights: those of attention tell how much of what is seen, not what is seen.
 
     Attention among channels is a gate so. Gradients of equal weights cancel, but for rounding.
     """
-    return value.new_tensor(1 / value.shape[dim]).expand(value.shape)
+    return value.new_tensor(1 / value.shape[-1 if dim is None else dim]).expand(value.shape)
 
 
 def _moved(func: Any, value: Tensor, /, *args: Any, **named: Any) -> Tensor:
