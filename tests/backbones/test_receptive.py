@@ -390,9 +390,9 @@ def test_no_table_of_all_pairs_of_tokens_is_kept(
     fused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     modules = ["patches", "first", "out", "second", "apart"]
-    monkeypatch.setattr(receptive, "_MOST_BYTES", 1 << 24)
-    # 4,096 tokens: 128 MB for each of 4
-    fields = measure_fields(Attention(fused=fused), modules, 256, {})
+    monkeypatch.setattr(receptive, "_MOST_BYTES", 1 << 23)
+    # 1,024 tokens: 8 MB for each head of each of four images
+    fields = measure_fields(Attention(fused=fused), modules, 128, {})
     assert [path for path, field in fields.items() if field] == ["patches", "first", "apart"]
 
 

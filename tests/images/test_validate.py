@@ -266,6 +266,7 @@ def test_a_read_that_never_ends_keeps_nobody_from_ending_the_check(
 
     def stuck(self: Files, path: str) -> Stream:
         if path == "dog/a.png":
+            forever.wait(0.3)  # Python notes no signal on the very way into a lock
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             forever.wait(60)
         return stream(self, path)
