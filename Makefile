@@ -52,7 +52,7 @@ format: $(STAMP) ## Format the code
 	$(BIN)/ruff format .
 
 bench: $(STAMP) ## Measure against what a user would use instead
-	$(BIN)/python -m pytest benchmarks --benchmark-only -m 'slow or not slow'
+	$(BIN)/python -m pytest benchmarks/test_*.py --benchmark-only -m 'slow or not slow'
 
 docs: $(STAMP) ## Build the documentation into site/: run its notebooks, check its links
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --constraint constraints.txt --editable '.[demo,docs]'
