@@ -41,11 +41,17 @@ def expand(value: Tensor, *shape: int) -> Tensor:
     return expanded
 
 
+def _unexpanded(value: Tensor) -> Tensor:
+    """Return the tensor that was expanded by `expand`; another one as it is."""
+    original: Tensor = getattr(value, "unexpanded", value)
+    return original
+
+
 def narrowed(value: Tensor, *dims: int) -> Tensor:
     """Undo an expansion over `dims`, all but the first by default."""
     dims = dims or tuple(range(1, value.ndim))
     # Taking the original is the same as narrowing, and does without gradients of full size.
-    thin: Tensor = getattr(value, "unexpanded", value)
+    thin = _unexpanded(value)
     if any(thin.shape[dim] != value.shape[dim] for dim in set(range(value.ndim)) - set(dims)):
         thin = value
     for dim in dims:
@@ -106,7 +112,7 @@ def _per_channel(func: Any, value: Tensor, /, *args: Any, **named: Any) -> Tenso
 
 
 def _pad(func: Any, value: Tensor, pad: Any, /, *args: Any, **named: Any) -> Tensor:
-    thin: Tensor = getattr(value, "unexpanded", value)
+    thin = _unexpanded(value)
     padded = {value.ndim - 1 - i // 2 for i, size in enumerate(pad) if size}
     if thin is not value and all(thin.shape[dim] == value.shape[dim] for dim in padded):
         return _moved(func, value, pad, *args, **named)
@@ -164,9 +170,8 @@ def _softmax(func: Any, value: Tensor, dim: int | None = None, *_: Any, **__: An
 
 def _moved(func: Any, value: Tensor, /, *args: Any, **named: Any) -> Tensor:
     """Order or shift the elements of the tensor that was expanded."""
-    thin: Tensor | None = getattr(value, "unexpanded", None)
-    found: Tensor = func(value if thin is None else thin, *args, **named)
-    return found if thin is None else expand(found, *_shape_of(func, value, *args, **named))
+    found: Tensor = func(_unexpanded(value), *args, **named)
+    return expand(found, *_shape_of(func, value, *args, **named))
 
 
 def _roll(func: Any, value: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
@@ -175,11 +180,7 @@ def _roll(func: Any, value: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
 
 def _parts(func: Any, value: Tensor, /, *args: Any, **named: Any) -> Sequence[Tensor]:
     """Take apart the tensor that was expanded; along a dimension of it all parts are the same."""
-    thin: Tensor | None = getattr(value, "unexpanded", None)
-    if thin is None:
-        whole: Sequence[Tensor] = func(value, *args, **named)
-        return whole
-    unbound = func.__name__ == "unbind"
+    thin, unbound = _unexpanded(value), func.__name__ == "unbind"
     dim = named.get("dim", ([0, *args] if unbound else [0, 0, *args[1:]])[-1])
     shapes = [part.shape for part in func(_unmade(value), *args, **named)]
     if thin.shape[dim] == value.shape[dim]:
@@ -191,9 +192,9 @@ def _parts(func: Any, value: Tensor, /, *args: Any, **named: Any) -> Sequence[Te
 
 def _item(func: Any, value: Tensor, index: Any) -> Tensor:
     """Index the tensor that was expanded; along a dimension of it all items are the same."""
-    thin: Tensor | None = getattr(value, "unexpanded", None)
+    thin = _unexpanded(value)
     keys = list(index) if isinstance(index, tuple) else [index]
-    if thin is None or not all(type(key) in (int, slice, type(...)) for key in keys):
+    if not all(type(key) in (int, slice, type(...)) for key in keys):
         found: Tensor = func(value, index)
         return found
     at = keys.index(...) if ... in keys else len(keys)
@@ -210,7 +211,7 @@ def _reshape(func: Any, value: Tensor, /, *args: Any, **named: Any) -> Tensor:
         found: Tensor = func(value, *args, **named)
         return found
     shape = _shape_of(func, value, *args, **named)
-    thin: Tensor = getattr(value, "unexpanded", value)
+    thin = _unexpanded(value)
     small = _unexpanded_shape(thin.shape, value.shape, shape)
     return value.reshape(shape) if small is None else expand(thin.reshape(small), *shape)
 

@@ -162,14 +162,15 @@ def find(cache: Path, path: Path, images: LabelledImages, inputs: dict[str, Any]
             continue
         if (contents := other.contents()) is None:
             continue
-        there = pl.DataFrame({"digest": contents}).with_row_index("row").filter(other.written())
+        written = other.written()
+        there = pl.DataFrame({"digest": contents}).with_row_index("row").filter(written)
         there = there.unique("digest", keep="first", maintain_order=True)
         found = wanted.join(there, on="digest", how="left", maintain_order="left")["row"]
         new = found.is_not_null().to_numpy() & (source < 0)
         if not _decoded_alike(other, inputs):
             new &= ~special
         if other.path == path:
-            new &= ~other.written()
+            new &= ~written
         if new.any():
             source[new] = len(sources)
             row[new] = found.fill_null(0).to_numpy()[new]

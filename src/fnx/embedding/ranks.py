@@ -15,6 +15,7 @@ import re
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -273,11 +274,9 @@ class ShardWriter(BasePredictionWriter):
             self.blocks = ()
             self._write(shard, values, positions)
             # Those after it that only repeat: of this rank, for each begins with a row of its own.
-            for later in range(shard + 1, self.manifest.n_shards):
-                if later in self.gaps:
-                    if len(self.gaps[later].rows):
-                        break
-                    self._write(later, values[:0], positions[:0])
+            later = (other for other in self.gaps if other > shard)
+            for other in takewhile(lambda other: not len(self.gaps[other].rows), later):
+                self._write(other, values[:0], positions[:0])
 
     def _write(self, shard: int, values: NDArray[np.float32], positions: NDArray[np.uint8]) -> None:
         whole = self.repeated.complete(self.gaps[shard], values, positions)
