@@ -146,7 +146,8 @@ def test_a_plus_before_what_is_there_is_left_out(word: str, expected: str) -> No
         ("+logger=null", 'logger="null"'),
         ("hydra/launcher=true", 'hydra/launcher="true"'),
         ("crops=ten,five", "crops=ten,five"),
-        ("dataset=[a,1]", "dataset=[a,1]"),
+        ("dataset=[a]", "dataset=[a]"),
+        ("experiment=[paper,quick]", "experiment=[paper,quick]"),
         ("dataset={name:1}", "dataset={name:1}"),
         ("statistic=a(b", "statistic=a(b"),
         ("seed=1,2", "seed=1,2"),
@@ -154,6 +155,15 @@ def test_a_plus_before_what_is_there_is_left_out(word: str, expected: str) -> No
 )
 def test_an_option_is_a_name_whatever_it_looks_like(word: str, expected: str) -> None:
     assert prepared([word], sweep=True) == [expected]
+
+
+@pytest.mark.parametrize("word", ["crops=[ten,center]", "+dataset=[a, 1]"])
+def test_a_group_has_one_option_at_a_time(word: str) -> None:
+    key, value = word.strip("+").split("=")
+    names = value.strip("[]").replace(" ", "")
+    expected = f"{key}={value}: choose one option, or sweep over them: -m {key}={names}"
+    with pytest.raises(ConfigError, match=f"^{re.escape(expected)}$"):
+        prepared([word], sweep=False)
 
 
 def test_the_configuration_is_composed_of_prepared_words() -> None:

@@ -104,16 +104,6 @@ def test_dense_is_the_whole_image_and_its_mirror_in_its_own_shape() -> None:
     assert not any(Crops(name).whole for name in ("ten", "five", "center"))
 
 
-@pytest.mark.parametrize("name", ["ten", "five", "center", "dense"])
-def test_a_view_as_a_picture_is_the_one_that_the_network_sees(name: str) -> None:
-    crops = Crops(name, 24, 24 if name == "dense" else 16)
-    image = photo(40, 31)
-    views = crops.views(crops.resized(image))
-    assert len(views) == crops.count
-    for number, view in enumerate(views):
-        np.testing.assert_array_equal(crops.view(image, number), view.permute(1, 2, 0))
-
-
 def test_example_views_are_black() -> None:
     views = Crops("ten", 24, 16).example(7)
     assert views.shape == (7, 3, 16, 16)
@@ -184,11 +174,28 @@ def test_crops_are_made_from_their_configuration_and_travel_to_workers() -> None
     assert pickle.loads(pickle.dumps(crops)) == crops
 
 
-def test_a_view_without_torch_is_the_network_s() -> None:
+@pytest.mark.parametrize("mode", ["short_side", "squash"])
+@pytest.mark.parametrize("name", ["ten", "five", "center", "dense"])
+@pytest.mark.parametrize("size", [(61, 50), (50, 61), (40, 40)])
+def test_a_part_of_the_centre_view_is_what_the_network_sees_there(
+    size: tuple[int, int], name: str, mode: str
+) -> None:
     rng = np.random.default_rng(0)
-    image = Image.fromarray(rng.integers(0, 255, (50, 61, 3), np.uint8))
-    for name in ("ten", "five", "center", "dense"):
-        crops = Crops(name, 40, 40 if name == "dense" else 32)
-        for number, view in enumerate(crops.views(crops.resized(image))):
-            seen = crops.view(image, number)
-            np.testing.assert_array_equal(seen, view.permute(1, 2, 0).numpy())
+    image = Image.fromarray(rng.integers(0, 255, (*size[::-1], 3), np.uint8))
+    crops = Crops(name, 40, 40 if name == "dense" else 32, mode)
+    view = crops.views(crops.resized(image))[crops.centre].permute(1, 2, 0).numpy()
+    assert crops.view_size(image) == view.shape[1::-1]
+    for left, top, right, bottom in [(0, 0, *view.shape[1::-1]), (3, 5, 4, 9), (30, 2, 32, 32)]:
+        part = np.asarray(crops.part(image, (left, top, right, bottom)))
+        seen = view[top:bottom, left:right]
+        assert part.shape == seen.shape
+        # Equal but for the last bit of a sum.
+        assert np.abs(part.astype(int) - seen).max() <= 1
+
+
+def test_a_part_can_be_made_smaller_at_once() -> None:
+    columns = np.broadcast_to(np.linspace(0, 250, 80)[None, :, None], (60, 80, 3)).astype(np.uint8)
+    image, crops = Image.fromarray(columns), Crops("ten", 40, 32)
+    view = crops.views(crops.resized(image))[crops.centre].permute(1, 2, 0).numpy()
+    half = np.asarray(crops.part(image, (2, 4, 22, 24), (10, 10)))
+    assert np.abs(half - view[4:24, 2:22].reshape(10, 2, 10, 2, 3).mean((1, 3))).max() < 2

@@ -449,6 +449,27 @@ def test_pillow_s_own_limit_is_the_usual_one() -> None:
     assert MAX_PIXELS == 2 * Image.MAX_IMAGE_PIXELS
 
 
+@pytest.mark.parametrize(
+    ("side", "size"), [(None, (240, 320)), (250, (240, 320)), (90, (120, 160)), (1, (30, 40))]
+)
+def test_a_jpeg_is_decoded_no_larger_than_asked_for(
+    side: int | None, size: tuple[int, int], tmp_path: Path
+) -> None:
+    pixels = np.zeros((240, 320, 3), np.uint8)
+    pixels[:, :160] = 250  # bright on the left, which is above once it is turned upright
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for name in ("a.jpg", "a.png"):
+        Image.fromarray(pixels).save(tmp_path / name, exif=turned)
+    decoder = Decoder(Files(str(tmp_path)))
+    found = decoder("a.jpg", side=side)
+    assert found.size == size
+    up, down = np.split(np.asarray(found).astype(int), 2)
+    assert abs(up - 250).max() <= 2
+    assert down.max() <= 2
+    assert decoder("a.png", side=side).size == (240, 320)
+
+
 def test_bytes_of_another_digest_are_not_decoded(tmp_path: Path) -> None:
     Image.fromarray(RGB).save(tmp_path / "a.png")
     mark = digest([(tmp_path / "a.png").read_bytes()])

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +22,6 @@ from fnx.images.torch_dataset import (
     VanishedImageError,
     collate,
     handed_over,
-    leave_to_main,
 )
 
 CROPS = Crops("ten", 16, 12)
@@ -145,21 +140,3 @@ def test_an_error_of_a_worker_keeps_only_its_message() -> None:
     )
     assert str(again) == "image 'VanishedImageError: x' is gone"
     assert str(VanishedImageError("image 'a' is gone")) == "image 'a' is gone"
-
-
-def test_a_process_that_decodes_lets_the_end_of_a_run_be_told_by_the_main_process(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    handlers: dict[int, Any] = {}
-    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    leave_to_main(0)
-    ignored = dict.fromkeys([signal.SIGINT, signal.SIGQUIT, signal.SIGHUP], signal.SIG_IGN)
-    ends = handlers.pop(signal.SIGTERM)
-    assert handlers == ignored
-    codes: list[int] = []
-    monkeypatch.setattr(os, "_exit", codes.append)
-    ends(signal.SIGTERM, None)
-    assert codes == [0]
-    sys.excepthook(ValueError, ValueError("x"), None)
-    assert capsys.readouterr().err == ""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 import pytest
 
-from fnx.utils.ending import answer, answered
+from fnx.utils.ending import answer, answered, leave_to_main
 
 SIGNALS = [
     (signal.SIGINT, "interrupted"),
@@ -157,3 +159,21 @@ def test_ignored_signals_stay_ignored_and_others_get_their_answer_back() -> None
         assert heard[1:] == [0]
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_process_of_a_run_s_own_leaves_it_to_the_main_one_to_tell_of_the_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handlers: dict[int, Any] = {}
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    leave_to_main()
+    ignored = dict.fromkeys([signal.SIGINT, signal.SIGQUIT, signal.SIGHUP], signal.SIG_IGN)
+    ends = handlers.pop(signal.SIGTERM)
+    assert handlers == ignored
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    ends(signal.SIGTERM, None)
+    assert codes == [0]
+    sys.excepthook(ValueError, ValueError("x"), None)
+    assert capsys.readouterr().err == ""

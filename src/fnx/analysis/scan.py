@@ -6,6 +6,7 @@ Distances under random labels are read a layer at a time: they need not fit into
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,7 @@ from fnx.analysis.distributions import (
     spread,
 )
 from fnx.thresholds.counting import count_beyond
+from fnx.utils.cores import cores
 
 BINS = 100
 """Bins of a layer's distribution over the whole domain, as in Figure 6."""
@@ -173,23 +175,32 @@ def scan(
     """
     real, random = np.asarray(real), np.asarray(random)
     edges, x = domain.edges(BINS), np.linspace(0, domain.reach, CURVE_POINTS)
-    return Scan(
-        layers,
-        domain,
-        sides=[
-            _scan_side(layers, real, random, sign, limits[sign], x, domain.neutral)
-            for sign in limits
-        ],
-        n_random=len(random),
-        edges=edges,
-        histogram=np.stack([np.histogram(real[layer.rows], edges)[0] for layer in layers]),
-        histogram_random=np.stack(
-            [np.histogram(random[:, layer.rows], edges)[0] for layer in layers]
-        ),
-        random=np.concatenate([_range(random[:, layer.rows]) for layer in layers]),
-        x=x,
-        calibrated=_scan_calibrated(layers, *calibrated, limits, edges) if calibrated else None,
-    )
+
+    def side(sign: Sign) -> SideScan:
+        return _scan_side(layers, real, random, sign, limits[sign], x, domain.neutral)
+
+    with ThreadPoolExecutor(cores()) as threads:
+        # Begun first, for it takes longest.
+        others = (
+            threads.submit(_scan_calibrated, layers, *calibrated, limits, edges)
+            if calibrated
+            else None
+        )
+        sides = threads.map(side, limits)
+        return Scan(
+            layers,
+            domain,
+            sides=list(sides),
+            n_random=len(random),
+            edges=edges,
+            histogram=np.stack([np.histogram(real[layer.rows], edges)[0] for layer in layers]),
+            histogram_random=np.stack(
+                [np.histogram(random[:, layer.rows], edges)[0] for layer in layers]
+            ),
+            random=np.concatenate([_range(random[:, layer.rows]) for layer in layers]),
+            x=x,
+            calibrated=others.result() if others else None,
+        )
 
 
 def _scan_calibrated(

@@ -112,11 +112,17 @@ def _text(key: str, value: str, *, sweep: bool) -> str:
 
 
 def _option(key: str, value: str) -> str:
-    """Return names of options, in quotes where Hydra would read numbers, which it refuses."""
+    """Return names of options, in quotes where Hydra would read numbers, which it refuses.
+
+    Nor are there several at once, of which Hydra would take what the last says; but recipes can.
+    """
     try:
         found = OverridesParser.create().parse_override(f"{key}={value}").value()
     except HydraException:
         return value
+    if isinstance(found, list) and len(found) > 1 and key in _GROUPS - {"experiment"}:
+        names = ",".join(map(str, found))
+        raise ConfigError(f"{key}={value}: choose one option, or sweep over them: -m {key}={names}")
     if isinstance(found, ChoiceSweep) and found.simple_form:
         named = all(isinstance(one, str) for one in found.list)
         return value if named else ",".join(quoted(one.strip()) for one in value.split(","))

@@ -26,9 +26,10 @@ from fnx.embedding.manifest import Manifest
 from fnx.embedding.microbatches import IMAGES_PER_STEP, Microbatches, batching
 from fnx.errors import DataError, reason
 from fnx.images.crops import Crops
-from fnx.images.torch_dataset import Batch, ImageDataset, collate, leave_to_main
+from fnx.images.torch_dataset import Batch, ImageDataset, collate
 from fnx.utils import launch
 from fnx.utils.cores import cores
+from fnx.utils.ending import leave_to_main
 from fnx.utils.memory import available_memory
 
 if TYPE_CHECKING:

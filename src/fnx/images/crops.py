@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from fnx.errors import ConfigError, DataError, unknown
 from fnx.images.decode import to_rgb
@@ -98,23 +98,47 @@ class Crops:
         pixels = np.array(self._resized(image))
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
-    def view(self, image: Image.Image, number: int) -> Image.Image:
-        """Return the view of this number in `views`, without torch."""
-        resized = self._resized(image)
-        width, height = resized.size
-        corners = self._corners(height, width)
-        top, left = corners[number % len(corners)]
-        side = (width, height) if self.whole else (self.size, self.size)
-        view = resized.crop((left, top, left + side[0], top + side[1]))
-        return view if number < len(corners) else ImageOps.mirror(view)
+    def part(
+        self,
+        image: Image.Image,
+        box: tuple[int, int, int, int],
+        size: tuple[int, int] | None = None,
+    ) -> Image.Image:
+        """Return a part of the view `centre` as RGB; only that part is resized, and without torch.
+
+        Args:
+            image: of any size that has the view.
+            box: left, top, right and bottom of the part in pixels of the view, within it.
+            size: width and height that it is resized to; without, it has those of the view.
+        """
+        rgb = to_rgb(image)
+        width, height = self._resized_size(rgb.size)
+        top, left = self._corners(height, width)[self.centre]
+        across, down = rgb.width / width, rgb.height / height
+        area = (
+            (left + box[0]) * across,
+            (top + box[1]) * down,
+            min(rgb.width, (left + box[2]) * across),
+            min(rgb.height, (top + box[3]) * down),
+        )
+        size = size or (box[2] - box[0], box[3] - box[1])
+        return rgb.resize(size, Image.Resampling.BILINEAR, box=area)
+
+    def view_size(self, image: Image.Image) -> tuple[int, int]:
+        """Return width and height of each view of an image."""
+        return self._resized_size(image.size) if self.whole else (self.size, self.size)
 
     def _resized(self, image: Image.Image) -> Image.Image:
         """Return the image as RGB, resized once."""
         rgb = to_rgb(image)
-        width, height = (1, 1) if self.resize_mode == "squash" else rgb.size
-        short = min(width, height)
-        size = int(self.resize * width / short), int(self.resize * height / short)
+        size = self._resized_size(rgb.size)
         return rgb if size == rgb.size else rgb.resize(size, Image.Resampling.BILINEAR)
+
+    def _resized_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return width and height of an image of this width and height once it is resized."""
+        width, height = (1, 1) if self.resize_mode == "squash" else size
+        short = min(width, height)
+        return int(self.resize * width / short), int(self.resize * height / short)
 
     def windows(self, image: Pixels) -> list[Pixels]:
         """Return the crops before they are mirrored: (…, size, size), which share `image`'s memory.

@@ -39,10 +39,14 @@ Stamp = tuple[int, int, int]
 class Opener(Protocol):
     """Opens an image by its path in the table; picklable, so that worker processes can hold it."""
 
-    def __call__(self, path: str, content_digest: str | None = None) -> Image.Image:
+    def __call__(
+        self, path: str, content_digest: str | None = None, *, side: int | None = None
+    ) -> Image.Image:
         """Return the image as 8-bit RGB, upright; may raise what Pillow or the system does.
 
-        With `content_digest`, the table's, a file of other content is an error.
+        With `content_digest`, the table's, a file of other content is an error. With `side`, a
+        JPEG may be decoded at a half, a quarter or an eighth of its size, which is faster, but no
+        smaller than that on its short side: for pictures to look at, not for the network.
         """
 
 

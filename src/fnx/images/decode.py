@@ -38,12 +38,13 @@ from fnx.utils.memory import Budget, available_memory
 if TYPE_CHECKING:
     from fnx.images.dataset import Source, Stream
 
-#: What is opened, whatever a file's name: formats that hold pixels and nothing else. Pillow knows
-#: others, of which some are programs (EPS) or are handed to one (WMF).
+#: What is opened, whatever a file's name: formats that hold pixels and nothing else, in the order
+#: in which they are tried. Pillow knows others, of which some are programs (EPS) or are handed to
+#: one (WMF).
 FORMATS = (
-    *("AVIF", "BMP", "DIB", "CUR", "PCX", "DCX", "DDS", "FITS", "FLI", "GIF", "PNG", "JPEG2000"),
-    *("ICNS", "ICO", "IM", "JPEG", "TIFF", "PPM", "PSD", "QOI", "SGI", "SPIDER", "SUN", "TGA"),
-    *("WEBP", "XBM", "XPM"),
+    *("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "AVIF", "DIB", "CUR", "PCX", "DCX", "DDS"),
+    *("FITS", "FLI", "IM", "JPEG2000", "ICNS", "ICO", "PPM", "PSD", "QOI", "SGI", "SPIDER", "SUN"),
+    *("TGA", "XBM", "XPM"),
 )
 
 _DNG_VERSION, _SUBFILE_TYPE, _SUB_IFDS, _PREVIEW = 50706, 254, 330, 1  # of TIFF
@@ -169,8 +170,10 @@ class Decoder:
     max_pixels: int = MAX_PIXELS
     ranges: Ranges = field(default_factory=dict)
 
-    def __call__(self, path: str, content_digest: str | None = None) -> Image.Image:
-        """Return the image with this path, upright.
+    def __call__(
+        self, path: str, content_digest: str | None = None, *, side: int | None = None
+    ) -> Image.Image:
+        """Return the image with this path, upright; see `Opener`.
 
         Raises:
             UnreadableImageError: bytes with another digest than the one given; see `open_image`.
@@ -185,6 +188,8 @@ class Decoder:
                 "it was replaced in the meantime; the same command takes it as it is now"
             )
         image = open_image(io.BytesIO(content), self.max_pixels)
+        if side is not None:
+            image.draft(None, (side, side))
         with budget().take(bytes_needed(image)):
             return self._to_rgb(image, content)
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -119,19 +116,3 @@ def _free_shared_memory() -> float:
         return disk_usage(_SHARED_MEMORY).free
     except OSError:
         return float("inf")
-
-
-def leave_to_main(_: int) -> None:
-    """Have a process that decodes end in silence, for the main process says in one line why.
-
-    What is typed in a terminal, its loss, and a batch system's request to end reach all its
-    processes, and a thread of torch that hands an image over when the main process ends would print
-    a traceback of its own. An error of a decoder is not lost: the loader carries it to the main
-    process.
-    """
-    for name in ("SIGINT", "SIGQUIT", "SIGHUP"):
-        if hasattr(signal, name):  # not all of them on Windows
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    # To end by the signal would be an error to the main process, which has had the same signal.
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    sys.excepthook = lambda *_: None

@@ -96,6 +96,21 @@ def ended_when_told(farewell: Callable[[int], None], grace: float = GRACE) -> It
             writer.close()
 
 
+def leave_to_main(_: int = 0) -> None:
+    """Have this process end in silence, for the main process says in one line why.
+
+    What is typed in a terminal, its loss, and a batch system's request to end reach all its
+    processes, and a thread that hands something over when the main process ends would print a
+    traceback of its own. An error of the work is not lost: it is carried to the main process.
+    """
+    for name in ("SIGINT", "SIGQUIT", "SIGHUP"):
+        if hasattr(signal, name):  # not all of them on Windows
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    # To end by the signal would be an error to the main process, which has had the same signal.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    sys.excepthook = lambda *_: None
+
+
 def _end(number: int, farewell: Callable[[int], None]) -> None:
     """End this process at once, with the exit code of the signal, and those that it started."""
     try:

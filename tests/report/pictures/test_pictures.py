@@ -22,68 +22,89 @@ from fnx.analysis.pairs import check_pair, shown_pairs
 from fnx.config.schema import Config
 from fnx.embedding import Embedding
 from fnx.images.crops import Crops
+from fnx.images.decode import Decoder
+from fnx.images.paths import Files
 from fnx.report.figures import features as fig_features
 from fnx.report.figures import style
 from fnx.report.pictures import pictures
 from fnx.report.pictures.paths import class_path, sprite_path
-from fnx.report.pictures.pictures import GREY, TILE, cut_out, cut_tiles, tiles
+from fnx.report.pictures.pictures import GREY, TILE, cut_out, cut_tiles, tiles, within
+
+AS_IT_IS = Crops("dense", TILE, TILE)  # the view is the image, whose short side is that of a tile
 
 
 def test_a_box_is_cut_where_it_lies_and_grey_beyond_the_border() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (TILE, 2 * TILE, 3), np.uint8)
-    view = Image.fromarray(pixels)
-    np.testing.assert_array_equal(cut_out(view, (0, 7, TILE, 7 + TILE)), pixels[:, 7 : 7 + TILE])
-    over = cut_out(view, (-10, 2 * TILE - 20, TILE - 10, 3 * TILE - 20))
+
+    def cut(*box: int) -> Any:
+        return cut_out(Image.fromarray(pixels), AS_IT_IS, box)
+
+    np.testing.assert_array_equal(cut(0, 7, TILE, 7 + TILE), pixels[:, 7 : 7 + TILE])
+    over = cut(-10, 2 * TILE - 20, TILE - 10, 3 * TILE - 20)
     np.testing.assert_array_equal(over[10:, :20], pixels[: TILE - 10, -20:])
     assert (over[:10] == GREY).all()
     assert (over[:, 20:] == GREY).all()
-    outside = cut_out(view, (5 * TILE, 0, 6 * TILE, TILE))
-    assert (outside == GREY).all()
+    assert (cut(5 * TILE, 0, 6 * TILE, TILE) == GREY).all()
 
 
-def test_a_box_that_holds_the_whole_view_is_the_view() -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (TILE, TILE, 3), np.uint8)
-    whole = cut_out(Image.fromarray(pixels), (-500, -300, 700, 900))
-    np.testing.assert_array_equal(whole, pixels)
+def test_what_is_enlarged_are_the_pixels_that_the_network_sees() -> None:
+    pixels = np.zeros((8 * TILE, 8 * TILE, 3), np.uint8)
+    pixels[:, ::2] = 250  # stripes too fine for the view, whose pixels are all alike
+    crops = Crops("center", TILE, TILE)
+    for side in (4, TILE // 2, TILE):
+        tile = cut_out(Image.fromarray(pixels), crops, (0, 0, side, side))
+        assert np.ptp(tile) <= 10  # a border pixel has half of its stripes
+
+
+def test_what_is_larger_than_a_tile_is_made_smaller_with_its_frame() -> None:
+    crops = Crops("center", 2 * TILE, 2 * TILE)
+    white = Image.new("RGB", (300, 200), "white")
+    half = cut_out(white, crops, (TILE, -TILE, 3 * TILE, TILE))  # its upper right quarter is seen
+    assert (half[: TILE // 2, TILE // 2 :] == 255).all()
+    assert (half[TILE // 2 :] == GREY).all()
+    assert (half[:, : TILE // 2] == GREY).all()
 
 
 def test_what_is_not_square_keeps_its_shape() -> None:
-    tile = cut_out(Image.new("RGB", (100, 50), "white"), (0, 0, 50, 100))
+    white = Image.new("RGB", (TILE, TILE), "white")
+    tile = cut_out(white, Crops("center", TILE, TILE), (0, 0, 48, 96))
     assert tile.shape == (TILE, TILE, 3)
     rows = np.flatnonzero((tile != GREY).all((1, 2)))
     assert rows.tolist() == list(range(TILE // 4, TILE - TILE // 4))
 
 
-def test_a_mirrored_view_is_cut_as_the_network_saw_it(tmp_path: Path) -> None:
-    pixels = np.zeros((TILE, TILE, 3), np.uint8)
-    pixels[:, :10] = 255  # bright on the left
-    Image.fromarray(pixels).save(tmp_path / "a.png")
-    box = (0, 0, TILE, TILE)
-    cuts = {str(tmp_path / "a.png"): [(0, 0, box), (1, 5, box)]}
-    with ThreadPoolExecutor(2) as threads:
-        found = np.empty((2, TILE, TILE, 3), np.uint8)
-        cut_tiles(cuts, Image.open, Crops("ten", TILE, TILE), found, threads)
-    np.testing.assert_array_equal(found[0], pixels)
-    np.testing.assert_array_equal(found[1], pixels[:, ::-1])
+def test_each_image_is_decoded_once_and_not_larger_than_it_must_be() -> None:
+    opened: list[tuple[str, int | None]] = []
 
-
-def test_each_image_is_decoded_once() -> None:
-    opened: list[str] = []
-
-    def opener(path: str) -> Image.Image:
-        opened.append(path)
+    def opener(path: str, content_digest: str | None = None, *, side: int | None = None) -> Any:
+        opened.append((path, side))
         if path == "gone":
             raise FileNotFoundError(path)
         return Image.new("RGB", (40, 40), path)
 
     paths = ("red", "blue", "gone")
-    cuts = {p: [(3 * i + k, 0, (0, 0, 4, 4)) for i in range(50)] for k, p in enumerate(paths)}
+    cuts = {p: [(3 * i + k, (0, 0, 4, 4)) for i in range(50)] for k, p in enumerate(paths)}
     found = np.empty((150, TILE, TILE, 3), np.uint8)
     with ThreadPoolExecutor(2) as threads:
-        cut_tiles(cuts, opener, Crops("center", 32, 32), found, threads)
-    assert sorted(opened) == ["blue", "gone", "red"]
+        cut_tiles(cuts, opener, Crops("center", 36, 32), found, threads)
+        assert sorted(opened) == [("blue", 36), ("gone", 36), ("red", 36)]
+        opened.clear()
+        cut_tiles(cuts, opener, Crops("dense", 32, 32), np.empty_like(found), threads)
+        assert sorted(opened) == [("blue", None), ("gone", None), ("red", None)]
     for k, colour in enumerate([(255, 0, 0), (0, 0, 255), (GREY,) * 3]):
         assert (found[k::3] == colour).all()
+
+
+def test_a_box_that_holds_the_whole_view_is_the_view(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (TILE, TILE, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    found = np.empty((2, TILE, TILE, 3), np.uint8)
+    images: Any = Decoder(Files(str(tmp_path)))
+    with ThreadPoolExecutor(2) as threads:
+        cuts = {"a.png": [(0, (-500, -300, 700, 900)), (1, (0, 0, TILE, TILE))]}
+        cut_tiles(cuts, images, Crops("center", TILE, TILE), found, threads)
+    np.testing.assert_array_equal(found[0], pixels)
+    np.testing.assert_array_equal(found[1], pixels)
 
 
 class Colours:
@@ -96,7 +117,8 @@ class Colours:
     def ok(self) -> pl.DataFrame:
         return self.table
 
-    def open(self, path: str) -> Image.Image:
+    def open(self, path: str, *, side: int) -> Image.Image:
+        assert side == TILE
         self.opened.append(path)
         if path in self.gone:
             raise FileNotFoundError(path)
@@ -116,10 +138,8 @@ def test_each_feature_has_a_grid_of_its_tiles_in_order_of_rank(
         write_run(tmp_path / "run", Synthetic(layers=(("a", 2, "conv"), ("b", 3, "fc"))))
     )
     shown = {1: ["f00", "0f0", "00f", "fff"], 0: ["0f0"], 4: ["00f", "f00"], 2: ["000", "fff"]}
-    rows = [
-        (feature, path, 0, 0, 0, TILE, TILE) for feature, some in shown.items() for path in some
-    ]
-    names = ["feature_id", "path", "view", "top", "left", "bottom", "right"]
+    rows = [(feature, path, 0, 0, TILE, TILE) for feature, some in shown.items() for path in some]
+    names = ["feature_id", "path", "top", "left", "bottom", "right"]
     table = pl.DataFrame(rows, schema=names, orient="row")
     three = 3 * 4 * TILE * TILE * 3  # features of four tiles
     monkeypatch.setattr(pictures, "available_memory", lambda: round(three / pictures._MEMORY_SHARE))
@@ -248,9 +268,10 @@ def test_a_tile_is_the_box_of_its_image(run: Run, tiny_at: Callable[..., Config]
         sprite = tiles(sprite_path(run.path, row["layer"], row["unit"]))
         if not sprite:
             continue
+        assert row["view"] == crops.centre
         with images.open(row["path"]) as image:
-            view = crops.view(image, row["view"])
-        expected = cut_out(view, (row["top"], row["left"], row["bottom"], row["right"]))
+            box = row["top"], row["left"], row["bottom"], row["right"]
+            expected = cut_out(image, crops, within(box, crops.view_size(image)))
         # JPEG changes pixels a little, and at borders of tiles more.
         assert np.abs(sprite[row["rank"] - 1].astype(int) - expected).mean() < 6
         checked += 1

@@ -15,6 +15,7 @@ from fnx.config.schema import ReportConfig
 from fnx.report.figures import counts, distances, features, kept, layers, pair, style
 from fnx.report.tables import datasets_table, write_csv
 from fnx.report.text import signs
+from fnx.utils import forked
 
 _NAMES = {"+": "presence", "-": "absence"}
 
@@ -67,16 +68,24 @@ def save_all(pictures: Iterable[Picture], folder: Path, formats: Sequence[str]) 
     Returns:
         Each picture's SVG text, by name.
     """
-    drawn: dict[str, str] = {}
+    ready = {}
     for picture in pictures:
         save_table(picture.table, folder / picture.name)
+        ready[picture.name] = picture.figure
+
+    def save(name: str) -> str:
+        box = style.settle(ready[name])
         others = [suffix for suffix in formats if suffix != "svg"]
-        box = style.settle(picture.figure)
-        style.save(picture.figure, folder / picture.name, others, box)
-        drawn[picture.name] = style.svg(picture.figure, box)
+        style.save(ready[name], folder / name, others, box)
+        drawn = style.svg(ready[name], box)
         if "svg" in formats:
-            (folder / f"{picture.name}.svg").write_text(drawn[picture.name], encoding="utf-8")
-    return drawn
+            (folder / f"{name}.svg").write_text(drawn, encoding="utf-8")
+        return drawn
+
+    # The last first, for pictures of features, which hold most, come last.
+    names = list(reversed(ready))
+    drawn = dict(zip(names, forked.each(save, names), strict=True))
+    return {name: drawn[name] for name in ready}
 
 
 def save_table(table: pl.DataFrame, stem: Path) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from fnx.analysis import Run
 from fnx.analysis.labelling import memberships
@@ -46,8 +46,8 @@ _MEMORY_SHARE = 0.25  # of what is free, for tiles: an image is decoded once for
 
 Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
-#: What is cut from an image: the number of its tile, the view, and the box in it.
-Cut = tuple[int, int, Box]
+#: What is cut from an image: the number of its tile, and a box in its centre view.
+Cut = tuple[int, Box]
 
 
 def tiles(sprite: Path) -> list[Pixels]:
@@ -121,8 +121,8 @@ def draw_features(run: Run, table: pl.DataFrame, images: LabelledImages, crops: 
             some = names[start : start + at_once]
             part = pl.concat([drawn[name] for name in some])
             cuts: dict[str, list[Cut]] = {}
-            for number, (path, view, *box) in enumerate(part.select("path", "view", *BOX).rows()):
-                cuts.setdefault(path, []).append((number, view, tuple(box)))
+            for number, (path, *box) in enumerate(part.select("path", *BOX).rows()):
+                cuts.setdefault(path, []).append((number, tuple(box)))
             pixels = np.empty((part.height, TILE, TILE, 3), np.uint8)
             cut_tiles(cuts, images.open, crops, pixels, threads, bar)
             files = [sprite_path(run.path, *name) for name in some]
@@ -142,7 +142,7 @@ def draw_classes(run: Run, images: LabelledImages) -> None:
         for (class_id,), rows in ok.group_by("class_id", maintain_order=True):
             count = min(CLASS_IMAGES, rows.height)
             chosen = [rows["path"][i * rows.height // count] for i in range(count)]
-            cuts = {path: [(slot, 0, (0, 0, TILE, TILE))] for slot, path in enumerate(chosen)}
+            cuts = {path: [(slot, (0, 0, TILE, TILE))] for slot, path in enumerate(chosen)}
             grid = np.empty((count, TILE, TILE, 3), np.uint8)
             cut_tiles(cuts, images.open, crops, grid, threads)
             _save(class_path(run.path, int(class_id)), grid)
@@ -178,22 +178,23 @@ def cut_tiles(
         bar: of progress, which counts the tiles.
     """
     unread: list[str] = []
+    # What is not cropped has the shape of the image, which a fraction of it has but for a pixel.
+    side = None if crops.whole else crops.resize
 
     def cut(path: str) -> None:
         try:
-            with opener(path) as image:
-                views = {view: crops.view(image, view) for view in {cut[1] for cut in cuts[path]}}
+            image = opener(path, side=side)
         except Exception:
             unread.append(path)
-            out[[number for number, *_ in cuts[path]]] = GREY
+            out[[number for number, _ in cuts[path]]] = GREY
             return
         # One tile for all features of deep layers, whose boxes all hold the whole view.
-        found: dict[tuple[int, Box], Pixels] = {}
-        for number, view, box in cuts[path]:
-            key = view, within(views[view], box)
-            if key not in found:
-                found[key] = cut_out(views[view], box)
-            out[number] = found[key]
+        found: dict[Box, Pixels] = {}
+        for number, box in cuts[path]:
+            box = within(box, crops.view_size(image))
+            if box not in found:
+                found[box] = cut_out(image, crops, box)
+            out[number] = found[box]
 
     for path, _ in zip(cuts, threads.map(cut, cuts), strict=True):
         if bar is not None:
@@ -203,32 +204,46 @@ def cut_tiles(
         log.warning(text, len(unread), min(unread))
 
 
-def within(view: Image.Image, box: Box) -> Box:
-    """Cut a box that is larger than the view, as deep layers' are, to it: no frame around it."""
+def within(box: Box, size: tuple[int, int]) -> Box:
+    """Cut a box that is larger than its view, as deep layers' are, to it: no frame around it.
+
+    Args:
+        box: top, left, bottom, right.
+        size: width and height of the view.
+    """
     top, left, bottom, right = box
-    if top <= 0 and bottom >= view.height:
-        top, bottom = 0, view.height
-    if left <= 0 and right >= view.width:
-        left, right = 0, view.width
+    width, height = size
+    if top <= 0 and bottom >= height:
+        top, bottom = 0, height
+    if left <= 0 and right >= width:
+        left, right = 0, width
     return top, left, bottom, right
 
 
-def cut_out(view: Image.Image, box: Box) -> Pixels:
-    """Return a box of a view as a tile, in its own shape; grey beyond the view's border and beside.
+def cut_out(image: Image.Image, crops: Crops, box: Box) -> Pixels:
+    """Return a box of an image's centre view as a tile, in its own shape.
+
+    It is grey beyond the view's border, and beside what is not square.
 
     Args:
-        view: an image in RGB.
-        box: top, left, bottom, right; may reach beyond the view.
+        image: in RGB.
+        crops: the views of it.
+        box: top, left, bottom, right in pixels of the view; may reach beyond it.
     """
-    top, left, bottom, right = within(view, box)
-    bottom, right = max(bottom, top + 1), max(right, left + 1)
-    inside = max(0, left), max(0, top), min(view.width, right), min(view.height, bottom)
-    part = framed = view.crop(inside) if inside[0] < inside[2] and inside[1] < inside[3] else None
-    if framed is None or framed.size != (right - left, bottom - top):
-        framed = Image.new("RGB", (right - left, bottom - top), GREYS)
-        if part is not None:
-            framed.paste(part, (max(0, -left), max(0, -top)))
-    return np.asarray(ImageOps.pad(framed, (TILE, TILE), Image.Resampling.BICUBIC, color=GREYS))
+    width, height = crops.view_size(image)
+    top, left, bottom, right = box
+    tile = Image.new("RGB", (TILE, TILE), GREYS)
+    scale = TILE / max(1, right - left, bottom - top)
+    inside = max(0, left), max(0, top), min(width, right), min(height, bottom)
+    wide, high = inside[2] - inside[0], inside[3] - inside[1]
+    if min(wide, high) > 0:
+        size = max(1, round(wide * scale)), max(1, round(high * scale))
+        # What is enlarged has first the pixels that the network sees.
+        part = crops.part(image, inside, size if scale < 1 else None)
+        across = (TILE - (right - left) * scale) / 2 + (inside[0] - left) * scale
+        down = (TILE - (bottom - top) * scale) / 2 + (inside[1] - top) * scale
+        tile.paste(part.resize(size, Image.Resampling.BICUBIC), (round(across), round(down)))
+    return np.asarray(tile)
 
 
 def _save(file: Path, grid: Pixels) -> None:

@@ -196,7 +196,7 @@ def _views(paths: pl.Series, images: LabelledImages, crops: Crops) -> dict[str, 
     def size(path: str) -> tuple[int, int]:
         try:
             with images.open(path) as image:
-                width, height = crops.view(image, crops.centre).size
+                width, height = crops.view_size(image)
         except Exception:  # it can no longer be read, and is a grey tile
             return crops.size, crops.size
         return height, width

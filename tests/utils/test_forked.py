@@ -1,0 +1,52 @@
+"""Work in processes that have this one's memory: same results, same errors, everywhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import pytest
+
+from fnx.utils import forked
+
+LINUX = sys.platform == "linux"
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forked, "cores", lambda: 2)
+
+
+def test_results_come_in_order_from_processes_that_have_this_one_s_memory() -> None:
+    squares = {number: number**2 for number in range(20)}
+    found = forked.each(lambda number: (squares[number], os.getpid()), range(20))
+    assert [square for square, _ in found] == list(squares.values())
+    assert (os.getpid() in {process for _, process in found}) != LINUX
+
+
+@pytest.mark.parametrize("why", ["one item", "one core", "no shared memory", "another system"])
+def test_work_is_done_here_where_processes_are_of_no_use(
+    why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "no semaphores")
+
+    if why == "one core":
+        monkeypatch.setattr(forked, "cores", lambda: 1)
+    elif why == "no shared memory":
+        monkeypatch.setattr(forked, "ProcessPoolExecutor", refuse)
+    elif why == "another system":
+        monkeypatch.setattr(sys, "platform", "darwin")
+    items = [1] if why == "one item" else [1, 2, 3]
+    assert forked.each(lambda _: os.getpid(), items) == [os.getpid()] * len(items)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_an_error_is_that_of_the_work(number: int) -> None:
+    def fail(item: int) -> None:
+        raise OSError(28, f"no space for {item}")
+
+    with pytest.raises(OSError, match="no space for 0") as caught:
+        forked.each(fail, range(number))
+    assert caught.value.errno == 28
