@@ -184,7 +184,8 @@ def _check_statistic(config: Config) -> None:
         raise ConfigError(f"threshold.permutations={permutations}: must be at least 1")
     strategy.check_defined_for(statistic.name)
     strategy.bind(config.threshold, range=statistic.range, neutral=statistic.neutral)
-    prepare(statistic, config.statistic, NO_IMAGES)  # compiles it, which can fail
+    if statistic.kernel is None:  # one of a plugin: it is compiled, which can fail
+        prepare(statistic, config.statistic, NO_IMAGES)
 
 
 def _check_calibration(config: Config) -> None:
