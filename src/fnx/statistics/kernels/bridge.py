@@ -73,4 +73,5 @@ def suprema(
                     i += 1
                 for k in range(LANES):
                     best[k] = max(best[k], row[k])
-        result[f] = best
+        for k in range(LANES):  # compiled in a tenth of the time of an assignment of rows
+            result[f, k] = best[k]
