@@ -45,7 +45,7 @@ def write(path: Path, measured: dict[str, Any], machine: Callable[[], str]) -> N
         before += memory(measured["memory"]) + "\n"
     if measured.get("networks"):
         kept = "\n" + machine() + networks(measured["networks"])
-    path.write_text(f"{before.rstrip()}\n{NETWORKS}{kept}" if kept else before)
+    path.write_text(f"{before.rstrip()}\n\n{NETWORKS}{kept}" if kept else before)
 
 
 def speed(measured: dict[str, Any]) -> str:
