@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import sys
 from typing import Any
 
@@ -25,7 +27,9 @@ def test_results_come_in_order_from_processes_that_have_this_one_s_memory() -> N
     assert (os.getpid() in {process for _, process in found}) != LINUX
 
 
-@pytest.mark.parametrize("why", ["one item", "one core", "no shared memory", "another system"])
+@pytest.mark.parametrize(
+    "why", ["one item", "one core", "no shared memory", "another system", "a process of a pool"]
+)
 def test_work_is_done_here_where_processes_are_of_no_use(
     why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -38,8 +42,21 @@ def test_work_is_done_here_where_processes_are_of_no_use(
         monkeypatch.setattr(forked, "ProcessPoolExecutor", refuse)
     elif why == "another system":
         monkeypatch.setattr(sys, "platform", "darwin")
+    elif why == "a process of a pool":  # which may have no children
+        monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
     items = [1] if why == "one item" else [1, 2, 3]
     assert forked.each(lambda _: os.getpid(), items) == [os.getpid()] * len(items)
+
+
+def test_work_is_done_here_where_a_process_was_killed() -> None:
+    here = os.getpid()
+
+    def work(number: int) -> int:
+        if number == 2 and os.getpid() != here:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number**2
+
+    assert forked.each(work, range(4)) == [0, 1, 4, 9]
 
 
 @pytest.mark.parametrize("number", [1, 3])

@@ -6,6 +6,8 @@ import multiprocessing
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from fnx.utils.cores import cores
@@ -28,16 +30,16 @@ def each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Resu
     ['A', 'B']
     """
     number = min(cores(), len(items))
-    if number < 2 or sys.platform != "linux":
-        return [function(item) for item in items]
-    try:
-        processes = ProcessPoolExecutor(
-            number, multiprocessing.get_context("fork"), initializer=_begin, initargs=(function,)
-        )
-    except OSError:  # no /dev/shm, as in some sandboxes
-        return [function(item) for item in items]
-    with processes:
-        return list(processes.map(_call, items))
+    if number > 1 and sys.platform == "linux" and not multiprocessing.current_process().daemon:
+        # Without /dev/shm, as in some sandboxes; or a process was killed, as for memory.
+        with suppress(OSError, BrokenProcessPool), _processes(number, function) as processes:
+            return list(processes.map(_call, items))
+    return [function(item) for item in items]
+
+
+def _processes(number: int, function: Callable[[Any], Any]) -> ProcessPoolExecutor:
+    fork = multiprocessing.get_context("fork")
+    return ProcessPoolExecutor(number, fork, initializer=_begin, initargs=(function,))
 
 
 def _begin(function: Callable[[Any], Any]) -> None:

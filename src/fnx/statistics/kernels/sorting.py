@@ -102,8 +102,7 @@ def sort_single(
     lowest = 0
     for i in range(n):
         lowest += int(column[i] == smallest)
-    # If worth a pass of its own. Not the constant 0, for which what follows is compiled once more.
-    front = lowest if lowest > n // 16 else np.int64(0)
+    front = lowest * int(lowest > n // 16)  # if worth a pass of its own
     if n <= SHORT:
         items = pairs[0].view(np.uint32).reshape((2, n))
         if sort_short(column, smallest, largest, front, items, keys, rows):
@@ -236,7 +235,8 @@ def sort_pairs(pairs: Array, count: int, span: int) -> int:
     low = 0
     while span >> low >= 1 << SORTED_BITS:
         low += 1
-    now = three_passes(pairs, np.int64(0), count, 32 + low)
+    first: Any = np.int64(0)  # for the constant 0 the passes would be compiled once more
+    now = three_passes(pairs, first, count, 32 + low)
     if low and not insertion_sort(pairs[now, :count], 4 * count):
         counts = np.zeros(BUCKETS, np.uint32)
         source = pairs[now]
