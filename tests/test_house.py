@@ -68,3 +68,9 @@ def test_rows_stay_in_their_order() -> None:
 def test_a_folder_may_be_there_unless_it_must_be_new() -> None:
     new = ("embedding/store.py", "report/page/data.py", "utils/files.py")
     assert without("exist_ok", "mkdir") == dict.fromkeys(new, 1)
+
+
+def test_threads_are_as_many_as_is_said() -> None:
+    # Python's own number is that of the machine's cores, of which a container may have few.
+    assert any(name == "ThreadPoolExecutor" for _, name, _ in calls())
+    assert [file for file, text in FILES.items() if "ThreadPoolExecutor()" in text] == []

@@ -30,6 +30,7 @@ from fnx.embedding.gaps import Gap
 from fnx.embedding.manifest import Manifest
 from fnx.embedding.reading import open_array, open_arrays, read_blocks
 from fnx.errors import DataError
+from fnx.utils.cores import cores
 from fnx.utils.files import atomic_path, file_digest, largest_file, write_atomically
 from fnx.utils.parquet import read_parquet
 from fnx.utils.progress import progress_bar
@@ -309,7 +310,7 @@ def damaged_shards(path: Path, manifest: Manifest) -> list[int]:
     now = partial(digests, path, manifest)
 
     bar = progress_bar("checking", total=len(known), unit="shards", enabled=len(known) > 20)
-    with bar, ThreadPoolExecutor() as threads:  # hashing and reading release Python's lock
+    with bar, ThreadPoolExecutor(cores()) as threads:  # hashing and reading release Python's lock
         damaged = []
         for shard, found in zip(known, threads.map(now, known), strict=True):
             bar.update()

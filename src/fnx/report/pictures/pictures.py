@@ -138,7 +138,7 @@ def draw_classes(run: Run, images: LabelledImages) -> None:
     """
     crops = Crops("center", TILE, TILE)
     ok = memberships(images.ok()).drop_nulls("class_id").select("class_id", "path")
-    with ThreadPoolExecutor() as threads:
+    with ThreadPoolExecutor(cores()) as threads:
         for (class_id,), rows in ok.group_by("class_id", maintain_order=True):
             count = min(CLASS_IMAGES, rows.height)
             chosen = [rows["path"][i * rows.height // count] for i in range(count)]

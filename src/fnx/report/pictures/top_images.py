@@ -19,6 +19,7 @@ from fnx.embedding.store import COLUMNS_PER_CHUNK
 from fnx.images.crops import Crops
 from fnx.statistics.columns import open_columns
 from fnx.statistics.engine import each_block
+from fnx.utils.cores import cores
 from fnx.utils.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -202,5 +203,5 @@ def _views(paths: pl.Series, images: LabelledImages, crops: Crops) -> dict[str, 
         return height, width
 
     distinct = paths.unique().to_list() if crops.whole else []
-    with ThreadPoolExecutor() as threads:
+    with ThreadPoolExecutor(cores()) as threads:
         return dict(zip(distinct, threads.map(size, distinct), strict=True))
