@@ -139,6 +139,20 @@ def test_a_picture_is_saved_as_asked_and_its_drawing_is_given_back(
         assert (tmp_path / "a.svg").read_text(encoding="utf-8") == drawn["a"]
 
 
+def test_drawings_come_in_the_order_of_their_pictures(tmp_path: Path) -> None:
+    pictures = []
+    with style.style():
+        for name in ("first", "second", "third"):
+            figure = style.new_figure(2, 1)
+            figure.text(0.5, 0.5, f"the {name}")
+            pictures.append(Picture(name, figure, pl.DataFrame({"x": [1]})))
+        drawn = save_all(pictures, tmp_path, ["svg"])
+    assert list(drawn) == ["first", "second", "third"]
+    assert all(f"the {name}" in svg for name, svg in drawn.items())
+    files = {name: (tmp_path / f"{name}.svg").read_text(encoding="utf-8") for name in drawn}
+    assert files == drawn
+
+
 def test_long_headings_and_names_are_cut(axes: Axes) -> None:
     figure = axes.get_figure(root=True)
     assert figure is not None
