@@ -193,6 +193,16 @@ def test_a_part_of_the_centre_view_is_what_the_network_sees_there(
         assert np.abs(part.astype(int) - seen).max() <= 1
 
 
+@pytest.mark.parametrize("size", [(41, 53), (53, 41)])
+def test_a_view_ends_where_its_image_does_whatever_its_factor_is_rounded_to(
+    size: tuple[int, int],
+) -> None:
+    image, crops = Image.new("RGB", size), Crops("dense", 40, 40)
+    longest = max(crops.view_size(image))
+    assert longest * (max(size) / longest) > max(size)
+    assert crops.part(image, (0, 0, *crops.view_size(image))).size == crops.view_size(image)
+
+
 def test_a_part_can_be_made_smaller_at_once() -> None:
     columns = np.broadcast_to(np.linspace(0, 250, 80)[None, :, None], (60, 80, 3)).astype(np.uint8)
     image, crops = Image.fromarray(columns), Crops("ten", 40, 32)

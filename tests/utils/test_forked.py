@@ -27,6 +27,13 @@ def test_results_come_in_order_from_processes_that_have_this_one_s_memory() -> N
     assert (os.getpid() in {process for _, process in found}) != LINUX
 
 
+@pytest.mark.skipif(not LINUX, reason="processes are copied on Linux alone")
+def test_processes_leave_it_to_the_main_one_to_tell_of_the_end() -> None:
+    ignored = forked.each(lambda _: signal.getsignal(signal.SIGINT) is signal.SIG_IGN, range(2))
+    assert ignored == [True, True]
+    assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+
+
 @pytest.mark.parametrize(
     "why", ["one item", "one core", "no shared memory", "another system", "a process of a pool"]
 )

@@ -67,10 +67,11 @@ def test_what_is_larger_than_a_tile_is_made_smaller_with_its_frame() -> None:
 
 def test_what_is_not_square_keeps_its_shape() -> None:
     white = Image.new("RGB", (TILE, TILE), "white")
-    tile = cut_out(white, Crops("center", TILE, TILE), (0, 0, 48, 96))
-    assert tile.shape == (TILE, TILE, 3)
-    rows = np.flatnonzero((tile != GREY).all((1, 2)))
-    assert rows.tolist() == list(range(TILE // 4, TILE - TILE // 4))
+    for box, axis in (((0, 0, 48, 96), 0), ((0, 0, 96, 48), 1)):
+        tile = cut_out(white, Crops("center", TILE, TILE), box)
+        assert tile.shape == (TILE, TILE, 3)
+        seen = np.flatnonzero((tile != GREY).all((1 - axis, 2)))
+        assert seen.tolist() == list(range(TILE // 4, TILE - TILE // 4))
 
 
 def test_each_image_is_decoded_once_and_not_larger_than_it_must_be() -> None:
