@@ -30,7 +30,7 @@ test: $(STAMP) ## Run the tests (a few minutes, two at a time; ARGS= for pytest)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 test-all: $(STAMP) ## Run the tests, the slow ones too
-	$(BIN)/python -m pytest -m 'slow or not slow'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m 'slow or not slow' $(ARGS)
 
 coverage: $(STAMP) ## Run the tests and list the branches that none enters
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-context=test --cov-report=term --junit-xml=.coverage.xml
