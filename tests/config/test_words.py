@@ -157,12 +157,28 @@ def test_an_option_is_a_name_whatever_it_looks_like(word: str, expected: str) ->
     assert prepared([word], sweep=True) == [expected]
 
 
-@pytest.mark.parametrize("word", ["crops=[ten,center]", "+dataset=[a, 1]"])
-def test_a_group_has_one_option_at_a_time(word: str) -> None:
-    key, value = word.strip("+").split("=")
-    names = value.strip("[]").replace(" ", "")
-    expected = f"{key}={value}: choose one option, or sweep over them: -m {key}={names}"
+@pytest.mark.parametrize(
+    ("word", "each"),
+    [
+        ("crops=[ten,center]", "ten,center"),
+        ("+dataset=[a, b]", "a,b"),
+        ("crops=['ten','a b']", "ten,a b"),
+        ("crops=choice([ten,'center'],five)", "ten,center"),
+    ],
+)
+def test_a_group_has_one_option_at_a_time(word: str, each: str) -> None:
+    key, _, value = word.strip("+").partition("=")
+    expected = f"{key}={value}: choose one option, or sweep over them: -m {key}={each}"
     with pytest.raises(ConfigError, match=f"^{re.escape(expected)}$"):
+        prepared([word], sweep="choice" in word)
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["crops=[1]", "dataset=[a,1]", "experiment=[paper,true]", "crops=[[ten]]", "a/b=[{c:1}]"],
+)
+def test_the_options_of_a_list_are_names(word: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{re.escape(word)}: must be the name of an option$"):
         prepared([word], sweep=False)
 
 

@@ -186,11 +186,10 @@ def scan(
             if calibrated
             else None
         )
-        sides = threads.map(side, limits)
         return Scan(
             layers,
             domain,
-            sides=list(sides),
+            sides=list(threads.map(side, limits)),
             n_random=len(random),
             edges=edges,
             histogram=np.stack([np.histogram(real[layer.rows], edges)[0] for layer in layers]),

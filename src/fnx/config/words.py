@@ -112,21 +112,27 @@ def _text(key: str, value: str, *, sweep: bool) -> str:
 
 
 def _option(key: str, value: str) -> str:
-    """Return names of options, in quotes where Hydra would read numbers, which it refuses.
-
-    Nor are there several at once, of which Hydra would take what the last says; but recipes can.
-    """
+    """Return names of options, in quotes where Hydra would read numbers, which it refuses."""
     try:
         found = OverridesParser.create().parse_override(f"{key}={value}").value()
     except HydraException:
         return value
-    if isinstance(found, list) and len(found) > 1 and key in _GROUPS - {"experiment"}:
-        names = ",".join(map(str, found))
-        raise ConfigError(f"{key}={value}: choose one option, or sweep over them: -m {key}={names}")
+    for one in found.list if isinstance(found, ChoiceSweep) else [found]:
+        if isinstance(one, list):
+            _check_names(key, value, one)
     if isinstance(found, ChoiceSweep) and found.simple_form:
         named = all(isinstance(one, str) for one in found.list)
         return value if named else ",".join(quoted(one.strip()) for one in value.split(","))
     return value if isinstance(found, (str, list, dict, Sweep)) else quoted(value)
+
+
+def _check_names(key: str, value: str, names: list[Any]) -> None:
+    """Refuse a list of what is no name, and one of options of which Hydra would take the last's."""
+    if not all(isinstance(name, (str, QuotedString)) for name in names):
+        raise ConfigError(f"{key}={value}: must be the name of an option")
+    if len(names) > 1 and key in _GROUPS - {"experiment"}:  # recipes go together
+        each = ",".join(name if isinstance(name, str) else name.text for name in names)
+        raise ConfigError(f"{key}={value}: choose one option, or sweep over them: -m {key}={each}")
 
 
 def _check_folder(key: str, value: str) -> None:

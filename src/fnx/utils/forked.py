@@ -24,7 +24,8 @@ def each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Resu
 
     The processes have the function as it is now, with all that it refers to, so it need not be
     picklable; only items and results are sent. It must not touch what has threads of its own, which
-    a process that is copied does not have: torch, Polars.
+    a process that is copied does not have: torch, Polars. Where there are no such processes, or one
+    is killed, this one does the work, which may so be begun twice.
 
     >>> each(str.upper, ["a", "b"])
     ['A', 'B']
