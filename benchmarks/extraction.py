@@ -8,7 +8,8 @@ weights and the stores; what is there already is used again.
 Speed: VGG16, ten crops, JPEG files of 500 × 375 pixels to a finished store, against forward passes
 on tensors that are there. All are timed by turns, so that a machine that slows down does so for
 all. Network: any network of timm's on ``cpu`` or ``cuda``, with seconds of the processor beside
-those of the clock; ``tf32`` is a PRECISION of GPUs, where a compiled network is timed too.
+those of the clock; ``tf32`` is a PRECISION of GPUs, where a compiled network is timed too, and a
+process that decodes on each core but one.
 Memory: the largest sum of the memory that the processes of a run hold for themselves.
 """
 
@@ -197,8 +198,12 @@ def taps(
     network: str = "vgg16",
     device: str = "cpu",
     positions: bool = True,
+    compile_with: str | None = None,
 ) -> Callable[[int], dict[str, float]]:
-    """Seconds an image of fnx's passes on pixels in memory: the forward pass, taps and pooling."""
+    """Seconds an image of fnx's passes on pixels in memory: the forward pass, taps and pooling.
+
+    Compiled, the seconds of the first batch of all stand beside them.
+    """
     import torch
 
     from fnx import backbones
@@ -224,12 +229,17 @@ def taps(
     pixels = [
         torch.randint(0, 256, shapes, dtype=torch.uint8).to(device) for _ in range(cut.images)
     ]
+    compiled = Microbatches(backbone, crops, cut, compile_with=compile_with)
+    first: list[float] = []
 
     def run(images: int) -> dict[str, float]:
         batches = max(1, images // cut.images)
-        with Microbatches(backbone, crops, cut) as embed_batch, torch.inference_mode():
+        fresh = compiled if compile_with else Microbatches(backbone, crops, cut)
+        with fresh as embed_batch, torch.inference_mode():
+            start = time.perf_counter()
             embed_batch(pixels[:1])
             wait_for(device)
+            first.append(time.perf_counter() - start)
             start, busy = time.perf_counter(), processor()
             under_way = embed_batch.start(pixels)  # one batch ahead, as in the extraction
             for _ in range(batches - 1):
@@ -240,7 +250,8 @@ def taps(
             wait_for(device)
             seconds, busy = time.perf_counter() - start, processor() - busy
             done = batches * cut.images
-            return {"": seconds / done, "processor": busy / done}
+            found = {"": seconds / done, "processor": busy / done}
+            return {**found, "first batch": first[0]} if compile_with else found
 
     return run
 
@@ -296,7 +307,10 @@ def network(
         "fnx": files(),
     }
     if gpu:
-        arms["compiled fnx"] = files("trainer.compile=true")
+        arms["compiled"] = taps(
+            precision, folder, views, network=name, device=device, compile_with="inductor"
+        )
+        arms["fnx, all cores decode"] = files(f"trainer.num_workers={max(1, cores() - 1)}")
     else:
         side_by_side = bare(precision, 4 if count == 1 else 5, cores(), name)
         arms = {"bare, each core": per_image(side_by_side), **arms}

@@ -99,6 +99,11 @@ def test_each_rank_has_a_shard_of_whole_passes(rows: int, ranks: int, expected: 
         ("…\nfnx.images.datamodule.VanishedImageError: image 'a'", DataError, "^image 'a'$"),
         ("…\nOSError: [Errno 28] No space left on device", DataError, "No space left"),
         ("…\nZeroDivisionError: float", RuntimeError, "ZeroDivisionError"),
+        (
+            "…\ntorch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB.\nSee …",
+            DataError,
+            "GPU's memory is full: .*trainer.batch_size",
+        ),
     ],
 )
 def test_what_a_process_raises_is_said_by_the_first(
@@ -126,6 +131,28 @@ def test_a_process_that_decodes_for_another_and_is_killed_is_told_of(
     error = ProcessRaisedException(f"…\nRuntimeError: {said}", 1, 1234)
     with pytest.raises(DataError, match=rf"{expected} \(out of memory\?\): .*num_workers=1"):
         raise ranks._error_of_rank(error)
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "said"),
+    [
+        ("OutOfMemoryError", DataError, "^the GPU's memory is full: .*trainer.batch_size"),
+        ("AcceleratorError", RuntimeError, "^CUDA"),
+    ],
+)
+def test_a_gpu_that_is_full_is_told_of_and_its_other_errors_are_left(
+    raised: str, kind: type[Exception], said: str
+) -> None:
+    import torch
+
+    class Failing(ranks.lightning.Trainer):
+        def predict(self, *_: object, **__: object) -> None:
+            error = getattr(torch, raised)("CUDA error: …")
+            raise error
+
+    trainer = Failing(accelerator="cpu", logger=False, enable_checkpointing=False)
+    with pytest.raises(kind, match=said):
+        ranks.predict(trainer, ranks.lightning.LightningModule())
 
 
 def test_a_process_that_is_killed_is_told_of() -> None:

@@ -209,7 +209,7 @@ class TrainerConfig:
         help="crops computed at a time (not images); auto: what memory allows",
     )
     compile: bool = option(
-        False, help="GPUs only: compile the network with torch.compile first, which takes a minute"
+        False, help="GPUs only: compile the network with torch.compile first, which takes 20 s"
     )
     num_workers: int | None = option(
         None, minimum=0, help="processes that decode images; null: one less than the cores"

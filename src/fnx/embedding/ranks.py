@@ -154,9 +154,10 @@ def predict(trainer: lightning.Trainer, extractor: lightning.LightningModule) ->
     except ProcessException as error:
         raise _error_of_rank(error) from error
     except RuntimeError as error:
-        if (lost := _lost_process(str(error))) is None:
+        text = f"{type(error).__name__}: {error}"
+        if (told := _full_device(text) or _lost_process(text)) is None:
             raise
-        raise lost from error
+        raise told from error
     except SystemExit as exit_:
         # What Lightning makes of Ctrl-C; the finished shards are kept. Others (submitit's, of a job
         # that it has queued again) are passed on.
@@ -178,7 +179,17 @@ def _error_of_rank(error: ProcessException) -> Exception:
         return kind(message)
     if name.endswith(("VanishedImageError", "OSError")):  # the latter: a full disk
         return DataError(message)
-    return _lost_process(last) or RuntimeError(str(error))
+    return _full_device(str(error)) or _lost_process(last) or RuntimeError(str(error))
+
+
+def _full_device(text: str) -> DataError | None:
+    """Return the error of a GPU whose memory is full, by what torch says; None of another."""
+    if "OutOfMemoryError" not in text:
+        return None
+    return DataError(
+        "the GPU's memory is full: choose a smaller trainer.batch_size, or leave it out, and see "
+        "whether other programs use the GPU (nvidia-smi); the same command resumes where it stopped"
+    )
 
 
 def _lost_process(text: str) -> DataError | None:
