@@ -8,6 +8,7 @@ import signal
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fnx.utils import forked
@@ -53,6 +54,29 @@ def test_work_is_done_here_where_processes_are_of_no_use(
         monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
     items = [1] if why == "one item" else [1, 2, 3]
     assert forked.each(lambda _: os.getpid(), items) == [os.getpid()] * len(items)
+
+
+def test_what_processes_write_into_an_array_is_read_here() -> None:
+    squares = forked.empty((5, 20))
+    assert (squares.dtype, squares.shape) == (np.uint8, (5, 20))
+
+    def write(number: int) -> None:
+        squares[:, number] = number * np.arange(5)
+
+    forked.each(write, range(20))
+    np.testing.assert_array_equal(squares, np.outer(np.arange(5), np.arange(20)))
+    assert forked.empty((0, 3)).shape == (0, 3)
+
+
+def test_each_result_arrives_once_in_order_though_a_process_is_killed() -> None:
+    here, arrived = os.getpid(), list[int]()
+
+    def work(number: int) -> int:
+        if number == 150 and os.getpid() != here:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+    assert forked.each(work, range(200), arrived.append) == arrived == list(range(200))
 
 
 def test_work_is_done_here_where_a_process_was_killed() -> None:

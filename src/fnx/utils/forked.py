@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import mmap
 import multiprocessing
 import sys
 from collections.abc import Callable, Sequence
@@ -10,32 +12,62 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fnx.utils.cores import cores
 from fnx.utils.ending import leave_to_main
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_PARTS = 16  # that each process is sent its items in, unless they are fewer
+
 _function: Callable[[Any], Any] | None = None  # what this process was started for
 
 
-def each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+def each(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    arrived: Callable[[Result], object] = lambda _: None,
+) -> list[Result]:
     """Return what a function gives for each item; on Linux in a process for each core.
 
     The processes have the function as it is now, with all that it refers to, so it need not be
-    picklable; only items and results are sent. It must not touch what has threads of its own, which
-    a process that is copied does not have: torch, Polars. Where there are no such processes, or one
-    is killed, this one does the work, which may so be begun twice.
+    picklable; only items and results are sent. What it writes stays with them, except into files
+    and `empty` arrays. It must not touch what has threads of its own, which a process that is
+    copied does not have: torch, Polars. Where there are no such processes, or one is killed, this
+    one does the work that is left, of which some may so be begun twice.
+
+    Args:
+        function: of one item.
+        items: what it is called with.
+        arrived: called with each result, here and in their order.
 
     >>> each(str.upper, ["a", "b"])
     ['A', 'B']
     """
-    number = min(cores(), len(items))
+    number, results = min(cores(), len(items)), list[Result]()
+
+    def keep(result: Result) -> None:
+        results.append(result)
+        arrived(result)
+
     if number > 1 and sys.platform == "linux" and not multiprocessing.current_process().daemon:
+        together = math.ceil(len(items) / number / _PARTS)
         # Without /dev/shm, as in some sandboxes; or a process was killed, as for memory.
         with suppress(OSError, BrokenProcessPool), _processes(number, function) as processes:
-            return list(processes.map(_call, items))
-    return [function(item) for item in items]
+            for result in processes.map(_call, items, chunksize=together):
+                keep(result)
+    for item in items[len(results) :]:
+        keep(function(item))
+    return results
+
+
+def empty(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return an array, uint8, into which the processes of `each` write for this one to read."""
+    size = math.prod(shape)
+    return np.frombuffer(mmap.mmap(-1, max(1, size)), np.uint8, size).reshape(shape)
 
 
 def _processes(number: int, function: Callable[[Any], Any]) -> ProcessPoolExecutor:

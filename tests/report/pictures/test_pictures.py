@@ -6,7 +6,6 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from fnx.report.figures import style
 from fnx.report.pictures import pictures
 from fnx.report.pictures.paths import class_path, sprite_path
 from fnx.report.pictures.pictures import GREY, TILE, cut_out, cut_tiles, tiles, within
+from fnx.utils import forked
 
 AS_IT_IS = Crops("dense", TILE, TILE)  # the view is the image, whose short side is that of a tile
 
@@ -74,7 +74,9 @@ def test_what_is_not_square_keeps_its_shape() -> None:
         assert seen.tolist() == list(range(TILE // 4, TILE - TILE // 4))
 
 
-def test_each_image_is_decoded_once_and_not_larger_than_it_must_be() -> None:
+def test_each_image_is_decoded_once_and_not_larger_than_it_must_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     opened: list[tuple[str, int | None]] = []
 
     def opener(path: str, content_digest: str | None = None, *, side: int | None = None) -> Any:
@@ -86,14 +88,44 @@ def test_each_image_is_decoded_once_and_not_larger_than_it_must_be() -> None:
     paths = ("red", "blue", "gone")
     cuts = {p: [(3 * i + k, (0, 0, 4, 4)) for i in range(50)] for k, p in enumerate(paths)}
     found = np.empty((150, TILE, TILE, 3), np.uint8)
-    with ThreadPoolExecutor(2) as threads:
-        cut_tiles(cuts, opener, Crops("center", 36, 32), found, threads)
-        assert sorted(opened) == [("blue", 36), ("gone", 36), ("red", 36)]
-        opened.clear()
-        cut_tiles(cuts, opener, Crops("dense", 32, 32), np.empty_like(found), threads)
-        assert sorted(opened) == [("blue", None), ("gone", None), ("red", None)]
+    monkeypatch.setattr(forked, "cores", lambda: 1)  # so that the calls are counted here
+    cut_tiles(cuts, opener, Crops("center", 36, 32), found)
+    assert sorted(opened) == [("blue", 36), ("gone", 36), ("red", 36)]
+    opened.clear()
+    cut_tiles(cuts, opener, Crops("dense", 32, 32), np.empty_like(found))
+    assert sorted(opened) == [("blue", None), ("gone", None), ("red", None)]
     for k, colour in enumerate([(255, 0, 0), (0, 0, 255), (GREY,) * 3]):
         assert (found[k::3] == colour).all()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_tiles_and_what_is_said_of_them_do_not_depend_on_the_processes(
+    processes: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def opener(path: str, content_digest: str | None = None, *, side: int | None = None) -> Any:
+        if path.startswith("no"):
+            raise FileNotFoundError(path)
+        return Image.new("RGB", (40, 40), f"#{path}")
+
+    class Bar:
+        counts: list[int] = []  # noqa: RUF012
+
+        def update(self, count: int) -> None:
+            self.counts.append(count)
+
+    monkeypatch.setattr(forked, "cores", lambda: processes)
+    Bar.counts.clear()
+    paths = ["0000ff", "no 2", *(f"{i:06x}" for i in range(60)), "no 1"]
+    cuts = {path: [(k, (0, 0, 4, 4))] * (1 + k % 2) for k, path in enumerate(paths)}
+    found = forked.empty((len(paths), TILE, TILE, 3))
+    cut_tiles(cuts, opener, Crops("center", 36, 32), found, Bar())
+    for k, path in enumerate(paths):
+        colour = (GREY,) * 3 if path.startswith("no") else tuple(bytes.fromhex(path))
+        assert (found[k] == colour).all(), path
+    assert Bar.counts == [1 + k % 2 for k in range(len(paths))]
+    assert [record.getMessage() for record in caplog.records] == [
+        "pictures are grey where images can no longer be read (2, the first: 'no 1')"
+    ]
 
 
 def test_a_box_that_holds_the_whole_view_is_the_view(tmp_path: Path) -> None:
@@ -101,9 +133,8 @@ def test_a_box_that_holds_the_whole_view_is_the_view(tmp_path: Path) -> None:
     Image.fromarray(pixels).save(tmp_path / "a.png")
     found = np.empty((2, TILE, TILE, 3), np.uint8)
     images: Any = Decoder(Files(str(tmp_path)))
-    with ThreadPoolExecutor(2) as threads:
-        cuts = {"a.png": [(0, (-500, -300, 700, 900)), (1, (0, 0, TILE, TILE))]}
-        cut_tiles(cuts, images, Crops("center", TILE, TILE), found, threads)
+    cuts = {"a.png": [(0, (-500, -300, 700, 900)), (1, (0, 0, TILE, TILE))]}
+    cut_tiles(cuts, images, Crops("center", TILE, TILE), found)
     np.testing.assert_array_equal(found[0], pixels)
     np.testing.assert_array_equal(found[1], pixels)
 
@@ -144,6 +175,7 @@ def test_each_feature_has_a_grid_of_its_tiles_in_order_of_rank(
     table = pl.DataFrame(rows, schema=names, orient="row")
     three = 3 * 4 * TILE * TILE * 3  # features of four tiles
     monkeypatch.setattr(pictures, "available_memory", lambda: round(three / pictures._MEMORY_SHARE))
+    monkeypatch.setattr(forked, "cores", lambda: 1)  # so that what is opened is noted here
     images: Any = Colours([], [], "fff")
     pictures.draw_features(run, table, images, Crops("center", TILE, TILE))
     grey = "888"

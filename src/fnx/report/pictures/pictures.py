@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import math
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from fnx.images.crops import Crops
 from fnx.images.reference import reference_crops
 from fnx.report.pictures.paths import class_path, sprite_path
 from fnx.report.pictures.top_images import BOX, top_images
-from fnx.utils.cores import cores
+from fnx.utils import forked
 from fnx.utils.memory import available_memory
 from fnx.utils.progress import progress_bar
 
@@ -48,6 +48,14 @@ Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 #: What is cut from an image: the number of its tile, and a box in its centre view.
 Cut = tuple[int, Box]
+
+
+@dataclass(frozen=True, slots=True)
+class Sprite:
+    """A picture to be drawn: its file, and for each tile the path of an image and a box in it."""
+
+    file: Path
+    tiles: list[tuple[str, Box]]
 
 
 def tiles(sprite: Path) -> list[Pixels]:
@@ -112,23 +120,15 @@ def draw_features(run: Run, table: pl.DataFrame, images: LabelledImages, crops: 
     places = run.features.select("feature_id", "layer", "unit")
     table = table.join(places, on="feature_id", maintain_order="left")
     drawn = table.partition_by("layer", "unit", maintain_order=True, as_dict=True)
-    names = list(drawn)
-    of_feature = TILE * TILE * 3 * max((part.height for part in drawn.values()), default=1)
-    at_once = max(1, int(_MEMORY_SHARE * available_memory()) // of_feature)
-    bar = progress_bar("pictures", total=table.height, unit="tiles")
-    with bar, ThreadPoolExecutor(cores()) as threads:
-        for start in range(0, len(names), at_once):
-            some = names[start : start + at_once]
-            part = pl.concat([drawn[name] for name in some])
-            cuts: dict[str, list[Cut]] = {}
-            for number, (path, *box) in enumerate(part.select("path", *BOX).rows()):
-                cuts.setdefault(path, []).append((number, tuple(box)))
-            pixels = np.empty((part.height, TILE, TILE, 3), np.uint8)
-            cut_tiles(cuts, images.open, crops, pixels, threads, bar)
-            files = [sprite_path(run.path, *name) for name in some]
-            ends = np.cumsum([drawn[name].height for name in some])
-            for _ in threads.map(_save, files, np.split(pixels, ends[:-1])):
-                pass
+    sprites = [
+        Sprite(
+            sprite_path(run.path, *name),
+            [(path, (top, left, bottom, right)) for path, top, left, bottom, right in part.rows()],
+        )
+        for name, part in ((name, part.select("path", *BOX)) for name, part in drawn.items())
+    ]
+    with progress_bar("pictures", total=table.height, unit="tiles") as bar:
+        draw(sprites, images.open, crops, bar)
 
 
 def draw_classes(run: Run, images: LabelledImages) -> None:
@@ -136,16 +136,37 @@ def draw_classes(run: Run, images: LabelledImages) -> None:
 
     They are taken at even distances from the run's own images, each cut to its centre.
     """
-    crops = Crops("center", TILE, TILE)
     ok = memberships(images.ok()).drop_nulls("class_id").select("class_id", "path")
-    with ThreadPoolExecutor(cores()) as threads:
-        for (class_id,), rows in ok.group_by("class_id", maintain_order=True):
-            count = min(CLASS_IMAGES, rows.height)
-            chosen = [rows["path"][i * rows.height // count] for i in range(count)]
-            cuts = {path: [(slot, (0, 0, TILE, TILE))] for slot, path in enumerate(chosen)}
-            grid = np.empty((count, TILE, TILE, 3), np.uint8)
-            cut_tiles(cuts, images.open, crops, grid, threads)
-            _save(class_path(run.path, int(class_id)), grid)
+    sprites = []
+    for (class_id,), rows in ok.group_by("class_id", maintain_order=True):
+        count = min(CLASS_IMAGES, rows.height)
+        chosen = [rows["path"][i * rows.height // count] for i in range(count)]
+        whole = [(path, (0, 0, TILE, TILE)) for path in chosen]
+        sprites.append(Sprite(class_path(run.path, int(class_id)), whole))
+    draw(sprites, images.open, Crops("center", TILE, TILE))
+
+
+def draw(sprites: Sequence[Sprite], opener: Opener, crops: Crops, bar: Any = None) -> None:
+    """Write pictures, some at a time, of which each image is decoded once.
+
+    Args:
+        sprites: what they show.
+        opener: opens an image by its path.
+        crops: the views of an image.
+        bar: of progress, which counts the tiles.
+    """
+    most = TILE * TILE * 3 * max((len(sprite.tiles) for sprite in sprites), default=1)
+    at_once = max(1, int(_MEMORY_SHARE * available_memory()) // most)
+    for start in range(0, len(sprites), at_once):
+        some = sprites[start : start + at_once]
+        cuts: dict[str, list[Cut]] = {}
+        for number, (path, box) in enumerate(tile for sprite in some for tile in sprite.tiles):
+            cuts.setdefault(path, []).append((number, box))
+        ends = np.cumsum([len(sprite.tiles) for sprite in some])
+        pixels = forked.empty((int(ends[-1]), TILE, TILE, 3))
+        cut_tiles(cuts, opener, crops, pixels, bar)
+        grids = np.split(pixels, ends[:-1])
+        _save_all([sprite.file for sprite in some], grids)
 
 
 def layers_extremes(run: Run) -> set[int]:
@@ -164,7 +185,6 @@ def cut_tiles(
     opener: Opener,
     crops: Crops,
     out: Pixels,
-    threads: ThreadPoolExecutor,
     bar: Any = None,
 ) -> None:
     """Cut tiles from images, each of which is decoded once; those of an unreadable one are grey.
@@ -173,21 +193,20 @@ def cut_tiles(
         cuts: what is cut from each image, by path.
         opener: opens an image by its path.
         crops: the views of an image.
-        out: uint8 (n, TILE, TILE, 3), which the tiles are written into by their numbers.
-        threads: in which images are decoded.
+        out: uint8 (n, TILE, TILE, 3) of `forked.empty`, which the tiles are written into by their
+            numbers.
         bar: of progress, which counts the tiles.
     """
     unread: list[str] = []
     # What is not cropped has the shape of the image, which a fraction of it has but for a pixel.
     side = None if crops.whole else crops.resize
 
-    def cut(path: str) -> None:
+    def cut(path: str) -> tuple[str, bool]:
         try:
             image = opener(path, side=side)
         except Exception:
-            unread.append(path)
             out[[number for number, _ in cuts[path]]] = GREY
-            return
+            return path, False
         # One tile for all features of deep layers, whose boxes all hold the whole view.
         found: dict[Box, Pixels] = {}
         for number, box in cuts[path]:
@@ -195,10 +214,16 @@ def cut_tiles(
             if box not in found:
                 found[box] = cut_out(image, crops, box)
             out[number] = found[box]
+        return path, True
 
-    for path, _ in zip(cuts, threads.map(cut, cuts), strict=True):
+    def count(done: tuple[str, bool]) -> None:
+        path, read = done
+        if not read:
+            unread.append(path)
         if bar is not None:
             bar.update(len(cuts[path]))
+
+    forked.each(cut, list(cuts), count)
     if unread:
         text = "pictures are grey where images can no longer be read (%d, the first: %r)"
         log.warning(text, len(unread), min(unread))
@@ -244,6 +269,10 @@ def cut_out(image: Image.Image, crops: Crops, box: Box) -> Pixels:
         down = (TILE - (bottom - top) * scale) / 2 + (inside[1] - top) * scale
         tile.paste(part.resize(size, Image.Resampling.BICUBIC), (round(across), round(down)))
     return np.asarray(tile)
+
+
+def _save_all(files: Sequence[Path], grids: Sequence[Pixels]) -> None:
+    forked.each(lambda number: _save(files[number], grids[number]), range(len(files)))
 
 
 def _save(file: Path, grid: Pixels) -> None:
