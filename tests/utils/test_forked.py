@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fnx.utils import forked
+from fnx.utils import forked, memory
 
 LINUX = sys.platform == "linux"
 
 
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forked, "cores", lambda: 2)
+    monkeypatch.setattr(memory, "cores", lambda: 2)
 
 
 def test_results_come_in_order_from_processes_that_have_this_one_s_memory() -> None:
@@ -36,7 +36,8 @@ def test_processes_leave_it_to_the_main_one_to_tell_of_the_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "why", ["one item", "one core", "no shared memory", "another system", "a process of a pool"]
+    "why",
+    ["one item", "one core", "no memory", "no semaphores", "another system", "a process of a pool"],
 )
 def test_work_is_done_here_where_processes_are_of_no_use(
     why: str, monkeypatch: pytest.MonkeyPatch
@@ -45,15 +46,17 @@ def test_work_is_done_here_where_processes_are_of_no_use(
         raise PermissionError(13, "no semaphores")
 
     if why == "one core":
-        monkeypatch.setattr(forked, "cores", lambda: 1)
-    elif why == "no shared memory":
+        monkeypatch.setattr(memory, "cores", lambda: 1)
+    elif why == "no semaphores":
         monkeypatch.setattr(forked, "ProcessPoolExecutor", refuse)
     elif why == "another system":
         monkeypatch.setattr(sys, "platform", "darwin")
     elif why == "a process of a pool":  # which may have no children
         monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
     items = [1] if why == "one item" else [1, 2, 3]
-    assert forked.each(lambda _: os.getpid(), items) == [os.getpid()] * len(items)
+    needed = 1 << 60 if why == "no memory" else 0
+    found = forked.each(lambda _: os.getpid(), items, needed=needed)
+    assert found == [os.getpid()] * len(items)
 
 
 def test_what_processes_write_into_an_array_is_read_here() -> None:

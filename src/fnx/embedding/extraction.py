@@ -26,6 +26,7 @@ from fnx.embedding.manifest import Manifest
 from fnx.embedding.microbatches import IMAGES_PER_STEP, Microbatches, batching
 from fnx.errors import DataError, reason
 from fnx.images.crops import Crops
+from fnx.images.decode import BYTES_PER_PIXEL
 from fnx.images.torch_dataset import Batch, ImageDataset, collate
 from fnx.utils import launch
 from fnx.utils.cores import cores
@@ -42,7 +43,6 @@ log = logging.getLogger(__name__)
 
 # An interrupted run keeps its finished shards, so one should not hold more than a minute's work.
 SECONDS_PER_SHARD = 60.0
-_BYTES_PER_PIXEL = 10  # of the image being decoded, libjpeg's coefficients included
 _DECODING_SHARE = 0.3  # of the free memory, of which the network takes most
 
 
@@ -230,7 +230,7 @@ def _threads(trainer: lightning.Trainer) -> int:
 
 def _with_memory_for(pixels: int, workers: int, local_ranks: int) -> int:
     """Return of how many processes each may decode the largest image at the same time."""
-    each = max(1, pixels * _BYTES_PER_PIXEL * local_ranks)
+    each = max(1, pixels * BYTES_PER_PIXEL * local_ranks)
     fitting = max(1, int(_DECODING_SHARE * available_memory() / each))
     if fitting < workers:
         log.info(

@@ -47,6 +47,9 @@ FORMATS = (
     *("TGA", "XBM", "XPM"),
 )
 
+#: Of an image being decoded, at most, libjpeg's coefficients included.
+BYTES_PER_PIXEL = 10
+
 _DNG_VERSION, _SUBFILE_TYPE, _SUB_IFDS, _PREVIEW = 50706, 254, 330, 1  # of TIFF
 
 # Of many pixels, and of broken metadata, which is common in images from the web.

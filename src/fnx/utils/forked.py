@@ -15,13 +15,15 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fnx.utils.cores import cores
 from fnx.utils.ending import leave_to_main
+from fnx.utils.memory import workers
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_PARTS = 16  # that each process is sent its items in, unless they are fewer
+# Each process is sent its items in so many parts or more, of so many items at most: an interruption
+# waits for those under way.
+_PARTS, _TOGETHER = 16, 32
 
 _function: Callable[[Any], Any] | None = None  # what this process was started for
 
@@ -30,6 +32,8 @@ def each(
     function: Callable[[Item], Result],
     items: Sequence[Item],
     arrived: Callable[[Result], object] = lambda _: None,
+    *,
+    needed: int = 0,
 ) -> list[Result]:
     """Return what a function gives for each item; on Linux in a process for each core.
 
@@ -43,18 +47,19 @@ def each(
         function: of one item.
         items: what it is called with.
         arrived: called with each result, here and in their order.
+        needed: bytes that the function takes; fewer processes run where memory is short of it.
 
     >>> each(str.upper, ["a", "b"])
     ['A', 'B']
     """
-    number, results = min(cores(), len(items)), list[Result]()
+    number, results = workers(len(items), needed), list[Result]()
 
     def keep(result: Result) -> None:
         results.append(result)
         arrived(result)
 
     if number > 1 and sys.platform == "linux" and not multiprocessing.current_process().daemon:
-        together = math.ceil(len(items) / number / _PARTS)
+        together = min(_TOGETHER, math.ceil(len(items) / number / _PARTS))
         # Without /dev/shm, as in some sandboxes; or a process was killed, as for memory.
         with suppress(OSError, BrokenProcessPool), _processes(number, function) as processes:
             for result in processes.map(_call, items, chunksize=together):

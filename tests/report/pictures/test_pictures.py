@@ -74,6 +74,15 @@ def test_what_is_not_square_keeps_its_shape() -> None:
         assert seen.tolist() == list(range(TILE // 4, TILE - TILE // 4))
 
 
+class Opening:
+    """Images of any path, opened by a function."""
+
+    largest = 3_000
+
+    def __init__(self, opener: Callable[..., Image.Image]) -> None:
+        self.open = opener
+
+
 def test_each_image_is_decoded_once_and_not_larger_than_it_must_be(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -88,11 +97,12 @@ def test_each_image_is_decoded_once_and_not_larger_than_it_must_be(
     paths = ("red", "blue", "gone")
     cuts = {p: [(3 * i + k, (0, 0, 4, 4)) for i in range(50)] for k, p in enumerate(paths)}
     found = np.empty((150, TILE, TILE, 3), np.uint8)
-    monkeypatch.setattr(forked, "cores", lambda: 1)  # so that the calls are counted here
-    cut_tiles(cuts, opener, Crops("center", 36, 32), found)
+    monkeypatch.setattr(forked, "workers", lambda *_: 1)  # so that the calls are counted here
+    images: Any = Opening(opener)
+    cut_tiles(cuts, images, Crops("center", 36, 32), found)
     assert sorted(opened) == [("blue", 36), ("gone", 36), ("red", 36)]
     opened.clear()
-    cut_tiles(cuts, opener, Crops("dense", 32, 32), np.empty_like(found))
+    cut_tiles(cuts, images, Crops("dense", 32, 32), np.empty_like(found))
     assert sorted(opened) == [("blue", None), ("gone", None), ("red", None)]
     for k, colour in enumerate([(255, 0, 0), (0, 0, 255), (GREY,) * 3]):
         assert (found[k::3] == colour).all()
@@ -113,12 +123,20 @@ def test_tiles_and_what_is_said_of_them_do_not_depend_on_the_processes(
         def update(self, count: int) -> None:
             self.counts.append(count)
 
-    monkeypatch.setattr(forked, "cores", lambda: processes)
+    needed = []
+
+    def workers(tasks: int, each: int) -> int:
+        needed.append((tasks, each))
+        return processes
+
+    monkeypatch.setattr(forked, "workers", workers)
+    images: Any = Opening(opener)
     Bar.counts.clear()
     paths = ["0000ff", "no 2", *(f"{i:06x}" for i in range(60)), "no 1"]
     cuts = {path: [(k, (0, 0, 4, 4))] * (1 + k % 2) for k, path in enumerate(paths)}
     found = forked.empty((len(paths), TILE, TILE, 3))
-    cut_tiles(cuts, opener, Crops("center", 36, 32), found, Bar())
+    cut_tiles(cuts, images, Crops("center", 36, 32), found, Bar())
+    assert needed == [(len(paths), 30_000)]  # bytes for the largest
     for k, path in enumerate(paths):
         colour = (GREY,) * 3 if path.startswith("no") else tuple(bytes.fromhex(path))
         assert (found[k] == colour).all(), path
@@ -132,7 +150,7 @@ def test_a_box_that_holds_the_whole_view_is_the_view(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (TILE, TILE, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     found = np.empty((2, TILE, TILE, 3), np.uint8)
-    images: Any = Decoder(Files(str(tmp_path)))
+    images: Any = Opening(Decoder(Files(str(tmp_path))))
     cuts = {"a.png": [(0, (-500, -300, 700, 900)), (1, (0, 0, TILE, TILE))]}
     cut_tiles(cuts, images, Crops("center", TILE, TILE), found)
     np.testing.assert_array_equal(found[0], pixels)
@@ -141,6 +159,8 @@ def test_a_box_that_holds_the_whole_view_is_the_view(tmp_path: Path) -> None:
 
 class Colours:
     """Images of one colour each: `path` is its name. Those of `gone` cannot be opened."""
+
+    largest = TILE**2
 
     def __init__(self, paths: Sequence[str], class_ids: Sequence[int], *gone: str) -> None:
         self.table, self.gone = pl.DataFrame({"class_id": class_ids, "path": paths}), gone
@@ -175,7 +195,7 @@ def test_each_feature_has_a_grid_of_its_tiles_in_order_of_rank(
     table = pl.DataFrame(rows, schema=names, orient="row")
     three = 3 * 4 * TILE * TILE * 3  # features of four tiles
     monkeypatch.setattr(pictures, "available_memory", lambda: round(three / pictures._MEMORY_SHARE))
-    monkeypatch.setattr(forked, "cores", lambda: 1)  # so that what is opened is noted here
+    monkeypatch.setattr(forked, "workers", lambda *_: 1)  # so that what is opened is noted here
     images: Any = Colours([], [], "fff")
     pictures.draw_features(run, table, images, Crops("center", TILE, TILE))
     grey = "888"

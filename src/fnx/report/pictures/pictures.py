@@ -22,6 +22,7 @@ from fnx.analysis import Run
 from fnx.analysis.labelling import memberships
 from fnx.analysis.pairs import shown_pairs
 from fnx.images.crops import Crops
+from fnx.images.decode import BYTES_PER_PIXEL
 from fnx.images.reference import reference_crops
 from fnx.report.pictures.paths import class_path, sprite_path
 from fnx.report.pictures.top_images import BOX, top_images
@@ -32,7 +33,7 @@ from fnx.utils.progress import progress_bar
 if TYPE_CHECKING:
     from fnx.config.schema import Config
     from fnx.embedding import Embedding
-    from fnx.images.dataset import LabelledImages, Opener
+    from fnx.images.dataset import LabelledImages
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +129,7 @@ def draw_features(run: Run, table: pl.DataFrame, images: LabelledImages, crops: 
         for name, part in ((name, part.select("path", *BOX)) for name, part in drawn.items())
     ]
     with progress_bar("pictures", total=table.height, unit="tiles") as bar:
-        draw(sprites, images.open, crops, bar)
+        draw(sprites, images, crops, bar)
 
 
 def draw_classes(run: Run, images: LabelledImages) -> None:
@@ -143,15 +144,15 @@ def draw_classes(run: Run, images: LabelledImages) -> None:
         chosen = [rows["path"][i * rows.height // count] for i in range(count)]
         whole = [(path, (0, 0, TILE, TILE)) for path in chosen]
         sprites.append(Sprite(class_path(run.path, int(class_id)), whole))
-    draw(sprites, images.open, Crops("center", TILE, TILE))
+    draw(sprites, images, Crops("center", TILE, TILE))
 
 
-def draw(sprites: Sequence[Sprite], opener: Opener, crops: Crops, bar: Any = None) -> None:
+def draw(sprites: Sequence[Sprite], images: LabelledImages, crops: Crops, bar: Any = None) -> None:
     """Write pictures, some at a time, of which each image is decoded once.
 
     Args:
         sprites: what they show.
-        opener: opens an image by its path.
+        images: which they show.
         crops: the views of an image.
         bar: of progress, which counts the tiles.
     """
@@ -164,7 +165,7 @@ def draw(sprites: Sequence[Sprite], opener: Opener, crops: Crops, bar: Any = Non
             cuts.setdefault(path, []).append((number, box))
         ends = np.cumsum([len(sprite.tiles) for sprite in some])
         pixels = forked.empty((int(ends[-1]), TILE, TILE, 3))
-        cut_tiles(cuts, opener, crops, pixels, bar)
+        cut_tiles(cuts, images, crops, pixels, bar)
         grids = np.split(pixels, ends[:-1])
         _save_all([sprite.file for sprite in some], grids)
 
@@ -182,7 +183,7 @@ def layers_extremes(run: Run) -> set[int]:
 
 def cut_tiles(
     cuts: dict[str, list[Cut]],
-    opener: Opener,
+    images: LabelledImages,
     crops: Crops,
     out: Pixels,
     bar: Any = None,
@@ -191,7 +192,7 @@ def cut_tiles(
 
     Args:
         cuts: what is cut from each image, by path.
-        opener: opens an image by its path.
+        images: among which they are.
         crops: the views of an image.
         out: uint8 (n, TILE, TILE, 3) of `forked.empty`, which the tiles are written into by their
             numbers.
@@ -203,7 +204,7 @@ def cut_tiles(
 
     def cut(path: str) -> tuple[str, bool]:
         try:
-            image = opener(path, side=side)
+            image = images.open(path, side=side)
         except Exception:
             out[[number for number, _ in cuts[path]]] = GREY
             return path, False
@@ -223,7 +224,7 @@ def cut_tiles(
         if bar is not None:
             bar.update(len(cuts[path]))
 
-    forked.each(cut, list(cuts), count)
+    forked.each(cut, list(cuts), count, needed=images.largest * BYTES_PER_PIXEL)
     if unread:
         text = "pictures are grey where images can no longer be read (%d, the first: %r)"
         log.warning(text, len(unread), min(unread))
