@@ -87,7 +87,8 @@ def distances(spec: Synthetic) -> tuple[NDArray[np.float32], NDArray[np.float32]
         row += units
     random = np.stack([noise(rng, sizes, total) for _ in range(spec.permutations)])
     if spec.unbounded:
-        real, random = (np.float32(-2) * np.log1p(-np.abs(a)) for a in (real, random))
+        # In float64: a logarithm's last bit, which differs between processors, is rounded away.
+        real, random = (-2 * np.log1p(-np.abs(a.astype(np.float64))) for a in (real, random))
         real[0, 0] = np.inf
     return real.astype(np.float32), random.astype(np.float32)
 
