@@ -36,7 +36,20 @@ from fnx.images.decode import UnreadableImageError
 from fnx.images.intensity import Extent
 from fnx.images.paths import Files
 from fnx.images.validate import Checked, check_images, known_checks, why_unreadable
-from fnx.utils import lock, memory
+from fnx.utils import forked, lock, memory
+from fnx.utils.files import digest
+
+
+@pytest.fixture(params=["threads", "processes"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How the images are checked: as on two cores, or as on many where they are many."""
+    if request.param == "processes":
+        if not forked.possible():
+            pytest.skip("processes are copied on Linux alone")
+        monkeypatch.setattr(check, "cores", lambda: 4)
+        monkeypatch.setattr(check, "_MANY_IMAGES", 1)
+        monkeypatch.setattr(memory, "cores", lambda: 2)
+    return str(request.param)
 
 
 def opened(root: Path, **options: Any) -> LabelledImages:
@@ -57,6 +70,45 @@ def test_a_second_run_reads_no_file_again(root: Path, reads: Counter[str]) -> No
     assert second.table.equals(first.table)
     assert opened(root, limit_per_class=1).ok().height == 2
     assert reads.total() == 7
+
+
+def test_processes_find_what_threads_find_and_leave_them_the_rest(
+    root: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "cat/broken.png").write_text("x")
+    (root / "cat/gone.png").symlink_to(root / "nowhere")
+    Image.new("RGB", (90, 80)).save(root / "dog/large.png")
+    in_threads, left = check._in_threads, list[str]()
+
+    def noted(how: Any, paths: Any, keep: Any) -> None:
+        left.extend(paths)
+        in_threads(how, paths, keep)
+
+    monkeypatch.setattr(check, "_in_threads", noted)
+    monkeypatch.setattr(check, "_SMALL", 90 * 80)
+    monkeypatch.setattr(check, "_PORTION", 4)
+    table = opened(root).table
+    failed = table.filter(status="failed").select("path", "error").rows()
+    assert [path for path, _ in failed] == ["cat/broken.png", "cat/gone.png"]
+    assert failed[0][1].startswith("not an image")
+    assert "No such file" in failed[1][1]
+    files = {path: root / path for path in table.filter(status="ok")["path"]}
+    assert len(files) == 7
+    assert dict(table.filter(status="ok").select("path", "digest").rows()) == {
+        path: digest([file.read_bytes()]) for path, file in files.items()
+    }
+    assert (left == ["cat/gone.png", "dog/large.png"]) == (way == "processes")
+    assert len(set(left)) == len(left)
+
+
+@pytest.mark.parametrize(("cores", "images"), [(3, 1), (4, 7)])
+def test_processes_are_not_started_for_few_cores_or_images(
+    cores: int, images: int, root: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "cores", lambda: cores)
+    monkeypatch.setattr(check, "_MANY_IMAGES", images)
+    monkeypatch.setattr(check, "_in_processes", lambda *_: pytest.fail("started"))
+    assert opened(root).ok().height == 6
 
 
 def test_checks_are_remembered_for_a_folder_and_a_version_of_pillow(root: Path) -> None:
@@ -240,7 +292,7 @@ def test_a_cache_that_cannot_be_written_is_a_warning(
 
 
 def test_what_was_checked_before_an_interruption_is_kept(
-    root: Path, reads: Counter[str], monkeypatch: pytest.MonkeyPatch
+    root: Path, reads: Counter[str], way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fnx.images.validate._AT_ONCE", 2)
     stamp = Files.stamp
@@ -255,19 +307,23 @@ def test_what_was_checked_before_an_interruption_is_kept(
         with pytest.raises(KeyboardInterrupt):
             opened(root)
     reads.clear()
+    monkeypatch.setattr(check, "cores", lambda: 1)  # so that reads are counted here
     opened(root)
     assert set(reads) == {"dog/a.png", "dog/b.bmp", "dog/c.tif"}
 
 
 def test_a_read_that_never_ends_keeps_nobody_from_ending_the_check(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forever, stream = threading.Event(), Files.stream
+    forever, stream, here = threading.Event(), Files.stream, os.getpid()
 
     def stuck(self: Files, path: str) -> Stream:
         if path == "dog/a.png":
             forever.wait(0.3)  # Python notes no signal on the very way into a lock
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            if way == "processes":
+                os.kill(here, signal.SIGINT)
+            else:
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             forever.wait(60)
         return stream(self, path)
 

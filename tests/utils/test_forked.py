@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -80,6 +82,25 @@ def test_each_result_arrives_once_in_order_though_a_process_is_killed() -> None:
         return number
 
     assert forked.each(work, range(200), arrived.append) == arrived == list(range(200))
+
+
+@pytest.mark.skipif(not LINUX, reason="processes are copied on Linux alone")
+def test_an_interruption_waits_for_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", heard.append)
+
+    def work(number: int) -> None:
+        time.sleep(60 if number > 50 else 0)
+
+    def interrupt(_: None) -> None:
+        raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        forked.each(work, range(1000), interrupt)
+    assert time.monotonic() - began < 30
+    assert multiprocessing.active_children() == []
+    assert heard == []  # of the pool's thread
 
 
 def test_work_is_done_here_where_a_process_was_killed() -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ from fnx.images.decode import (
     turn_upright,
 )
 from fnx.images.intensity import Extent, extent_of, lower_tiles
+from fnx.utils import forked
 from fnx.utils.cores import cores
 from fnx.utils.files import atomic_path, digest, file_digest
 from fnx.utils.lock import exclusive_lock
@@ -42,6 +44,10 @@ log = logging.getLogger(__name__)
 
 _VERSION = 2  # of the check: a higher one forgets what was remembered
 _AT_ONCE = 256  # images that an interruption waits for at most
+# Decoding releases Python's lock only in part: from so many cores and images on, processes pay.
+_MANY_CORES, _MANY_IMAGES = 4, 512
+_PORTION = 1 << 14  # images for which processes are started
+_SMALL = 1 << 26  # bytes that an image may take in a process, beside the budget of this one
 _LONGEST = 1000  # long side over short: resized to 256 pixels, 200 MB; nothing to see in it either
 _SCHEMA = pl.Schema(
     {
@@ -87,28 +93,60 @@ def check_images(
     known: dict[str, Checked],
     max_pixels: int = MAX_PIXELS,
 ) -> dict[str, Checked]:
-    """Check the images of `paths` in threads, except those that `known` holds and are unchanged.
+    """Check the images of `paths`, except those that `known` holds and are unchanged.
 
     Each result is put into `known` at once, so that it is not lost if the check is interrupted.
     """
     Image.init()  # Pillow's formats, before threads would load them side by side
     check = partial(_check, listing.open, known, max_pixels)
     found: dict[str, Checked] = {}
-    bar = progress_bar("checking images", total=len(paths), unit="images", delay=1.0)
-    # Decoding releases Python's lock only in part, and network disks want several requests at once.
-    pool = ThreadPoolExecutor(2 * cores())
+    with progress_bar("checking images", total=len(paths), unit="images", delay=1.0) as bar:
+
+        def keep(path: str, checked: Checked) -> None:
+            found[path] = checked
+            if checked.stamp is not None:
+                known[path] = checked
+            bar.update()
+
+        if cores() >= _MANY_CORES and len(paths) >= _MANY_IMAGES and forked.possible():
+            paths = _in_processes(check, paths, keep)
+        _in_threads(check, paths, keep)
+    return found
+
+
+def _in_processes(
+    check: Callable[..., Checked], paths: Sequence[str], keep: Callable[[str, Checked], None]
+) -> list[str]:
+    """Check images in processes, and return those that are left to this one.
+
+    Those are what the system failed for, and what takes so much memory that it needs the budget.
+    """
+    left = []
+
+    def arrived(result: tuple[str, Checked]) -> None:
+        path, checked = result
+        if checked.error is not None and checked.stamp is None:
+            left.append(path)
+        else:
+            keep(path, checked)
+
+    for first in range(0, len(paths), _PORTION):
+        some = paths[first : first + _PORTION]
+        forked.each(lambda path: (path, check(path, most=_SMALL)), some, arrived)
+    return left
+
+
+def _in_threads(
+    check: Callable[[str], Checked], paths: Sequence[str], keep: Callable[[str, Checked], None]
+) -> None:
+    pool = ThreadPoolExecutor(2 * cores())  # network disks want several requests at once
     with ExitStack() as stack:
         # An interruption does not wait for a read that never ends.
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-        stack.enter_context(bar)
         for first in range(0, len(paths), _AT_ONCE):
             some = paths[first : first + _AT_ONCE]
             for path, checked in zip(some, pool.map(check, some), strict=True):
-                found[path] = checked
-                if checked.stamp is not None:
-                    known[path] = checked
-                bar.update()
-    return found
+                keep(path, checked)
 
 
 def why_unreadable(error: BaseException) -> str:
@@ -193,7 +231,9 @@ def _remember(known: dict[str, Checked], file: Path) -> None:
         log.warning("the next run will check the images again: %s", reason(error))
 
 
-def _check(source: Source, known: dict[str, Checked], max_pixels: int, path: str) -> Checked:
+def _check(
+    source: Source, known: dict[str, Checked], max_pixels: int, path: str, *, most: float = math.inf
+) -> Checked:
     stamp = None
     try:
         stamp = source.stamp(path)
@@ -201,20 +241,23 @@ def _check(source: Source, known: dict[str, Checked], max_pixels: int, path: str
         if before is not None and before.stamp == stamp:
             return before
         # A file that is replaced meanwhile has another stamp the next time.
-        return replace(_read(source, path, max_pixels), stamp=stamp)
+        return replace(_read(source, path, max_pixels, most), stamp=stamp)
     except Exception as error:
         # Failures of the system (permission, disk, memory) may be gone the next time.
         of_the_content = not isinstance(error, MemoryError) and not getattr(error, "errno", None)
         return Checked(error=why_unreadable(error), stamp=stamp if of_the_content else None)
 
 
-def _read(source: Source, path: str, max_pixels: int) -> Checked:
+def _read(source: Source, path: str, max_pixels: int, most: float) -> Checked:
     with source.stream(path) as stream:
         if not stream.read(1):
             raise UnreadableImageError("the file is empty")
         # The image is decoded first: a file that is none is refused without reading all of it.
         image = open_image(stream, max_pixels)
-        with image, budget().take(bytes_needed(image)):
+        needed = bytes_needed(image)
+        if needed > most:
+            raise MemoryError
+        with image, budget().take(needed):
             checked = _decode(image, stream, max_pixels)
         stream.seek(0)
         if image.format == "PNG":  # whose checksums Pillow's decoder does not look at

@@ -6,10 +6,10 @@ import math
 import mmap
 import multiprocessing
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,8 +21,7 @@ from fnx.utils.memory import workers
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Each process is sent its items in so many parts or more, of so many items at most: an interruption
-# waits for those under way.
+# Each process is sent its items in so many parts or more, of so many items at most.
 _PARTS, _TOGETHER = 16, 32
 
 _function: Callable[[Any], Any] | None = None  # what this process was started for
@@ -58,15 +57,22 @@ def each(
         results.append(result)
         arrived(result)
 
-    if number > 1 and sys.platform == "linux" and not multiprocessing.current_process().daemon:
+    if number > 1 and possible():
         together = min(_TOGETHER, math.ceil(len(items) / number / _PARTS))
         # Without /dev/shm, as in some sandboxes; or a process was killed, as for memory.
         with suppress(OSError, BrokenProcessPool), _processes(number, function) as processes:
-            for result in processes.map(_call, items, chunksize=together):
-                keep(result)
+            parts = [items[at : at + together] for at in range(0, len(items), together)]
+            for done in [processes.submit(_call_each, part) for part in parts]:
+                for result in done.result():
+                    keep(result)
     for item in items[len(results) :]:
         keep(function(item))
     return results
+
+
+def possible() -> bool:
+    """Return whether the system, and this process, can have such processes."""
+    return sys.platform == "linux" and not multiprocessing.current_process().daemon
 
 
 def empty(shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -75,9 +81,18 @@ def empty(shape: tuple[int, ...]) -> NDArray[np.uint8]:
     return np.frombuffer(mmap.mmap(-1, max(1, size)), np.uint8, size).reshape(shape)
 
 
-def _processes(number: int, function: Callable[[Any], Any]) -> ProcessPoolExecutor:
+@contextmanager
+def _processes(number: int, function: Callable[[Any], Any]) -> Iterator[ProcessPoolExecutor]:
     fork = multiprocessing.get_context("fork")
-    return ProcessPoolExecutor(number, fork, initializer=_begin, initargs=(function,))
+    with ProcessPoolExecutor(number, fork, initializer=_begin, initargs=(function,)) as processes:
+        try:
+            yield processes
+        except BaseException:
+            # An interruption does not wait for what may never end. (Python 3.11 tells of futures
+            # that are cancelled before the processes end.)
+            for process in list((processes._processes or {}).values()):
+                process.kill()
+            raise
 
 
 def _begin(function: Callable[[Any], Any]) -> None:
@@ -86,6 +101,6 @@ def _begin(function: Callable[[Any], Any]) -> None:
     leave_to_main()
 
 
-def _call(item: Any) -> Any:
+def _call_each(items: Sequence[Any]) -> list[Any]:
     assert _function is not None
-    return _function(item)
+    return [_function(item) for item in items]
