@@ -12,6 +12,8 @@ import pytest
 from numba import types
 from numba.core.caching import IndexDataCacheFile
 
+from fnx.statistics.kernels import compilation
+
 SOURCE = """
 from numba import types
 from fnx.statistics.kernels.compilation import cached_njit
@@ -60,6 +62,23 @@ def test_machine_code_is_kept(load: Callable[[], Any]) -> None:
     with pytest.raises(TypeError, match="No matching definition"):
         module.thrice(1j)
     assert hits(load()) == (2, 2)
+
+
+def test_machine_code_counts_while_no_file_of_the_kernels_changes(
+    load: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "kernels"
+    folder.mkdir()
+    (folder / "called.py").write_text("factor = 2")
+    monkeypatch.setattr(compilation, "__file__", str(folder / "compilation.py"))
+    found = []
+    for change in ("", "", "factor = 3", ""):
+        compilation._sources.cache_clear()
+        if change:
+            (folder / "called.py").write_text(change)
+        found.append(hits(load()))
+    compilation._sources.cache_clear()
+    assert found == [(0, 0), (2, 2), (0, 0), (2, 2)]
 
 
 @pytest.mark.parametrize("damage", ["cut off", "empty", "zeros"])

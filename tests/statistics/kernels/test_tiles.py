@@ -26,7 +26,10 @@ COLUMNS = {
 }
 
 
-@pytest.mark.parametrize("n", [None, sorting.SHORT, sorting.SHORT + 1])
+MANY = 3 * sorting.FITS_CACHE
+
+
+@pytest.mark.parametrize("n", [None, sorting.SHORT, sorting.SHORT + 1, MANY])
 @pytest.mark.parametrize("kind", COLUMNS)
 def test_float32_sort_is_numpys(kind: str, n: int | None) -> None:
     column = COLUMNS[kind].astype(np.float32)
@@ -46,6 +49,25 @@ def test_float32_sort_is_numpys(kind: str, n: int | None) -> None:
     assert (np.diff(ordered) >= 0).all()
     rising = np.diff(rows[front:].astype(np.int64)) > 0
     assert rising[np.diff(later) == 0].all()  # values that tie keep their order
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        rng.integers(0, 1 << 32, MANY),
+        rng.integers(0, 1 << 18, MANY),  # less than three digits after the first
+        rng.integers(0, 200, MANY),  # none
+        np.r_[(1 << 32) - 1, rng.integers(0, 1 << 16, MANY)],  # one bucket of nearly all
+        # Buckets of one element and of two to `FEW` and more, in falling order.
+        np.r_[(np.arange(3_000)[::-1] << 20), np.arange(40)[::-1] << 26, rng.integers(0, 9, MANY)],
+        np.zeros(MANY, np.int64),
+    ],
+)
+def test_many_elements_are_sorted_by_key_and_row(keys: Any) -> None:
+    items = keys.astype(np.uint64) << np.uint64(32) | np.arange(keys.size, dtype=np.uint64)
+    expected = np.sort(items)
+    sorting.sort_many(items, np.empty_like(items), int(keys.max()))
+    np.testing.assert_array_equal(items, expected)
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.errors import NumbaWarning
+
+from fnx.utils.files import digest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,7 +36,7 @@ def cached_njit(signatures: Sequence[Any] = (), **options: Any) -> Callable[[F],
     def compile_function(function: F) -> F:
         dispatcher: Any = numba.njit(**options)(function)
         with suppress(RuntimeError, OSError):  # no folder that can be written
-            dispatcher._cache = _Cache(function)  # type: ignore[no-untyped-call]
+            dispatcher._cache = _Cache(function)
         for signature in signatures:
             dispatcher.compile(signature)
         if signatures:
@@ -42,8 +46,25 @@ def cached_njit(signatures: Sequence[Any] = (), **options: Any) -> Callable[[F],
     return compile_function
 
 
+@cache
+def _sources() -> str:
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return digest(file.read_bytes() for file in files)
+
+
 class _Cache(FunctionCache):
-    """Numba's cache of a function; files that are cut off and full disks fail nothing."""
+    """Numba's cache of a function; files that are cut off and full disks fail nothing.
+
+    What is kept has in it the functions that were called, so it counts while none of the kernels'
+    files changes; Numba looks at the function's own file alone.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)  # type: ignore[no-untyped-call]
+        own = self._impl.locator.get_source_stamp()
+        self._cache_file = IndexDataCacheFile(
+            self._cache_path, self._impl.filename_base, (own, _sources())
+        )  # type: ignore[no-untyped-call]
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         with suppress(Exception):  # whatever pickle makes of half a file

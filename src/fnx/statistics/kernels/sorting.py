@@ -15,9 +15,10 @@ from fnx.statistics.kernels.compilation import cached_njit
 RADIX_BITS = 8
 BUCKETS = 1 << RADIX_BITS
 SORTED_BITS = 3 * RADIX_BITS  # of a float32, before the last exchanges
-# Above it a radix sort's scattered writes miss the cache, and NumPy's vectorised sort is faster:
-# measured, 11 against 12 ns an element at 100,000, 10 against 35 at 1,000,000.
+# Above it the writes of every pass can miss the cache: one pass puts the elements into buckets, in
+# which the others stay.
 FITS_CACHE = 1 << 17
+FEW = 32  # elements that are exchanged: a pass has its counters to clear
 SHORT = 1 << 16  # a row number of so many fits 16 bits
 
 # It warns that NumPy is called under the interpreter's lock; NumPy's sort gives the lock back.
@@ -173,8 +174,8 @@ def sort_short(
     for i in range(count):
         low[np.uint64(now[i] >> np.uint32(16) & mask)] += 1
         high[np.uint64(now[i] >> np.uint32(24))] += 1
-    distribute(now, items[1], count, np.uint64(16), low)
-    distribute(items[1], now, count, np.uint64(24), high)
+    distribute(now[:count], items[1], np.uint64(16), low)
+    distribute(items[1, :count], now, np.uint64(24), high)
     bits, sign, every = integer_view(column), np.int32(31), sign_mask(integer_view(column))
     first = ordered_bits(np.array([smallest]))[0]
     later = rows[front:]
@@ -226,52 +227,75 @@ def sort_pairs(pairs: Array, count: int, span: int) -> int:
     Key (upper half, at most `span`) and row number (lower half, ascending) travel as one integer:
     one store an element and pass instead of two. Three passes put the upper 24 bits of the keys in
     order, which leaves little to exchange; where it is much after all, a fourth pass goes before
-    them. Many elements are NumPy's to sort.
+    them. Of many elements the upper 8 bits go first.
     """
     if count > FITS_CACHE:
-        with objmode():
-            pairs[0, :count].sort()
+        sort_many(pairs[0, :count], pairs[1, :count], span)
         return 0
     low = 0
     while span >> low >= 1 << SORTED_BITS:
         low += 1
-    first: Any = np.int64(0)  # for the constant 0 the passes would be compiled once more
-    now = three_passes(pairs, first, count, 32 + low)
+    now = three_passes(pairs[0, :count], pairs[1, :count], 32 + low)
     if low and not insertion_sort(pairs[now, :count], 4 * count):
         counts = np.zeros(BUCKETS, np.uint32)
-        source = pairs[now]
+        source, target = pairs[now, :count], pairs[1 - now, :count]
         for i in range(count):
             counts[(source[i] >> np.uint64(32)) & np.uint64(BUCKETS - 1)] += 1
-        distribute(source, pairs[1 - now], count, np.uint64(32), counts)
-        now = three_passes(pairs, 1 - now, count, 32 + low)
+        distribute(source, target, np.uint64(32), counts)
+        now = (1 - now + three_passes(target, source, 32 + low)) % 2
     return now
 
 
 @cached_njit(nogil=True)
-def three_passes(pairs: Array, now: int, count: int, first_bit: int) -> int:
-    """Sort `pairs[now, :count]` by three digits, stably; return where they are then."""
+def sort_many(items: Array, scratch: Array, span: int) -> None:
+    """Sort elements as `sort_pairs` does: the upper digit first, then each bucket by the others."""
+    low = 0
+    while span >> low >= BUCKETS:
+        low += 1
+    shift, mask = np.uint64(32 + low), np.uint64(BUCKETS - 1)
+    ends = np.zeros(BUCKETS, np.uint32)
+    for i in range(items.size):
+        ends[(items[i] >> shift) & mask] += 1
+    distribute(items, scratch, shift, ends)
+    begin = np.int64(0)
+    for b in range(BUCKETS):
+        end = np.int64(ends[b])
+        bucket, target = scratch[begin:end], items[begin:end]
+        begin = end
+        if bucket.size <= FEW:
+            insertion_sort(bucket, bucket.size * bucket.size)
+        elif three_passes(bucket, target, 32):
+            continue
+        for i in range(bucket.size):
+            target[i] = bucket[i]
+
+
+@cached_njit(nogil=True)
+def three_passes(items: Array, scratch: Array, first_bit: int) -> int:
+    """Sort `items` by three digits, stably; return whether they are in `scratch` then."""
     places = np.zeros((3, BUCKETS), np.uint32)
-    counts, source = places.reshape(-1), pairs[now]
+    counts = places.reshape(-1)
     mask, step, first = np.uint64(BUCKETS - 1), np.uint64(RADIX_BITS), np.uint64(first_bit)
-    for i in range(count):
-        digits = source[i] >> first
+    for i in range(items.size):
+        digits = items[i] >> first
         counts[digits & mask] += 1
         counts[((digits >> step) & mask) + np.uint64(BUCKETS)] += 1
         counts[((digits >> (step + step)) & mask) + np.uint64(2 * BUCKETS)] += 1
+    now = 0
     for p in range(3):
         shift = first + np.uint64(p) * step
-        if count and places[p, (pairs[now, 0] >> shift) & mask] < count:  # else all agree
-            distribute(pairs[now], pairs[1 - now], count, shift, places[p])
-            now = 1 - now
+        if items.size and places[p, (items[0] >> shift) & mask] < items.size:  # else all agree
+            distribute(items, scratch, shift, places[p])
+            items, scratch, now = scratch, items, 1 - now
     return now
 
 
 @cached_njit(nogil=True)
-def distribute(source: Array, target: Array, count: int, shift: Any, counts: Array) -> None:
-    """Put the elements into the buckets of their digit, of which `counts` are the sizes."""
+def distribute(source: Array, target: Array, shift: Any, counts: Array) -> None:
+    """Put the elements into the buckets of their digit; `counts` are the sizes, then the ends."""
     begin_buckets(counts)
     mask = np.uint64(BUCKETS - 1)
-    for i in range(count):
+    for i in range(source.size):
         pair = source[i]
         digit = (pair >> shift) & mask
         to = counts[digit]
