@@ -171,7 +171,7 @@ def test_the_closing_summary_is_aligned_plain_text(runs: Runs) -> None:
     at = lines.index("next")
     assert lines[at - 3 : at - 1] == [
         "  seconds   images 0.4, embedding 61.2 (reused), distances 3.2, thresholds 0.2,",
-        "            analysis 0.3, all 65.3",
+        "            analysis 0.3, all 65.4",
     ]
     assert lines[at - 1] == f"  page      {run.path / 'report.html'}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 import textwrap
@@ -92,7 +93,7 @@ def closing_facts(run: Run) -> list[tuple[str, str]]:
         f"{stage} {value:,.1f}{origin(run.record) if stage == 'embedding' else ''}"
         for stage, value in seconds.items()
     ]
-    facts.append(("seconds", ", ".join([*stages, f"all {sum(seconds.values()):,.1f}"])))
+    facts.append(("seconds", ", ".join([*stages, f"all {math.fsum(seconds.values()):,.1f}"])))
     page = run.path / "report.html"
     return [
         *facts,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
 from itertools import islice
 from typing import Any
 
@@ -127,7 +128,7 @@ def metrics(run: Run) -> dict[str, float | int | str | bool]:
     row |= _advice_metrics(run.advice)
     seconds = run.record.seconds
     row |= {f"seconds/{stage}": value for stage, value in seconds.items()}
-    row["seconds/all"] = sum(seconds.values())
+    row["seconds/all"] = math.fsum(seconds.values())
     extraction = run.record.extraction
     if extraction and extraction.images and extraction.seconds:
         row["images_per_second"] = extraction.images / extraction.seconds
