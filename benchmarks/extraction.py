@@ -229,13 +229,15 @@ def taps(
     pixels = [
         torch.randint(0, 256, shapes, dtype=torch.uint8).to(device) for _ in range(cut.images)
     ]
-    compiled = Microbatches(backbone, crops, cut, compile_with=compile_with)
+    compiled = (
+        Microbatches(backbone, crops, cut, compile_with=compile_with) if compile_with else None
+    )
     first: list[float] = []
 
     def run(images: int) -> dict[str, float]:
         batches = max(1, images // cut.images)
-        fresh = compiled if compile_with else Microbatches(backbone, crops, cut)
-        with fresh as embed_batch, torch.inference_mode():
+        used = compiled or Microbatches(backbone, crops, cut)
+        with used as embed_batch, torch.inference_mode():
             start = time.perf_counter()
             embed_batch(pixels[:1])
             wait_for(device)
@@ -251,7 +253,7 @@ def taps(
             seconds, busy = time.perf_counter() - start, processor() - busy
             done = batches * cut.images
             found = {"": seconds / done, "processor": busy / done}
-            return {**found, "first batch": first[0]} if compile_with else found
+            return {**found, "first batch": first[0]} if compiled else found
 
     return run
 

@@ -133,21 +133,26 @@ def test_a_process_that_decodes_for_another_and_is_killed_is_told_of(
         raise ranks._error_of_rank(error)
 
 
+FULL = "^the GPU's memory is full: .*trainer.batch_size"
+
+
 @pytest.mark.parametrize(
-    ("raised", "kind", "said"),
+    ("raised", "text", "kind", "said"),
     [
-        ("OutOfMemoryError", DataError, "^the GPU's memory is full: .*trainer.batch_size"),
-        ("AcceleratorError", RuntimeError, "^CUDA"),
+        ("OutOfMemoryError", "CUDA error: …", DataError, FULL),
+        ("AcceleratorError", "CUDA error: out of memory", DataError, FULL),
+        ("AcceleratorError", "MPS backend out of memory (MPS allocated: …", DataError, FULL),
+        ("AcceleratorError", "CUDA error: …", RuntimeError, "^CUDA"),
     ],
 )
 def test_a_gpu_that_is_full_is_told_of_and_its_other_errors_are_left(
-    raised: str, kind: type[Exception], said: str
+    raised: str, text: str, kind: type[Exception], said: str
 ) -> None:
     import torch
 
     class Failing(ranks.lightning.Trainer):
         def predict(self, *_: object, **__: object) -> None:
-            error = getattr(torch, raised)("CUDA error: …")
+            error = getattr(torch, raised)(text)
             raise error
 
     trainer = Failing(accelerator="cpu", logger=False, enable_checkpointing=False)

@@ -184,7 +184,8 @@ def _error_of_rank(error: ProcessException) -> Exception:
 
 def _full_device(text: str) -> DataError | None:
     """Return the error of a GPU whose memory is full, by what torch says; None of another."""
-    if "OutOfMemoryError" not in text:
+    # torch has an error of its own for CUDA alone; others are told by the words.
+    if not re.search(r"(?m)^[\w.]*(OutOfMemoryError\b|Error: .*out of memory)", text):
         return None
     return DataError(
         "the GPU's memory is full: choose a smaller trainer.batch_size, or leave it out, and see "
