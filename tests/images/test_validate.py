@@ -101,6 +101,28 @@ def test_processes_find_what_threads_find_and_leave_them_the_rest(
     assert len(set(left)) == len(left)
 
 
+def test_processes_are_not_started_for_what_is_known(
+    root: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = opened(root).table
+    shutil.copy(root / "cat/1.png", root / "cat/3.png")
+    given, in_processes = list[str](), check._in_processes
+
+    def noted(how: Any, paths: Any, keep: Any) -> list[str]:
+        given.extend(paths)
+        return in_processes(how, paths, keep)
+
+    monkeypatch.setattr(check, "_in_processes", noted)
+    table = opened(root).table
+    assert (
+        table.filter(pl.col("path") != "cat/3.png").drop("image_id").equals(first.drop("image_id"))
+    )
+    assert table.filter(path="cat/3.png", status="ok").height == 1
+    assert given == (["cat/3.png"] if way == "processes" else [])
+    assert opened(root).table.equals(table)
+    assert len(given) <= 1
+
+
 @pytest.mark.parametrize(("cores", "images"), [(3, 1), (4, 7)])
 def test_processes_are_not_started_for_few_cores_or_images(
     cores: int, images: int, root: Path, way: str, monkeypatch: pytest.MonkeyPatch

@@ -108,8 +108,11 @@ def check_images(
                 known[path] = checked
             bar.update()
 
-        if cores() >= _MANY_CORES and len(paths) >= _MANY_IMAGES and forked.possible():
-            paths = _in_processes(check, paths, keep)
+        if cores() >= _MANY_CORES and forked.possible():
+            new = [path for path in paths if path not in known]  # others take no decoding
+            if len(new) >= _MANY_IMAGES:
+                seen = [path for path in paths if path in known]
+                paths = seen + _in_processes(check, new, keep)
         _in_threads(check, paths, keep)
     return found
 
