@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
@@ -29,7 +30,7 @@ def closing_numbers(counted: Recount) -> list[str]:
             written(counted.side(sign)["kept"]), written(counted.side(sign)["kept_random"]),
         )),
         *beyond_noise(counted),
-        *(written(one, 1) for one in seconds), written(sum(seconds), 1),
+        *(written(one, 1) for one in seconds), written(math.fsum(seconds), 1),
     ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +25,7 @@ def metrics(counted: Recount) -> dict[str, Any]:
     found: dict[str, Any] = {k: v for k, v in counted.table3().items() if v is not None}
     found |= {
         "failed": 2, "constant": len(CONSTANT), "noise_share": counted.answer["noise_share"],
-        "signal": counted.answer["signal"], "seconds/all": sum(record["seconds"].values()),
+        "signal": counted.answer["signal"], "seconds/all": math.fsum(record["seconds"].values()),
     }  # fmt: skip
     for sign, name in zip(counted.signs, ("plus", "minus"), strict=False):
         for layer in counted.layers:
