@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fnx.utils.ending import answer, answered, leave_to_main
+from fnx.utils.ending import answer, answered, ended_when_told, leave_to_main
 
 SIGNALS = [
     (signal.SIGINT, "interrupted"),
@@ -115,6 +115,17 @@ def test_what_ends_in_time_is_left_alone() -> None:
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=20)
     assert (process.returncode, said) == (-signal.SIGINT, ""), "as Python ends by KeyboardInterrupt"
+
+
+def test_nothing_is_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", left.append)  # of warnings while they are errors
+    before = set(threading.enumerate())
+    with ended_when_told(lambda _: None):
+        (watching,) = set(threading.enumerate()) - before
+    watching.join(10)
+    assert not watching.is_alive()
+    assert [str(one.exc_value) for one in left] == []
 
 
 @pytest.mark.parametrize(("number", "word"), SIGNALS)

@@ -78,11 +78,12 @@ def ended_when_told(farewell: Callable[[int], None], grace: float = GRACE) -> It
     told = threading.Event()
 
     def watch() -> None:
-        while number := reader.recv(1):
-            if number[0] in ENDINGS:
-                told.set()
-                time.sleep(grace)
-                _end(number[0], farewell)
+        with reader:
+            while number := reader.recv(1):
+                if number[0] in ENDINGS:
+                    told.set()
+                    time.sleep(grace)
+                    _end(number[0], farewell)
 
     before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     if hasattr(os, "register_at_fork"):  # a child process would write its own signals there
