@@ -76,8 +76,11 @@ def main() -> None:
 
 def command(name: str, words: Sequence[str] | None = None) -> None:
     """Run ``python -m fnx NAME WORDS…``; by default with the words of the command line."""
-    with exit_codes(f"fnx {name}"):
-        import_module(f"fnx.commands.{name}").main(sys.argv[1:] if words is None else words)
+    program = f"fnx {name}"
+    with exit_codes(program):
+        module = import_module(f"fnx.commands.{name}")
+        with answered(partial(_stop, program=program)):
+            module.main(sys.argv[1:] if words is None else words)
 
 
 @contextmanager
@@ -246,11 +249,11 @@ def _run_job(config: DictConfig) -> None:
         app.run(typed, run_dir, sweep=sweep)
 
 
-def _stop(number: int, frame: FrameType | None = None) -> None:
-    """Answer a signal as Ctrl-C, which ends an extraction in order; a second one at once."""
+def _stop(number: int, frame: FrameType | None = None, *, program: str = "fnx") -> None:
+    """Answer a signal as Ctrl-C, which ends the work in order; a second one at once."""
     global _told_to_end
     if _told_to_end is not None:
-        end_at_once(number)
+        end_at_once(number, program=program)
     _told_to_end = number
     raise KeyboardInterrupt
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import anndata
 import numpy as np
 import polars as pl
+import pyarrow.parquet as parquet
 import pytest
 from scipy import sparse
 from tests.analysis.runs import CLASSES, SIZES, run
@@ -250,3 +254,60 @@ def test_the_command(
     with pytest.raises(SystemExit, match="2"):
         main([*words, "some"])
     assert "'some' is not kept, all, or a number of features" in capsys.readouterr().err
+
+
+# What is written never ends.
+ENDLESS = """
+import sys, time
+from pathlib import Path
+from tests.embedding.test_export import LABELS, NAMES, VALUES, Run, Table, fnx, run
+from fnx.cli import command
+
+folder = Path(sys.argv[1])
+embedding = fnx.Embedding.from_array(VALUES, LABELS, feature_names=NAMES)
+made = run(folder / "run", embedding=embedding)
+Run.open = classmethod(lambda cls, path: made)
+block = Table.frames
+
+def frames(table):
+    while True:
+        yield from block(table)
+        print("written", flush=True)
+        time.sleep(0.05)
+
+Table.frames = frames
+command("export", ["RUN", "--to", str(folder / sys.argv[2])])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_nothing_is_left_of_what_was_interrupted(
+    tmp_path: Path, name: str, number: signal.Signals
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENDLESS, str(tmp_path), name],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for _ in range(3):
+        assert process.stdout.readline() == "written\n"
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    word = "interrupted" if number == signal.SIGINT else "terminated"
+    assert (process.returncode, said) == (128 + number, f"fnx export: {word}\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_parquet_file_holds_rows_in_groups(
+    made: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a group is in memory whole."""
+    monkeypatch.setattr(table_files, "_VALUES_IN_GROUP", 4 * 10)  # 4 rows of all columns
+    monkeypatch.setattr(tables, "_VALUES_AT_ONCE", 3 * 5)
+    file = parquet.ParquetFile(fnx.export(made, tmp_path / "t.parquet", features="all"))
+    groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+    assert [group.num_rows for group in groups] == [4, 4, 1]
+    np.testing.assert_array_equal(pl.read_parquet(tmp_path / "t.parquet")[:, 5:], VALUES)

@@ -50,8 +50,7 @@ def export(
 
     There is a row for each image that was used: the columns of ``images.parquet``, then a column
     for each feature, called layer/unit, or by its name. Of concepts there is a column of true and
-    false for each. A file is written block by block, whole or not at all; of Parquet, Polars holds
-    up to twice the table in memory.
+    false for each. A file is written block by block, whole or not at all.
 
     Args:
         run: a run, or its folder.
