@@ -59,6 +59,8 @@ def fnx(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProce
             ["shwo"],
             "fnx: unknown command 'shwo' (did you mean 'show'?); allowed: advise, cache",
         ),
+        (["hydra.run.dir="], "fnx: hydra.run.dir is empty: give it as hydra.run.dir=FOLDER\n"),
+        (["-m", "--cfg", "job"], "fnx: Only one of --run, --multirun, --cfg, --info and --shell"),
         (["show", "nowhere"], "fnx show: "),
         (["datasets", "paths.date=x"], "fnx datasets: unknown key of paths 'date' (did you mean"),
     ],

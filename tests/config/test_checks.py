@@ -56,6 +56,8 @@ def altered(config: Config, words: str) -> Config:
     ("words", "line"),
     [
         ("trainer.batch_size=abc", "trainer.batch_size=abc: must be auto or an integer from 1"),
+        ("dataset.root='' dataset.layout=folder", "dataset.root is empty: give a file or folder"),
+        ("paths.cache=''", "paths.cache is empty: give a file or folder"),
         ("trainer.batch_size=0", "trainer.batch_size=0: must be at least 1"),
         ("trainer.num_workers=-1", "trainer.num_workers=-1: must be at least 0"),
         (

@@ -103,6 +103,9 @@ def test_a_folder_that_hydra_could_not_make_is_refused(key: str) -> None:
         ConfigError, match=rf"^{key}=a/\$\{{b\}}: choose a folder without '\$\{{' in"
     ):
         prepared([f"{key}=a/${{b}}"], sweep=False)
+    for value in ("", " ", "''", '""'):  # it would be the working directory, or the root
+        with pytest.raises(ConfigError, match=f"^{key} is empty: give it as {key}=FOLDER$"):
+            prepared([f"{key}={value}"], sweep=True)
 
 
 def test_a_comma_of_a_sweep_that_may_be_a_texts_is_refused_with_both_ways_to_write_it(

@@ -136,7 +136,9 @@ def _check_names(key: str, value: str, names: list[Any]) -> None:
 
 
 def _check_folder(key: str, value: str) -> None:
-    """Refuse a folder that Hydra would make, and then take the end of its name for a reference."""
+    """Refuse a folder that Hydra would make elsewhere, or of which it would resolve a part."""
+    if not value.strip(" \"'"):
+        raise ConfigError(f"{key} is empty: give it as {key}=FOLDER")
     if _NO_REFERENCE.search(value):
         raise ConfigError(f"{key}={value}: choose a folder without '${{' in its name")
 
