@@ -488,7 +488,9 @@ def test_a_rank_that_is_not_the_first_leaves_no_folder(
 def trap(tmp_path: Path) -> Path:
     """A file that is there once the plugin of the working directory was executed."""
     (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins/evil.py").write_text("open('executed', 'a').write('x')\n")
+    (tmp_path / "plugins/evil.py").write_text(
+        "with open('executed', 'a') as file: file.write('x')\n"
+    )
     (tmp_path / "plugins/other.py").touch()
     return tmp_path / "executed"
 
