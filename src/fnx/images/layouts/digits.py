@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fnx.config.schema import DatasetConfig
 from fnx.images.dataset import Listing, Stream
+from fnx.utils.collector import uncollected
 
 
 def read(config: DatasetConfig) -> Listing:
@@ -44,7 +45,8 @@ class Digits:
 @cache
 def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return pixels, uint8 (1797, 8, 8), and labels; grey values 0…16 become 0…255."""
-    from sklearn.datasets import load_digits
+    with uncollected():
+        from sklearn.datasets import load_digits
 
     digits = load_digits()
     return np.rint(digits.images * (255 / 16)).astype(np.uint8), digits.target
