@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +11,13 @@ _settled = False
 
 
 def settle() -> None:
-    """Say that this process runs fnx only: what `uncollected` leaves is never looked at again.
+    """Say that this process is fnx's own: what `uncollected` leaves is kept until it ends.
 
     In anybody else's process that would keep some of his objects for ever.
     """
     global _settled
     _settled = True
+    atexit.register(gc.unfreeze)  # for compiled modules count what is left when the process ends
 
 
 @contextmanager
