@@ -352,13 +352,14 @@ def test_any_name_that_the_file_system_takes(tmp_path: Path, name: bytes) -> Non
     make(tmp_path, "a/1.png", "b/2.png")
     file = os.path.join(os.fsencode(tmp_path), b"a", name)  # noqa: PTH118
     try:
-        Image.new("L", (3, 2)).save(open(file, "wb"), "PNG")  # noqa: PTH123, SIM115
+        with open(file, "wb") as opened:  # noqa: PTH123
+            Image.new("L", (3, 2)).save(opened, "PNG")
     except OSError as error:
         pytest.skip(f"this file system takes no such name: {error}")
     found = listing(tmp_path)
     (path,) = set(found.paths) - {"a/1.png", "b/2.png"}
     path.encode()
-    with Image.open(found.open.stream(path)) as image:
+    with found.open.stream(path) as stream, Image.open(stream) as image:
         assert image.size == (3, 2)
 
 
