@@ -496,7 +496,8 @@ def damaged(change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
         with np.load(file) as stored:
             held = dict(stored)
         change(held)
-        np.savez(file.open("wb"), **held)
+        with file.open("wb") as opened:
+            np.savez(opened, **held)
 
     return write
 
