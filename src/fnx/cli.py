@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING
 
 from fnx.errors import ConfigError, DataError, FnxError, unknown
 from fnx.utils import launch
-from fnx.utils.collector import uncollected
 from fnx.utils.ending import ENDINGS, answered, end_at_once, ended_when_told
 from fnx.utils.lock import sole_use
 from fnx.utils.redact import clean_logs, redact_files, redacted
@@ -242,8 +241,7 @@ def _run_job(config: DictConfig) -> None:
     typed = compose.typed(config)
     # The id of a sweep is the group of its runs in a tracker.
     sweep = "/".join(Path(hydra_config.sweep.dir).parts[-2:]) if swept else None
-    with uncollected():
-        from fnx import app  # Polars and all that: only now, when there is work
+    from fnx import app  # Polars and all that: only now, when there is work
 
     # A launcher's process has handlers of its own.
     in_order = nullcontext() if _refused is None else answered(_stop)

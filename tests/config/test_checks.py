@@ -235,6 +235,7 @@ def test_a_mistake_is_refused(words: str, line: str, config: Config) -> None:
         "model.weights.source=path model.weights.path=weights.pth model.weights.sha256=abc",
         "engine.name=dask logger.name=tensorboard",
         "dataset.layout=folder dataset.root=x",
+        "dataset.layout=folder dataset.root=5",
     ],
 )
 def test_what_is_allowed_is_not_refused(

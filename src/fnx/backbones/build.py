@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from fnx.backbones.architectures import known_layers
 from fnx.backbones.layers import Layer, select
-from fnx.utils.collector import uncollected
 
 if TYPE_CHECKING:
     from fnx.backbones.backbone import Backbone
@@ -31,8 +30,8 @@ def layer_names(config: ModelConfig, image_size: int) -> list[Layer]:
     """
     layers = known_layers(config.timm_name)
     if layers is None:
-        with uncollected():
-            from fnx.backbones.networks import traced
+        from fnx.backbones.networks import traced
+
         trace = traced(config.timm_name, image_size)
         return select(trace.layers, config.layers, trace.unseen)
     return select(layers, config.layers)
@@ -47,11 +46,10 @@ def build(config: ModelConfig, weights: WeightsFile, *, image_size: int, seed: i
         ConfigError: a layer or a timm name that does not exist; images too small for the network.
         WeightsError: a file that is damaged or does not fit, with the tensors it lacks.
     """
-    with uncollected():
-        from torch import nn
+    from torch import nn
 
-        from fnx.backbones.backbone import Backbone, plan
-        from fnx.backbones.networks import preprocessing, traced, uninitialised, untrained
+    from fnx.backbones.backbone import Backbone, plan
+    from fnx.backbones.networks import preprocessing, traced, uninitialised, untrained
     from fnx.backbones.weights.load import load, read_state_dict
 
     trace = traced(config.timm_name, image_size)

@@ -7,8 +7,11 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-import timm
-import torch
+from fnx.utils.collector import uncollected
+
+with uncollected():
+    import timm
+    import torch
 from torch import Tensor, nn
 
 from fnx.backbones import plugin

@@ -121,7 +121,7 @@ def _check_value(key: str, value: Any, declared: Mapping[str, Any]) -> None:
     choices, minimum = declared["choices"], declared["minimum"]
     if value is None or value in choices:
         return
-    if declared["path"] and not value.strip():  # of a variable that is not set, as in $IMAGES
+    if declared["path"] and not str(value).strip():  # of a variable that is not set, as in $IMAGES
         raise ConfigError(f"{key} is empty: give a file or folder")
     if minimum is None:
         if choices:

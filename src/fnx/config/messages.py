@@ -41,7 +41,7 @@ def in_one_line() -> Iterator[None]:
         raise ConfigError(_one_line(error)) from error
     except ValueError as error:
         *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
-        if not innermost.f_globals["__name__"].startswith("hydra."):
+        if not innermost.f_globals.get("__name__", "").startswith("hydra."):
             raise
         raise ConfigError(_first_line(error)) from error  # of flags that do not go together
 

@@ -18,7 +18,6 @@ from fnx.embedding.fingerprint import fingerprint, shaping_inputs
 from fnx.embedding.manifest import Manifest
 from fnx.errors import DataError
 from fnx.utils import launch
-from fnx.utils.collector import uncollected
 from fnx.utils.lock import SharedLock, exclusive_lock
 
 if TYPE_CHECKING:
@@ -97,8 +96,7 @@ def _get_or_extract(
         path, inputs, done = work
         made = None
         if not done:
-            with uncollected():
-                from fnx.embedding import extraction
+            from fnx.embedding import extraction
 
             made = extraction.extract(images, config, weights, inputs, path, known=known)
             if copied is not None:  # which was begun, but some of a source was damaged or gone

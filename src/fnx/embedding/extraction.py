@@ -12,8 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import lightning.pytorch as lightning
-import torch
+from fnx.utils.collector import uncollected
+
+with uncollected():
+    import lightning.pytorch as lightning
+    import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 

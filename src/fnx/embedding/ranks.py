@@ -19,7 +19,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
-import lightning.pytorch as lightning
+from fnx.utils.collector import uncollected
+
+with uncollected():
+    import lightning.pytorch as lightning
 import numpy as np
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment

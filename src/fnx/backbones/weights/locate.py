@@ -12,7 +12,6 @@ from fnx.backbones.weights.load import READERS, first_line, unknown_ending
 from fnx.config.schema import ModelConfig
 from fnx.errors import ConfigError, FnxError, WeightsError
 from fnx.registry.backbones import parse_call_name
-from fnx.utils.collector import uncollected
 from fnx.utils.download import answers, download
 from fnx.utils.files import file_digest
 
@@ -205,11 +204,11 @@ class _HubFile:
 
 def _hub_file(timm_name: str) -> _HubFile:
     """Find where the hub keeps the weights of a timm tag, asking nobody."""
-    with uncollected():
-        from timm.models import get_pretrained_cfg
+    from fnx.backbones.networks import check_name
 
-        from fnx.backbones.networks import check_name
     check_name(timm_name)
+    from timm.models import get_pretrained_cfg
+
     info = get_pretrained_cfg(timm_name)
     if info is None or not info.has_weights:
         raise WeightsError(
